@@ -1,0 +1,241 @@
+package cohort
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// Kind is the type of a JSON value as the index sees it. A number token without '.', 'e' or 'E' is
+// an integer: 25000 and 25000.0 are different kinds on purpose.
+type Kind uint8
+
+const (
+	Null Kind = iota + 1
+	Bool
+	Int
+	Double
+	String
+	Object
+	Array
+)
+
+// KindOf tells the kind of one valid JSON value with no space around it.
+func KindOf(value []byte) Kind {
+	switch value[0] {
+	case '{':
+		return Object
+	case '[':
+		return Array
+	case '"':
+		return String
+	case 't', 'f':
+		return Bool
+	case 'n':
+		return Null
+	}
+	if bytes.ContainsAny(value, ".eE") {
+		return Double
+	}
+	return Int
+}
+
+func (k Kind) String() string {
+	return [...]string{"?", "null", "bool", "int64", "double", "string", "object", "array"}[k]
+}
+
+// Members yields the members of a JSON object in the order they stand: the decoded name and the
+// value's own bytes, which alias obj. A name that stands twice is yielded twice; the last one counts.
+//
+// obj must be valid JSON (json.Valid) and an object: then skipping a value is a matter of quotes and
+// brackets only, and no user byte is ever decoded and encoded again.
+func Members(obj []byte) iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		i := skipSpace(obj, 0) + 1 // behind '{'
+		for {
+			i = skipSpace(obj, i)
+			if obj[i] == '}' {
+				return
+			}
+			if obj[i] == ',' {
+				i = skipSpace(obj, i+1)
+			}
+			end := skipString(obj, i)
+			name := Text(obj[i:end])
+			i = skipSpace(obj, end)
+			i = skipSpace(obj, i+1) // behind ':'
+			end = skipValue(obj, i)
+			if !yield(name, obj[i:end:end]) {
+				return
+			}
+			i = end
+		}
+	}
+}
+
+// Text decodes a valid JSON string, quotes included.
+func Text(quoted []byte) string {
+	if bytes.IndexByte(quoted, '\\') < 0 {
+		return string(quoted[1 : len(quoted)-1])
+	}
+	var s string
+	if err := json.Unmarshal(quoted, &s); err != nil {
+		panic(fmt.Sprintf("cohort: internal error: decode %q: %v", quoted, err))
+	}
+	return s
+}
+
+// loneSurrogate tells whether a valid JSON string escapes half a surrogate pair, which Text can only
+// decode to U+FFFD.
+func loneSurrogate(quoted []byte) bool {
+	for i := 0; i < len(quoted); i++ {
+		if quoted[i] != '\\' {
+			continue
+		}
+		unit := codeUnit(quoted[i:])
+		if !utf16.IsSurrogate(unit) {
+			i++ // what is escaped may be a '\' itself
+			continue
+		}
+		if utf16.DecodeRune(unit, codeUnit(quoted[i+6:])) == utf8.RuneError {
+			return true
+		}
+		i += 11
+	}
+	return false
+}
+
+// codeUnit is the value of the \u escape that b starts with, or -1.
+func codeUnit(b []byte) rune {
+	if !bytes.HasPrefix(b, []byte(`\u`)) {
+		return -1
+	}
+	n, err := strconv.ParseUint(string(b[2:6]), 16, 16)
+	if err != nil {
+		panic(fmt.Sprintf("cohort: internal error: escape %q: %v", b[:6], err))
+	}
+	return rune(n)
+}
+
+// Quote is the one spelling of s as a JSON string that our files use: encoding/json's, without
+// escaping <, > and &, so that equal strings are equal bytes.
+func Quote(s string) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(s); err != nil {
+		panic(fmt.Sprintf("cohort: internal error: encode a string: %v", err))
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+}
+
+func skipSpace(b []byte, i int) int {
+	for b[i] == ' ' || b[i] == '\t' || b[i] == '\n' || b[i] == '\r' {
+		i++
+	}
+	return i
+}
+
+// skipString returns the index behind the string that starts at i.
+func skipString(b []byte, i int) int {
+	for i++; b[i] != '"'; i++ {
+		if b[i] == '\\' {
+			i++
+		}
+	}
+	return i + 1
+}
+
+// skipValue returns the index behind the value that starts at i.
+func skipValue(b []byte, i int) int {
+	switch b[i] {
+	case '"':
+		return skipString(b, i)
+	case '{', '[':
+		return skipNested(b, i)
+	}
+	for i < len(b) && strings.IndexByte(",]} \t\r\n", b[i]) < 0 {
+		i++
+	}
+	return i
+}
+
+func skipNested(b []byte, i int) int {
+	for depth := 0; ; i++ {
+		switch b[i] {
+		case '"':
+			i = skipString(b, i) - 1
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		}
+	}
+}
+
+// finite replaces the bare tokens NaN, Infinity and -Infinity, which Python's json module writes, by
+// null and counts them. It returns data itself when there is none. What it does to bytes that are
+// not JSON does not matter: they are refused right after.
+func finite(data []byte) ([]byte, int) {
+	if !bytes.Contains(data, []byte("NaN")) && !bytes.Contains(data, []byte("Infinity")) {
+		return data, 0
+	}
+	var out []byte
+	n, done := 0, 0
+	for i := 0; i < len(data); i++ {
+		if data[i] == '"' {
+			if i = endOfString(data, i); i >= len(data) {
+				break
+			}
+			continue
+		}
+		for _, token := range [...]string{"-Infinity", "Infinity", "NaN"} {
+			if bytes.HasPrefix(data[i:], []byte(token)) {
+				out = append(append(out, data[done:i]...), "null"...)
+				n, done = n+1, i+len(token)
+				i = done - 1
+				break
+			}
+		}
+	}
+	if n == 0 {
+		return data, 0
+	}
+	return append(out, data[done:]...), n
+}
+
+// deeper tells whether arrays and objects nest deeper than limit. data may not be JSON.
+func deeper(data []byte, limit int) bool {
+	depth := 0
+	for i := 0; i < len(data); i++ {
+		switch data[i] {
+		case '"':
+			i = endOfString(data, i)
+		case '{', '[':
+			if depth++; depth > limit {
+				return true
+			}
+		case '}', ']':
+			depth--
+		}
+	}
+	return false
+}
+
+// endOfString is skipString for bytes that may not be JSON: it returns the index of the closing
+// quote, or len(b).
+func endOfString(b []byte, i int) int {
+	for i++; i < len(b) && b[i] != '"'; i++ {
+		if b[i] == '\\' {
+			i++
+		}
+	}
+	return min(i, len(b))
+}

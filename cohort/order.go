@@ -1,0 +1,56 @@
+package cohort
+
+import (
+	"cmp"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// Stamp orders records: nanoseconds of a hybrid clock that starts at the time the file system gave
+// to the writer's own file. It is not a wall-clock reading, though it looks like one.
+type Stamp int64
+
+// Time is the stamp as a UTC time, for people and for records that came without a timestamp.
+func (s Stamp) Time() time.Time { return time.Unix(0, int64(s)).UTC() }
+
+func (s Stamp) String() string { return strconv.FormatInt(int64(s), 10) }
+
+// Seq is a snapshot_seq: assigned in the fold, unique and increasing over a whole root, from 1 on.
+type Seq uint64
+
+func (s Seq) String() string { return strconv.FormatUint(uint64(s), 10) }
+
+// Generation numbers the manifests of a root: 1 is the first fold, 0 means that none was made yet.
+type Generation uint64
+
+// String is the 20 digits that name files, so that names sort as numbers do.
+func (g Generation) String() string { return fmt.Sprintf("%020d", uint64(g)) }
+
+// ParseGeneration accepts exactly what String writes, except generation 0, which no file has.
+func ParseGeneration(s string) (Generation, error) {
+	if len(s) != 20 {
+		return 0, fmt.Errorf("generation %q is not 20 digits", s)
+	}
+	for i := 0; i < len(s); i++ {
+		if s[i] < '0' || s[i] > '9' {
+			return 0, fmt.Errorf("generation %q is not 20 digits", s)
+		}
+	}
+	n, err := strconv.ParseUint(s, 10, 64)
+	if err != nil || n == 0 {
+		return 0, fmt.Errorf("generation %q is out of range", s)
+	}
+	return Generation(n), nil
+}
+
+// Version says which of several records with one key is meant: the highest one is the last write.
+type Version struct {
+	Stamp    Stamp
+	RecordID string
+}
+
+// Compare orders versions by stamp, then by record id. Equal versions are the same record.
+func (v Version) Compare(other Version) int {
+	return cmp.Or(cmp.Compare(v.Stamp, other.Stamp), cmp.Compare(v.RecordID, other.RecordID))
+}

@@ -1,0 +1,160 @@
+package cohort
+
+import (
+	"encoding/hex"
+	"fmt"
+	"path/filepath"
+	"strings"
+)
+
+// Root is the directory that holds everything. Every path of the layout is built and parsed here and
+// nowhere else; docs/format/README.md draws it.
+type Root string
+
+// StreamID is the ULID that names one stream: 26 characters of Crockford's base 32, upper case.
+type StreamID string
+
+const crockford = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+// ParseStreamID accepts exactly the canonical spelling of a ULID.
+func ParseStreamID(s string) (StreamID, error) {
+	if len(s) != 26 || s[0] > '7' {
+		return "", fmt.Errorf("stream %q is not a ULID", s)
+	}
+	for i := 0; i < len(s); i++ {
+		if strings.IndexByte(crockford, s[i]) < 0 {
+			return "", fmt.Errorf("stream %q is not a ULID", s)
+		}
+	}
+	return StreamID(s), nil
+}
+
+func (id StreamID) String() string { return string(id) }
+
+// Token marks the files of one attempt to commit: 16 lower-case hex digits, chosen at random.
+type Token string
+
+// ParseToken accepts exactly the spelling that the type describes.
+func ParseToken(s string) (Token, error) {
+	if _, err := hex.DecodeString(s); err != nil || len(s) != 16 || s != strings.ToLower(s) {
+		return "", fmt.Errorf("token %q is not 16 lower-case hex digits", s)
+	}
+	return Token(s), nil
+}
+
+// segmentName is the name that tidwall/wal gives to the first segment of a log, and the only one of
+// a stream. Part of the format, do not change.
+const segmentName = "00000000000000000001"
+
+func (r Root) path(elem ...string) string {
+	return filepath.Join(append([]string{string(r)}, elem...)...)
+}
+
+func (r Root) String() string { return string(r) }
+
+// Settings is runfold.json: what was fixed when the root was made.
+func (r Root) Settings() string { return r.path("runfold.json") }
+
+// Cohorts is the directory of all cohorts.
+func (r Root) Cohorts() string { return r.path("cohorts") }
+
+// Cohort is the directory that holds the streams of one cohort.
+func (r Root) Cohort(id ID) string { return r.path("cohorts", string(id)) }
+
+// Stream is the directory of one writer's stream.
+func (r Root) Stream(id ID, s StreamID) string { return r.path("cohorts", string(id), string(s)) }
+
+// Segment is the one file of a stream that holds its entries.
+func (r Root) Segment(id ID, s StreamID) string { return SegmentIn(r.Stream(id, s)) }
+
+// SegmentIn is the segment of a stream whose directory lies anywhere, in quarantine for example.
+func SegmentIn(dir string) string { return filepath.Join(dir, segmentName) }
+
+// WriterLock is the file whose lock the writer of a stream holds while it lives.
+func (r Root) WriterLock(id ID, s StreamID) string {
+	return filepath.Join(r.Stream(id, s), "writer.lock")
+}
+
+// Manifests is the directory of the commit log.
+func (r Root) Manifests() string { return r.path("manifests") }
+
+// Manifest is the commit of one generation.
+func (r Root) Manifest(g Generation) string { return r.path("manifests", g.String()+".json") }
+
+// ParseManifestName reads the last element of a Manifest path.
+func ParseManifestName(name string) (Generation, bool) {
+	digits, ok := strings.CutSuffix(name, ".json")
+	if !ok {
+		return 0, false
+	}
+	g, err := ParseGeneration(digits)
+	return g, err == nil
+}
+
+// DataDir is the directory of the immutable data files.
+func (r Root) DataDir() string { return r.path("data") }
+
+// Data is the data file with the given name, as a manifest states it.
+func (r Root) Data(name string) string { return r.path("data", name) }
+
+// IndexName names the index data file of one attempt at a generation.
+func IndexName(g Generation, t Token) string {
+	return "index-" + g.String() + "-" + string(t) + ".parquet"
+}
+
+// SnapshotsName names the snapshots data file of one attempt at a generation.
+func SnapshotsName(g Generation, t Token) string {
+	return "snapshots-" + g.String() + "-" + string(t) + ".json"
+}
+
+// ParseDataName reads either kind of data file name.
+func ParseDataName(name string) (Generation, Token, bool) {
+	body, ok := strings.CutSuffix(name, ".parquet")
+	prefix := "index-"
+	if !ok {
+		body, ok = strings.CutSuffix(name, ".json")
+		prefix = "snapshots-"
+	}
+	body, hasPrefix := strings.CutPrefix(body, prefix)
+	digits, token, hasToken := strings.Cut(body, "-")
+	g, gerr := ParseGeneration(digits)
+	t, terr := ParseToken(token)
+	return g, t, ok && hasPrefix && hasToken && gerr == nil && terr == nil
+}
+
+// Index is the published index.parquet.
+func (r Root) Index() string { return r.path("index.parquet") }
+
+// Snapshots is the published snapshot_index.json.
+func (r Root) Snapshots() string { return r.path("snapshot_index.json") }
+
+// CompactLock is the lock file of the running compactor.
+func (r Root) CompactLock() string { return r.path("compact.lock") }
+
+// Reaped is where the directory of a stream goes before it is deleted.
+func (r Root) Reaped(id ID, s StreamID) string { return r.path("reaped", string(id), string(s)) }
+
+// QuarantineDir is the directory of all that was damaged.
+func (r Root) QuarantineDir() string { return r.path("quarantine") }
+
+// Quarantine is the directory that keeps what was damaged in the streams of one cohort.
+func (r Root) Quarantine(id ID) string { return r.path("quarantine", string(id)) }
+
+// Damaged is the note about the damage at one offset of a stream: its place, reason and bytes.
+func (r Root) Damaged(id ID, s StreamID, offset int64) string {
+	return filepath.Join(r.Quarantine(id), fmt.Sprintf("%s-%020d.json", s, offset))
+}
+
+// Quarantined is where the directory of a damaged stream goes instead of being deleted.
+func (r Root) Quarantined(id ID, s StreamID) string {
+	return filepath.Join(r.Quarantine(id), string(s))
+}
+
+// Rel is path relative to the root, for messages and notes; path itself if it lies elsewhere.
+func (r Root) Rel(path string) string {
+	rel, err := filepath.Rel(string(r), path)
+	if err != nil || strings.HasPrefix(rel, "..") {
+		return path
+	}
+	return filepath.ToSlash(rel)
+}
