@@ -1,0 +1,304 @@
+// Package durable changes the disk in the few ways that runfold needs, each so that a crash at any
+// moment leaves the old state or the new one.
+//
+// The whole vocabulary is Create (must not exist), Replace (atomic overwrite), Move and Remove. Each
+// doc comment lists the calls it makes, and a test compares them with what strace sees.
+package durable
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"syscall"
+)
+
+// Create writes a new file and makes it durable. It fails with fs.ErrExist if name exists, and of
+// several concurrent callers exactly one succeeds: this is our commit primitive.
+//
+// On success the content and the directory entry are on stable storage. On error name is absent, or
+// complete; never partial. A failed sync is not retried (docs/durability.md, S3).
+//
+//	openat temp O_EXCL; write; fsync temp; linkat temp name; unlinkat temp; fsync dir
+//
+// Where hard links are missing, the file is made under its own name with O_EXCL: still one winner, but
+// a crash between open and fsync can leave it incomplete. Its checksum tells.
+func Create(fsys FS, name string, data []byte, perm fs.FileMode) error {
+	temp, err := writeTemp(fsys, name, data, perm)
+	if err != nil {
+		return fmt.Errorf("create %s: %w", name, err)
+	}
+	err = fsys.Link(temp, name)
+	if err != nil {
+		err = settleLink(fsys, temp, name, err)
+	}
+	fsys.Remove(temp) // whatever it says: a sweep removes what stays
+	if noLinks(err) {
+		err = writeNew(fsys, name, data, perm)
+	}
+	if err != nil {
+		return fmt.Errorf("create %s: %w", name, err)
+	}
+	if err := fsys.SyncDir(filepath.Dir(name)); err != nil {
+		return fmt.Errorf("create %s: %w", name, err)
+	}
+	return nil
+}
+
+// settleLink finds out what a failed link did. A retransmitted request answers EEXIST although the
+// first one made the link: then name is our own file. A loser on some network file systems sees EPERM
+// instead of EEXIST.
+func settleLink(fsys FS, temp, name string, cause error) error {
+	there, err := fsys.Stat(name)
+	if err != nil {
+		return cause
+	}
+	if own, err := fsys.Stat(temp); err == nil && SameFile(own, there) {
+		return nil
+	}
+	if noLinks(cause) {
+		return fs.ErrExist
+	}
+	return cause
+}
+
+// Replace writes name anew, atomically: a reader sees the old content or the new one, and so does
+// whoever looks after a crash.
+//
+// On success the new content is on stable storage. On error name is as it was, or new and complete.
+//
+//	openat temp O_EXCL; write; fsync temp; renameat temp name; fsync dir
+func Replace(fsys FS, name string, data []byte, perm fs.FileMode) error {
+	temp, err := writeTemp(fsys, name, data, perm)
+	if err != nil {
+		return fmt.Errorf("replace %s: %w", name, err)
+	}
+	return replaceBy(fsys, name, temp)
+}
+
+// ReplaceWith makes name show the content of src, a file that is durable and never changes, by a hard
+// link, or by a copy where links are missing.
+//
+// On success name is durable. On error name is as it was, or new and complete.
+//
+//	linkat src temp; renameat temp name; fsync dir
+func ReplaceWith(fsys FS, name, src string, perm fs.FileMode) error {
+	temp, err := tempName(name)
+	if err != nil {
+		return fmt.Errorf("replace %s: %w", name, err)
+	}
+	err = fsys.Link(src, temp)
+	if noLinks(err) {
+		err = copyFile(fsys, temp, src, perm)
+	}
+	if err != nil {
+		return fmt.Errorf("replace %s: %w", name, err)
+	}
+	return replaceBy(fsys, name, temp)
+}
+
+// replaceBy renames temp to name. When both are links to one file, rename(2) does nothing and says
+// yes, so that temp stays: it is removed in any case.
+func replaceBy(fsys FS, name, temp string) error {
+	err := fsys.Rename(temp, name)
+	if rerr := fsys.Remove(temp); err == nil && rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
+		err = rerr
+	}
+	if err == nil {
+		err = fsys.SyncDir(filepath.Dir(name))
+	}
+	if err != nil {
+		return fmt.Errorf("replace %s: %w", name, err)
+	}
+	return nil
+}
+
+// Move renames a file or directory to a name that must not exist, and makes that durable.
+//
+//	renameat old new; fsync dir of new; fsync dir of old
+func Move(fsys FS, old, new string) error {
+	if _, err := fsys.Stat(new); err == nil {
+		return fmt.Errorf("move %s to %s: %w", old, new, fs.ErrExist)
+	}
+	err := fsys.Rename(old, new)
+	if err == nil {
+		err = fsys.SyncDir(filepath.Dir(new))
+	}
+	if err == nil && filepath.Dir(old) != filepath.Dir(new) {
+		err = fsys.SyncDir(filepath.Dir(old))
+	}
+	if err != nil {
+		return fmt.Errorf("move to %s: %w", new, err)
+	}
+	return nil
+}
+
+// Remove removes a file or an empty directory and makes that durable. What is not there is removed.
+//
+//	unlinkat name; fsync dir
+func Remove(fsys FS, name string) error {
+	err := fsys.Remove(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = fsys.SyncDir(filepath.Dir(name))
+	}
+	return err
+}
+
+// RemoveAll removes a tree, children first, and makes that durable. It never follows a symbolic link.
+// What is not there is removed; on error some of it may be left.
+func RemoveAll(fsys FS, name string) error {
+	err := removeTree(fsys, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = fsys.SyncDir(filepath.Dir(name))
+	}
+	return err
+}
+
+func removeTree(fsys FS, name string) error {
+	info, err := fsys.Stat(name)
+	if err != nil {
+		return err
+	}
+	if info.IsDir() {
+		entries, err := fsys.ReadDir(name)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			err := removeTree(fsys, filepath.Join(name, e.Name()))
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	return fsys.Remove(name)
+}
+
+// MkdirAll makes a directory and its missing parents, durably: each directory that got a new entry is
+// synced. An existing directory is left as it is. The umask applies to perm; the set-group-id bit does
+// not depend on it.
+//
+//	for each missing one from the top: mkdirat; fsync parent
+func MkdirAll(fsys FS, name string, perm fs.FileMode) error {
+	info, err := fsys.Stat(name)
+	switch {
+	case err == nil && (info.IsDir() || info.Mode()&fs.ModeSymlink != 0):
+		return nil
+	case err == nil:
+		return fmt.Errorf("make directory %s: %w", name, syscall.ENOTDIR)
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	parent := filepath.Dir(name)
+	if parent != name {
+		if err := MkdirAll(fsys, parent, perm); err != nil {
+			return err
+		}
+	}
+	if err := fsys.Mkdir(name, perm); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return fsys.SyncDir(parent)
+}
+
+// readTries bounds how often Read opens a file that is being replaced.
+const readTries = 5
+
+// Read returns a whole file of at most limit bytes. While a file is replaced on another machine, an
+// open may fail with ESTALE or see no file at all: it is tried again a few times.
+func Read(fsys FS, name string, limit int64) ([]byte, error) {
+	var err error
+	for range readTries {
+		var data []byte
+		data, err = readOnce(fsys, name, limit)
+		if err == nil {
+			return data, nil
+		}
+		_, serr := fsys.Stat(name)
+		if !errors.Is(err, errStale) && !(errors.Is(err, fs.ErrNotExist) && serr == nil) {
+			return nil, err
+		}
+	}
+	return nil, err
+}
+
+func readOnce(fsys FS, name string, limit int64) ([]byte, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("%s is larger than %d bytes", name, limit)
+	}
+	return data, nil
+}
+
+// tempName is a name beside name that no other process uses.
+func tempName(name string) (string, error) {
+	var raw [8]byte
+	if _, err := rand.Read(raw[:]); err != nil {
+		return "", err
+	}
+	return filepath.Join(filepath.Dir(name), "."+filepath.Base(name)+"."+hex.EncodeToString(raw[:])+".tmp"), nil
+}
+
+// writeTemp writes data to a temporary file beside name and syncs it.
+func writeTemp(fsys FS, name string, data []byte, perm fs.FileMode) (string, error) {
+	temp, err := tempName(name)
+	if err != nil {
+		return "", err
+	}
+	return temp, writeNew(fsys, temp, data, perm)
+}
+
+// writeNew makes a file, writes and syncs it, and removes it again on any error.
+func writeNew(fsys FS, name string, data []byte, perm fs.FileMode) error {
+	w, err := fsys.Create(name, perm)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(data)
+	return finish(fsys, w, name, err)
+}
+
+// finish syncs and closes a file that was written, or removes it if that or the writing failed.
+func finish(fsys FS, w WriteFile, name string, err error) error {
+	if err == nil {
+		err = w.Sync()
+	}
+	if cerr := w.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		fsys.Remove(name) // if it fails too, a sweep does it
+	}
+	return err
+}
+
+func copyFile(fsys FS, name, src string, perm fs.FileMode) error {
+	r, err := fsys.Open(src)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	w, err := fsys.Create(name, perm)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(w, r)
+	return finish(fsys, w, name, err)
+}

@@ -1,0 +1,106 @@
+package durable
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"runtime"
+	"strings"
+	"syscall"
+)
+
+// FS is every call that this project makes on the disk, except those of tidwall/wal. There are two
+// kinds of it: OS, and those of durabletest, which fail and crash on demand.
+type FS interface {
+	// Open opens a file to read.
+	Open(name string) (ReadFile, error)
+	// Create makes a file that must not exist (O_CREATE|O_EXCL|O_WRONLY).
+	Create(name string, perm fs.FileMode) (WriteFile, error)
+	// ReadDir lists a directory, sorted by name.
+	ReadDir(name string) ([]fs.DirEntry, error)
+	// Stat is lstat: it never follows a symbolic link.
+	Stat(name string) (fs.FileInfo, error)
+	Mkdir(name string, perm fs.FileMode) error
+	Link(old, new string) error
+	Rename(old, new string) error
+	// Remove removes a file or an empty directory.
+	Remove(name string) error
+	// SyncDir makes the names in a directory durable. Where directories cannot be synced (Windows) it
+	// does nothing.
+	SyncDir(name string) error
+}
+
+// ReadFile is an open file to read.
+type ReadFile interface {
+	io.Reader
+	io.ReaderAt
+	io.Closer
+	Stat() (fs.FileInfo, error)
+}
+
+// WriteFile is a new file to write.
+type WriteFile interface {
+	io.Writer
+	io.Closer
+	Sync() error
+	Chmod(mode fs.FileMode) error
+}
+
+// OS is the file system of this machine.
+var OS FS = osFS{}
+
+type osFS struct{}
+
+func (osFS) Open(name string) (ReadFile, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+func (osFS) Create(name string, perm fs.FileMode) (WriteFile, error) {
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, perm)
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+func (osFS) ReadDir(name string) ([]fs.DirEntry, error) { return os.ReadDir(name) }
+func (osFS) Stat(name string) (fs.FileInfo, error)      { return os.Lstat(name) }
+func (osFS) Mkdir(name string, perm fs.FileMode) error  { return os.Mkdir(name, perm) }
+func (osFS) Link(old, new string) error                 { return os.Link(old, new) }
+func (osFS) Rename(old, new string) error               { return os.Rename(old, new) }
+func (osFS) Remove(name string) error                   { return os.Remove(name) }
+
+func (osFS) SyncDir(name string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	d, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// SameFile tells whether two answers of Stat are about one file, whatever it is called. A file system
+// for tests answers by a method of its FileInfo.
+func SameFile(a, b fs.FileInfo) bool {
+	if t, ok := a.(interface{ SameFile(fs.FileInfo) bool }); ok {
+		return t.SameFile(b)
+	}
+	return os.SameFile(a, b)
+}
+
+// noLinks tells the errors of a file system that has no hard links.
+func noLinks(err error) bool {
+	return errors.Is(err, syscall.EPERM) || errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EMLINK)
+}
+
+// IsTemp tells whether a file name is that of a temporary file of ours: ".<base>.<hex>.tmp".
+func IsTemp(name string) bool {
+	return strings.HasPrefix(name, ".") && strings.HasSuffix(name, ".tmp")
+}

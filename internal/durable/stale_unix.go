@@ -1,0 +1,7 @@
+//go:build !windows
+
+package durable
+
+import "syscall"
+
+const errStale = syscall.ESTALE

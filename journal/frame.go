@@ -1,0 +1,139 @@
+package journal
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+
+	"github.com/runfold/runfold/cohort"
+)
+
+// An entry is one frame behind its length. All integers are little-endian.
+//
+//	uvarint  length of the frame
+//	frame:
+//	  0   4  CRC32C over the 26 characters of the stream's ULID, then frame[4:]
+//	  4   1  version, 1
+//	  5   1  kind: 1 header, 2 record, 3 seal
+//	  6   8  seq: 1 for the header, then one more each
+//	 14   8  stamp, nanoseconds
+//	 22   1  length n of the record id; 0 but for records
+//	 23   n  record id
+//	 23+n    payload: JSON
+//
+// The checksum covers the stream's name, so that a frame that was moved or copied to another stream
+// is not valid there. It and the version keep their places in all versions to come: a newer frame can
+// be told from a damaged one. Zero is never a valid length, version, kind or seq: zeros are no entries.
+//
+// Part of the format, do not change.
+const (
+	frameVersion = 1
+	frameHead    = 23
+	maxFrame     = 64 << 20
+	minFrame     = frameHead
+)
+
+// kind says what a frame is.
+type kind uint8
+
+const (
+	kindHeader kind = iota + 1
+	kindRecord
+	kindSeal
+)
+
+func (k kind) String() string {
+	switch k {
+	case kindHeader:
+		return "header"
+	case kindRecord:
+		return "record"
+	case kindSeal:
+		return "seal"
+	}
+	return fmt.Sprintf("kind %d", uint8(k))
+}
+
+// frame is a decoded frame. recordID and payload alias the bytes it was parsed from.
+type frame struct {
+	kind     kind
+	seq      uint64
+	stamp    cohort.Stamp
+	recordID string
+	payload  []byte
+	crc      uint32
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// streamCRC is the checksum of the stream's name, which every frame's checksum goes on from.
+func streamCRC(id cohort.StreamID) uint32 {
+	return crc32.Checksum([]byte(id), castagnoli)
+}
+
+// appendFrame appends f's frame, without the length in front, to dst, which is empty. It returns the
+// frame and its checksum.
+func appendFrame(dst []byte, id cohort.StreamID, f frame) ([]byte, uint32) {
+	dst = append(dst, 0, 0, 0, 0, frameVersion, byte(f.kind))
+	dst = binary.LittleEndian.AppendUint64(dst, f.seq)
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(f.stamp))
+	dst = append(dst, byte(len(f.recordID)))
+	dst = append(dst, f.recordID...)
+	dst = append(dst, f.payload...)
+	crc := crc32.Update(streamCRC(id), castagnoli, dst[4:])
+	binary.LittleEndian.PutUint32(dst, crc)
+	return dst, crc
+}
+
+// entrySize is how many bytes a frame takes as an entry.
+func entrySize(frame int) int {
+	return len(binary.AppendUvarint(nil, uint64(frame))) + frame
+}
+
+var (
+	errShort    = errors.New("ends within an entry")
+	errLength   = errors.New("length is out of bounds")
+	errChecksum = errors.New("checksum does not fit")
+	errForm     = errors.New("is no frame of ours although its checksum fits")
+)
+
+// parseLength reads the length in front of a frame. errShort means that more bytes are needed to tell.
+func parseLength(b []byte) (length, width int, err error) {
+	n, width := binary.Uvarint(b)
+	switch {
+	case width == 0 && len(b) < binary.MaxVarintLen64:
+		return 0, 0, errShort
+	case width <= 0, n < minFrame, n > maxFrame:
+		return 0, 0, errLength
+	case width > 1 && b[width-1] == 0: // a longer spelling of a smaller number
+		return 0, 0, errLength
+	}
+	return int(n), width, nil
+}
+
+// parseFrame decodes exactly what appendFrame makes for this stream, and nothing else. Bytes with a
+// good checksum and a higher version are cohort.ErrNewer.
+func parseFrame(b []byte, id cohort.StreamID) (frame, error) {
+	if len(b) < minFrame {
+		return frame{}, errShort
+	}
+	crc := binary.LittleEndian.Uint32(b)
+	if crc != crc32.Update(streamCRC(id), castagnoli, b[4:]) {
+		return frame{}, errChecksum
+	}
+	if b[4] > frameVersion {
+		return frame{}, fmt.Errorf("frame of version %d: %w", b[4], cohort.ErrNewer)
+	}
+	f := frame{
+		kind: kind(b[5]), seq: binary.LittleEndian.Uint64(b[6:]),
+		stamp: cohort.Stamp(binary.LittleEndian.Uint64(b[14:])), crc: crc,
+	}
+	n := int(b[22])
+	if b[4] == 0 || f.kind < kindHeader || f.kind > kindSeal || f.seq == 0 || len(b) < frameHead+n ||
+		(f.kind == kindRecord) != (n > 0) {
+		return frame{}, errForm
+	}
+	f.recordID, f.payload = string(b[frameHead:frameHead+n]), b[frameHead+n:]
+	return f, nil
+}

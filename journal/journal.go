@@ -1,0 +1,109 @@
+// Package journal appends records durably and reads them back.
+//
+// # Promises
+//
+// When [Writer.Append] returns nil the records are on stable storage and survive the death of the
+// process, of the kernel and of the power. A Writer shares nothing with any other: it makes streams of
+// its own, so any number of them, in any number of processes on any number of machines, append to one
+// cohort without waiting for each other.
+//
+//	w, err := journal.Create(root, "churn_eu", journal.Options{})
+//	...
+//	recs := []cohort.Record{r}
+//	if err := w.Append(recs); err != nil { ... }   // durable on nil
+//	if err := w.Close(); err != nil { ... }        // seals the stream
+//
+// A [Reader] reads one stream from a [Position] on. It opens files to read and nothing else, so it can
+// do no harm to a stream that is being written, and takes a frame for what it says only if its checksum,
+// its number and its stream are right.
+//
+// # What we owe to tidwall/wal
+//
+// It has no checksums, no repair, and goes on after a failed write as if nothing had happened. So each
+// stream is one log with one segment, opened once, by the process that made its directory; any error
+// ends the stream; and only this package's own reader ever reads it. docs/format/journal.md describes
+// the bytes without mentioning the library.
+//
+// # Backwards compatibility
+//
+// A stream of any version that was ever released can be read. A newer one is cohort.ErrNewer.
+package journal
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/durable"
+)
+
+// Stream names one writer's stream.
+type Stream struct {
+	Cohort cohort.ID
+	ID     cohort.StreamID
+}
+
+// String is "cohort/ULID".
+func (s Stream) String() string { return string(s.Cohort) + "/" + string(s.ID) }
+
+// Position is a place between two entries of a stream: where a reader stands. The zero value is the
+// beginning. It stands in manifests as the watermark of a stream.
+type Position struct {
+	Offset int64  `json:"offset"`           // in bytes from the start of the segment
+	Seq    uint64 `json:"seq"`              // of the last entry before it
+	CRC    uint32 `json:"crc"`              // of the last frame before it
+	Sealed bool   `json:"sealed,omitempty"` // that frame is the seal: nothing follows
+}
+
+// Streams lists the streams of a root, oldest first (by ULID). Names that are not of our making, and
+// symbolic links, are returned as paths in unknown. A cohort that cannot be read is reported in err
+// beside the streams of all others; one that disappears meanwhile is not.
+func Streams(fsys durable.FS, root cohort.Root) (streams []Stream, unknown []string, err error) {
+	ids, unknown, err := cohorts(fsys, root)
+	if err != nil {
+		return nil, nil, err
+	}
+	var errs []error
+	for _, id := range ids {
+		entries, err := fsys.ReadDir(root.Cohort(id))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, fmt.Errorf("list cohort %s: %w", id, err))
+		}
+		for _, e := range entries {
+			s, err := cohort.ParseStreamID(e.Name())
+			if err != nil || !e.IsDir() {
+				unknown = append(unknown, filepath.Join(root.Cohort(id), e.Name()))
+				continue
+			}
+			streams = append(streams, Stream{id, s})
+		}
+	}
+	slices.SortFunc(streams, func(a, b Stream) int {
+		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Cohort, b.Cohort))
+	})
+	return streams, unknown, errors.Join(errs...)
+}
+
+// cohorts lists the directories under cohorts/.
+func cohorts(fsys durable.FS, root cohort.Root) (ids []cohort.ID, unknown []string, err error) {
+	entries, err := fsys.ReadDir(root.Cohorts())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("list cohorts: %w", err)
+	}
+	for _, e := range entries {
+		id, err := cohort.ParseID(e.Name())
+		if err != nil || !e.IsDir() {
+			unknown = append(unknown, filepath.Join(root.Cohorts(), e.Name()))
+			continue
+		}
+		ids = append(ids, id)
+	}
+	return ids, unknown, nil
+}

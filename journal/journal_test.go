@@ -1,0 +1,215 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/durable"
+)
+
+// newRoot makes a root that lasts as long as the test.
+func newRoot(t testing.TB) cohort.Root {
+	t.Helper()
+	root := cohort.Root(filepath.Join(t.TempDir(), "runs"))
+	if _, _, err := InitRoot(durable.OS, root, cohort.Settings{}); err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+func newWriter(t testing.TB, root cohort.Root, o Options) *Writer {
+	t.Helper()
+	w, err := Create(root, "c", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.Close() })
+	return w
+}
+
+// rec is the record of run n.
+func rec(t testing.TB, n int) cohort.Record {
+	t.Helper()
+	r, err := cohort.ParseRecord(fmt.Appendf(nil, `{"run_id":"r-%d","stage":"TRAINING","n":%d}`, n, n), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func appendRuns(t testing.TB, w *Writer, first, last int) {
+	t.Helper()
+	for n := first; n <= last; n++ {
+		if err := w.Append([]cohort.Record{rec(t, n)}); err != nil {
+			t.Fatalf("Append of run %d: %v", n, err)
+		}
+	}
+}
+
+// content is what a Reader finds in one stream.
+type content struct {
+	runs   []string
+	damage []string
+	torn   int64
+	sealed bool
+}
+
+func read(t testing.TB, root cohort.Root, s Stream, from Position) (content, Position) {
+	t.Helper()
+	r, err := Open(durable.OS, root, s, from)
+	if err != nil {
+		t.Fatalf("Open(%v): %v", s, err)
+	}
+	defer r.Close()
+	var c content
+	for {
+		rec, err := r.Next()
+		var damage *CorruptError
+		switch {
+		case err == nil:
+			c.runs = append(c.runs, rec.RunID)
+		case errors.As(err, &damage):
+			c.damage = append(c.damage, damage.Err.Error())
+		case err == io.EOF:
+			c.torn, c.sealed = r.Torn(), r.Position().Sealed
+			return c, r.Position()
+		default:
+			t.Fatalf("Next: %v", err)
+		}
+	}
+}
+
+func streams(t testing.TB, root cohort.Root) []Stream {
+	t.Helper()
+	list, unknown, err := Streams(durable.OS, root)
+	if err != nil || len(unknown) > 0 {
+		t.Fatalf("Streams = unknown %v, error %v", unknown, err)
+	}
+	return list
+}
+
+// all is every run in every stream, in order.
+func all(t testing.TB, root cohort.Root) []string {
+	t.Helper()
+	var runs []string
+	for _, s := range streams(t, root) {
+		c, _ := read(t, root, s, Position{})
+		if len(c.damage) > 0 {
+			t.Errorf("stream %v: damage %v", s, c.damage)
+		}
+		runs = append(runs, c.runs...)
+	}
+	return runs
+}
+
+func runs(first, last int) []string {
+	var out []string
+	for n := first; n <= last; n++ {
+		out = append(out, fmt.Sprintf("r-%d", n))
+	}
+	return out
+}
+
+func TestAppendThenRead(t *testing.T) {
+	root := newRoot(t)
+	w := newWriter(t, root, Options{})
+	recs := []cohort.Record{rec(t, 1), rec(t, 2)}
+	recs[1].ID = "mine"
+	if err := w.Append(recs); err != nil {
+		t.Fatal(err)
+	}
+	appendRuns(t, w, 3, 3)
+	s := streams(t, root)[0]
+	if recs[0].Stream != s.ID || recs[0].Cohort != "c" || recs[0].ID == "" || recs[1].ID != "mine" {
+		t.Errorf("Append filled in %+v", recs)
+	}
+	if recs[0].Stamp <= 0 || recs[1].Stamp <= recs[0].Stamp {
+		t.Errorf("stamps %d, %d are not increasing", recs[0].Stamp, recs[1].Stamp)
+	}
+	got, mid := read(t, root, s, Position{})
+	if diff := cmp.Diff(content{runs: runs(1, 3)}, got, cmp.AllowUnexported(content{})); diff != "" {
+		t.Errorf("live stream (-want +got):\n%s", diff)
+	}
+	appendRuns(t, w, 4, 5)
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	got, end := read(t, root, s, mid)
+	if diff := cmp.Diff(content{runs: runs(4, 5), sealed: true}, got, cmp.AllowUnexported(content{})); diff != "" {
+		t.Errorf("from the watermark on (-want +got):\n%s", diff)
+	}
+	if got, _ := read(t, root, s, end); got.runs != nil || !got.sealed {
+		t.Errorf("behind the seal: %+v", got)
+	}
+	if err := w.Append(recs); !errors.Is(err, ErrClosed) {
+		t.Errorf("Append after Close = %v, want ErrClosed", err)
+	}
+}
+
+func TestWriterThatNeverAppendsLeavesNothing(t *testing.T) {
+	root := newRoot(t)
+	w := newWriter(t, root, Options{})
+	if err := w.Append(nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if entries, err := os.ReadDir(root.Cohorts()); err != nil || len(entries) > 0 {
+		t.Errorf("cohorts/ holds %v, %v", entries, err)
+	}
+}
+
+func TestInvalidRecordWritesNothing(t *testing.T) {
+	root := newRoot(t)
+	w := newWriter(t, root, Options{})
+	bad := rec(t, 2)
+	bad.Stage = "a:b"
+	err := w.Append([]cohort.Record{rec(t, 1), bad})
+	var re *RecordError
+	if !errors.As(err, &re) || re.Index != 1 {
+		t.Fatalf("Append of a bad record = %v, want a RecordError with index 1", err)
+	}
+	appendRuns(t, w, 3, 3)
+	if diff := cmp.Diff(runs(3, 3), all(t, root)); diff != "" {
+		t.Errorf("records (-want +got):\n%s", diff)
+	}
+}
+
+func TestCohortsThatDifferInCase(t *testing.T) {
+	root := newRoot(t)
+	appendRuns(t, newWriter(t, root, Options{}), 1, 1)
+	if _, err := Create(root, "C", Options{}); err == nil || !strings.Contains(err.Error(), "letter case") {
+		t.Errorf("Create of C beside c = %v, want an error about letter case", err)
+	}
+}
+
+func TestRollBySize(t *testing.T) {
+	root := newRoot(t)
+	w := newWriter(t, root, Options{SealBytes: 600})
+	appendRuns(t, w, 1, 20)
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	list := streams(t, root)
+	if len(list) < 3 {
+		t.Errorf("20 records of 100 bytes in %d streams of 600 bytes", len(list))
+	}
+	for _, s := range list {
+		c, _ := read(t, root, s, Position{})
+		if !c.sealed {
+			t.Errorf("stream %v is not sealed", s)
+		}
+	}
+	if diff := cmp.Diff(runs(1, 20), all(t, root)); diff != "" {
+		t.Errorf("records (-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,219 @@
+package journal
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/durable"
+)
+
+// stream is a stream while this process writes it. It is used under the Writer's commit lock.
+type stream struct {
+	Stream
+	root     cohort.Root
+	settings cohort.Settings
+
+	seg  segment
+	lock *durable.Lock
+	info fs.FileInfo // the segment as it was made: the path must go on being this file
+	size int64       // what we wrote
+
+	seq     uint64 // of the last entry
+	records int
+	born    time.Time
+	synced  bool // the directories that lead to it are durable
+}
+
+// header is the payload of a stream's first frame.
+type header struct {
+	RootID  string    `json:"root_id"`
+	Cohort  cohort.ID `json:"cohort"`
+	Host    string    `json:"host"`
+	BootID  string    `json:"boot_id"`
+	PID     int       `json:"pid"`
+	Started string    `json:"started"` // the wall clock, for people only
+	Program string    `json:"program"`
+}
+
+// seal is the payload of a finished stream's last frame.
+type seal struct {
+	Records int `json:"records"`
+}
+
+// mkdirTries bounds how often a fresh name is chosen. One file system sometimes lets nobody win.
+const mkdirTries = 5
+
+// newStream makes a stream of this process's own, with the calls
+//
+//	mkdirat stream; openat writer.lock; flock; openat segment
+//
+// Nothing of it is durable yet: the first write sees to that.
+func newStream(root cohort.Root, id cohort.ID, settings cohort.Settings) (*stream, error) {
+	if err := durable.MkdirAll(durable.OS, root.Cohort(id), settings.DirMode.FS()); err != nil {
+		return nil, err
+	}
+	s := &stream{root: root, settings: settings}
+	var err error
+	for range mkdirTries {
+		s.Stream = Stream{id, cohort.StreamID(ulid.Make().String())}
+		err = os.Mkdir(s.dir(), settings.DirMode.FS())
+		if !errors.Is(err, fs.ErrExist) {
+			break
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, s.open()
+}
+
+func (s *stream) dir() string  { return s.root.Stream(s.Cohort, s.ID) }
+func (s *stream) path() string { return s.root.Segment(s.Cohort, s.ID) }
+
+func (s *stream) open() error {
+	if err := setgid(s.dir(), s.settings.DirMode); err != nil {
+		return err
+	}
+	lock, err := durable.TryLock(s.root.WriterLock(s.Cohort, s.ID), owner(), s.settings.FileMode.FS())
+	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return fmt.Errorf("lock own stream: %w", err)
+	}
+	s.lock = lock
+	s.seg, err = openSegment(s.dir(), s.settings.DirMode.FS(), s.settings.FileMode.FS())
+	if err == nil {
+		s.info, err = os.Lstat(s.path())
+	}
+	if err != nil {
+		s.abandon()
+		return err
+	}
+	s.born = time.Now()
+	return nil
+}
+
+// setgid sets the bits that mkdir drops: the set-group-id bit of shared directories.
+func setgid(dir string, mode cohort.Mode) error {
+	if mode&0o2000 == 0 {
+		return nil
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	return os.Chmod(dir, info.Mode().Perm()|fs.ModeSetgid)
+}
+
+// write appends frames, makes them durable and checks that they are where readers look.
+//
+//	write segment; fsync segment; lstat segment
+//	the first time before lstat: fsync stream dir; fsync cohort dir; fsync its parents
+//
+// After an error the stream is dead: only abandon may follow.
+func (s *stream) write(frames [][]byte) error {
+	if err := s.seg.write(s.seq+1, frames); err != nil {
+		return fmt.Errorf("write %s: %w", s.path(), err)
+	}
+	s.seq += uint64(len(frames))
+	for _, f := range frames {
+		s.size += int64(entrySize(len(f)))
+	}
+	if err := s.syncDirs(); err != nil {
+		return err
+	}
+	return s.checkPath()
+}
+
+// syncDirs makes the names that lead to the segment durable, from the bottom up to the root's own: a
+// directory that another process has just made may not be synced by it yet.
+func (s *stream) syncDirs() error {
+	if s.synced {
+		return nil
+	}
+	root := string(s.root)
+	for _, dir := range []string{s.dir(), s.root.Cohort(s.Cohort), s.root.Cohorts(), root, filepath.Dir(root)} {
+		if err := durable.OS.SyncDir(dir); err != nil {
+			return fmt.Errorf("sync directory: %w", err)
+		}
+	}
+	s.synced = true
+	return nil
+}
+
+// checkPath makes sure that the path is still the file that was written. A stream that was taken for
+// dead and moved away goes on taking writes that nobody will read (R5).
+func (s *stream) checkPath() error {
+	info, err := os.Lstat(s.path())
+	switch {
+	case err != nil:
+		return fmt.Errorf("own stream was moved or removed: %w", err)
+	case !os.SameFile(s.info, info):
+		return fmt.Errorf("own stream %s was replaced", s.path())
+	case info.Size() != s.size:
+		return fmt.Errorf("own stream %s has %d bytes instead of %d", s.path(), info.Size(), s.size)
+	}
+	return nil
+}
+
+// frames makes the entries of a group: the header first if the stream is new.
+func (s *stream) frames(recs []cohort.Record, program string) [][]byte {
+	frames := make([][]byte, 0, len(recs)+1)
+	seq := s.seq
+	add := func(f frame) {
+		seq++
+		f.seq = seq
+		b, _ := appendFrame(make([]byte, 0, frameHead+len(f.recordID)+len(f.payload)), s.ID, f)
+		frames = append(frames, b)
+	}
+	if seq == 0 {
+		add(frame{kind: kindHeader, stamp: recs[0].Stamp, payload: s.header(program)})
+	}
+	for _, r := range recs {
+		add(frame{kind: kindRecord, stamp: r.Stamp, recordID: r.ID, payload: r.JSON})
+	}
+	return frames
+}
+
+func (s *stream) header(program string) []byte {
+	host, _ := os.Hostname()
+	data, err := json.Marshal(header{
+		s.settings.RootID, s.Cohort, host, bootID(), os.Getpid(), s.born.UTC().Format(time.RFC3339), program,
+	})
+	if err != nil {
+		panic(fmt.Sprintf("journal: internal error: encode header: %v", err))
+	}
+	return data
+}
+
+// finish seals the stream. Whatever goes wrong, its records are durable already; a stream without a
+// seal is only kept longer.
+func (s *stream) finish(stamp cohort.Stamp) error {
+	payload, err := json.Marshal(seal{s.records})
+	if err != nil {
+		panic(fmt.Sprintf("journal: internal error: encode seal: %v", err))
+	}
+	b, _ := appendFrame(nil, s.ID, frame{kind: kindSeal, seq: s.seq + 1, stamp: stamp, payload: payload})
+	err = s.write([][]byte{b})
+	return errors.Join(err, s.abandon())
+}
+
+// abandon closes what is open. After a failed write its errors say nothing new.
+func (s *stream) abandon() error {
+	var errs []error
+	if s.seg != nil {
+		errs = append(errs, s.seg.close())
+		s.seg = nil
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.Unlock())
+		s.lock = nil
+	}
+	return errors.Join(errs...)
+}

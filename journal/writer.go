@@ -1,0 +1,275 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/durable"
+)
+
+// ErrClosed reports an Append after Close.
+var ErrClosed = errors.New("journal is closed")
+
+// RecordError tells which record of an Append is not valid. Nothing of that call was written, and the
+// Writer is as good as before.
+type RecordError struct {
+	Index int
+	Err   error
+}
+
+func (e *RecordError) Error() string { return fmt.Sprintf("record %d: %v", e.Index+1, e.Err) }
+func (e *RecordError) Unwrap() error { return e.Err }
+
+// Options are the settings of a Writer; the zero value is the recommended one.
+type Options struct {
+	// SealBytes is the size over which a stream would not grow: it is sealed before and succeeded by
+	// a new one. A stream is held in memory while it is written. If zero, 4 MiB.
+	SealBytes int64
+	// SealAge is the age at which an Append seals the stream and begins a new one. If zero, 1 h.
+	SealAge time.Duration
+	// Program is the name and version that the stream's header states. If empty, "runfold".
+	Program string
+}
+
+func (o Options) withDefaults() Options {
+	if o.SealBytes == 0 {
+		o.SealBytes = 4 << 20
+	}
+	if o.SealAge == 0 {
+		o.SealAge = time.Hour
+	}
+	if o.Program == "" {
+		o.Program = "runfold"
+	}
+	return o
+}
+
+// Writer appends records to one cohort. It may be shared by any number of goroutines: those that
+// append at the same time share one fsync.
+type Writer struct {
+	root     cohort.Root
+	id       cohort.ID
+	settings cohort.Settings
+	options  Options
+
+	mu      sync.Mutex // guards pending and closed
+	pending *group     // the group that callers may still join
+	closed  bool
+
+	commit sync.Mutex // held by the leader of a group; guards all below
+	clock  clock
+	stream *stream // nil before the first append and between two streams
+	err    error   // the first error that a second stream could not mend: for ever
+	create func() (*stream, error)
+}
+
+// group is what one write and one fsync make durable together.
+type group struct {
+	recs []*cohort.Record
+	done chan struct{} // closed when err stands
+	err  error
+}
+
+// Create makes a Writer for one cohort of an existing root. It makes no stream yet: a Writer that never
+// appends leaves nothing behind. A cohort whose name differs from an existing one in letter case
+// only is refused: on some file systems they would be one.
+func Create(root cohort.Root, id cohort.ID, options Options) (*Writer, error) {
+	settings, err := OpenRoot(durable.OS, root)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := cohort.ParseID(string(id)); err != nil {
+		return nil, err
+	}
+	ids, _, err := cohorts(durable.OS, root)
+	if err != nil {
+		return nil, err
+	}
+	for _, other := range ids {
+		if other != id && other.Folds(id) {
+			return nil, fmt.Errorf("cohort %q differs from the existing %q in letter case only", id, other)
+		}
+	}
+	w := &Writer{
+		root: root, id: id, settings: settings, options: options.withDefaults(), clock: clock{since: time.Since},
+	}
+	w.create = func() (*stream, error) { return newStream(root, id, settings) }
+	return w, nil
+}
+
+// Append makes records durable, and fills in Cohort, Stream, Stamp and, where it is empty, ID of each.
+// When it returns nil they survive everything that DESIGN promises; when it returns an error some may
+// and some may not. Appending them again, with the IDs that they have now, does no harm.
+//
+// All are validated first: a *RecordError means that none was written and the Writer is good. After a
+// failed write they are appended once more, to a fresh stream, with the same stamps and IDs. If that
+// fails too, the Writer is dead and every Append returns that first error.
+//
+// Any number of goroutines may call it. Whoever comes first writes and syncs for all that wait
+// meanwhile.
+func (w *Writer) Append(recs []cohort.Record) error {
+	for i := range recs {
+		if err := w.validate(recs[i]); err != nil {
+			return &RecordError{i, err}
+		}
+	}
+	if len(recs) == 0 {
+		return nil
+	}
+	g, leader, err := w.join(recs)
+	if err != nil {
+		return err
+	}
+	if leader {
+		w.lead(g)
+	}
+	<-g.done
+	return g.err
+}
+
+func (w *Writer) validate(r cohort.Record) error {
+	if len(r.JSON) == 0 {
+		return errors.New("has no JSON: use cohort.ParseRecord")
+	}
+	if len(r.JSON) > w.settings.MaxRecord {
+		return fmt.Errorf("record of %d bytes is over the limit of %d", len(r.JSON), w.settings.MaxRecord)
+	}
+	return errors.Join(r.Validate(), w.settings.Key.Validate(r))
+}
+
+// join adds records to the pending group. Whoever makes the group leads it.
+func (w *Writer) join(recs []cohort.Record) (g *group, leader bool, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return nil, false, ErrClosed
+	}
+	if w.pending == nil {
+		w.pending = &group{done: make(chan struct{})}
+		leader = true
+	}
+	for i := range recs {
+		w.pending.recs = append(w.pending.recs, &recs[i])
+	}
+	return w.pending, leader, nil
+}
+
+// lead waits until the group before is durable, while others join, and then commits its own.
+func (w *Writer) lead(g *group) {
+	w.commit.Lock()
+	defer w.commit.Unlock()
+	w.mu.Lock()
+	w.pending = nil
+	w.mu.Unlock()
+	g.err = w.commitGroup(g.recs)
+	close(g.done)
+}
+
+// commitGroup writes a group, to a second stream if the first fails. It is called under commit.
+func (w *Writer) commitGroup(group []*cohort.Record) error {
+	if w.err != nil {
+		return w.err
+	}
+	recs := make([]cohort.Record, len(group))
+	for i, r := range group {
+		recs[i] = *r
+		recs[i].Cohort = w.id
+		if recs[i].ID == "" {
+			recs[i].ID = ulid.Make().String()
+		}
+	}
+	first := w.try(recs)
+	err := first
+	if first != nil {
+		w.drop()
+		if err = w.try(recs); err != nil {
+			w.drop()
+			w.err = errors.Join(first, fmt.Errorf("and again on a fresh stream: %w", err))
+			err = w.err
+		}
+	}
+	for i, r := range recs {
+		*group[i] = r
+	}
+	return err
+}
+
+// try appends to the current stream or to a new one. Stamps that records already have are kept.
+func (w *Writer) try(recs []cohort.Record) error {
+	if err := w.ready(recs); err != nil {
+		return err
+	}
+	for i := range recs {
+		if recs[i].Stamp == 0 {
+			recs[i].Stamp = w.clock.next()
+		}
+		recs[i].Stream = w.stream.ID
+	}
+	if err := w.stream.write(w.stream.frames(recs, w.options.Program)); err != nil {
+		return err
+	}
+	w.stream.records += len(recs)
+	return nil
+}
+
+// ready sees to it that there is a stream with room.
+func (w *Writer) ready(recs []cohort.Record) error {
+	if w.stream != nil && w.isFull(recs) {
+		w.stream.finish(w.clock.next()) // its records are durable whatever it answers
+		w.stream = nil
+	}
+	if w.stream != nil {
+		return nil
+	}
+	s, err := w.create()
+	if err != nil {
+		return fmt.Errorf("make a stream: %w", err)
+	}
+	w.stream = s
+	w.clock.begin(s.info.ModTime(), highestStamp(durable.OS, w.root))
+	return nil
+}
+
+func (w *Writer) isFull(recs []cohort.Record) bool {
+	if w.stream.seq == 0 {
+		return false
+	}
+	size := w.stream.size
+	for _, r := range recs {
+		size += int64(entrySize(frameHead + len(r.ID) + len(r.JSON)))
+	}
+	return size > w.options.SealBytes || w.clock.since(w.stream.born) > w.options.SealAge
+}
+
+// drop gives up a stream after an error.
+func (w *Writer) drop() {
+	if w.stream != nil {
+		w.stream.abandon() // the error that led here says all
+		w.stream = nil
+	}
+}
+
+// Close seals the stream, durably, and ends the Writer. It waits for Appends under way. An error means
+// that the stream has no seal: its records are durable all the same. Calling it again does nothing.
+func (w *Writer) Close() error {
+	w.mu.Lock()
+	closed := w.closed
+	w.closed = true
+	w.mu.Unlock()
+	if closed {
+		return nil
+	}
+	w.commit.Lock()
+	defer w.commit.Unlock()
+	if w.stream == nil {
+		return nil
+	}
+	err := w.stream.finish(w.clock.next())
+	w.stream = nil
+	return err
+}
