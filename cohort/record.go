@@ -237,15 +237,15 @@ func (r Record) Validate() error {
 	if r.Timestamp == "" {
 		return nil
 	}
-	if _, ok := parseTime(r.Timestamp); !ok {
+	if _, ok := ParseTime(r.Timestamp); !ok {
 		return fmt.Errorf("timestamp %q is not RFC 3339, such as 2026-01-31T12:00:00Z", r.Timestamp)
 	}
 	return nil
 }
 
-// parseTime reads RFC 3339 and nothing else. time.Parse also takes an hour of one digit, a comma and
+// ParseTime reads RFC 3339 and nothing else. time.Parse also takes an hour of one digit, a comma and
 // offsets such as +24:60 (go.dev/issue/54580), which the readers of other languages refuse.
-func parseTime(s string) (time.Time, bool) {
+func ParseTime(s string) (time.Time, bool) {
 	t, err := time.Parse(time.RFC3339Nano, s)
 	if err != nil || s[13] != ':' || strings.Contains(s, ",") {
 		return time.Time{}, false
@@ -258,7 +258,7 @@ func parseTime(s string) (time.Time, bool) {
 
 // Time is the timestamp, or the stamp's time when the user gave none. The record must be valid.
 func (r Record) Time() time.Time {
-	if t, ok := parseTime(r.Timestamp); ok {
+	if t, ok := ParseTime(r.Timestamp); ok {
 		return t
 	}
 	return r.Stamp.Time()

@@ -1,0 +1,155 @@
+package durable
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"testing"
+)
+
+// holdLock takes a lock, says so, and holds it until its standard input ends.
+func holdLock(name string) error {
+	l, err := TryLock(name, "host child\npid 1\n", 0o644)
+	if err != nil {
+		return err
+	}
+	fmt.Println("locked")
+	bufio.NewReader(os.Stdin).ReadString('\n')
+	return l.Unlock()
+}
+
+// child is another process that holds the lock.
+func child(t *testing.T, dir string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "-test.run", "^$")
+	cmd.Env = append(os.Environ(), "RUNFOLD_VERB=lock", "RUNFOLD_DIR="+dir)
+	cmd.Stderr = os.Stderr
+	if _, err := cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "locked\n" {
+		t.Fatalf("child says %q, %v", line, err)
+	}
+	return cmd
+}
+
+// TestLockAcrossProcesses shows that another process excludes us, that its body can be read, and that
+// its death frees the lock.
+func TestLockAcrossProcesses(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "lock")
+	cmd := child(t, dir)
+	if _, err := TryLock(name, "me", 0o644); !errors.Is(err, ErrLocked) {
+		t.Errorf("TryLock of a held lock = %v, want ErrLocked", err)
+	}
+	if free, err := LockIsFree(name); err != nil || free {
+		t.Errorf("LockIsFree of a held lock = %v, %v", free, err)
+	}
+	if got := LockHolder(name); runtime.GOOS != "windows" && got != "host child\npid 1\n" {
+		t.Errorf("LockHolder = %q, want the child's words", got)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Wait() // killed
+	l, err := TryLock(name, "me", 0o644)
+	if err != nil {
+		t.Fatalf("TryLock after the holder was killed: %v", err)
+	}
+	if err := l.Unlock(); err != nil {
+		t.Error(err)
+	}
+	if free, err := LockIsFree(name); err != nil || !free {
+		t.Errorf("LockIsFree of a free lock = %v, %v", free, err)
+	}
+	if got := LockHolder(name); got != "" {
+		t.Errorf("LockHolder of a free lock = %q", got)
+	}
+}
+
+func TestLockWithinOneProcess(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "lock")
+	l, err := TryLock(name, "me", 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := TryLock(name, "me too", 0o644); !errors.Is(err, ErrLocked) {
+		t.Errorf("second TryLock in this process = %v, want ErrLocked", err)
+	}
+	if err := l.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	l, err = TryLock(name, "me", 0o644)
+	if err != nil {
+		t.Fatalf("TryLock after Unlock: %v", err)
+	}
+	if err := l.Unlock(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestLockSurvivesGarbageCollection shows that the lock is held although nobody but Lock refers to the
+// descriptor.
+func TestLockSurvivesGarbageCollection(t *testing.T) {
+	dir := t.TempDir()
+	l, err := TryLock(filepath.Join(dir, "lock"), "me", 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	runtime.GC()
+	runtime.GC()
+	cmd := exec.Command(os.Args[0], "-test.run", "^$")
+	cmd.Env = append(os.Environ(), "RUNFOLD_VERB=lock", "RUNFOLD_DIR="+dir)
+	if out, err := cmd.CombinedOutput(); err == nil {
+		t.Errorf("another process took the lock: %s", out)
+	}
+	if err := l.Unlock(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestDeletedLockFile shows that a holder notices that its lock file is gone.
+func TestDeletedLockFile(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "lock")
+	l, err := TryLock(name, "me", 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !l.Held() {
+		t.Error("Held of a fresh lock = false")
+	}
+	if err := os.Remove(name); err != nil {
+		t.Fatal(err)
+	}
+	if l.Held() {
+		t.Error("Held after the file was deleted = true")
+	}
+	if err := l.Unlock(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLockErrors(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := TryLock(filepath.Join(dir, "no", "lock"), "", 0o644); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("TryLock in a missing directory = %v, want fs.ErrNotExist", err)
+	}
+	if _, err := TryLock(dir, "", 0o644); err == nil {
+		t.Error("TryLock of a directory = nil, want an error")
+	}
+	if _, err := LockIsFree(filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("LockIsFree of a missing file = %v, want fs.ErrNotExist", err)
+	}
+}
