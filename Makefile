@@ -1,0 +1,55 @@
+# Targets of runfold. "make" prints them.
+GO ?= go
+FUZZTIME ?= 20s
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
+
+.DEFAULT_GOAL := help
+.PHONY: help build test test-short test-foreign check fmt vet staticcheck cross fuzz bench example clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/journal-append and bin/compactd
+	$(GO) build -trimpath -o bin/ ./cmd/...
+
+example: build ## the main job on the example data, into ./example-runs
+	docs/examples/run.sh example-runs
+
+test: check ## everything that must hold: checks, all tests with the race detector, a foreign reader
+	$(GO) test -race ./...
+	$(MAKE) test-foreign
+
+test-short: ## the tests that take seconds
+	$(GO) test -short ./...
+
+test-foreign: ## read the published files with DuckDB
+	cd internal/foreignreader && $(GO) test ./...
+
+check: fmt vet staticcheck cross ## gofmt, vet, staticcheck, builds for macOS and Windows
+
+fmt:
+	@bad=$$(gofmt -l cmd cohort compactor internal journal); \
+	if [ -n "$$bad" ]; then echo "gofmt these files:" $$bad; exit 1; fi
+
+vet:
+	$(GO) vet ./...
+
+staticcheck:
+	$(GO) run $(STATICCHECK) ./...
+
+cross:
+	GOOS=darwin GOARCH=arm64 $(GO) vet ./...
+	GOOS=windows GOARCH=amd64 $(GO) vet ./...
+
+fuzz: ## run every fuzz target for FUZZTIME (default 20s)
+	@set -e; for dir in $$($(GO) list -f '{{.Dir}}' ./...); do \
+	  for target in $$(cd $$dir && $(GO) test -list '^Fuzz' . | grep '^Fuzz' || true); do \
+	    echo "$$dir $$target"; (cd $$dir && $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) .); \
+	  done; \
+	done
+
+bench: ## benchmarks of append and fold, see bench/README.md
+	$(GO) test -run '^$$' -bench . -benchmem ./bench/...
+
+clean: ## remove what the targets above made
+	rm -rf bin example-runs

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/runfold/runfold/compactor"
+)
+
+func (a *app) checkCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "check --root DIR",
+		Short: "Audit a whole root and say what is wrong and where",
+		Long: `Audit a whole root: every entry of every stream, the chain of manifests, sizes and
+checksums of the data files, that both published files hold the same keys, no key twice,
+snapshot_seq unique and increasing, every folded record in the index, and that what is
+published is the newest generation.
+
+It reads only, takes no lock, and may run at any time. It exits with 4 if it finds damage.`,
+		Example: `  compactd check --root runs
+  compactd check --root runs --json | jq ".problem_list[]"`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := a.config()
+			if err != nil {
+				return err
+			}
+			problems := []compactor.Problem{}
+			audit, err := compactor.Check(cmd.Context(), cfg, func(p compactor.Problem) {
+				problems = append(problems, p)
+				if !asJSON {
+					a.printProblem(p)
+				}
+			})
+			if asJSON {
+				err = errors.Join(err, a.printJSON(struct {
+					compactor.Audit
+					List []compactor.Problem `json:"problem_list"`
+				}{audit, problems}))
+			} else if err == nil {
+				a.say("%d manifests, %d data files, %d rows, %d streams with %d records (%d unfolded): %d problems",
+					audit.Manifests, audit.DataFiles, audit.Rows, audit.Streams, audit.Records, audit.Unfolded, audit.Problems)
+			}
+			if err == nil && audit.Problems > 0 {
+				err = errDamage
+			}
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func (a *app) printProblem(p compactor.Problem) {
+	kind := "note"
+	if p.Damage {
+		kind = "damage"
+	}
+	fmt.Fprintf(a.stdout, "%s: %s\n", kind, p)
+}

@@ -1,0 +1,225 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/journal"
+)
+
+// daemonFlags are what compactd run is told; a configuration file overrides them.
+type daemonFlags struct {
+	schedule, logFormat, logLevel, config string
+	fold                                  compactor.Config
+}
+
+// configFile is the JSON of --config. Absent fields stay as the flags say.
+type configFile struct {
+	Schedule        *string `json:"schedule"`
+	LogLevel        *string `json:"log_level"`
+	BatchBytes      *int64  `json:"batch_bytes"`
+	KeepGenerations *int    `json:"keep_generations"`
+	KeepAge         *string `json:"keep_age"`
+}
+
+func (a *app) runCommand() *cobra.Command {
+	var flags daemonFlags
+	cmd := &cobra.Command{
+		Use:   "run --root DIR",
+		Short: "Fold on a schedule until told to stop",
+		Long: `Fold at once and then on a schedule, until SIGTERM or SIGINT. The signal ends a running fold
+behind the phase that it is in; what it left is done by the next one. A second signal ends the
+process at once, which loses nothing either.
+
+A schedule is a cron expression of five fields in UTC, or "@every 30s". A run that comes while
+the one before has not ended is left out, logged and counted. SIGHUP reads --config again.
+
+More than one daemon may run for one root, also on several machines: the lock lets one work at
+a time where locks work, and the commit keeps the result right where they do not.`,
+		Example: `  compactd run --root runs
+  compactd run --root runs --schedule "*/5 * * * *" --log-format json
+  compactd run --root runs --config compactd.json   # {"schedule": "@every 10s", "keep_age": "10m"}`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := a.config()
+			if err != nil {
+				return err
+			}
+			if _, err := journal.OpenRoot(durable.OS, cohort.Root(a.root)); err != nil {
+				return err
+			}
+			d, err := a.newDaemon(cfg, flags)
+			if err != nil {
+				return usageError{err}
+			}
+			return d.run(cmd.Context())
+		},
+	}
+	foldFlags(cmd, &flags.fold)
+	f := cmd.Flags()
+	f.StringVar(&flags.schedule, "schedule", "@every 1m", "when to fold: cron expression (UTC) or @every DURATION")
+	f.StringVar(&flags.logFormat, "log-format", "console", "the log on standard error: console or json")
+	f.StringVar(&flags.logLevel, "log-level", "info", "debug, info, warn or error")
+	f.StringVar(&flags.config, "config", "", "a JSON `file` with schedule, log_level, batch_bytes, keep_generations, keep_age")
+	return cmd
+}
+
+// daemon folds on a schedule.
+type daemon struct {
+	base  compactor.Config
+	flags daemonFlags
+	level zap.AtomicLevel
+	log   *zap.Logger
+}
+
+// plan is what one reading of the configuration results in.
+type plan struct {
+	schedule compactor.Schedule
+	cfg      compactor.Config
+	level    zapcore.Level
+}
+
+func (a *app) newDaemon(cfg compactor.Config, flags daemonFlags) (*daemon, error) {
+	d := &daemon{base: cfg, flags: flags, level: zap.NewAtomicLevel()}
+	log, err := newLogger(a.stderr, flags.logFormat, d.level)
+	if err != nil {
+		return nil, err
+	}
+	d.log = log
+	d.base.Notify = func(n compactor.Notice) { logNotice(log, n) }
+	_, err = d.plan()
+	return d, err
+}
+
+// plan reads the configuration.
+func (d *daemon) plan() (plan, error) {
+	flags := d.flags
+	if flags.config != "" {
+		if err := flags.read(flags.config); err != nil {
+			return plan{}, err
+		}
+	}
+	cfg, err := withFlags(d.base, flags.fold)
+	if err != nil {
+		return plan{}, err
+	}
+	schedule, err := compactor.ParseSchedule(flags.schedule)
+	if err != nil {
+		return plan{}, err
+	}
+	level, err := zapcore.ParseLevel(flags.logLevel)
+	return plan{schedule, cfg, level}, err
+}
+
+// read overrides the flags by a configuration file.
+func (f *daemonFlags) read(name string) error {
+	file, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	var c configFile
+	dec := json.NewDecoder(file)
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&c); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	override(&f.schedule, c.Schedule)
+	override(&f.logLevel, c.LogLevel)
+	override(&f.fold.BatchBytes, c.BatchBytes)
+	override(&f.fold.KeepGenerations, c.KeepGenerations)
+	if c.KeepAge != nil {
+		if f.fold.KeepAge, err = time.ParseDuration(*c.KeepAge); err != nil {
+			return fmt.Errorf("%s: keep_age: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func override[T any](flag, file *T) {
+	if file != nil {
+		*flag = *file
+	}
+}
+
+// run goes round once per configuration and returns when ctx ends.
+func (d *daemon) run(ctx context.Context) error {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	p, err := d.plan()
+	if err != nil {
+		return err
+	}
+	for ctx.Err() == nil {
+		d.level.SetLevel(p.level)
+		next := p.schedule.Next(time.Now())
+		d.log.Info("folding on schedule", zap.Stringer("root", p.cfg.Root), zap.Stringer("schedule", p.schedule),
+			zap.Time("next", next), zap.Time("then", p.schedule.Next(next)))
+		p = d.until(ctx, p, hangup)
+	}
+	d.log.Info("stopped")
+	return nil
+}
+
+// until runs p until ctx ends or a hangup brings a new plan, which it returns.
+func (d *daemon) until(ctx context.Context, p plan, hangup <-chan os.Signal) plan {
+	ctx, cancel := context.WithCancel(ctx)
+	next := make(chan plan, 1)
+	go func() {
+		defer cancel()
+		for {
+			select {
+			case <-ctx.Done():
+				next <- p
+				return
+			case <-hangup:
+			}
+			fresh, err := d.plan()
+			if err == nil {
+				d.log.Info("configuration read again")
+				next <- fresh
+				return
+			}
+			d.log.Error("configuration not read again: going on with the old one", zap.Error(err))
+		}
+	}()
+	p.schedule.Run(ctx, func(ctx context.Context) error { return d.fold(ctx, p.cfg) },
+		func(err error) { d.log.Error("fold failed", zap.Error(err), zap.String("hint", hint(err))) },
+		p.cfg.Notify)
+	cancel()
+	return <-next
+}
+
+// fold is one run. That another compactor is at work, or that we are told to stop, is no failure.
+func (d *daemon) fold(ctx context.Context, cfg compactor.Config) error {
+	report, err := compactor.Fold(ctx, cfg)
+	switch {
+	case errors.Is(err, compactor.ErrLocked):
+		d.log.Warn("fold left out", zap.Error(err))
+		return nil
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		d.log.Info("fold stopped: the next one goes on", reportFields(report)...)
+		return nil
+	case err != nil:
+		return err
+	case report.Commits > 0 || !report.Clean():
+		d.log.Info("folded", reportFields(report)...)
+	default:
+		d.log.Debug("nothing to fold", reportFields(report)...)
+	}
+	return nil
+}

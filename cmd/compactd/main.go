@@ -1,0 +1,180 @@
+// Command compactd folds the journals of a runfold root into index.parquet and snapshot_index.json,
+// on a schedule (compactd run) or once (compactd once), and looks at roots without touching them.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/journal"
+)
+
+// Exit codes are part of the interface; the usage lists them.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+	exitLocked = 3
+	exitDamage = 4
+	exitAgain  = 75 // EX_TEMPFAIL: the same call may succeed later
+)
+
+const exitCodes = `Exit codes: 0 done or nothing to do, 1 failed, 2 usage, 3 another compactor holds the
+lock, 4 damage found (the rest was done), 75 try again later (disk full).`
+
+func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+
+// app is what every subcommand needs.
+type app struct {
+	root           string
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+// usageError makes the difference between exit codes 1 and 2.
+type usageError struct{ error }
+
+// errDamage ends a command that did its work and found damage, which it has reported.
+var errDamage = errors.New("damage found: the rest was done")
+
+// run is main with everything that it touches handed in.
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr}
+	cmd := a.command()
+	cmd.SetArgs(args)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	err := cmd.ExecuteContext(ctx)
+	if err == nil {
+		return exitDone
+	}
+	a.say("%v", err)
+	if h := hint(err); h != "" {
+		a.say("hint: %s", h)
+	}
+	return exitCode(err)
+}
+
+func (a *app) command() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:           "compactd",
+		Short:         "Fold run journals into one index.parquet and one snapshot_index.json",
+		Long:          "Fold run journals into one index.parquet and one snapshot_index.json.\n\n" + exitCodes,
+		Version:       version(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return errors.Join(cmd.Help(), usageError{errors.New("a subcommand is missing")})
+		},
+	}
+	cmd.SetIn(a.stdin)
+	cmd.SetOut(a.stdout)
+	cmd.SetErr(a.stderr)
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	cmd.PersistentFlags().StringVar(&a.root, "root", "", "the root directory (required)")
+	cmd.AddCommand(a.initCommand(), a.onceCommand(), a.runCommand(), a.statusCommand(), a.checkCommand(),
+		a.dumpCommand(), a.previousCommand(), a.importCommand())
+	for _, sub := range cmd.Commands() {
+		sub.Long += "\n\n" + exitCodes
+		sub.Args = usageArgs(sub.Args)
+	}
+	return cmd
+}
+
+// usageArgs makes a wrong number of arguments a usage error.
+func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return usageError{err}
+		}
+		return nil
+	}
+}
+
+// config is what every subcommand that opens a root starts from.
+func (a *app) config() (compactor.Config, error) {
+	if a.root == "" {
+		return compactor.Config{}, usageError{errors.New("--root is missing")}
+	}
+	return compactor.Config{
+		Root:    cohort.Root(a.root),
+		Program: "compactd " + version(),
+		Notify:  func(n compactor.Notice) { a.say("%v", n) },
+	}, nil
+}
+
+func (a *app) say(format string, args ...any) {
+	fmt.Fprintf(a.stderr, "compactd: "+format+"\n", args...)
+}
+
+// printJSON writes one value for scripts.
+func (a *app) printJSON(v any) error {
+	data, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = a.stdout.Write(append(data, '\n'))
+	return err
+}
+
+func exitCode(err error) int {
+	var usage usageError
+	switch {
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.Is(err, compactor.ErrLocked):
+		return exitLocked
+	case errors.Is(err, errDamage), errors.Is(err, compactor.ErrCorrupt), errors.Is(err, journal.ErrCorrupt):
+		return exitDamage
+	case isFull(err), errors.Is(err, compactor.ErrConflict):
+		return exitAgain
+	}
+	return exitFailed
+}
+
+// isFull tells that the disk or the quota is full.
+func isFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, errQuota)
+}
+
+func hint(err error) string {
+	var usage usageError
+	switch {
+	case errors.As(err, &usage):
+		return "compactd --help and compactd COMMAND --help show examples"
+	case errors.Is(err, journal.ErrNoRoot):
+		return "a root is made by journal-append or by compactd init; is the path right?"
+	case errors.Is(err, compactor.ErrLocked):
+		return "--wait 30s waits for it; nothing is lost either way"
+	case errors.Is(err, compactor.ErrCorrupt):
+		return "compactd check lists all that is damaged; nothing was changed or deleted"
+	case errors.Is(err, cohort.ErrNewer):
+		return "use the runfold version that wrote it, or a later one"
+	case isFull(err):
+		return "the root is as it was before; free some space and fold again"
+	case errors.Is(err, fs.ErrPermission):
+		return "the user of this process must be able to read and write in the root"
+	}
+	return ""
+}
+
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}

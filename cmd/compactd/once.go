@@ -1,0 +1,86 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/runfold/runfold/compactor"
+)
+
+// foldFlags are the settings of a fold, the same for once, run and import.
+func foldFlags(cmd *cobra.Command, cfg *compactor.Config) {
+	f := cmd.Flags()
+	f.Int64Var(&cfg.BatchBytes, "batch-bytes", 0, "hold at most so many bytes of records in memory (default 64 MiB)")
+	f.IntVar(&cfg.KeepGenerations, "keep-generations", 0, "keep at least so many generations (default 3)")
+	f.DurationVar(&cfg.KeepAge, "keep-age", 0, "keep older ones for so long after they were succeeded (default 1h)")
+	f.DurationVar(&cfg.Wait, "wait", 0, "wait so long for another compactor to end (default: not at all)")
+}
+
+// withFlags adds to cfg what foldFlags read.
+func withFlags(cfg, flags compactor.Config) (compactor.Config, error) {
+	if flags.BatchBytes < 0 || flags.KeepGenerations < 0 || flags.KeepAge < 0 || flags.Wait < 0 {
+		return cfg, usageError{fmt.Errorf("a negative number makes no sense here")}
+	}
+	cfg.BatchBytes, cfg.KeepGenerations = flags.BatchBytes, flags.KeepGenerations
+	cfg.KeepAge, cfg.Wait = flags.KeepAge, flags.Wait
+	return cfg, nil
+}
+
+func (a *app) onceCommand() *cobra.Command {
+	var flags compactor.Config
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "once --root DIR",
+		Short: "Fold everything that the journals hold, now",
+		Long: `Fold everything that the journals hold into index.parquet and snapshot_index.json, and
+return when both show it.
+
+If another compactor is at work it exits with 3 and names it, or waits with --wait.`,
+		Example: `  compactd once --root runs
+  compactd once --root runs --wait 30s --json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := a.config()
+			if err != nil {
+				return err
+			}
+			if cfg, err = withFlags(cfg, flags); err != nil {
+				return err
+			}
+			report, err := compactor.Fold(cmd.Context(), cfg)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				err = a.printJSON(report)
+			} else {
+				a.say("%s", describe(report))
+			}
+			if err == nil && !report.Clean() {
+				err = errDamage
+			}
+			return err
+		},
+	}
+	foldFlags(cmd, &flags)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the report as JSON")
+	return cmd
+}
+
+// describe is a report on one line.
+func describe(r compactor.Report) string {
+	if r.Records == 0 && r.Commits == 0 {
+		return fmt.Sprintf("nothing to fold: generation %d, %d rows", r.Generation, r.Rows)
+	}
+	text := fmt.Sprintf("folded %d records in %v: %d added, %d replaced, %d superseded, %d duplicates; generation %d, %d rows",
+		r.Records, r.Elapsed.Round(time.Millisecond), r.Added, r.Replaced, r.Superseded, r.Duplicates, r.Generation, r.Rows)
+	if r.Swept > 0 {
+		text += fmt.Sprintf("; %d finished streams removed", r.Swept)
+	}
+	if !r.Clean() {
+		text += fmt.Sprintf("; %d damaged places, %d streams not read to their end", r.Damage, r.Skipped)
+	}
+	return text
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/runfold/runfold/compactor"
+)
+
+func (a *app) statusCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "status --root DIR",
+		Short: "Show what is folded, what waits, and who folds",
+		Long: `Show the newest generation and, per cohort, streams and unfolded records.
+
+It reads only, takes no lock, and may run at any time.`,
+		Example: `  compactd status --root runs
+  compactd status --root runs --json | jq '.cohorts[] | select(.unfolded_records > 0)'`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := a.config()
+			if err != nil {
+				return err
+			}
+			s, err := compactor.ReadStatus(cmd.Context(), cfg)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return a.printJSON(s)
+			}
+			return a.printStatus(s)
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func (a *app) printStatus(s compactor.Status) error {
+	out := a.stdout
+	fmt.Fprintf(out, "root        %s\n", s.Root)
+	switch {
+	case s.Generation == 0:
+		fmt.Fprintf(out, "generation  none: never folded\n")
+	default:
+		fmt.Fprintf(out, "generation  %d: %d rows, folded at %s by %s\n", s.Generation, s.Rows, s.FoldedAt, s.FoldedBy)
+		if !s.Published {
+			fmt.Fprintf(out, "published   an earlier generation: the next fold publishes this one\n")
+		}
+	}
+	if s.Holder != "" {
+		fmt.Fprintf(out, "lock        %s\n", s.Holder)
+	}
+	if s.Quarantine > 0 {
+		fmt.Fprintf(out, "quarantine  %d damaged places and streams\n", s.Quarantine)
+	}
+	if len(s.Cohorts) == 0 {
+		_, err := fmt.Fprintf(out, "streams     none: everything is folded\n")
+		return err
+	}
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "\nCOHORT\tSTREAMS\tSEALED\tUNFOLDED\tBYTES\tOLDEST\tUNREADABLE\n")
+	for _, c := range s.Cohorts {
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%s\t%d\n", c.Cohort, c.Streams, c.Sealed, c.UnfoldedRecords,
+			c.UnfoldedBytes, age(c), c.Unreadable)
+	}
+	return t.Flush()
+}
+
+func age(c compactor.CohortStatus) string {
+	if c.UnfoldedRecords == 0 {
+		return "-"
+	}
+	return c.OldestUnfolded.Round(time.Second).String()
+}

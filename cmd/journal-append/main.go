@@ -1,0 +1,207 @@
+// Command journal-append appends run records to a cohort of a runfold root.
+//
+// It reads one JSON object per line from files or standard input, or makes one record of its flags.
+// Any number of them may run at once, on any number of machines that share the storage: each writes a
+// stream of its own. Exit code 0 means that every record is durable.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/journal"
+)
+
+// Exit codes are part of the interface; the usage lists them.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+	exitAgain  = 75 // EX_TEMPFAIL: the same call may succeed later
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+
+// options are the flags.
+type options struct {
+	root, cohort string
+	one          oneRecord
+	ack, strict  bool
+	summary      string
+	sealBytes    int64
+	sealAge      time.Duration
+}
+
+// usageError makes the difference between exit codes 1 and 2.
+type usageError struct{ error }
+
+// run is main with everything that it touches handed in.
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	cmd := command(stdin, stdout, stderr)
+	cmd.SetArgs(args)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := cmd.ExecuteContext(ctx)
+	if err == nil {
+		return exitDone
+	}
+	fmt.Fprintf(stderr, "journal-append: %v\n", err)
+	if h := hint(err); h != "" {
+		fmt.Fprintf(stderr, "journal-append: hint: %s\n", h)
+	}
+	return exitCode(err)
+}
+
+func exitCode(err error) int {
+	var usage usageError
+	switch {
+	case errors.As(err, &usage):
+		return exitUsage
+	case isFull(err):
+		return exitAgain
+	}
+	return exitFailed
+}
+
+// isFull tells that the disk or the quota is full.
+func isFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, errQuota)
+}
+
+func hint(err error) string {
+	var usage usageError
+	switch {
+	case isFull(err):
+		return "free some space and append the records that were not acknowledged again; the same record_id makes a repetition harmless"
+	case errors.As(err, &usage):
+		return "journal-append --help shows examples"
+	case errors.Is(err, cohort.ErrNewer):
+		return "use the runfold version that made this root, or a later one"
+	case errors.Is(err, os.ErrPermission):
+		return "the user of this process must be able to write in the root and in its cohorts"
+	}
+	return ""
+}
+
+const example = `  # one record per line, from two files
+  journal-append --root runs --cohort churn_eu train.ndjson eval.ndjson
+
+  # a long-lived pipe: each record is durable when its line appears
+  ./train.py | journal-append --root runs --cohort churn_eu --ack
+
+  # one record from flags
+  journal-append --root runs --cohort churn_eu --run-id r-17 --stage TRAINING \
+    --set metrics.auc=0.71 --set tags.owner=growth`
+
+func command(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
+	var o options
+	cmd := &cobra.Command{
+		Use:   "journal-append --root DIR --cohort NAME [file ...]",
+		Short: "Append run records to a cohort, durably and without a server",
+		Long: `Append run records to a cohort of a runfold root.
+
+Records are JSON objects, one per line, with run_id and stage (or phase). Files are read in
+turn; "-" or no file is standard input. The root is made if it does not exist.
+
+A bad line is reported with its file and number, the other lines are appended, and the exit
+code is 1. Exit code 0 means that every record is on stable storage.
+
+Exit codes: 0 all durable, 1 some records were not appended, 2 usage, 75 disk full: try again.`,
+		Example:           example,
+		Version:           version(),
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		DisableAutoGenTag: true,
+		RunE: func(cmd *cobra.Command, files []string) error {
+			if err := o.check(cmd, files); err != nil {
+				return err
+			}
+			return appendAll(cmd.Context(), o, files, stdin, stdout, stderr)
+		},
+	}
+	cmd.SetIn(stdin)
+	cmd.SetOut(stdout)
+	cmd.SetErr(stderr)
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	f := cmd.Flags()
+	f.StringVar(&o.root, "root", "", "the root directory; made if it does not exist (required)")
+	f.StringVar(&o.cohort, "cohort", "", "the cohort to append to (required)")
+	f.StringVar(&o.one.runID, "run-id", "", "append one record with this run_id instead of reading lines")
+	f.StringVar(&o.one.stage, "stage", "", "the stage of that record")
+	f.StringVar(&o.one.recordID, "record-id", "", "its idempotency key: the same id again is the same record")
+	f.StringVar(&o.one.timestamp, "timestamp", "", "its time in RFC 3339; the time of the append if not given")
+	f.StringArrayVar(&o.one.set, "set", nil, "a field of it: `name=value`, metrics.auc=0.71 for a nested one; what is not JSON is text")
+	f.StringVar(&o.one.json, "json", "", "that record as a JSON object; the other flags are added to it")
+	f.BoolVar(&o.ack, "ack", false, "print one line of JSON per record once it is durable")
+	f.BoolVar(&o.strict, "strict", false, "stop at the first bad line and append nothing behind it")
+	f.StringVar(&o.summary, "summary", "text", "the closing line: text, json or none (to standard error; json to standard output)")
+	f.Int64Var(&o.sealBytes, "seal-bytes", 0, "begin a new stream before this one grows over so many bytes (default 4 MiB)")
+	f.DurationVar(&o.sealAge, "seal-age", 0, "begin a new stream when this one is older (default 1h)")
+	return cmd
+}
+
+// check refuses calls that cannot mean anything, before anything is made on the disk.
+func (o options) check(cmd *cobra.Command, files []string) error {
+	switch {
+	case o.root == "":
+		return usageError{errors.New("--root is missing")}
+	case o.cohort == "":
+		return usageError{errors.New("--cohort is missing")}
+	case o.summary != "text" && o.summary != "json" && o.summary != "none":
+		return usageError{fmt.Errorf("--summary %q is not text, json or none", o.summary)}
+	case o.one.given(cmd) && len(files) > 0:
+		return usageError{fmt.Errorf("a record from flags and the file %q exclude each other", files[0])}
+	case o.sealBytes < 0 || o.sealAge < 0:
+		return usageError{errors.New("--seal-bytes and --seal-age must not be negative")}
+	}
+	if _, err := cohort.ParseID(o.cohort); err != nil {
+		return usageError{err}
+	}
+	return nil
+}
+
+// appendAll opens the root and appends what the flags or the files say.
+func appendAll(ctx context.Context, o options, files []string, stdin io.Reader, stdout, stderr io.Writer) (err error) {
+	one, err := o.one.record()
+	if err != nil {
+		return usageError{err}
+	}
+	root := cohort.Root(o.root)
+	settings, _, err := journal.InitRoot(durable.OS, root, cohort.Settings{})
+	if err != nil {
+		return err
+	}
+	w, err := journal.Create(root, cohort.ID(o.cohort), journal.Options{
+		SealBytes: o.sealBytes, SealAge: o.sealAge, Program: "journal-append " + version(),
+	})
+	if err != nil {
+		return err
+	}
+	a := &appender{options: o, w: w, maxRecord: settings.MaxRecord, stdout: stdout, stderr: stderr, start: time.Now()}
+	a.progress = newProgress(stderr, a.start)
+	defer func() {
+		err = errors.Join(err, a.finish(w.Close()))
+	}()
+	if one != nil {
+		return a.lines(oneLine(one))
+	}
+	return a.lines(readLines(ctx, files, stdin, settings.MaxRecord))
+}
+
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/runfold/runfold/cohort"
+)
+
+// oneRecord is a record that flags describe.
+type oneRecord struct {
+	runID, stage, recordID, timestamp, json string
+	set                                     []string
+}
+
+// given tells whether any of its flags stands on the command line.
+func (r oneRecord) given(cmd *cobra.Command) bool {
+	for _, name := range []string{"run-id", "stage", "record-id", "timestamp", "json", "set"} {
+		if cmd.Flags().Changed(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// record is the JSON object that the flags describe, nil if there are none. The bytes of --json stay
+// as they are; fields of other flags are added behind, where the last of equal names counts.
+func (r oneRecord) record() ([]byte, error) {
+	if r.runID == "" && r.stage == "" && r.recordID == "" && r.timestamp == "" && r.json == "" && r.set == nil {
+		return nil, nil
+	}
+	obj := []byte("{}")
+	if r.json != "" {
+		base, err := cohort.ParseRecord([]byte(r.json), 0)
+		if err != nil {
+			return nil, fmt.Errorf("--json: %w", err)
+		}
+		obj = bytes.TrimSpace(base.JSON)
+	}
+	for _, f := range []struct{ name, text string }{
+		{"run_id", r.runID}, {"stage", r.stage}, {"record_id", r.recordID}, {"timestamp", r.timestamp},
+	} {
+		if f.text != "" {
+			obj = with(obj, f.name, cohort.Quote(f.text))
+		}
+	}
+	for _, s := range r.set {
+		name, text, ok := strings.Cut(s, "=")
+		if !ok || name == "" {
+			return nil, fmt.Errorf("--set %q is not name=value", s)
+		}
+		var err error
+		if obj, err = set(obj, name, value(text)); err != nil {
+			return nil, fmt.Errorf("--set %q: %w", s, err)
+		}
+	}
+	return obj, nil
+}
+
+// value is text as JSON if it is JSON, else as a string.
+func value(text string) []byte {
+	if json.Valid([]byte(text)) {
+		return []byte(strings.TrimSpace(text))
+	}
+	return cohort.Quote(text)
+}
+
+// set adds a field to obj; the name up to the first dot is the object that it lies in.
+func set(obj []byte, name string, v []byte) ([]byte, error) {
+	outer, inner, nested := strings.Cut(name, ".")
+	if !nested {
+		return with(obj, name, v), nil
+	}
+	if outer == "" || inner == "" {
+		return nil, errors.New("has an empty name beside the dot")
+	}
+	within := []byte("{}")
+	for n, old := range cohort.Members(obj) {
+		if n != outer {
+			continue
+		}
+		if cohort.KindOf(old) != cohort.Object {
+			return nil, fmt.Errorf("%s is a %v already", outer, cohort.KindOf(old))
+		}
+		within = old
+	}
+	return with(obj, outer, with(within, inner, v)), nil
+}
+
+// with is obj with a member that replaces those of its name.
+func with(obj []byte, name string, v []byte) []byte {
+	var b bytes.Buffer
+	sep := byte('{')
+	put := func(name string, v []byte) {
+		b.WriteByte(sep)
+		b.Write(cohort.Quote(name))
+		b.WriteByte(':')
+		b.Write(v)
+		sep = ','
+	}
+	for n, old := range cohort.Members(obj) {
+		if n != name {
+			put(n, old)
+		}
+	}
+	put(name, v)
+	b.WriteByte('}')
+	return b.Bytes()
+}

@@ -1,0 +1,354 @@
+package compactor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor/index"
+	"github.com/runfold/runfold/journal"
+)
+
+// Problem is one thing that an audit found.
+type Problem struct {
+	Path   string `json:"path"` // relative to the root
+	Reason string `json:"reason"`
+	// Damage tells what is wrong from what is only worth knowing (a stranger's file, kept damage).
+	Damage bool `json:"damage"`
+}
+
+func (p Problem) String() string { return p.Path + ": " + p.Reason }
+
+// Audit counts what Check looked at.
+type Audit struct {
+	Manifests int   `json:"manifests"`
+	DataFiles int   `json:"data_files"`
+	Rows      int64 `json:"rows"`
+	Streams   int   `json:"streams"`
+	Records   int64 `json:"records"` // in streams, folded or not
+	Unfolded  int64 `json:"unfolded"`
+	Problems  int   `json:"problems"` // those that are damage
+}
+
+// Check audits a whole root and yields what it finds: every frame of every stream, the chain of
+// manifests, size and CRC32C of every data file, that index and snapshots hold the same keys with the
+// same seqs, no key twice, seqs unique and increasing, that each folded record still on the disk is in
+// the index or has a later write there, and that the public files are the newest generation.
+//
+// It writes nothing, takes no lock and is right on a root at work: what others sweep or publish under
+// it is no problem. It holds the keys of the index in memory. The error is one that kept it from
+// looking, not one that it found.
+func Check(ctx context.Context, cfg Config, yield func(Problem)) (Audit, error) {
+	cfg = cfg.withDefaults()
+	settings, err := journal.OpenRoot(cfg.FS, cfg.Root)
+	if err != nil {
+		return Audit{}, err
+	}
+	c := &checker{folder: &folder{Config: cfg, settings: settings, said: map[string]bool{}}, yield: yield}
+	newest, err := c.manifests(ctx)
+	if err != nil {
+		return c.audit, err
+	}
+	for _, phase := range []func(context.Context, head) error{c.dataFiles, c.rows, c.public, c.streams, c.kept} {
+		if err := ctx.Err(); err != nil {
+			return c.audit, err
+		}
+		if err := phase(ctx, newest); err != nil {
+			return c.audit, err
+		}
+	}
+	return c.audit, nil
+}
+
+type checker struct {
+	*folder
+	yield    func(Problem)
+	audit    Audit
+	all      []head // manifests on the disk, oldest first
+	versions map[cohort.Key]cohort.Version
+}
+
+func (c *checker) damage(path, format string, args ...any) {
+	c.audit.Problems++
+	c.yield(Problem{c.Root.Rel(path), fmt.Sprintf(format, args...), true})
+}
+
+func (c *checker) note(path, format string, args ...any) {
+	c.yield(Problem{c.Root.Rel(path), fmt.Sprintf(format, args...), false})
+}
+
+// manifests reads the commit log and checks that each child names its parent.
+func (c *checker) manifests(context.Context) (head, error) {
+	gens, err := generations(c.FS, c.Root)
+	if err != nil {
+		return head{}, err
+	}
+	for _, g := range gens {
+		m, err := readManifest(c.FS, c.Root, g)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // swept since the listing
+		}
+		if err != nil {
+			c.damage(c.Root.Manifest(g), "%v", err)
+			continue
+		}
+		c.audit.Manifests++
+		c.all = append(c.all, m)
+	}
+	for i := 1; i < len(c.all); i++ {
+		c.chain(c.all[i-1], c.all[i])
+	}
+	if len(c.all) == 0 {
+		return head{Manifest: Manifest{NextSeq: 1}}, nil
+	}
+	return c.all[len(c.all)-1], nil
+}
+
+// chain checks two manifests that stand next to each other. A parent that its child does not name is
+// void: a compactor that slept created it after its time (R2). It is never the newest and harmless.
+func (c *checker) chain(parent, child head) {
+	path := c.Root.Manifest(child.Generation)
+	switch {
+	case child.Generation != parent.Generation+1:
+		c.note(path, "generations %d to %d before it are not there", parent.Generation+1, child.Generation-1)
+	case child.Parent != parent.digest:
+		c.note(c.Root.Manifest(parent.Generation), "is void: the generation behind it has another parent")
+	case child.NextSeq < parent.NextSeq || child.HighestStamp < parent.HighestStamp:
+		c.damage(path, "next_seq %d and highest_stamp %d are below those of its parent", child.NextSeq, child.HighestStamp)
+	}
+	if child.RootID != parent.RootID {
+		c.damage(path, "belongs to root %s, its parent to %s", child.RootID, parent.RootID)
+	}
+}
+
+// dataFiles checks size and checksum of every data file that a manifest names.
+func (c *checker) dataFiles(ctx context.Context, newest head) error {
+	seen := map[string]bool{}
+	for _, m := range slices.Backward(c.all) {
+		for _, d := range []DataFile{m.Index, m.Snapshots} {
+			if seen[d.Name] {
+				continue
+			}
+			seen[d.Name] = true
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			c.dataFile(m, d)
+		}
+	}
+	return nil
+}
+
+func (c *checker) dataFile(m head, d DataFile) {
+	path := c.Root.Data(d.Name)
+	c.audit.DataFiles++
+	file, err := c.openFile(d)
+	if err == nil {
+		file.Close()
+		var sum CRC
+		if sum, err = checksum(c.FS, path); err == nil && sum != d.CRC32C {
+			err = fmt.Errorf("checksum is %v, %v was committed", sum, d.CRC32C)
+		}
+	}
+	if errors.Is(err, fs.ErrNotExist) && c.isSwept(m) {
+		return
+	}
+	if err != nil {
+		c.damage(path, "%v", err)
+	}
+}
+
+func (c *checker) isSwept(m head) bool {
+	_, err := c.FS.Stat(c.Root.Manifest(m.Generation))
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+// rows reads both data files of the newest generation side by side.
+func (c *checker) rows(ctx context.Context, newest head) error {
+	c.versions = map[cohort.Key]cohort.Version{}
+	if newest.Generation == 0 {
+		return nil
+	}
+	d, err := c.openData(newest)
+	if errors.Is(err, ErrConflict) {
+		return nil // swept: a later generation came, which the next check reads
+	}
+	if err != nil {
+		c.damage(c.Root.Data(newest.Index.Name), "%v", err)
+		return nil
+	}
+	defer d.Close()
+	path := c.Root.Data(newest.Index.Name)
+	heads := c.indexRows(d.index, newest)
+	if int64(len(heads)) != newest.Index.Rows {
+		c.damage(path, "has %d readable rows, its manifest says %d", len(heads), newest.Index.Rows)
+	}
+	c.snapshotLines(d.snapshots, newest, heads)
+	for _, err := range d.index.Rows() {
+		if err != nil {
+			c.damage(path, "%v", err)
+			break
+		}
+	}
+	return ctx.Err()
+}
+
+type rowHead struct {
+	key cohort.Key
+	seq cohort.Seq
+}
+
+// indexRows checks keys and seqs of the index and returns them in file order.
+func (c *checker) indexRows(file *index.File, newest head) []rowHead {
+	path := c.Root.Data(newest.Index.Name)
+	var heads []rowHead
+	last := cohort.Seq(0)
+	for h, err := range file.Heads() {
+		if err != nil {
+			c.damage(path, "row %d: %v", len(heads)+1, err)
+			break
+		}
+		if _, twice := c.versions[h.Key]; twice {
+			c.damage(path, "key %q stands twice, again in row %d", h.Key, len(heads)+1)
+		}
+		if h.Seq <= last || h.Seq >= newest.NextSeq {
+			c.damage(path, "row %d has snapshot_seq %d: it must be above %d and below %d", len(heads)+1, h.Seq, last, newest.NextSeq)
+		}
+		if h.Version.Stamp > newest.HighestStamp {
+			c.damage(path, "row %d has a stamp above the manifest's highest", len(heads)+1)
+		}
+		last = max(last, h.Seq)
+		c.versions[h.Key] = h.Version
+		heads = append(heads, rowHead{h.Key, h.Seq})
+	}
+	c.audit.Rows = int64(len(heads))
+	return heads
+}
+
+// snapshotLines checks that the snapshots are those of the rows, in the same order.
+func (c *checker) snapshotLines(r io.Reader, newest head, heads []rowHead) {
+	path := c.Root.Data(newest.Snapshots.Name)
+	i := 0
+	for s, err := range index.Snapshots(r) {
+		switch {
+		case err != nil:
+			c.damage(path, "entry %d: %v", i+1, err)
+			return
+		case i >= len(heads):
+			c.damage(path, "entry %d (%q) has no row in the index", i+1, s.Key)
+			return
+		case s.Key != heads[i].key || s.Seq != heads[i].seq:
+			c.damage(path, "entry %d is %q with seq %d, the index has %q with seq %d there", i+1, s.Key, s.Seq, heads[i].key, heads[i].seq)
+			return
+		}
+		i++
+	}
+	if i < len(heads) {
+		c.damage(path, "has %d entries, the index has %d rows", i, len(heads))
+	}
+}
+
+// public checks that the published files are the newest generation, which may change meanwhile.
+func (c *checker) public(ctx context.Context, newest head) error {
+	for newest.Generation > 0 && ctx.Err() == nil {
+		ok, err := c.isPublished(newest)
+		now, lerr := latest(c.FS, c.Root)
+		if lerr != nil {
+			return nil // told by manifests
+		}
+		if now.Generation != newest.Generation {
+			newest = now
+			continue
+		}
+		if err != nil || !ok {
+			c.damage(c.Root.Index(), "is not generation %d, which is committed: compactd once publishes it", newest.Generation)
+		}
+		break
+	}
+	return ctx.Err()
+}
+
+// streams reads every stream from its first byte.
+func (c *checker) streams(ctx context.Context, newest head) error {
+	streams, unknown, err := journal.Streams(c.FS, c.Root)
+	if err != nil {
+		c.damage(c.Root.Cohorts(), "%v", err)
+	}
+	for _, path := range unknown {
+		c.note(path, "was not made by runfold")
+	}
+	marks := make(map[journal.Stream]Watermark, len(newest.Streams))
+	for _, m := range newest.Streams {
+		marks[m.Stream] = m
+	}
+	for _, s := range streams {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		c.stream(s, marks[s])
+	}
+	return nil
+}
+
+func (c *checker) stream(s journal.Stream, mark Watermark) {
+	path := c.Root.Segment(s.Cohort, s.ID)
+	r, err := journal.Open(c.FS, c.Root, s, journal.Position{})
+	if errors.Is(err, fs.ErrNotExist) {
+		return // swept since the listing
+	}
+	if err != nil {
+		c.damage(path, "%v", err)
+		return
+	}
+	defer r.Close()
+	c.audit.Streams++
+	met := mark.Offset == 0
+	for {
+		rec, err := r.Next()
+		at := r.Position()
+		met = met || at == mark.Position
+		var damage *journal.CorruptError
+		switch {
+		case errors.As(err, &damage):
+			c.damage(path, "%d bytes at offset %d: %v", damage.Length, damage.Offset, damage.Err)
+			continue
+		case errors.Is(err, io.EOF):
+			if !met {
+				c.damage(path, "has no entry that ends at the watermark %d of generation", mark.Offset)
+			}
+			return
+		case err != nil:
+			c.damage(path, "%v", err)
+			return
+		}
+		c.record(path, rec, at.Offset <= mark.Offset)
+	}
+}
+
+// record checks that a folded record is in the index, or a later write of its key.
+func (c *checker) record(path string, rec cohort.Record, isFolded bool) {
+	c.audit.Records++
+	if !isFolded {
+		c.audit.Unfolded++
+		return
+	}
+	key := c.settings.Key.Of(rec)
+	if at, ok := c.versions[key]; !ok || at.Compare(rec.Version()) < 0 {
+		c.damage(path, "record %s (%q) was folded and is not in the index", rec.ID, key)
+	}
+}
+
+// kept tells what is in quarantine.
+func (c *checker) kept(context.Context, head) error {
+	n, err := c.countQuarantine()
+	if err != nil {
+		c.damage(c.Root.QuarantineDir(), "%v", err)
+	} else if n > 0 {
+		c.note(c.Root.QuarantineDir(), "keeps %d damaged places and streams of earlier folds", n)
+	}
+	return nil
+}

@@ -1,0 +1,248 @@
+// Package compactor folds the records of all streams into one index.parquet and one
+// snapshot_index.json.
+//
+// # Life of a fold
+//
+//	lock       courtesy: one compactor at a time, where locks work
+//	load       the newest manifest: the highest number in a fresh listing
+//	heal       publish what it names and sweep what it folded, if an earlier run could not
+//	scan       read each stream behind its watermark, up to a byte budget
+//	fold       last write wins per key; assign snapshot_seq; no I/O, no clock
+//	write      the new data files, durable before anything names them
+//	commit     durable.Create(manifests/N+1): visible, exactly once
+//	publish    replace the two public names, then look whether we are still the newest
+//	sweep      remove streams that are sealed and folded, and old generations
+//
+// The watermarks stand in the manifest that holds the result, so a fold happens once or not at all,
+// wherever it is cut off. Of any number of racing compactors one commits N+1; the others find
+// [ErrConflict] inside and fold again from there. Nothing here is correct because of the lock.
+//
+//	report, err := compactor.Fold(ctx, compactor.Config{Root: "runs"})
+//
+// # Backwards compatibility
+//
+// A manifest of any version that was ever released can be read; a newer one is cohort.ErrNewer.
+package compactor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/journal"
+)
+
+// Config says what to fold and how. The zero value of each field is the recommended setting; Root
+// must be given.
+type Config struct {
+	// Root is the directory to fold. It must be a root.
+	Root cohort.Root
+	// FS makes every call on the disk. If nil, durable.OS.
+	FS durable.FS
+	// Lock is taken for the whole run. If nil, a FileLock on the root's compact.lock.
+	Lock Locker
+	// Wait is how long that FileLock waits for another compactor. If zero, not at all.
+	Wait time.Duration
+	// BatchBytes bounds the records held in memory; more are folded in further batches, each its own
+	// commit. If zero, 64 MiB.
+	BatchBytes int64
+	// KeepGenerations is how many generations stay in any case. If zero, 3.
+	KeepGenerations int
+	// KeepAge is how long older ones stay after they were succeeded, by the file system's clock. If
+	// zero, 1 h; negative, not at all.
+	KeepAge time.Duration
+	// Now gives the time for created_at and Report.Elapsed, and for nothing else. If nil, time.Now.
+	Now func() time.Time
+	// Program is the name and version that manifests and the index state. If empty, "runfold".
+	Program string
+	// Notify hears each fact of the run as it becomes known, from the calling goroutine. If nil,
+	// nobody does.
+	Notify func(Notice)
+}
+
+func (c Config) withDefaults() Config {
+	if c.FS == nil {
+		c.FS = durable.OS
+	}
+	if c.BatchBytes == 0 {
+		c.BatchBytes = 64 << 20
+	}
+	if c.KeepGenerations == 0 {
+		c.KeepGenerations = 3
+	}
+	if c.KeepAge == 0 {
+		c.KeepAge = time.Hour
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Program == "" {
+		c.Program = "runfold"
+	}
+	return c
+}
+
+// Report counts what one run did.
+type Report struct {
+	Generation cohort.Generation `json:"generation"` // the newest one at the end
+	Rows       int64             `json:"rows"`       // in the index at the end
+	Commits    int               `json:"commits"`
+	Records    int               `json:"records"`    // read from the streams
+	Added      int               `json:"added"`      // new keys
+	Replaced   int               `json:"replaced"`   // keys whose row was replaced
+	Superseded int               `json:"superseded"` // records that an already known later write beat
+	Duplicates int               `json:"duplicates"` // the same record again
+	Narrow     int               `json:"narrow"`     // beaten although target, view or symbol differ
+	Extra      int64             `json:"extra"`      // values that no column could hold
+	Swept      int               `json:"swept_streams"`
+	SweptGens  int               `json:"swept_generations"`
+	Damage     int               `json:"damage"`          // places in streams that could not be read
+	Skipped    int               `json:"skipped_streams"` // not read to their end for another reason
+	Conflicts  int               `json:"conflicts"`       // commits that another compactor won
+	Elapsed    time.Duration     `json:"elapsed_ns"`
+}
+
+// Clean tells whether every byte that the run met was in order.
+func (r Report) Clean() bool { return r.Damage == 0 && r.Skipped == 0 }
+
+// folder is one run of Fold.
+type folder struct {
+	Config
+	settings cohort.Settings
+	report   Report
+	said     map[string]bool // notices that are given once a run
+}
+
+// maxConflicts bounds how often one run starts again. Each conflict means that another compactor has
+// made progress, so giving up loses nothing.
+const maxConflicts = 100
+
+// Fold folds everything that the streams hold and returns once it is visible. When it fails, what was
+// committed until then stays and the next run goes on from there; nothing needs to be cleaned up.
+//
+// Any number of callers on any number of machines may run it at once. It ends between two phases when
+// ctx does. A damaged place or an unreadable stream is no error: the rest is folded, see Report.Clean.
+func Fold(ctx context.Context, cfg Config) (report Report, err error) {
+	f, err := newFolder(cfg)
+	if err != nil {
+		return Report{}, err
+	}
+	start := f.Now()
+	unlock, err := f.Lock.Lock(ctx)
+	if err != nil {
+		return Report{}, err
+	}
+	defer func() {
+		err = errors.Join(err, unlock())
+		report = f.report
+		report.Elapsed = f.Now().Sub(start)
+	}()
+	return f.report, f.run(ctx)
+}
+
+func newFolder(cfg Config) (*folder, error) {
+	cfg = cfg.withDefaults()
+	settings, err := journal.OpenRoot(cfg.FS, cfg.Root)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Lock == nil {
+		cfg.Lock = FileLock{
+			Path: cfg.Root.CompactLock(), Perm: settings.FileMode.FS(), Wait: cfg.Wait, Notify: cfg.Notify,
+		}
+	}
+	return &folder{Config: cfg, settings: settings, said: map[string]bool{}}, nil
+}
+
+func (f *folder) run(ctx context.Context) error {
+	for more := true; more; {
+		var err error
+		more, err = f.round(ctx)
+		if errors.Is(err, ErrConflict) && f.report.Conflicts < maxConflicts {
+			f.report.Conflicts++
+			more = true
+			continue
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if f.report.Narrow > 0 {
+		f.notify(NarrowKey{f.report.Narrow})
+	}
+	return nil
+}
+
+// round folds one batch: the phases of the package comment as straight calls. It reports whether the
+// batch was cut off by the budget.
+func (f *folder) round(ctx context.Context) (more bool, err error) {
+	prev, err := latest(f.FS, f.Root)
+	if err != nil {
+		return false, err
+	}
+	if err := f.heal(prev); err != nil {
+		return false, err
+	}
+	f.sweepStreams(prev)
+	b, err := f.scan(ctx, prev.Streams)
+	if err != nil {
+		return false, err
+	}
+	next := prev
+	if b.moved || prev.Generation == 0 {
+		if next, err = f.advance(ctx, prev, b); err != nil {
+			return false, err
+		}
+		f.sweepStreams(next)
+	}
+	f.count(next, b)
+	return b.full, f.sweepGenerations(next)
+}
+
+// advance turns a batch into the next generation.
+func (f *folder) advance(ctx context.Context, prev head, b batch) (head, error) {
+	next, err := f.write(prev, b)
+	if err != nil {
+		return head{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		return head{}, fmt.Errorf("stopped before the commit: %w", err)
+	}
+	next, err = f.commit(next)
+	if err != nil {
+		return head{}, err
+	}
+	f.report.Commits++
+	return next, f.publish(next, false)
+}
+
+func (f *folder) count(now head, b batch) {
+	f.report.Generation = now.Generation
+	f.report.Rows = now.Index.Rows
+	f.report.Records += len(b.records)
+	f.report.Damage += b.damage
+	f.report.Skipped = b.skipped
+}
+
+func (f *folder) notify(n Notice) { notify(f.Notify, n) }
+
+// once gives a notice that every round of a run would repeat.
+func (f *folder) once(n Notice) {
+	if text := n.String(); !f.said[text] {
+		f.said[text] = true
+		f.notify(n)
+	}
+}
+
+// host is this machine's name for people to read.
+func host() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "unknown"
+	}
+	return name
+}

@@ -1,0 +1,189 @@
+package compactor
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor/index"
+	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/journal"
+)
+
+// Dump writes a file of ours as text, one JSON value a line where it holds many: a stream (its directory
+// or segment), a manifest, an index, snapshots, runfold.json, a note of quarantine. What kind it is, the
+// name and the content tell. Damage is returned as an error behind everything that could be read.
+func Dump(fsys durable.FS, path string, w io.Writer) error {
+	out := bufio.NewWriter(w)
+	err := dump(fsys, path, out)
+	return errors.Join(err, out.Flush())
+}
+
+func dump(fsys durable.FS, path string, w io.Writer) error {
+	info, err := fsys.Stat(path)
+	if err != nil {
+		return err
+	}
+	if info.IsDir() {
+		s, err := streamAt(path)
+		if err != nil {
+			return err
+		}
+		return dumpStream(fsys, cohort.SegmentIn(path), s, w)
+	}
+	if s, err := streamAt(filepath.Dir(path)); err == nil && path == cohort.SegmentIn(filepath.Dir(path)) {
+		return dumpStream(fsys, path, s, w)
+	}
+	switch filepath.Ext(path) {
+	case ".parquet":
+		return dumpIndex(fsys, path, w)
+	case ".json":
+		return dumpJSON(fsys, path, w)
+	}
+	return fmt.Errorf("%s is no file of a root: give a stream, a manifest, an index or a snapshots file", path)
+}
+
+// streamAt reads the name of a stream off its directory, wherever that lies.
+func streamAt(dir string) (journal.Stream, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return journal.Stream{}, err
+	}
+	id, err := cohort.ParseStreamID(filepath.Base(dir))
+	if err != nil {
+		return journal.Stream{}, fmt.Errorf("%s is not the directory of a stream: %w", dir, err)
+	}
+	c, err := cohort.ParseID(filepath.Base(filepath.Dir(dir)))
+	return journal.Stream{Cohort: c, ID: id}, err
+}
+
+// entryLine is an entry as dump prints it.
+type entryLine struct {
+	Offset   int64           `json:"offset"`
+	Size     int64           `json:"size"`
+	Kind     string          `json:"kind"`
+	Seq      uint64          `json:"seq"`
+	Stamp    cohort.Stamp    `json:"stamp"`
+	RecordID string          `json:"record_id,omitempty"`
+	Payload  json.RawMessage `json:"payload"`
+}
+
+func dumpStream(fsys durable.FS, path string, s journal.Stream, w io.Writer) error {
+	var errs []error
+	for e, err := range journal.Entries(fsys, path, s) {
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		line := entryLine{e.Offset, e.Size, e.Kind, e.Seq, e.Stamp, e.RecordID, e.Payload}
+		if err := printLine(w, line); err != nil {
+			return err
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func printLine(w io.Writer, v any) error {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+func dumpIndex(fsys durable.FS, path string, w io.Writer) error {
+	file, err := fsys.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	ix, err := index.Open(file, info.Size())
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	for row, err := range ix.Rows() {
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		if _, err := w.Write(append(row, '\n')); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dumpJSON tells the kinds of JSON file apart: a manifest begins with its checksum, snapshots stand one
+// a line, and anything else is small and printed as it is.
+func dumpJSON(fsys durable.FS, path string, w io.Writer) error {
+	file, err := fsys.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	head := make([]byte, len(checksumHead))
+	n, _ := io.ReadFull(file, head) // shorter ones are no manifest
+	base := filepath.Base(path)
+	switch {
+	case string(head[:n]) == checksumHead:
+		return dumpManifest(fsys, path, w)
+	case base == "snapshot_index.json" || strings.HasPrefix(base, "snapshots-"):
+		return dumpSnapshots(fsys, path, w)
+	}
+	data, err := durable.Read(fsys, path, maxKept*4)
+	if err != nil {
+		return err
+	}
+	if !json.Valid(data) {
+		return fmt.Errorf("%s: %w: not JSON", path, ErrCorrupt)
+	}
+	_, err = w.Write(data)
+	return err
+}
+
+func dumpManifest(fsys durable.FS, path string, w io.Writer) error {
+	data, err := durable.Read(fsys, path, maxManifest)
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(data); err != nil {
+		return err
+	}
+	if _, err := decodeManifest(data); err != nil {
+		return fmt.Errorf("manifest %s: %w", path, err)
+	}
+	return nil
+}
+
+func dumpSnapshots(fsys durable.FS, path string, w io.Writer) error {
+	file, err := fsys.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	for s, err := range index.Snapshots(file) {
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		line := struct {
+			Key   cohort.Key      `json:"key"`
+			Value json.RawMessage `json:"value"`
+		}{s.Key, s.Value}
+		if err := printLine(w, line); err != nil {
+			return err
+		}
+	}
+	return nil
+}

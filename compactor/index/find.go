@@ -1,0 +1,228 @@
+package index
+
+import (
+	"errors"
+	"io"
+	"iter"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/parquet-go/parquet-go"
+
+	"github.com/runfold/runfold/cohort"
+)
+
+// Found is what the index holds under a key.
+type Found struct {
+	cohort.Version
+	Seq                  cohort.Seq
+	Target, View, Symbol string // from the columns of these names; as their JSON token if not strings
+
+	group int // the row group it stands in
+}
+
+// foundColumns are what Find reads of a row. The last three need not exist.
+var foundColumns = []string{columnStamp, columnRecordID, columnSeq, "target", "view", "symbol"}
+
+// Find looks up keys; those that the index does not hold are absent from the result. It reads the
+// _key column of each row group whose smallest and largest key leave a chance, and is exact.
+//
+// The bloom filters are not asked: they are for readers that look for one key. A fold asks for
+// thousands at once, of which some are false positives in every row group.
+func (f *File) Find(keys []cohort.Key) (map[cohort.Key]Found, error) {
+	sorted := slices.Clone(keys)
+	slices.Sort(sorted)
+	want := make(map[string]bool, len(sorted))
+	for _, k := range sorted {
+		want[string(k)] = true
+	}
+	found := map[cohort.Key]Found{}
+	for i, g := range f.file.RowGroups() {
+		if !f.mayHold(i, sorted) {
+			continue
+		}
+		if err := f.findInGroup(i, g, want, found); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// mayHold compares the sorted keys with the bounds of a row group.
+func (f *File) mayHold(group int, sorted []cohort.Key) bool {
+	s := f.file.Metadata().RowGroups[group].Columns[f.layout.place[columnKey]].MetaData.Statistics
+	if len(s.MinValue) == 0 || len(s.MaxValue) == 0 {
+		return len(sorted) > 0
+	}
+	first, _ := slices.BinarySearch(sorted, cohort.Key(s.MinValue))
+	return first < len(sorted) && sorted[first] <= cohort.Key(s.MaxValue)
+}
+
+func (f *File) findInGroup(group int, g parquet.RowGroup, want map[string]bool, found map[cohort.Key]Found) error {
+	type hit struct {
+		row int64
+		key cohort.Key
+	}
+	var hits []hit
+	row := int64(0)
+	err := each(g, []int{f.layout.place[columnKey]}, func(r parquet.Row) error {
+		if key := r[0].ByteArray(); want[string(key)] {
+			hits = append(hits, hit{row, cohort.Key(key)})
+		}
+		row++
+		return nil
+	})
+	if err != nil || len(hits) == 0 {
+		return err
+	}
+	places, columns := f.places(foundColumns)
+	row = 0
+	return each(g, places, func(r parquet.Row) error {
+		if len(hits) > 0 && hits[0].row == row {
+			if _, ok := found[hits[0].key]; ok {
+				return damaged("key %q stands twice", hits[0].key)
+			}
+			found[hits[0].key] = foundOf(r, columns, group)
+			hits = hits[1:]
+		}
+		row++
+		return nil
+	})
+}
+
+// places are the places of those of the named columns that exist, and their names.
+func (f *File) places(names []string) (places []int, exist []string) {
+	for _, name := range names {
+		if p, ok := f.layout.place[name]; ok {
+			places, exist = append(places, p), append(exist, name)
+		}
+	}
+	return places, exist
+}
+
+func foundOf(r parquet.Row, columns []string, group int) Found {
+	f := Found{
+		Version: cohort.Version{Stamp: cohort.Stamp(r[0].Int64()), RecordID: string(r[1].ByteArray())},
+		Seq:     cohort.Seq(r[2].Int64()),
+		group:   group,
+	}
+	for i, name := range columns[3:] {
+		text := scalarText(r[3+i])
+		switch name {
+		case "target":
+			f.Target = text
+		case "view":
+			f.View = text
+		case "symbol":
+			f.Symbol = text
+		}
+	}
+	return f
+}
+
+// scalarText is a dynamic value as text: what cohort.Record holds for the same field.
+func scalarText(v parquet.Value) string {
+	switch {
+	case v.IsNull():
+		return ""
+	case v.Kind() == parquet.Boolean:
+		return strconv.FormatBool(v.Boolean())
+	case v.Kind() == parquet.Int64:
+		return strconv.FormatInt(v.Int64(), 10)
+	case v.Kind() == parquet.Double:
+		return string(appendDouble(nil, v.Double(), 64))
+	}
+	return string(v.ByteArray())
+}
+
+// each calls do with every row of a group, of which only the columns at places are read. The row is
+// valid during the call.
+func each(g parquet.RowGroup, places []int, do func(parquet.Row) error) error {
+	s, err := scan(g, places)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	for {
+		r, err := s.next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err == nil {
+			err = do(r)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// Head is the fixed columns of a row.
+type Head struct {
+	Key     cohort.Key
+	Cohort  cohort.ID
+	RunID   string
+	Stage   string
+	Seq     cohort.Seq
+	Time    time.Time // UTC, in microseconds
+	Version cohort.Version
+	Stream  cohort.StreamID // empty for an imported row
+}
+
+var headColumns = []string{columnKey, columnCohort, columnRunID, columnPhase, columnSeq, columnTimestamp, columnStamp, columnRecordID, columnStream}
+
+// Heads yields the fixed columns of every row in the order of the file, which is by seq. It ends
+// after the first error.
+func (f *File) Heads() iter.Seq2[Head, error] {
+	places, _ := f.places(headColumns)
+	return func(yield func(Head, error) bool) {
+		for r, err := range f.rows(places) {
+			if err != nil {
+				yield(Head{}, err)
+				return
+			}
+			if !yield(headOf(r), nil) {
+				return
+			}
+		}
+	}
+}
+
+func headOf(r parquet.Row) Head {
+	h := Head{
+		Key:     cohort.Key(r[0].ByteArray()),
+		Cohort:  cohort.ID(r[1].ByteArray()),
+		RunID:   string(r[2].ByteArray()),
+		Stage:   string(r[3].ByteArray()),
+		Seq:     cohort.Seq(r[4].Int64()),
+		Time:    time.UnixMicro(r[5].Int64()).UTC(),
+		Version: cohort.Version{Stamp: cohort.Stamp(r[6].Int64()), RecordID: string(r[7].ByteArray())},
+	}
+	if !r[8].IsNull() {
+		h.Stream = cohort.StreamID(r[8].ByteArray())
+	}
+	return h
+}
+
+// rows yields some columns of every row of the file. A row is valid until the next one.
+func (f *File) rows(places []int) iter.Seq2[parquet.Row, error] {
+	return func(yield func(parquet.Row, error) bool) {
+		stopped := errors.New("stopped")
+		for _, g := range f.file.RowGroups() {
+			err := each(g, places, func(r parquet.Row) error {
+				if !yield(r, nil) {
+					return stopped
+				}
+				return nil
+			})
+			if err == stopped {
+				return
+			}
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+		}
+	}
+}

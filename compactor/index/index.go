@@ -1,0 +1,69 @@
+// Package index reads and writes the two published files: index.parquet, one row per key, and
+// snapshot_index.json, one line per key. It speaks io.ReaderAt and io.Writer, never paths, and knows
+// nothing of journals, manifests or locks.
+//
+// Both files are immutable once written. A fold makes the next ones out of the old ones and of what
+// it decided to put, in one pass and with bounded memory:
+//
+//	old, err := index.Open(file, size)
+//	found, err := old.Find(keys)
+//	// ... decide which records win over found, and give each its seq ...
+//	schema := old.Schema().Extend(records)
+//	stats, err := index.Merge(w, old, found, schema, puts, meta)
+//	n, err := index.MergeSnapshots(w, oldSnapshots, puts, replaced)
+//
+// # What is held where
+//
+// A row and the snapshot of its key together are the whole record: a value stands in a column, or in
+// the _extra column, or in the snapshot. docs/format/index.md and docs/format/snapshots.md say which.
+//
+// # Damage
+//
+// Whatever bytes are given, no function panics and no function returns rows that were not written:
+// errors match [ErrDamaged], or cohort.ErrNewer for a file of a later version. What a flipped bit
+// inside a data page does is found by the page's checksum when the page is read or copied.
+//
+// # Backwards compatibility
+//
+// [Open] reads every version of the index that was ever written, [Merge] always writes the newest.
+package index
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/runfold/runfold/cohort"
+)
+
+// version is the version of the index format. Part of the format, do not change.
+const version = 1
+
+// ErrDamaged reports bytes that no version of runfold wrote.
+var ErrDamaged = errors.New("file is damaged")
+
+// damaged makes an error that matches ErrDamaged.
+func damaged(format string, args ...any) error {
+	return fmt.Errorf("%w: %w", ErrDamaged, fmt.Errorf(format, args...))
+}
+
+// guard turns a panic of the parquet library over bytes it did not expect into an error. It is
+// deferred around single calls of the library, never around a caller's code.
+func guard(err *error) {
+	if p := recover(); p != nil {
+		*err = damaged("parquet: %v", p)
+	}
+}
+
+// Put is a row that a fold decided to write.
+type Put struct {
+	Key    cohort.Key
+	Seq    cohort.Seq
+	Record cohort.Record
+}
+
+// Meta is what the index says about itself in the footer.
+type Meta struct {
+	Generation cohort.Generation
+	Token      cohort.Token
+	Program    string // name and version of what wrote it, for people
+}

@@ -1,0 +1,140 @@
+package index
+
+import (
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/format"
+
+	"github.com/runfold/runfold/cohort"
+)
+
+// Stats is what a Merge did.
+type Stats struct {
+	Rows                        int64
+	GroupsCopied, GroupsWritten int
+	RowsCopied, RowsWritten     int64
+	// Extra counts the scalars of puts that stand in _extra because no column could hold them.
+	Extra int64
+}
+
+// Merge writes a whole new index to w: the rows of old, without those in found whose key is in puts,
+// and puts, all in seq order. old may be nil. found is what old.Find returned for at least the keys of
+// puts. schema must be old's or one that Extend made of it; if it differs, every row is converted.
+// puts must be sorted by seq; usually all are above those of old, but they may lie between.
+//
+// On error what was written to w is not an index. A row that is lost or counted twice is an error,
+// never a result. Rows are streamed: memory is bounded by one row group, its largest rows included.
+func Merge(w io.Writer, old *File, found map[cohort.Key]Found, schema Schema, puts []Put, meta Meta) (Stats, error) {
+	return mergeSized(w, old, found, schema, puts, meta, fullGroup)
+}
+
+func mergeSized(w io.Writer, old *File, found map[cohort.Key]Found, schema Schema, puts []Put, meta Meta, size groupSize) (Stats, error) {
+	to := newLayout(schema)
+	out, err := newWriter(w, to, size, meta)
+	if err != nil {
+		return Stats{}, err
+	}
+	m := merger{out: out, encoder: encoder{layout: to}, puts: puts, drop: replaced(found, puts)}
+	expect := int64(len(puts))
+	if old != nil {
+		if err := old.Schema().widens(schema); err != nil {
+			return Stats{}, err
+		}
+		expect += old.NumRows() - int64(len(m.drop))
+		if err := m.mergeOld(old); err != nil {
+			return Stats{}, err
+		}
+	}
+	if err := m.putBelow(-1); err != nil {
+		return Stats{}, err
+	}
+	if err := out.close(); err != nil {
+		return Stats{}, err
+	}
+	if out.stats.Rows != expect {
+		return Stats{}, damaged("merge made %d rows where %d were expected", out.stats.Rows, expect)
+	}
+	out.stats.Extra = m.encoder.conflict
+	return out.stats, nil
+}
+
+// replaced is the keys of old rows that puts take the place of.
+func replaced(found map[cohort.Key]Found, puts []Put) map[string]int {
+	drop := map[string]int{}
+	for _, p := range puts {
+		if f, ok := found[p.Key]; ok {
+			drop[string(p.Key)] = f.group
+		}
+	}
+	return drop
+}
+
+type merger struct {
+	out     *writer
+	encoder encoder
+	puts    []Put          // not yet written
+	drop    map[string]int // keys of old rows that are left out, and their row groups
+}
+
+func (m *merger) mergeOld(old *File) error {
+	c := converter{old.layout, m.encoder.layout}
+	places, _ := old.places(old.layout.names())
+	plans := m.plan(old)
+	indexed := old.file
+	if slices.ContainsFunc(plans, func(p groupPlan) bool { return p.copy }) {
+		var err error
+		if indexed, err = old.indexed(); err != nil {
+			return err
+		}
+	}
+	for i, g := range indexed.RowGroups() {
+		err := error(nil)
+		if plans[i].copy {
+			err = m.copyGroup(g, &indexed.Metadata().RowGroups[i], plans[i])
+		} else {
+			err = m.mergeGroup(c, g, places)
+		}
+		if err != nil {
+			return fmt.Errorf("row group %d: %w", i, err)
+		}
+	}
+	return nil
+}
+
+// copyGroup writes the puts in front of an old row group and copies it.
+func (m *merger) copyGroup(g parquet.RowGroup, meta *format.RowGroup, p groupPlan) error {
+	if err := m.putBelow(p.first); err != nil {
+		return err
+	}
+	return m.out.copyGroup(g, meta, p)
+}
+
+// mergeGroup decodes the rows of an old row group and writes those that stay.
+func (m *merger) mergeGroup(c converter, g parquet.RowGroup, places []int) error {
+	key, seq := c.from.place[columnKey], c.from.place[columnSeq]
+	return each(g, places, func(r parquet.Row) error {
+		if err := m.putBelow(r[seq].Int64()); err != nil {
+			return err
+		}
+		if _, ok := m.drop[string(r[key].ByteArray())]; ok {
+			return nil
+		}
+		return m.out.add(false, func(dst parquet.Row) (parquet.Row, error) { return c.convert(dst, r) })
+	})
+}
+
+// putBelow writes the puts below seq, or all if it is -1.
+func (m *merger) putBelow(seq int64) error {
+	for len(m.puts) > 0 && (seq < 0 || int64(m.puts[0].Seq) < seq) {
+		p := m.puts[0]
+		m.puts = m.puts[1:]
+		err := m.out.add(true, func(dst parquet.Row) (parquet.Row, error) { return m.encoder.encode(dst, p), nil })
+		if err != nil {
+			return fmt.Errorf("put %q: %w", p.Key, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,46 @@
+package index
+
+import (
+	"cmp"
+
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/compress/zstd"
+)
+
+// groupSize closes a row group, whichever comes first. The bytes are those that its rows take in memory
+// before they are encoded, so that they bound our memory too.
+type groupSize struct{ rows, bytes int64 }
+
+// fullGroup is the size of every index that is not a test's.
+var fullGroup = groupSize{rows: 50_000, bytes: 32 << 20}
+
+const (
+	// bloomBits is the size of the filters per value: one false positive in about 800.
+	bloomBits = 16
+
+	// pageBytes is the size at which a page is encoded, small enough for 500 columns at once.
+	pageBytes = 256 << 10
+)
+
+// options are the parameters of every index that we write, for ever: a row group can be copied as
+// bytes only into a file with the same encodings, codec, filters and page version. Only the level of
+// the compression may change.
+//
+// There are no sorting columns, as the library would claim them for copied row groups unseen. There
+// are no bounds without the column index and no dictionary limit; see the issues of parquet-go.
+func options(l *layout, size groupSize, program string) []parquet.WriterOption {
+	return []parquet.WriterOption{
+		l.schema(),
+		parquet.CreatedBy("runfold", cmp.Or(program, "unknown"), "parquet-go"),
+		parquet.Compression(&zstd.Codec{Level: zstd.SpeedFastest}),
+		parquet.DataPageVersion(2),
+		parquet.PageBufferSize(pageBytes),
+		parquet.WriteBufferSize(0), // the destination buffers
+		parquet.MaxRowsPerRowGroup(size.rows),
+		parquet.ColumnIndexSizeLimit(func([]string) int { return 64 }),
+		parquet.BloomFilters(
+			parquet.SplitBlockFilter(bloomBits, columnKey),
+			parquet.SplitBlockFilter(bloomBits, columnRunID),
+		),
+	}
+}

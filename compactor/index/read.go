@@ -1,0 +1,168 @@
+package index
+
+import (
+	"cmp"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+
+	"github.com/parquet-go/parquet-go"
+
+	"github.com/runfold/runfold/cohort"
+)
+
+// The footer's key-value metadata. Part of the format, do not change.
+const (
+	metaVersion    = "runfold.version"
+	metaGeneration = "runfold.generation"
+	metaToken      = "runfold.token"
+	metaProgram    = "runfold.program"
+	metaSchema     = "runfold.schema"
+)
+
+// File is an open index. It only reads, so any number of calls may run at once.
+type File struct {
+	source io.ReaderAt
+	size   int64
+	file   *parquet.File
+	layout *layout
+	meta   Meta
+}
+
+// Open opens an index of any version that was ever written. The bytes of r must not change while the
+// File is in use. A later version is cohort.ErrNewer; anything else that is not an index, or not a
+// whole one, is ErrDamaged. Only the footer is read: pages carry checksums of their own.
+func Open(r io.ReaderAt, size int64) (*File, error) {
+	r = strict{r, size}
+	pf, err := openParquet(r, size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
+	if err != nil {
+		return nil, err
+	}
+	f := &File{source: r, size: size, file: pf}
+	if err := f.readMeta(); err != nil {
+		return nil, err
+	}
+	if !parquet.EqualNodes(pf.Schema(), f.layout.schema()) {
+		return nil, damaged("columns are not those that %s lists", metaSchema)
+	}
+	return f, checkGroups(pf, size)
+}
+
+// openParquet opens the footer of any parquet file. The library allocates what lengths in the footer
+// ask for, so they are checked before.
+func openParquet(r io.ReaderAt, size int64, options ...parquet.FileOption) (f *parquet.File, err error) {
+	defer guard(&err)
+	if err := checkFooter(r, size); err != nil {
+		return nil, err
+	}
+	f, err = parquet.OpenFile(r, size, options...)
+	if err != nil {
+		return nil, libraryError("open", err)
+	}
+	return f, nil
+}
+
+// libraryError tells bytes that the library refuses from bytes that could not be read or written.
+func libraryError(what string, err error) error {
+	var failed *ioError
+	if errors.As(err, &failed) {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return damaged("%s: %w", what, err)
+}
+
+// checkFooter reads the end of the file: footer | length (4) | "PAR1".
+func checkFooter(r io.ReaderAt, size int64) error {
+	if size < 12 {
+		return damaged("%d bytes are too few for a parquet file", size)
+	}
+	var tail [8]byte
+	if err := readFull(r, tail[:], size-8); err != nil {
+		return err
+	}
+	if magic := string(tail[4:]); magic != "PAR1" {
+		return damaged("file does not end as a parquet file")
+	}
+	length := int64(binary.LittleEndian.Uint32(tail[:4]))
+	if length > size-12 {
+		return damaged("footer of %d bytes in a file of %d", length, size)
+	}
+	footer := make([]byte, length)
+	if err := readFull(r, footer, size-8-length); err != nil {
+		return err
+	}
+	return checkThrift(footer)
+}
+
+func readFull(r io.ReaderAt, p []byte, off int64) error {
+	n, err := r.ReadAt(p, off)
+	if n == len(p) {
+		return nil
+	}
+	return libraryError("read the footer", cmp.Or(err, io.ErrUnexpectedEOF))
+}
+
+func (f *File) readMeta() error {
+	get := func(key string) string {
+		value, _ := f.file.Lookup(key)
+		return value
+	}
+	v, err := strconv.Atoi(get(metaVersion))
+	if err != nil || v < 1 {
+		return damaged("not an index of runfold: %s is %q", metaVersion, get(metaVersion))
+	}
+	if v > version {
+		return newer(v)
+	}
+	if f.meta.Generation, err = cohort.ParseGeneration(get(metaGeneration)); err != nil {
+		return damaged("%w", err)
+	}
+	if f.meta.Token, err = cohort.ParseToken(get(metaToken)); err != nil {
+		return damaged("%w", err)
+	}
+	f.meta.Program = get(metaProgram)
+	var s Schema
+	if err := json.Unmarshal([]byte(get(metaSchema)), &s); err != nil {
+		return damaged("%s: %w", metaSchema, err)
+	}
+	f.layout = newLayout(s)
+	return nil
+}
+
+// Meta is what the index says about itself.
+func (f *File) Meta() Meta { return f.meta }
+
+// Schema is the dynamic columns. The caller must not change it.
+func (f *File) Schema() Schema { return f.layout.dynamic }
+
+// NumRows is the number of rows.
+func (f *File) NumRows() int64 { return f.file.NumRows() }
+
+// strict is a ReaderAt that never returns less than the file has. The library copies what it gets
+// without counting, so a file that shrank would become a shorter one without an error.
+type strict struct {
+	r    io.ReaderAt
+	size int64
+}
+
+// ioError is an error of the source or the destination, in contrast to one about the bytes.
+type ioError struct{ err error }
+
+func (e *ioError) Error() string { return e.err.Error() }
+func (e *ioError) Unwrap() error { return e.err }
+
+func (s strict) ReadAt(p []byte, off int64) (int, error) {
+	n, err := s.r.ReadAt(p, off)
+	switch {
+	case n == len(p):
+		return n, nil
+	case err != nil && !errors.Is(err, io.EOF):
+		return n, &ioError{err}
+	case off+int64(n) < s.size:
+		return n, io.ErrUnexpectedEOF
+	}
+	return n, io.EOF
+}

@@ -1,0 +1,192 @@
+package index
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+
+	"github.com/parquet-go/parquet-go"
+
+	"github.com/runfold/runfold/cohort"
+)
+
+// encoder makes rows of one layout out of records.
+type encoder struct {
+	layout   *layout
+	fields   flattener
+	conflict int64 // scalars that went to _extra though rows have columns for scalars
+}
+
+// encode appends the row of a put to dst. Byte arrays in it may alias the record.
+func (e *encoder) encode(dst parquet.Row, p Put) parquet.Row {
+	start := len(dst)
+	for i := range e.layout.width() {
+		dst = append(dst, parquet.NullValue().Level(0, 0, i))
+	}
+	r := p.Record
+	cells := cells{e.layout, dst[start:]}
+	cells.set(columnRunID, textValue(r.RunID))
+	cells.set(columnPhase, textValue(r.Stage))
+	cells.set(columnCohort, textValue(string(r.Cohort)))
+	cells.set(columnSeq, parquet.Int64Value(int64(p.Seq)))
+	cells.set(columnTimestamp, parquet.Int64Value(r.Time().UnixMicro()))
+	cells.set(columnKey, textValue(string(p.Key)))
+	cells.set(columnStamp, parquet.Int64Value(int64(r.Stamp)))
+	cells.set(columnRecordID, textValue(r.ID))
+	if r.Stream != "" {
+		cells.set(columnStream, textValue(string(r.Stream)))
+	}
+	var extra extra
+	for _, f := range e.fields.flatten(r) {
+		if cells.hold(f) {
+			continue
+		}
+		extra.add(f.name, f.value)
+		if k := cohort.KindOf(f.value); k != cohort.Object && k != cohort.Array {
+			e.conflict++
+		}
+	}
+	if text := extra.text(); text != nil {
+		cells.set(columnExtra, parquet.ByteArrayValue(text))
+	}
+	return dst
+}
+
+// cells is one row, its columns by name.
+type cells struct {
+	layout *layout
+	row    parquet.Row
+}
+
+func (c cells) set(name string, v parquet.Value) {
+	i := c.layout.place[name]
+	c.row[i] = at(v, i, name == columnStream || name == columnExtra || !isFixed(name))
+}
+
+// at gives a value its column and level.
+func at(v parquet.Value, place int, optional bool) parquet.Value {
+	if optional && !v.IsNull() {
+		return v.Level(0, 1, place)
+	}
+	return v.Level(0, 0, place)
+}
+
+// hold puts a field into its column. It reports false if there is none, if it is taken by a field
+// before (a literal "metrics.auc" beside metrics), or if the column cannot hold the value.
+func (c cells) hold(f field) bool {
+	i, ok := c.layout.place[f.name]
+	if !ok || !c.row[i].IsNull() || isFixed(f.name) {
+		return false
+	}
+	v, ok := decode(c.layout.kindAt(i), f.value)
+	if ok {
+		c.row[i] = at(v, i, true)
+	}
+	return ok
+}
+
+// decode makes the value of a column of kind k out of a JSON token.
+func decode(k cohort.Kind, token []byte) (parquet.Value, bool) {
+	if !canHold(k, token) {
+		return parquet.Value{}, false
+	}
+	var v parquet.Value
+	switch k {
+	case cohort.Bool:
+		v = parquet.BooleanValue(token[0] == 't')
+	case cohort.Int:
+		n, err := strconv.ParseInt(string(token), 10, 64)
+		must(err)
+		v = parquet.Int64Value(n)
+	case cohort.Double:
+		f, err := strconv.ParseFloat(string(token), 64)
+		must(err)
+		v = parquet.DoubleValue(f)
+	case cohort.String:
+		v = textValue(cohort.Text(token))
+	}
+	return v, true
+}
+
+func must(err error) {
+	if err != nil {
+		panic(fmt.Sprintf("index: internal error: %v", err))
+	}
+}
+
+func textValue(s string) parquet.Value { return parquet.ByteArrayValue([]byte(s)) }
+
+// extra is the text of one _extra value while it grows.
+type extra struct{ b bytes.Buffer }
+
+func (e *extra) add(name string, value []byte) {
+	sep := byte(',')
+	if e.b.Len() == 0 {
+		sep = '{'
+	}
+	e.b.WriteByte(sep)
+	e.b.Write(cohort.Quote(name))
+	e.b.WriteByte(':')
+	e.b.Write(value)
+}
+
+// text is nil if nothing was added.
+func (e *extra) text() []byte {
+	if e.b.Len() == 0 {
+		return nil
+	}
+	e.b.WriteByte('}')
+	return e.b.Bytes()
+}
+
+// converter makes rows of a new layout out of rows of an old one, whose schema the new one widens.
+type converter struct {
+	from, to *layout
+}
+
+// convert appends the new row to dst. Its byte arrays alias those of old. An integer that a widened
+// column cannot hold exactly moves to _extra, where it would stand had the column always been wide.
+func (c converter) convert(dst, old parquet.Row) (parquet.Row, error) {
+	var moved extra
+	fixed, known := len(firstColumns), len(firstColumns)+len(c.from.dynamic)
+	for i, v := range old[:known] {
+		if i >= fixed && !v.IsNull() && c.from.kindAt(i) != c.to.kindAt(i) {
+			n := v.Int64()
+			v = parquet.DoubleValue(float64(n))
+			if !exact(n) {
+				moved.add(c.from.dynamic[i-fixed].Name, strconv.AppendInt(nil, n, 10))
+				v = parquet.NullValue()
+			}
+		}
+		dst = append(dst, at(v, i, i >= fixed))
+	}
+	for i := known; i < fixed+len(c.to.dynamic); i++ {
+		dst = append(dst, at(parquet.NullValue(), i, true))
+	}
+	for _, v := range old[known:] {
+		place := len(dst)
+		dst = append(dst, at(v, place, v.DefinitionLevel() > 0))
+	}
+	last := len(dst) - 1
+	if text := moved.text(); text != nil {
+		both, err := mergeExtra(dst[last], text)
+		if err != nil {
+			return nil, err
+		}
+		dst[last] = at(parquet.ByteArrayValue(both), last, true)
+	}
+	return dst, nil
+}
+
+// mergeExtra adds the members of more to an _extra value.
+func mergeExtra(old parquet.Value, more []byte) ([]byte, error) {
+	if old.IsNull() {
+		return more, nil
+	}
+	text := old.ByteArray()
+	if len(text) < 2 || text[0] != '{' || text[len(text)-1] != '}' {
+		return nil, damaged("%s is not a JSON object", columnExtra)
+	}
+	both := append(bytes.Clone(text[:len(text)-1]), ',')
+	return append(both, more[1:]...), nil
+}

@@ -1,0 +1,163 @@
+package index
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+
+	"github.com/parquet-go/parquet-go"
+
+	"github.com/runfold/runfold/cohort"
+)
+
+const (
+	// batchRows and batchBytes bound the rows that wait to be handed to the library.
+	batchRows  = 64
+	batchBytes = 1 << 20
+	// cellBytes is what any value takes in the library's buffers, also a NULL: with 500 columns
+	// that hold next to nothing it is all there is to count.
+	cellBytes = 6
+)
+
+// writer writes the rows of one index in seq order and cuts them into row groups. It uses the
+// library's row functions only, see Verify.
+type writer struct {
+	w      *parquet.GenericWriter[any]
+	out    *copier
+	layout *layout
+	full   groupSize
+	stats  Stats
+	seq    int64 // of the last row
+
+	batch []parquet.Row
+	cells []parquet.Value // the memory of batch
+	bytes []byte          // the memory of byte arrays in batch that are not ours
+
+	rows, size int64 // of the row group so far, batch included
+}
+
+func newWriter(w io.Writer, l *layout, full groupSize, meta Meta) (out *writer, err error) {
+	defer guard(&err)
+	if _, err := cohort.ParseGeneration(meta.Generation.String()); err != nil {
+		return nil, err
+	}
+	if _, err := cohort.ParseToken(string(meta.Token)); err != nil {
+		return nil, err
+	}
+	schema, err := marshalSchema(l.dynamic)
+	if err != nil {
+		return nil, err
+	}
+	out = &writer{out: &copier{w: w}, layout: l, full: full}
+	pw := parquet.NewGenericWriter[any](out.out, options(l, full, meta.Program)...)
+	pw.SetKeyValueMetadata(metaVersion, strconv.Itoa(version))
+	pw.SetKeyValueMetadata(metaGeneration, meta.Generation.String())
+	pw.SetKeyValueMetadata(metaToken, string(meta.Token))
+	pw.SetKeyValueMetadata(metaProgram, meta.Program)
+	pw.SetKeyValueMetadata(metaSchema, string(schema))
+	out.w = pw
+	return out, nil
+}
+
+// add takes one row over. fill appends it to its argument; byte arrays of the row need not outlive the
+// call unless owned is true, which saves the copy.
+func (w *writer) add(owned bool, fill func(parquet.Row) (parquet.Row, error)) error {
+	start := len(w.cells)
+	cells, err := fill(w.cells)
+	if err != nil {
+		return err
+	}
+	w.cells = cells
+	r := parquet.Row(w.cells[start:len(w.cells):len(w.cells)])
+	if err := w.follow(r[w.layout.place[columnSeq]].Int64()); err != nil {
+		return err
+	}
+	w.size += w.take(r, owned)
+	w.batch = append(w.batch, r)
+	w.rows++
+	w.stats.RowsWritten++
+	if len(w.batch) == batchRows || len(w.bytes) >= batchBytes || w.isFull() {
+		return w.flush()
+	}
+	return nil
+}
+
+// follow makes sure that seqs increase over the whole file.
+func (w *writer) follow(seq int64) error {
+	if seq <= w.seq {
+		return fmt.Errorf("%s %d follows %d", columnSeq, seq, w.seq)
+	}
+	w.seq = seq
+	return nil
+}
+
+// take makes the byte arrays of a row ours and returns the memory that the row counts for.
+func (w *writer) take(r parquet.Row, owned bool) int64 {
+	size := int64(len(r)) * cellBytes
+	for i, v := range r {
+		if v.IsNull() || v.Kind() != parquet.ByteArray {
+			continue
+		}
+		text := v.ByteArray()
+		size += int64(len(text))
+		if owned {
+			continue
+		}
+		from := len(w.bytes)
+		w.bytes = append(w.bytes, text...) // a batch before may lie in the memory that this leaves
+		r[i] = parquet.ByteArrayValue(w.bytes[from:]).Level(0, v.DefinitionLevel(), i)
+	}
+	return size
+}
+
+// flush hands the batch to the library and closes the row group if it is full.
+func (w *writer) flush() (err error) {
+	defer guard(&err)
+	if len(w.batch) == 0 {
+		return nil
+	}
+	n, err := w.w.WriteRows(w.batch)
+	if err != nil {
+		return err
+	}
+	if n != len(w.batch) {
+		return fmt.Errorf("wrote %d of %d rows: %w", n, len(w.batch), io.ErrShortWrite)
+	}
+	w.batch, w.cells, w.bytes = w.batch[:0], w.cells[:0], w.bytes[:0]
+	if w.isFull() {
+		return w.endGroup()
+	}
+	return nil
+}
+
+// isFull tells whether the row group ends behind the batch. Were it left to the library, the rows of
+// a batch beyond its limit would start a group of their own.
+func (w *writer) isFull() bool { return w.rows >= w.full.rows || w.size >= w.full.bytes }
+
+// endGroup closes the row group.
+func (w *writer) endGroup() (err error) {
+	defer guard(&err)
+	w.rows, w.size = 0, 0
+	return w.w.Flush()
+}
+
+// close writes the footer and checks it: of rows that were given as many are there, in every column.
+func (w *writer) close() (err error) {
+	defer guard(&err)
+	if err := w.flush(); err != nil {
+		return err
+	}
+	if err := w.w.Close(); err != nil {
+		return err
+	}
+	meta := w.w.File().Metadata()
+	if err := checkCounts(meta); err != nil {
+		return fmt.Errorf("parquet library: %w", err)
+	}
+	w.stats.Rows = w.stats.RowsCopied + w.stats.RowsWritten
+	w.stats.GroupsWritten = len(meta.RowGroups) - w.stats.GroupsCopied
+	if meta.NumRows != w.stats.Rows {
+		return fmt.Errorf("parquet library: %d rows were written and %d arrived", w.stats.Rows, meta.NumRows)
+	}
+	return nil
+}

@@ -1,0 +1,108 @@
+package compactor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/runfold/runfold/internal/durable"
+)
+
+// ErrLocked reports that another compactor holds the lock; the message names it.
+var ErrLocked = errors.New("another compactor is at work")
+
+// Locker keeps compactors from doing the same work twice. It is courtesy: a Locker that always says
+// yes costs wasted folds and never a record, because the commit is put-if-absent.
+type Locker interface {
+	// Lock returns once the caller may go on, with the function that ends its turn. It fails with
+	// ErrLocked if another holds the lock, and with ctx's error if that ends first.
+	Lock(ctx context.Context) (unlock func() error, err error)
+}
+
+// FileLock is a Locker over a lock file that all compactors of a root share.
+type FileLock struct {
+	// Path is the lock file. It is made if absent and never deleted.
+	Path string
+	// Perm is its mode when it is made. If zero, 0666 less the umask.
+	Perm fs.FileMode
+	// Wait is how long to wait for another holder. If zero, not at all.
+	Wait time.Duration
+	// Notify hears LockUnsupported. If nil, nobody does.
+	Notify func(Notice)
+}
+
+const (
+	firstDelay = 10 * time.Millisecond
+	maxDelay   = 250 * time.Millisecond
+)
+
+// Lock takes the lock file, trying again with growing, jittered delays until Wait is over. It never
+// blocks in the kernel: a network file system without a lock manager hangs there, kill -9 or not.
+func (l FileLock) Lock(ctx context.Context) (func() error, error) {
+	perm := l.Perm
+	if perm == 0 {
+		perm = 0o666
+	}
+	deadline := time.Now().Add(l.Wait)
+	for delay := firstDelay; ; delay = min(2*delay, maxDelay) {
+		lock, err := durable.TryLock(l.Path, holder(), perm)
+		switch {
+		case err == nil:
+			return lock.Unlock, nil
+		case errors.Is(err, errors.ErrUnsupported):
+			notify(l.Notify, LockUnsupported{l.Path, err})
+			return func() error { return nil }, nil
+		case !errors.Is(err, durable.ErrLocked) && !passing(err):
+			return nil, fmt.Errorf("lock: %w", err)
+		case time.Until(deadline) <= 0 && errors.Is(err, durable.ErrLocked):
+			return nil, fmt.Errorf("%w: %s is held by %s", ErrLocked, l.Path, heldBy(l.Path))
+		case time.Until(deadline) <= 0:
+			return nil, fmt.Errorf("lock: %w", err)
+		}
+		jittered := delay/2 + rand.N(delay)
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("wait for %s: %w", l.Path, ctx.Err())
+		case <-time.After(min(jittered, max(time.Until(deadline), time.Millisecond))):
+		}
+	}
+}
+
+// passing tells the errors that a network file system gives while its lock manager is away.
+func passing(err error) bool {
+	return errors.Is(err, syscall.ENOLCK) || errors.Is(err, syscall.EIO) || errors.Is(err, errStale)
+}
+
+// holder is what we write into a lock file for others to read.
+func holder() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown host"
+	}
+	return "host " + host + "\npid " + strconv.Itoa(os.Getpid()) +
+		"\nstarted " + time.Now().UTC().Format(time.RFC3339) + "\n"
+}
+
+// heldBy is the holder's own words on one line.
+func heldBy(path string) string {
+	body := durable.LockHolder(path)
+	if body == "" {
+		return "an unknown process"
+	}
+	return oneLine(body)
+}
+
+func oneLine(body string) string { return strings.ReplaceAll(strings.TrimSpace(body), "\n", ", ") }
+
+func notify(to func(Notice), n Notice) {
+	if to != nil {
+		to(n)
+	}
+}

@@ -1,0 +1,241 @@
+package compactor
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor/index"
+	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/journal"
+)
+
+// ErrCorrupt reports a manifest or data file whose bytes are not what was committed.
+var ErrCorrupt = errors.New("damaged")
+
+// Manifest is one commit: what the root holds since that generation. It is written once, by
+// put-if-absent, and never changes; docs/format/manifest.md is its page.
+type Manifest struct {
+	Version    int               `json:"version"`
+	Generation cohort.Generation `json:"generation"`
+	Token      cohort.Token      `json:"token"`
+	RootID     string            `json:"root_id"`
+	// Parent is the SHA-256 of the file of the generation before, in hex; empty for the first.
+	Parent    string `json:"parent"`
+	CreatedAt string `json:"created_at"` // the wall clock, for people only
+	Host      string `json:"host"`
+	PID       int    `json:"pid"`
+	Program   string `json:"program"`
+
+	NextSeq      cohort.Seq   `json:"next_seq"`
+	HighestStamp cohort.Stamp `json:"highest_stamp"` // writers read it: see journal's clock
+	Schema       index.Schema `json:"schema"`
+	Index        DataFile     `json:"index"`
+	Snapshots    DataFile     `json:"snapshots"`
+	// Streams holds a watermark for every stream that was on the disk, sorted by name.
+	Streams []Watermark `json:"streams"`
+}
+
+// DataFile is what a manifest says of an immutable file under data/.
+type DataFile struct {
+	Name   string `json:"name"`
+	Size   int64  `json:"size"`
+	Rows   int64  `json:"rows"`
+	CRC32C CRC    `json:"crc32c"`
+}
+
+// CRC is a CRC32C (Castagnoli) of a whole file, in JSON as 8 hex digits.
+type CRC uint32
+
+func (c CRC) String() string { return fmt.Sprintf("%08x", uint32(c)) }
+
+// MarshalText writes the 8 hex digits.
+func (c CRC) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// UnmarshalText reads exactly what MarshalText writes.
+func (c *CRC) UnmarshalText(text []byte) error {
+	raw, err := hex.DecodeString(string(text))
+	if err != nil || len(raw) != 4 || strings.ToLower(string(text)) != string(text) {
+		return fmt.Errorf("crc32c %q is not 8 lower-case hex digits", text)
+	}
+	*c = CRC(uint32(raw[0])<<24 | uint32(raw[1])<<16 | uint32(raw[2])<<8 | uint32(raw[3]))
+	return nil
+}
+
+// Watermark says how far one stream has been folded. Damaged is set once bytes of it were passed
+// over: such a stream is moved to quarantine/ instead of being deleted.
+type Watermark struct {
+	Stream journal.Stream
+	journal.Position
+	Damaged bool
+}
+
+// watermarkJSON is a Watermark as it stands in the file.
+type watermarkJSON struct {
+	Stream string `json:"stream"`
+	journal.Position
+	Damaged bool `json:"damaged,omitempty"`
+}
+
+// MarshalJSON writes the stream as "cohort/ULID".
+func (w Watermark) MarshalJSON() ([]byte, error) {
+	return json.Marshal(watermarkJSON{w.Stream.String(), w.Position, w.Damaged})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (w *Watermark) UnmarshalJSON(data []byte) error {
+	var file watermarkJSON
+	if err := json.Unmarshal(data, &file); err != nil {
+		return err
+	}
+	name, stream, _ := strings.Cut(file.Stream, "/")
+	id, err := cohort.ParseID(name)
+	if err != nil {
+		return err
+	}
+	s, err := cohort.ParseStreamID(stream)
+	*w = Watermark{journal.Stream{Cohort: id, ID: s}, file.Position, file.Damaged}
+	return err
+}
+
+const (
+	// manifestVersion and checksumHead are part of the format, do not change.
+	manifestVersion = 1
+	checksumHead    = `{"crc32c":"`
+	// maxManifest bounds what is read: 1,000,000 streams take about 150 MB.
+	maxManifest = 1 << 30
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// encode is the manifest as a file: one JSON object whose first line is its checksum, so that any
+// JSON reader can read it and ours can trust it.
+//
+//	{"crc32c":"1a2b3c4d",      CRC32C of every byte behind this line
+//	 "version": 1, ...
+func (m *Manifest) encode() []byte {
+	body, err := json.MarshalIndent(m, "", " ")
+	if err != nil {
+		panic(fmt.Sprintf("compactor: internal error: encode manifest: %v", err))
+	}
+	body = append(body[len("{\n"):], '\n')
+	head := fmt.Sprintf(checksumHead+"%v\",\n", CRC(crc32.Checksum(body, castagnoli)))
+	return append([]byte(head), body...)
+}
+
+// decodeManifest reads what encode writes. A higher version is ErrNewer, as long as the checksum
+// holds; everything else that is wrong is ErrCorrupt.
+func decodeManifest(data []byte) (*Manifest, error) {
+	head, body, _ := bytes.Cut(data, []byte("\n"))
+	want := fmt.Sprintf(checksumHead+"%v\",", CRC(crc32.Checksum(body, castagnoli)))
+	if string(head) != want {
+		return nil, fmt.Errorf("%w: the checksum in its first line does not fit its content", ErrCorrupt)
+	}
+	var version struct {
+		Version int `json:"version"`
+	}
+	if err := json.Unmarshal(data, &version); err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrCorrupt, err)
+	}
+	if version.Version > manifestVersion {
+		return nil, fmt.Errorf("version %d: %w", version.Version, cohort.ErrNewer)
+	}
+	m := new(Manifest)
+	if err := json.Unmarshal(data, m); err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrCorrupt, err)
+	}
+	return m, m.validate()
+}
+
+// validate checks what must hold within one manifest. Names of data files are rebuilt rather than
+// trusted: a manifest cannot make us open or delete anything else. They may be those of an earlier
+// generation, where a commit changed no row.
+func (m *Manifest) validate() error {
+	_, terr := cohort.ParseToken(string(m.Token))
+	made, token, ok := cohort.ParseDataName(m.Index.Name)
+	sorted := slices.IsSortedFunc(m.Streams, func(a, b Watermark) int {
+		return strings.Compare(a.Stream.String(), b.Stream.String())
+	})
+	switch {
+	case m.Version != manifestVersion:
+		return fmt.Errorf("%w: version %d", ErrCorrupt, m.Version)
+	case m.Generation == 0 || terr != nil:
+		return fmt.Errorf("%w: generation %d, token %q", ErrCorrupt, m.Generation, m.Token)
+	case !ok || made > m.Generation || m.Index.Name != cohort.IndexName(made, token),
+		m.Snapshots.Name != cohort.SnapshotsName(made, token):
+		return fmt.Errorf("%w: data files %q and %q are no pair of its own or an earlier generation", ErrCorrupt, m.Index.Name, m.Snapshots.Name)
+	case m.Index.Rows != m.Snapshots.Rows || m.Index.Rows < 0 || m.NextSeq == 0:
+		return fmt.Errorf("%w: %d rows, %d snapshots, next_seq %d", ErrCorrupt, m.Index.Rows, m.Snapshots.Rows, m.NextSeq)
+	case !sorted:
+		return fmt.Errorf("%w: streams are not sorted", ErrCorrupt)
+	}
+	return nil
+}
+
+// head is the newest manifest together with what its child must say of it.
+type head struct {
+	Manifest
+	digest string
+}
+
+// latest returns the newest manifest: the highest number in a fresh listing, never a name opened
+// from memory (R3: an open by name may be 30 s old on NFS). In a root without any it returns the
+// zero head, whose NextSeq is 1.
+//
+// A damaged highest manifest is ErrCorrupt and not passed over: records that only its data files
+// hold may already be gone from the journals.
+func latest(fsys durable.FS, root cohort.Root) (head, error) {
+	gens, err := generations(fsys, root)
+	if err != nil {
+		return head{}, err
+	}
+	if len(gens) == 0 {
+		return head{Manifest: Manifest{NextSeq: 1}}, nil
+	}
+	return readManifest(fsys, root, gens[len(gens)-1])
+}
+
+// readManifest reads the manifest of one generation. It fails with fs.ErrNotExist if it was swept.
+func readManifest(fsys durable.FS, root cohort.Root, g cohort.Generation) (head, error) {
+	name := root.Manifest(g)
+	data, err := durable.Read(fsys, name, maxManifest)
+	if err != nil {
+		return head{}, fmt.Errorf("read manifest: %w", err)
+	}
+	m, err := decodeManifest(data)
+	if err != nil {
+		return head{}, fmt.Errorf("manifest %s: %w", name, err)
+	}
+	if m.Generation != g {
+		return head{}, fmt.Errorf("manifest %s: %w: says generation %d", name, ErrCorrupt, m.Generation)
+	}
+	sum := sha256.Sum256(data)
+	return head{*m, hex.EncodeToString(sum[:])}, nil
+}
+
+// generations lists the numbers of all manifests, in order.
+func generations(fsys durable.FS, root cohort.Root) ([]cohort.Generation, error) {
+	entries, err := fsys.ReadDir(root.Manifests())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list manifests: %w", err)
+	}
+	var gens []cohort.Generation
+	for _, e := range entries {
+		if g, ok := cohort.ParseManifestName(e.Name()); ok {
+			gens = append(gens, g)
+		}
+	}
+	slices.Sort(gens)
+	return gens, nil
+}

@@ -1,0 +1,105 @@
+package compactor
+
+import (
+	"fmt"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/journal"
+)
+
+// Notice is one fact of a run that somebody should hear of: what String says, on one line.
+type Notice interface{ String() string }
+
+// Published tells that the root's public files show a generation now.
+type Published struct {
+	Generation cohort.Generation
+	Rows       int64
+	Healed     bool // committed by an earlier run that ended before it could publish
+}
+
+func (n Published) String() string {
+	verb := "published"
+	if n.Healed {
+		verb = "healed: published"
+	}
+	return fmt.Sprintf("%s generation %d with %d rows", verb, n.Generation, n.Rows)
+}
+
+// Conflicted tells that another compactor committed first: not a failure, the fold starts again.
+type Conflicted struct{ Generation cohort.Generation }
+
+func (n Conflicted) String() string {
+	return fmt.Sprintf("another compactor committed generation %d first: folding again", n.Generation)
+}
+
+// DamagedBytes tells of bytes in a sealed stream that are no valid entry. All else was folded.
+type DamagedBytes struct {
+	Path           string // of the segment, relative to the root
+	Offset, Length int64
+	Reason         string
+	Kept           string // where the bytes were put, relative to the root
+}
+
+func (n DamagedBytes) String() string {
+	return fmt.Sprintf("%s: %d bytes at offset %d are damaged: %s: kept in %s", n.Path, n.Length, n.Offset, n.Reason, n.Kept)
+}
+
+// SkippedStream tells that a stream could not be read to its end. What was read was folded, and the
+// next fold tries again from there.
+type SkippedStream struct {
+	Stream journal.Stream
+	Err    error
+}
+
+func (n SkippedStream) String() string {
+	return fmt.Sprintf("stream %v: not read to its end: %v", n.Stream, n.Err)
+}
+
+// Unknown tells of a name under cohorts/ that runfold did not make. It is left alone.
+type Unknown struct{ Path string }
+
+func (n Unknown) String() string {
+	return fmt.Sprintf("%s: not made by runfold: left alone", n.Path)
+}
+
+// NarrowKey tells that the last write won over records that differ in target, view or symbol.
+type NarrowKey struct{ Count int }
+
+func (n NarrowKey) String() string {
+	return fmt.Sprintf("%d records were replaced by records of the same run_id and stage with another target, view or symbol: "+
+		"if they are different results, make a root whose key has these fields", n.Count)
+}
+
+// SeqFallback tells that snapshots without snapshot_seq were ordered by their timestamp.
+type SeqFallback struct{ Count int }
+
+func (n SeqFallback) String() string {
+	return fmt.Sprintf("%d snapshots have no snapshot_seq: ordered by timestamp", n.Count)
+}
+
+// NotSwept tells that something that is no longer needed could not be removed. The next fold tries
+// again; nothing depends on it.
+type NotSwept struct {
+	Path string
+	Err  error
+}
+
+func (n NotSwept) String() string { return fmt.Sprintf("%s: not removed: %v", n.Path, n.Err) }
+
+// LockUnsupported tells that the file system has no locks. Nothing is lost by it: two compactors may
+// do the same work, and the commit lets one of them win.
+type LockUnsupported struct {
+	Path string
+	Err  error
+}
+
+func (n LockUnsupported) String() string {
+	return fmt.Sprintf("%s: no locks here (%v): going on without, the commit decides", n.Path, n.Err)
+}
+
+// Skipped tells that a scheduled run was left out because the one before had not ended.
+type Skipped struct{ Total int }
+
+func (n Skipped) String() string {
+	return fmt.Sprintf("a scheduled fold was skipped: the one before still runs (%d skipped so far)", n.Total)
+}

@@ -1,0 +1,259 @@
+package compactor
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor/index"
+)
+
+// item is one row or snapshot of an old file on its way to a record.
+type item struct {
+	runID, stage, cohort, timestamp string
+	target, view, symbol            string
+	seq                             cohort.Seq // 0: none
+
+	rest          []member // everything else, in its order
+	snapshot      []byte   // of a row that found its snapshot
+	fromSnapshots bool
+}
+
+type member struct {
+	name  string
+	value []byte
+}
+
+// ours are the columns that only an index of our own has: _extra is unpacked, the others say what the
+// new root decides anew.
+var ours = []string{"_key", "_stamp", "_record_id", "_stream"}
+
+// snapshotItem reads one entry of a snapshot_index.json: the value's own fields first, then the key.
+func snapshotItem(s index.ForeignSnapshot) (item, error) {
+	it := item{fromSnapshots: true}
+	if err := it.readMembers(s.Value); err != nil {
+		return item{}, err
+	}
+	key := cohort.ParseKey(s.Key, it.runID)
+	for _, f := range []struct {
+		own  *string
+		said string
+	}{{&it.runID, key.RunID}, {&it.stage, key.Stage}, {&it.target, key.Target}, {&it.view, key.View}, {&it.symbol, key.Symbol}} {
+		if *f.own == "" {
+			*f.own = f.said
+		}
+	}
+	it.addMissing("target", it.target)
+	it.addMissing("view", it.view)
+	it.addMissing("symbol", it.symbol)
+	it.addMissing("attempt", key.Attempt)
+	return it, nil
+}
+
+// addMissing makes a part of the key that the value does not repeat a field of the record.
+func (it *item) addMissing(name, text string) {
+	has := slices.ContainsFunc(it.rest, func(m member) bool { return m.name == name })
+	if text != "" && !has {
+		it.rest = append(it.rest, member{name, cohort.Quote(text)})
+	}
+}
+
+// rowItem reads one row of an old index.
+func rowItem(row []byte) (item, error) {
+	var it item
+	err := it.readMembers(row)
+	return it, err
+}
+
+// readMembers takes the fields that we own out of an object and keeps the rest.
+func (it *item) readMembers(obj []byte) error {
+	if len(obj) == 0 || obj[0] != '{' {
+		return errors.New("is not an object")
+	}
+	for name, value := range cohort.Members(obj) {
+		switch name {
+		case "run_id":
+			it.runID = text(value)
+		case "stage", "phase":
+			if t := text(value); t != "" {
+				it.stage = t
+			}
+		case "cohort_id":
+			it.cohort = text(value)
+		case "timestamp":
+			it.timestamp = text(value)
+		case "snapshot_seq":
+			seq, err := oldSeq(value)
+			if err != nil {
+				return err
+			}
+			it.seq = seq
+		case "target":
+			it.target = text(value)
+		case "view":
+			it.view = text(value)
+		case "symbol":
+			it.symbol = text(value)
+		}
+		it.keep(name, value)
+	}
+	return nil
+}
+
+func (it *item) keep(name string, value []byte) {
+	owned := []string{"run_id", "stage", "phase", "cohort_id", "timestamp", "snapshot_seq", "record_id"}
+	switch {
+	case slices.Contains(owned, name), slices.Contains(ours, name):
+	case name == "_extra" && cohort.KindOf(value) == cohort.Object:
+		for name, value := range cohort.Members(value) {
+			it.rest = append(it.rest, member{name, value})
+		}
+	default:
+		it.rest = append(it.rest, member{name, value})
+	}
+}
+
+// text is a scalar as text: old files hold run ids as numbers too.
+func text(value []byte) string {
+	switch cohort.KindOf(value) {
+	case cohort.String:
+		return cohort.Text(value)
+	case cohort.Int, cohort.Double, cohort.Bool:
+		return string(value)
+	}
+	return ""
+}
+
+// oldSeq reads a snapshot_seq, which pandas turns into a double as soon as one is missing.
+func oldSeq(value []byte) (cohort.Seq, error) {
+	if cohort.KindOf(value) == cohort.Null {
+		return 0, nil
+	}
+	f, err := strconv.ParseFloat(text(value), 64)
+	if err != nil || f < 0 || f != float64(int64(f)) || f >= 1<<53 {
+		return 0, fmt.Errorf("snapshot_seq %s is not a whole number", value)
+	}
+	return cohort.Seq(f), nil
+}
+
+// complete fills in what the files do not say and checks that a valid record results.
+func (it *item) complete(def cohort.ID, stage string, settings cohort.Settings) error {
+	if it.stage == "" {
+		it.stage = cmp.Or(stage, "UNKNOWN")
+	}
+	if it.cohort == "" {
+		it.cohort = string(def)
+	}
+	if it.cohort == "" {
+		return errors.New("names no cohort: give --cohort")
+	}
+	if _, err := cohort.ParseID(it.cohort); err != nil {
+		return err
+	}
+	if t, ok := parseOldTime(it.timestamp); ok {
+		if _, exact := cohort.ParseTime(it.timestamp); !exact {
+			it.timestamp = t.Format(time.RFC3339Nano)
+		}
+	} else if it.timestamp != "" {
+		it.rest = append(it.rest, member{"imported_timestamp", cohort.Quote(it.timestamp)})
+		it.timestamp = ""
+	}
+	return it.check(settings)
+}
+
+// check tells whether the item is a record that the root takes.
+func (it *item) check(settings cohort.Settings) error {
+	r, err := cohort.ParseRecord(it.json(), settings.MaxRecord)
+	if err != nil {
+		return err
+	}
+	return errors.Join(r.Validate(), settings.Key.Validate(r))
+}
+
+// parseOldTime accepts RFC 3339 and what Python's isoformat and str write; a time without a zone is
+// taken as UTC.
+func parseOldTime(s string) (time.Time, bool) {
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999Z07:00",
+		"2006-01-02 15:04:05.999999999", "2006-01-02"} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// json is the item as the record that it becomes.
+func (it *item) json() []byte {
+	var b bytes.Buffer
+	sep := byte('{')
+	put := func(name string, value []byte) {
+		b.WriteByte(sep)
+		b.Write(cohort.Quote(name))
+		b.WriteByte(':')
+		b.Write(value)
+		sep = ','
+	}
+	put("run_id", cohort.Quote(it.runID))
+	put("stage", cohort.Quote(it.stage))
+	if it.timestamp != "" {
+		put("timestamp", cohort.Quote(it.timestamp))
+	}
+	for _, m := range it.rest {
+		if m.name != "snapshot" || it.snapshot == nil {
+			put(m.name, m.value)
+		}
+	}
+	if it.snapshot != nil {
+		put("snapshot", it.snapshot)
+	}
+	b.WriteByte('}')
+	return b.Bytes()
+}
+
+// record is a complete item as a record.
+func (it *item) record() cohort.Record {
+	r, err := cohort.ParseRecord(it.json(), 1<<30)
+	if err != nil {
+		panic(fmt.Sprintf("compactor: internal error: import %s: %v", it.runID, err))
+	}
+	r.Cohort = cohort.ID(it.cohort)
+	return r
+}
+
+// sameSeq tells whether two items of one key are the same run of it.
+func (it *item) sameSeq(other item) bool {
+	return it.seq == 0 || other.seq == 0 || it.seq == other.seq
+}
+
+// join makes a snapshot the snapshot of its row, which keeps what it says itself.
+func (it *item) join(s item) {
+	it.seq = max(it.seq, s.seq)
+	it.timestamp = cmp.Or(it.timestamp, s.timestamp)
+	var b bytes.Buffer
+	b.WriteByte('{')
+	for i, m := range s.rest {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.Write(cohort.Quote(m.name))
+		b.WriteByte(':')
+		b.Write(m.value)
+	}
+	b.WriteByte('}')
+	it.snapshot = b.Bytes()
+}
+
+// compareItems orders items without seq before those with one, by timestamp, then by content.
+func compareItems(a, b item) int {
+	if c := cmp.Compare(a.seq, b.seq); c != 0 {
+		return c
+	}
+	ta, _ := parseOldTime(a.timestamp)
+	tb, _ := parseOldTime(b.timestamp)
+	return cmp.Or(ta.Compare(tb), bytes.Compare(a.json(), b.json()))
+}

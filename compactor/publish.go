@@ -1,0 +1,163 @@
+package compactor
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/durable"
+)
+
+// ErrConflict reports that another compactor committed the generation that we were about to. It is
+// not a failure: load the newest manifest and fold again.
+var ErrConflict = errors.New("another compactor committed first")
+
+// commit makes next the newest generation: the one step that decides. Of any number of compactors that
+// try the same number one succeeds, whatever the lock did.
+//
+// On success the manifest is durable. On ErrConflict another one stands there and our data files are
+// removed. Any other error leaves open whether the commit happened; then nothing is removed, and the
+// next run finds out by reading (R1).
+func (f *folder) commit(next head) (head, error) {
+	if err := durable.MkdirAll(f.FS, f.Root.Manifests(), f.settings.DirMode.FS()); err != nil {
+		return head{}, err
+	}
+	bytes := next.encode()
+	sum := sha256.Sum256(bytes)
+	next.digest = hex.EncodeToString(sum[:])
+	err := durable.Create(f.FS, f.Root.Manifest(next.Generation), bytes, f.settings.FileMode.FS())
+	if err != nil {
+		if err := f.settle(next, err); err != nil {
+			return head{}, err
+		}
+	}
+	// R2: a compactor that slept while others committed N+1 and later and swept N+1 creates it anew.
+	gens, err := generations(f.FS, f.Root)
+	if err != nil {
+		return head{}, fmt.Errorf("list manifests after the commit: %w", err)
+	}
+	if newest := gens[len(gens)-1]; newest > next.Generation {
+		f.notify(Conflicted{newest})
+		return head{}, fmt.Errorf("generation %d is void, %d is the newest: %w", next.Generation, newest, ErrConflict)
+	}
+	return next, nil
+}
+
+// settle finds out what a failed create did, by the token of the manifest that stands there now.
+func (f *folder) settle(next head, cause error) error {
+	there, err := readManifest(f.FS, f.Root, next.Generation)
+	switch {
+	case err == nil && there.Token == next.Token:
+		return nil // it did happen: a retransmitted request, or an error after the fact
+	case err == nil:
+		f.notify(Conflicted{next.Generation})
+		return errors.Join(fmt.Errorf("generation %d: %w", next.Generation, ErrConflict), f.dropData(next))
+	case errors.Is(err, fs.ErrNotExist) && errors.Is(cause, fs.ErrExist):
+		return fmt.Errorf("generation %d came and went: %w", next.Generation, ErrConflict)
+	}
+	return fmt.Errorf("commit generation %d: %w", next.Generation, cause)
+}
+
+// dropData removes the data files of an attempt that certainly lost. They bear its own token, so no
+// manifest but the one that was refused can name them.
+func (f *folder) dropData(lost head) error {
+	return errors.Join(
+		durable.Remove(f.FS, f.Root.Data(cohort.IndexName(lost.Generation, lost.Token))),
+		durable.Remove(f.FS, f.Root.Data(cohort.SnapshotsName(lost.Generation, lost.Token))))
+}
+
+// heal publishes the newest generation if the public names do not show it: the run that committed it
+// ended in between, or somebody replaced the files.
+func (f *folder) heal(newest head) error {
+	if newest.Generation == 0 {
+		return nil
+	}
+	ok, err := f.isPublished(newest)
+	if err != nil || ok {
+		return err
+	}
+	return f.publish(newest, true)
+}
+
+// publish replaces the public names with h's data files. Between our listing and our rename another
+// compactor may have published a later generation, which we would then hide (R4): so look again
+// after each round, until what we published is the newest. A compactor that dies in between leaves
+// that to the next run's heal.
+func (f *folder) publish(h head, healed bool) error {
+	for {
+		err := f.replacePublic(h)
+		newest, lerr := latest(f.FS, f.Root)
+		if lerr != nil {
+			return errors.Join(err, lerr)
+		}
+		if newest.Generation == h.Generation {
+			if err != nil {
+				return fmt.Errorf("publish generation %d: %w", h.Generation, err)
+			}
+			f.notify(Published{h.Generation, h.Index.Rows, healed})
+			return nil
+		}
+		h = newest
+	}
+}
+
+func (f *folder) replacePublic(h head) error {
+	mode := f.settings.FileMode.FS() &^ readOnly
+	if ok, err := f.isPublished(h); err != nil || ok {
+		return err
+	}
+	if err := durable.ReplaceWith(f.FS, f.Root.Index(), f.Root.Data(h.Index.Name), mode); err != nil {
+		return err
+	}
+	return durable.ReplaceWith(f.FS, f.Root.Snapshots(), f.Root.Data(h.Snapshots.Name), mode)
+}
+
+func (f *folder) isPublished(h head) (bool, error) {
+	ok, err := f.shows(f.Root.Index(), h.Index)
+	if err != nil || !ok {
+		return false, err
+	}
+	return f.shows(f.Root.Snapshots(), h.Snapshots)
+}
+
+// shows tells whether a public name is the data file want: the same inode, or, where links are
+// missing and it is a copy, the same bytes.
+func (f *folder) shows(public string, want DataFile) (bool, error) {
+	info, err := f.FS.Stat(public)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look at published file: %w", err)
+	}
+	if info.IsDir() {
+		return false, fmt.Errorf("%s is a directory: move it away, the published file belongs there", public)
+	}
+	if !info.Mode().IsRegular() || info.Size() != want.Size {
+		return false, nil
+	}
+	if data, err := f.FS.Stat(f.Root.Data(want.Name)); err == nil && durable.SameFile(info, data) {
+		return true, nil
+	}
+	sum, err := checksum(f.FS, public)
+	return err == nil && sum == want.CRC32C, nil
+}
+
+// checksum is the CRC32C of a whole file.
+func checksum(fsys durable.FS, name string) (CRC, error) {
+	file, err := fsys.Open(name)
+	if err != nil {
+		return 0, err
+	}
+	defer file.Close()
+	crc := crc32.New(castagnoli)
+	if _, err := io.Copy(crc, file); err != nil {
+		return 0, fmt.Errorf("read %s: %w", name, err)
+	}
+	return CRC(crc.Sum32()), nil
+}

@@ -1,0 +1,164 @@
+package compactor
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"slices"
+	"time"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/journal"
+)
+
+// Status is what a root looks like from outside, at one moment.
+type Status struct {
+	Root       cohort.Root       `json:"root"`
+	Generation cohort.Generation `json:"generation"` // 0: never folded
+	Rows       int64             `json:"rows"`
+	NextSeq    cohort.Seq        `json:"next_seq"`
+	Published  bool              `json:"published"` // the public files show that generation
+	FoldedAt   string            `json:"folded_at,omitempty"`
+	FoldedBy   string            `json:"folded_by,omitempty"`
+	Holder     string            `json:"lock_holder,omitempty"` // as the lock file says; may have died
+	Cohorts    []CohortStatus    `json:"cohorts"`
+	Quarantine int               `json:"quarantined"` // notes and streams under quarantine/
+}
+
+// CohortStatus is the part of one cohort. Unfolded is what no manifest holds yet.
+type CohortStatus struct {
+	Cohort          cohort.ID     `json:"cohort"`
+	Streams         int           `json:"streams"`
+	Sealed          int           `json:"sealed"`
+	UnfoldedRecords int64         `json:"unfolded_records"`
+	UnfoldedBytes   int64         `json:"unfolded_bytes"`
+	OldestUnfolded  time.Duration `json:"oldest_unfolded_ns"` // age of the oldest unfolded record
+	Unreadable      int           `json:"unreadable"`         // streams with an error, see check
+}
+
+// ReadStatus looks at a root without a lock and without writing. It reads every unfolded record once.
+func ReadStatus(ctx context.Context, cfg Config) (Status, error) {
+	cfg = cfg.withDefaults()
+	if _, err := journal.OpenRoot(cfg.FS, cfg.Root); err != nil {
+		return Status{}, err
+	}
+	f := &folder{Config: cfg, said: map[string]bool{}}
+	newest, err := latest(f.FS, f.Root)
+	if err != nil {
+		return Status{}, err
+	}
+	s := Status{
+		Root: f.Root, Generation: newest.Generation, Rows: newest.Index.Rows, NextSeq: newest.NextSeq,
+		Holder: lockHolder(f.Root),
+	}
+	if newest.Generation > 0 {
+		s.FoldedAt = newest.CreatedAt
+		s.FoldedBy = newest.Program + " on " + newest.Host
+		if s.Published, err = f.isPublished(newest); err != nil {
+			return Status{}, err
+		}
+	}
+	if s.Quarantine, err = f.countQuarantine(); err != nil {
+		return Status{}, err
+	}
+	s.Cohorts, err = f.cohortStatus(ctx, newest.Streams)
+	return s, err
+}
+
+func lockHolder(root cohort.Root) string {
+	if body := durable.LockHolder(root.CompactLock()); body != "" {
+		return oneLine(body)
+	}
+	return ""
+}
+
+func (f *folder) cohortStatus(ctx context.Context, marks []Watermark) ([]CohortStatus, error) {
+	streams, _, err := journal.Streams(f.FS, f.Root)
+	if err != nil && len(streams) == 0 {
+		return nil, err
+	}
+	at := make(map[journal.Stream]journal.Position, len(marks))
+	for _, m := range marks {
+		at[m.Stream] = m.Position
+	}
+	byName := map[cohort.ID]*CohortStatus{}
+	for _, s := range streams {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		c := byName[s.Cohort]
+		if c == nil {
+			c = &CohortStatus{Cohort: s.Cohort}
+			byName[s.Cohort] = c
+		}
+		f.streamStatus(c, s, at[s])
+	}
+	out := make([]CohortStatus, 0, len(byName))
+	for _, c := range byName {
+		out = append(out, *c)
+	}
+	slices.SortFunc(out, func(a, b CohortStatus) int { return cmp.Compare(a.Cohort, b.Cohort) })
+	return out, nil
+}
+
+// streamStatus adds one stream, read from its watermark on.
+func (f *folder) streamStatus(c *CohortStatus, s journal.Stream, from journal.Position) {
+	r, err := journal.Open(f.FS, f.Root, s, from)
+	if errors.Is(err, fs.ErrNotExist) {
+		return // swept since the listing
+	}
+	c.Streams++
+	if err != nil {
+		c.Unreadable++
+		return
+	}
+	defer r.Close()
+	start := f.Now()
+	for {
+		rec, err := r.Next()
+		var damage *journal.CorruptError
+		switch {
+		case errors.As(err, &damage):
+			c.Unreadable++
+			continue
+		case err != nil:
+			if !errors.Is(err, io.EOF) {
+				c.Unreadable++
+			}
+			if r.Position().Sealed {
+				c.Sealed++
+			}
+			c.UnfoldedBytes += max(r.Position().Offset-from.Offset, 0)
+			return
+		}
+		c.UnfoldedRecords++
+		c.OldestUnfolded = max(c.OldestUnfolded, start.Sub(rec.Stamp.Time()))
+	}
+}
+
+// countQuarantine counts what stands under quarantine/, one level below its cohorts.
+func (f *folder) countQuarantine() (int, error) {
+	n := 0
+	cohorts, err := f.FS.ReadDir(f.Root.QuarantineDir())
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	for _, c := range cohorts {
+		id, err := cohort.ParseID(c.Name())
+		if err != nil {
+			continue
+		}
+		kept, err := f.FS.ReadDir(f.Root.Quarantine(id))
+		if err != nil {
+			return 0, err
+		}
+		n += len(kept)
+	}
+	return n, nil
+}

@@ -1,0 +1,144 @@
+package compactor
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"time"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/durable"
+)
+
+// sweepStreams moves each stream that h has folded to its seal out of its cohort, then deletes it; h
+// must be committed. Nothing depends on it: what cannot be removed now is noted and tried again by
+// the next run, which begins with it. The rename makes it atomic: a reader or a compactor sees a whole stream or none. It is not synced, for if it is
+// undone by a crash the stream is read again and every record of it is a duplicate.
+func (f *folder) sweepStreams(h head) {
+	for _, m := range h.Streams {
+		if !m.Sealed {
+			continue
+		}
+		from, to := f.Root.Stream(m.Stream.Cohort, m.Stream.ID), f.Root.Reaped(m.Stream.Cohort, m.Stream.ID)
+		if m.Damaged {
+			to = f.Root.Quarantined(m.Stream.Cohort, m.Stream.ID)
+		}
+		err := f.moveAway(from, to)
+		if err == nil {
+			f.report.Swept++
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			f.notify(NotSwept{f.Root.Rel(from), err})
+			continue
+		}
+		if m.Damaged {
+			continue
+		}
+		if err := durable.RemoveAll(f.FS, to); err != nil {
+			f.notify(NotSwept{f.Root.Rel(to), err})
+		}
+	}
+}
+
+// moveAway renames a stream's directory and makes the parent that it needs.
+func (f *folder) moveAway(from, to string) error {
+	if _, err := f.FS.Stat(from); err != nil {
+		return err
+	}
+	err := f.FS.Rename(from, to)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := durable.MkdirAll(f.FS, filepath.Dir(to), f.settings.DirMode.FS()); err != nil {
+		return err
+	}
+	return f.FS.Rename(from, to)
+}
+
+// sweepGenerations removes manifests, and the data files that only they name, once the last
+// KeepGenerations do not include them and they were succeeded KeepAge ago. Data files and temporary
+// files that no manifest names go when they are that old: they may belong to an attempt that is still
+// under way. All ages are differences of times that one file system gave: no wall clock.
+func (f *folder) sweepGenerations(h head) error {
+	now, err := f.fileSystemTime(h)
+	if err != nil {
+		return err
+	}
+	gens, err := generations(f.FS, f.Root)
+	if err != nil {
+		return err
+	}
+	keep := map[string]bool{h.Index.Name: true, h.Snapshots.Name: true}
+	for i, g := range gens {
+		if g <= h.Generation && f.isOld(gens, i, now) {
+			f.remove(f.Root.Manifest(g))
+			f.report.SweptGens++
+			continue
+		}
+		m, err := readManifest(f.FS, f.Root, g)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil { // unknown what it names: keep every data file
+			f.notify(NotSwept{f.Root.Rel(f.Root.DataDir()), err})
+			return nil
+		}
+		keep[m.Index.Name], keep[m.Snapshots.Name] = true, true
+	}
+	f.sweepFiles(f.Root.DataDir(), now, func(name string) bool {
+		_, _, ours := cohort.ParseDataName(name)
+		return ours && !keep[name] || durable.IsTemp(name)
+	})
+	f.sweepFiles(f.Root.Manifests(), now, durable.IsTemp)
+	f.sweepFiles(string(f.Root), now, durable.IsTemp)
+	return nil
+}
+
+// isOld tells whether the i-th generation was succeeded more than KeepAge before now, and is not
+// among the last ones.
+func (f *folder) isOld(gens []cohort.Generation, i int, now time.Time) bool {
+	if i >= len(gens)-f.KeepGenerations {
+		return false
+	}
+	info, err := f.FS.Stat(f.Root.Manifest(gens[i+1]))
+	return err == nil && now.Sub(info.ModTime()) > f.KeepAge
+}
+
+// fileSystemTime is the latest time that the root's file system is known to have given: to the newest
+// manifest, or to the lock file, which every holder writes.
+func (f *folder) fileSystemTime(h head) (time.Time, error) {
+	info, err := f.FS.Stat(f.Root.Manifest(h.Generation))
+	if err != nil {
+		return time.Time{}, fmt.Errorf("look at the newest manifest: %w", err)
+	}
+	now := info.ModTime()
+	if lock, err := f.FS.Stat(f.Root.CompactLock()); err == nil && lock.ModTime().After(now) {
+		now = lock.ModTime()
+	}
+	return now, nil
+}
+
+// sweepFiles removes the files of dir that are not needed and have not been written for KeepAge.
+func (f *folder) sweepFiles(dir string, now time.Time, unneeded func(name string) bool) {
+	entries, err := f.FS.ReadDir(dir)
+	if err != nil {
+		f.notify(NotSwept{f.Root.Rel(dir), err})
+		return
+	}
+	for _, e := range entries {
+		if !unneeded(e.Name()) {
+			continue
+		}
+		if info, err := e.Info(); err == nil && now.Sub(info.ModTime()) > f.KeepAge {
+			f.remove(filepath.Join(dir, e.Name()))
+		}
+	}
+}
+
+// remove deletes one file without syncing its directory: should a crash bring it back, it is swept
+// again.
+func (f *folder) remove(name string) {
+	if err := f.FS.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		f.notify(NotSwept{f.Root.Rel(name), err})
+	}
+}
