@@ -49,7 +49,7 @@ fuzz: ## run every fuzz target for FUZZTIME (default 20s)
 	done
 
 bench: ## benchmarks of append and fold, see bench/README.md
-	$(GO) test -run '^$$' -bench . -benchmem ./bench/...
+	$(GO) test -run "^$$" -bench . -benchmem $(BENCHFLAGS) ./bench/...
 
 clean: ## remove what the targets above made
 	rm -rf bin example-runs

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
@@ -84,59 +86,70 @@ func (f *folder) cohortStatus(ctx context.Context, marks []Watermark) ([]CohortS
 	for _, m := range marks {
 		at[m.Stream] = m.Position
 	}
-	byName := map[cohort.ID]*CohortStatus{}
-	for _, s := range streams {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		c := byName[s.Cohort]
-		if c == nil {
-			c = &CohortStatus{Cohort: s.Cohort}
-			byName[s.Cohort] = c
-		}
-		f.streamStatus(c, s, at[s])
+	found := make([]CohortStatus, len(streams))
+	var g errgroup.Group
+	g.SetLimit(readers)
+	for i, s := range streams {
+		g.Go(func() error {
+			found[i] = f.streamStatus(s, at[s])
+			return ctx.Err()
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	byName := map[cohort.ID]CohortStatus{}
+	for i, s := range streams {
+		byName[s.Cohort] = byName[s.Cohort].plus(found[i])
 	}
 	out := make([]CohortStatus, 0, len(byName))
-	for _, c := range byName {
-		out = append(out, *c)
+	for name, c := range byName {
+		c.Cohort = name
+		out = append(out, c)
 	}
 	slices.SortFunc(out, func(a, b CohortStatus) int { return cmp.Compare(a.Cohort, b.Cohort) })
 	return out, nil
 }
 
-// streamStatus adds one stream, read from its watermark on.
-func (f *folder) streamStatus(c *CohortStatus, s journal.Stream, from journal.Position) {
+// readers is how many streams are read at once: with cold caches the disk is what they wait for.
+const readers = 64
+
+func (c CohortStatus) plus(d CohortStatus) CohortStatus {
+	return CohortStatus{
+		Streams: c.Streams + d.Streams, Sealed: c.Sealed + d.Sealed, Unreadable: c.Unreadable + d.Unreadable,
+		UnfoldedRecords: c.UnfoldedRecords + d.UnfoldedRecords, UnfoldedBytes: c.UnfoldedBytes + d.UnfoldedBytes,
+		OldestUnfolded: max(c.OldestUnfolded, d.OldestUnfolded),
+	}
+}
+
+// streamStatus is the part of one stream, read from its watermark on; nothing if it was swept since the
+// listing.
+func (f *folder) streamStatus(s journal.Stream, from journal.Position) (c CohortStatus) {
 	r, err := journal.Open(f.FS, f.Root, s, from)
 	if errors.Is(err, fs.ErrNotExist) {
-		return // swept since the listing
+		return CohortStatus{}
 	}
-	c.Streams++
+	c.Streams = 1
 	if err != nil {
-		c.Unreadable++
-		return
+		c.Unreadable = 1
+		return c
 	}
 	defer r.Close()
-	start := f.Now()
-	for {
-		rec, err := r.Next()
-		var damage *journal.CorruptError
-		switch {
-		case errors.As(err, &damage):
-			c.Unreadable++
-			continue
-		case err != nil:
-			if !errors.Is(err, io.EOF) {
-				c.Unreadable++
-			}
-			if r.Position().Sealed {
-				c.Sealed++
-			}
-			c.UnfoldedBytes += max(r.Position().Offset-from.Offset, 0)
-			return
+	now := f.Now()
+	for err == nil || errors.Is(err, journal.ErrCorrupt) {
+		var rec cohort.Record
+		if rec, err = r.Next(); err == nil {
+			c.UnfoldedRecords++
+			c.OldestUnfolded = max(c.OldestUnfolded, now.Sub(rec.Stamp.Time()))
+		} else if !errors.Is(err, io.EOF) {
+			c.Unreadable = 1
 		}
-		c.UnfoldedRecords++
-		c.OldestUnfolded = max(c.OldestUnfolded, start.Sub(rec.Stamp.Time()))
 	}
+	if r.Position().Sealed {
+		c.Sealed = 1
+	}
+	c.UnfoldedBytes = max(r.Position().Offset-from.Offset, 0)
+	return c
 }
 
 // countQuarantine counts what stands under quarantine/, one level below its cohorts.

@@ -150,15 +150,13 @@ func Remove(fsys FS, name string) error {
 	return err
 }
 
-// RemoveAll removes a tree, children first, and makes that durable. It never follows a symbolic link.
-// What is not there is removed; on error some of it may be left.
+// RemoveAll removes a tree, children first. It never follows a symbolic link. What is not there is
+// removed; on error some of it may be left. It syncs nothing: it is for what nobody needs, and what a
+// crash brings back is removed again (docs/durability.md, S4).
 func RemoveAll(fsys FS, name string) error {
 	err := removeTree(fsys, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
-	}
-	if err == nil {
-		err = fsys.SyncDir(filepath.Dir(name))
 	}
 	return err
 }

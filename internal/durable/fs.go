@@ -70,10 +70,22 @@ func (osFS) Create(name string, perm fs.FileMode) (WriteFile, error) {
 
 func (osFS) ReadDir(name string) ([]fs.DirEntry, error) { return os.ReadDir(name) }
 func (osFS) Stat(name string) (fs.FileInfo, error)      { return os.Lstat(name) }
-func (osFS) Mkdir(name string, perm fs.FileMode) error  { return os.Mkdir(name, perm) }
 func (osFS) Link(old, new string) error                 { return os.Link(old, new) }
 func (osFS) Rename(old, new string) error               { return os.Rename(old, new) }
 func (osFS) Remove(name string) error                   { return os.Remove(name) }
+
+// Mkdir sets the set-group-id bit by itself: mkdir(2) drops it.
+func (osFS) Mkdir(name string, perm fs.FileMode) error {
+	err := os.Mkdir(name, perm)
+	if err != nil || perm&fs.ModeSetgid == 0 {
+		return err
+	}
+	info, err := os.Lstat(name)
+	if err != nil {
+		return err
+	}
+	return os.Chmod(name, info.Mode().Perm()|fs.ModeSetgid)
+}
 
 func (osFS) SyncDir(name string) error {
 	if runtime.GOOS == "windows" {
