@@ -68,7 +68,7 @@ type checker struct {
 	*folder
 	yield    func(Problem)
 	audit    Audit
-	all      []head // manifests on the disk, oldest first
+	all      []head // the newest manifest and its ancestors on the disk, oldest first
 	versions map[cohort.Key]cohort.Version
 }
 
@@ -99,29 +99,41 @@ func (c *checker) manifests(context.Context) (head, error) {
 		c.audit.Manifests++
 		c.all = append(c.all, m)
 	}
-	for i := 1; i < len(c.all); i++ {
-		c.chain(c.all[i-1], c.all[i])
-	}
 	if len(c.all) == 0 {
 		return head{Manifest: Manifest{NextSeq: 1}}, nil
+	}
+	for i := len(c.all) - 1; i > 0; i-- {
+		if !c.chain(c.all[i-1], c.all[i]) {
+			c.outside(c.all[:i])
+			c.all = c.all[i:]
+			break
+		}
 	}
 	return c.all[len(c.all)-1], nil
 }
 
-// chain checks two manifests that stand next to each other. A parent that its child does not name is
-// void: a compactor that slept created it after its time (R2). It is never the newest and harmless.
-func (c *checker) chain(parent, child head) {
+// chain checks two manifests that stand next to each other, and tells whether one is the parent of the
+// other.
+func (c *checker) chain(parent, child head) bool {
 	path := c.Root.Manifest(child.Generation)
-	switch {
-	case child.Generation != parent.Generation+1:
-		c.note(path, "generations %d to %d before it are not there", parent.Generation+1, child.Generation-1)
-	case child.Parent != parent.digest:
-		c.note(c.Root.Manifest(parent.Generation), "is void: the generation behind it has another parent")
-	case child.NextSeq < parent.NextSeq || child.HighestStamp < parent.HighestStamp:
+	if child.Generation != parent.Generation+1 || child.Parent != parent.digest {
+		return false
+	}
+	if child.NextSeq < parent.NextSeq || child.HighestStamp < parent.HighestStamp {
 		c.damage(path, "next_seq %d and highest_stamp %d are below those of its parent", child.NextSeq, child.HighestStamp)
 	}
 	if child.RootID != parent.RootID {
 		c.damage(path, "belongs to root %s, its parent to %s", child.RootID, parent.RootID)
+	}
+	return true
+}
+
+// outside tells of manifests that the newest one does not descend from: a compactor that slept created
+// them after their time (R2), and they are void. They are never the newest, nobody reads them, and
+// their data files may be gone.
+func (c *checker) outside(void []head) {
+	for _, m := range void {
+		c.note(c.Root.Manifest(m.Generation), "is not an ancestor of the newest generation: void, or left over")
 	}
 }
 

@@ -28,6 +28,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
@@ -114,7 +115,8 @@ type folder struct {
 	Config
 	settings cohort.Settings
 	report   Report
-	said     map[string]bool // notices that are given once a run
+	said     map[string]bool   // notices that are given once a run
+	base     cohort.Generation // what the current round builds on
 }
 
 // maxConflicts bounds how often one run starts again. Each conflict means that another compactor has
@@ -162,7 +164,7 @@ func (f *folder) run(ctx context.Context) error {
 	for more := true; more; {
 		var err error
 		more, err = f.round(ctx)
-		if errors.Is(err, ErrConflict) && f.report.Conflicts < maxConflicts {
+		if (errors.Is(err, ErrConflict) || f.isOvertaken(err)) && f.report.Conflicts < maxConflicts {
 			f.report.Conflicts++
 			more = true
 			continue
@@ -177,6 +179,20 @@ func (f *folder) run(ctx context.Context) error {
 	return nil
 }
 
+// isOvertaken tells whether a file was gone because others have committed since this round began, and
+// swept what it built on or what it was writing.
+func (f *folder) isOvertaken(err error) bool {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	now, lerr := latest(f.FS, f.Root)
+	if lerr != nil || now.Generation <= f.base {
+		return false
+	}
+	f.notify(Conflicted{now.Generation})
+	return true
+}
+
 // round folds one batch: the phases of the package comment as straight calls. It reports whether the
 // batch was cut off by the budget.
 func (f *folder) round(ctx context.Context) (more bool, err error) {
@@ -184,6 +200,7 @@ func (f *folder) round(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	f.base = prev.Generation
 	if err := f.heal(prev); err != nil {
 		return false, err
 	}

@@ -112,11 +112,11 @@ func dumpIndex(fsys durable.FS, path string, w io.Writer) error {
 	}
 	ix, err := index.Open(file, info.Size())
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %w", path, marked(err))
 	}
 	for row, err := range ix.Rows() {
 		if err != nil {
-			return fmt.Errorf("%s: %w", path, err)
+			return fmt.Errorf("%s: %w", path, marked(err))
 		}
 		if _, err := w.Write(append(row, '\n')); err != nil {
 			return err
@@ -175,7 +175,7 @@ func dumpSnapshots(fsys durable.FS, path string, w io.Writer) error {
 	defer file.Close()
 	for s, err := range index.Snapshots(file) {
 		if err != nil {
-			return fmt.Errorf("%s: %w", path, err)
+			return fmt.Errorf("%s: %w", path, marked(err))
 		}
 		line := struct {
 			Key   cohort.Key      `json:"key"`

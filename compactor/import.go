@@ -112,8 +112,9 @@ func (im *importer) readFiles(ctx context.Context) error {
 	return nil
 }
 
-// add completes one item and joins it with an earlier one of its key from the other file. Several
-// items of one kind with one key (attempts) stay apart: the last write among them wins.
+// add completes one item and joins it with an earlier one of its key from the other file, whose cohort
+// is that of both: snapshots name none. Several items of one kind with one key (attempts) stay apart:
+// the last write among them wins.
 func (im *importer) add(it item, err error, byKey map[cohort.Key]int, where string) {
 	if err == nil {
 		err = it.complete(im.src.Cohort, im.src.Stage, im.settings)
@@ -135,6 +136,11 @@ func (im *importer) add(it item, err error, byKey map[cohort.Key]int, where stri
 		im.items[i] = whole
 		return
 	}
+	if it.cohort == "" {
+		im.report.Left++
+		im.notify(LeftOut{where, "names no cohort: give --cohort"})
+		return
+	}
 	if !it.fromSnapshots {
 		byKey[key] = len(im.items)
 	}
@@ -148,7 +154,7 @@ func (im *importer) take() error {
 		return err
 	}
 	im.report.Generation = prev.Generation
-	old, err := im.openData(prev)
+	old, err := im.openWhole(prev)
 	if err != nil {
 		return err
 	}

@@ -141,7 +141,8 @@ func oldSeq(value []byte) (cohort.Seq, error) {
 	return cohort.Seq(f), nil
 }
 
-// complete fills in what the files do not say and checks that a valid record results.
+// complete fills in what the files do not say and checks that a valid record results. The cohort stays
+// empty if neither the item nor def names one.
 func (it *item) complete(def cohort.ID, stage string, settings cohort.Settings) error {
 	if it.stage == "" {
 		it.stage = cmp.Or(stage, "UNKNOWN")
@@ -149,11 +150,10 @@ func (it *item) complete(def cohort.ID, stage string, settings cohort.Settings) 
 	if it.cohort == "" {
 		it.cohort = string(def)
 	}
-	if it.cohort == "" {
-		return errors.New("names no cohort: give --cohort")
-	}
-	if _, err := cohort.ParseID(it.cohort); err != nil {
-		return err
+	if it.cohort != "" {
+		if _, err := cohort.ParseID(it.cohort); err != nil {
+			return err
+		}
 	}
 	if t, ok := parseOldTime(it.timestamp); ok {
 		if _, exact := cohort.ParseTime(it.timestamp); !exact {

@@ -21,8 +21,8 @@ var ErrConflict = errors.New("another compactor committed first")
 // try the same number one succeeds, whatever the lock did.
 //
 // On success the manifest is durable. On ErrConflict another one stands there and our data files are
-// removed. Any other error leaves open whether the commit happened; then nothing is removed, and the
-// next run finds out by reading (R1).
+// removed. Any other error leaves open whether the commit happened, or whether it is durable; then
+// nothing is removed, and the next run finds out by reading (R1, R11).
 func (f *folder) commit(next head) (head, error) {
 	if err := durable.MkdirAll(f.FS, f.Root.Manifests(), f.settings.DirMode.FS()); err != nil {
 		return head{}, err
@@ -52,8 +52,9 @@ func (f *folder) commit(next head) (head, error) {
 func (f *folder) settle(next head, cause error) error {
 	there, err := readManifest(f.FS, f.Root, next.Generation)
 	switch {
-	case err == nil && there.Token == next.Token:
-		return nil // it did happen: a retransmitted request, or an error after the fact
+	case errors.Is(cause, durable.ErrUnsynced):
+	case err == nil && there.Token == next.Token: // a retransmitted request, or an error after the fact
+		return f.FS.SyncDir(f.Root.Manifests())
 	case err == nil:
 		f.notify(Conflicted{next.Generation})
 		return errors.Join(fmt.Errorf("generation %d: %w", next.Generation, ErrConflict), f.dropData(next))
@@ -71,11 +72,15 @@ func (f *folder) dropData(lost head) error {
 		durable.Remove(f.FS, f.Root.Data(cohort.SnapshotsName(lost.Generation, lost.Token))))
 }
 
-// heal publishes the newest generation if the public names do not show it: the run that committed it
-// ended in between, or somebody replaced the files.
+// heal makes the newest generation durable and public: the run that committed it may have ended
+// between its create and the sync of the directory (R11), or before it published, or somebody replaced
+// the public files. Nothing is swept on a manifest's word before this.
 func (f *folder) heal(newest head) error {
 	if newest.Generation == 0 {
 		return nil
+	}
+	if err := f.FS.SyncDir(f.Root.Manifests()); err != nil {
+		return fmt.Errorf("sync manifests: %w", err)
 	}
 	ok, err := f.isPublished(newest)
 	if err != nil || ok {

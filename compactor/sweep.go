@@ -61,6 +61,9 @@ func (f *folder) moveAway(from, to string) error {
 // under way. All ages are differences of times that one file system gave: no wall clock.
 func (f *folder) sweepGenerations(h head) error {
 	now, err := f.fileSystemTime(h)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // swept itself: others are far ahead, and sweeping is theirs
+	}
 	if err != nil {
 		return err
 	}

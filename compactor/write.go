@@ -28,7 +28,7 @@ func (f *folder) write(prev head, b batch) (head, error) {
 	if err != nil {
 		return head{}, err
 	}
-	old, err := f.openData(prev)
+	old, err := f.openWhole(prev)
 	if err != nil {
 		return head{}, err
 	}
@@ -109,7 +109,7 @@ func (d *data) find(keys []cohort.Key) (map[cohort.Key]index.Found, error) {
 	}
 	found, err := d.index.Find(keys)
 	if err != nil {
-		return nil, fmt.Errorf("look up keys in the index: %w", err)
+		return nil, fmt.Errorf("look up keys in the index: %w", marked(err))
 	}
 	return found, nil
 }
@@ -138,6 +138,33 @@ func (f *folder) openData(h head) (*data, error) {
 	return d, nil
 }
 
+// openWhole is openData for a fold: it reads the index once and compares its checksum, as a flipped bit
+// in a footer or a filter could hide a row that the fold must replace. The snapshots are compared
+// while they are copied.
+func (f *folder) openWhole(h head) (*data, error) {
+	d, err := f.openData(h)
+	if err != nil || h.Generation == 0 {
+		return d, err
+	}
+	sum, err := checksum(f.FS, f.Root.Data(h.Index.Name))
+	if err == nil && sum != h.Index.CRC32C {
+		err = fmt.Errorf("%s: %w: its bytes are not those that were committed", f.Root.Data(h.Index.Name), ErrCorrupt)
+	}
+	if err != nil {
+		d.Close()
+		return nil, f.dataError(h, err)
+	}
+	return d, nil
+}
+
+// marked makes damage that package index finds ours.
+func marked(err error) error {
+	if errors.Is(err, index.ErrDamaged) {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return err
+}
+
 func (f *folder) openFile(want DataFile) (durable.ReadFile, error) {
 	file, err := f.FS.Open(f.Root.Data(want.Name))
 	if err != nil {
@@ -157,7 +184,7 @@ func (f *folder) openFile(want DataFile) (durable.ReadFile, error) {
 // dataError tells a data file that was swept under a slow compactor from one that is lost.
 func (f *folder) dataError(h head, err error) error {
 	if !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("open generation %d: %w", h.Generation, err)
+		return fmt.Errorf("open generation %d: %w", h.Generation, marked(err))
 	}
 	if now, lerr := latest(f.FS, f.Root); lerr == nil && now.Generation > h.Generation {
 		return fmt.Errorf("generation %d was swept: %w", h.Generation, ErrConflict)
@@ -177,16 +204,16 @@ func (f *folder) writeData(next *head, old *data, found map[cohort.Key]index.Fou
 		return stats.Rows, err
 	})
 	if err != nil {
-		return fmt.Errorf("write index: %w", err)
+		return fmt.Errorf("write index: %w", marked(err))
 	}
 	if err := f.verify(next.Index); err != nil {
-		return fmt.Errorf("read back index: %w", err)
+		return fmt.Errorf("read back index: %w", marked(err))
 	}
 	next.Snapshots, err = f.writeFile(cohort.SnapshotsName(next.Generation, next.Token), func(w io.Writer) (int64, error) {
 		return old.mergeSnapshots(w, puts, found)
 	})
 	if err != nil {
-		return fmt.Errorf("write snapshots: %w", err)
+		return fmt.Errorf("write snapshots: %w", marked(err))
 	}
 	if next.Index.Rows != next.Snapshots.Rows {
 		return fmt.Errorf("%w: index would have %d rows and snapshots %d", ErrCorrupt, next.Index.Rows, next.Snapshots.Rows)

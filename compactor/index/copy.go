@@ -97,7 +97,7 @@ func (w *writer) copyGroup(g parquet.RowGroup, meta *format.RowGroup, p groupPla
 	if err := w.flush(); err != nil {
 		return err
 	}
-	if err := w.follow(p.first); err != nil {
+	if err := w.follow(p.first, true); err != nil {
 		return err
 	}
 	w.seq, w.rows, w.size = p.last, 0, 0
@@ -107,7 +107,7 @@ func (w *writer) copyGroup(g parquet.RowGroup, meta *format.RowGroup, p groupPla
 	}
 	n, err := w.w.WriteRowGroup(g)
 	if err != nil {
-		return err
+		return libraryError("copy", err)
 	}
 	if n != g.NumRows() {
 		return fmt.Errorf("copied %d of %d rows: %w", n, g.NumRows(), io.ErrShortWrite)
@@ -158,19 +158,25 @@ func (c *copier) expect(g parquet.RowGroup, meta *format.RowGroup) (want int64, 
 	return want, nil
 }
 
-func (c *copier) Write(p []byte) (int, error) { return c.w.Write(p) }
+func (c *copier) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	if err != nil {
+		err = &ioError{err}
+	}
+	return n, err
+}
 
 // ReadFrom copies r. What comes from a file is checked.
 func (c *copier) ReadFrom(r io.Reader) (int64, error) {
 	section, ok := r.(*io.SectionReader)
 	if !ok {
-		return io.Copy(struct{ io.Writer }{c.w}, r)
+		return io.Copy(struct{ io.Writer }{c}, r)
 	}
 	_, offset, length := section.Outer()
 	if !c.blooms[offset] {
 		return c.copyPages(section, offset, length)
 	}
-	n, err := io.Copy(c.w, section)
+	n, err := io.Copy(struct{ io.Writer }{c}, section)
 	c.verbatim += n
 	if err == nil && n != length {
 		err = damaged("bloom filter at %d: %w", offset, io.ErrUnexpectedEOF)
@@ -182,7 +188,7 @@ func (c *copier) ReadFrom(r io.Reader) (int64, error) {
 // their checksums, and the headers against the page index, which has none.
 func (c *copier) copyPages(r io.Reader, offset, length int64) (n int64, err error) {
 	in := bufio.NewReaderSize(r, 64<<10)
-	out := &countingWriter{w: c.w}
+	out := &countingWriter{w: c}
 	defer func() { c.verbatim += out.n }()
 	pages, row := c.pages[offset], int64(0)
 	for out.n < length {
@@ -212,6 +218,10 @@ func copyPage(out io.Writer, in *bufio.Reader) (h format.PageHeader, err error) 
 	if err := thrift.NewDecoder(p.NewReader(&teeReader{in, out})).Decode(&h); err != nil {
 		return h, libraryError("page header", err)
 	}
+	v2 := h.DataPageHeaderV2.V
+	if h.CompressedPageSize < 0 || v2.NumValues != v2.NumRows || v2.RepetitionLevelsByteLength != 0 {
+		return h, damaged("page header is not one of an index")
+	}
 	sum := crc32.NewIEEE()
 	if _, err := io.CopyN(io.MultiWriter(out, sum), in, int64(h.CompressedPageSize)); err != nil {
 		return h, libraryError("page", err)
@@ -230,9 +240,6 @@ type countingWriter struct {
 func (w *countingWriter) Write(p []byte) (int, error) {
 	n, err := w.w.Write(p)
 	w.n += int64(n)
-	if err != nil {
-		err = &ioError{err}
-	}
 	return n, err
 }
 

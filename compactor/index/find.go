@@ -3,10 +3,8 @@ package index
 import (
 	"errors"
 	"io"
-	"iter"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/parquet-go/parquet-go"
 
@@ -154,75 +152,6 @@ func each(g parquet.RowGroup, places []int, do func(parquet.Row) error) error {
 		}
 		if err != nil {
 			return err
-		}
-	}
-}
-
-// Head is the fixed columns of a row.
-type Head struct {
-	Key     cohort.Key
-	Cohort  cohort.ID
-	RunID   string
-	Stage   string
-	Seq     cohort.Seq
-	Time    time.Time // UTC, in microseconds
-	Version cohort.Version
-	Stream  cohort.StreamID // empty for an imported row
-}
-
-var headColumns = []string{columnKey, columnCohort, columnRunID, columnPhase, columnSeq, columnTimestamp, columnStamp, columnRecordID, columnStream}
-
-// Heads yields the fixed columns of every row in the order of the file, which is by seq. It ends
-// after the first error.
-func (f *File) Heads() iter.Seq2[Head, error] {
-	places, _ := f.places(headColumns)
-	return func(yield func(Head, error) bool) {
-		for r, err := range f.rows(places) {
-			if err != nil {
-				yield(Head{}, err)
-				return
-			}
-			if !yield(headOf(r), nil) {
-				return
-			}
-		}
-	}
-}
-
-func headOf(r parquet.Row) Head {
-	h := Head{
-		Key:     cohort.Key(r[0].ByteArray()),
-		Cohort:  cohort.ID(r[1].ByteArray()),
-		RunID:   string(r[2].ByteArray()),
-		Stage:   string(r[3].ByteArray()),
-		Seq:     cohort.Seq(r[4].Int64()),
-		Time:    time.UnixMicro(r[5].Int64()).UTC(),
-		Version: cohort.Version{Stamp: cohort.Stamp(r[6].Int64()), RecordID: string(r[7].ByteArray())},
-	}
-	if !r[8].IsNull() {
-		h.Stream = cohort.StreamID(r[8].ByteArray())
-	}
-	return h
-}
-
-// rows yields some columns of every row of the file. A row is valid until the next one.
-func (f *File) rows(places []int) iter.Seq2[parquet.Row, error] {
-	return func(yield func(parquet.Row, error) bool) {
-		stopped := errors.New("stopped")
-		for _, g := range f.file.RowGroups() {
-			err := each(g, places, func(r parquet.Row) error {
-				if !yield(r, nil) {
-					return stopped
-				}
-				return nil
-			})
-			if err == stopped {
-				return
-			}
-			if err != nil {
-				yield(nil, err)
-				return
-			}
 		}
 	}
 }

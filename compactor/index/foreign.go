@@ -20,7 +20,8 @@ var pandasIndex = regexp.MustCompile(`^__index_level_\d+__$`)
 // they are UTF-8 and else base64, a list an array, a struct an object, a map an object by the text of
 // its keys. Doubles always have a '.' or an exponent. pandas' unnamed index is left out.
 //
-// The bytes are the caller's. It ends after the first error.
+// The bytes are the caller's. It ends after the first error. Damage is found as far as the file's writer
+// left checksums; a damaged file with LZ4 pages may take all memory, see checkCodec.
 func ForeignRows(r io.ReaderAt, size int64) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		f, err := openParquet(strict{r, size}, size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
@@ -28,8 +29,14 @@ func ForeignRows(r io.ReaderAt, size int64) iter.Seq2[[]byte, error] {
 			yield(nil, err)
 			return
 		}
-		elements := []format.SchemaElement(f.Metadata().Schema)
-		root := newForeign(f.Root(), &elements)
+		root, err := foreignRoot(f)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		if len(root.children) == 0 {
+			return // whatever number of rows it claims
+		}
 		for _, g := range f.RowGroups() {
 			a, err := newAssembler(g)
 			for n := g.NumRows(); n > 0 && err == nil; n-- {
@@ -71,6 +78,12 @@ const (
 	formList
 	formMap
 )
+
+func foreignRoot(f *parquet.File) (root *foreign, err error) {
+	defer guard(&err)
+	elements := []format.SchemaElement(f.Metadata().Schema)
+	return newForeign(f.Root(), &elements), nil
+}
 
 // newForeign describes a column and all below it. elements are the schema from this column on, in the
 // order of the file; those that were described are taken off.
@@ -142,9 +155,10 @@ func (a *assembler) close() {
 	}
 }
 
-// row appends the next row as an object.
-func (a *assembler) row(root *foreign) ([]byte, error) {
-	b, err := a.object([]byte{'{'}, root.children)
+// row is the next row as an object. A type that does not fit its values makes the library panic.
+func (a *assembler) row(root *foreign) (b []byte, err error) {
+	defer guard(&err)
+	b, err = a.object([]byte{'{'}, root.children)
 	return append(b, '}'), err
 }
 

@@ -82,7 +82,8 @@ func (l *layout) schema() *parquet.Schema {
 	for _, c := range l.dynamic {
 		nodes = append(nodes, parquet.Optional(parquet.Encoded(leaf(c.Kind), &parquet.Plain)))
 	}
-	nodes = append(nodes, text, number, text, parquet.Optional(words), parquet.Optional(text))
+	extra := parquet.Encoded(parquet.Leaf(extraType{parquet.String().Type()}), &parquet.Plain)
+	nodes = append(nodes, text, number, text, parquet.Optional(words), parquet.Optional(extra))
 	root := row{fields: make([]parquet.Field, len(nodes))}
 	for i, name := range l.names() {
 		root.fields[i] = column{nodes[i], name}

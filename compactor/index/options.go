@@ -26,8 +26,8 @@ const (
 // bytes only into a file with the same encodings, codec, filters and page version. Only the level of
 // the compression may change.
 //
-// There are no sorting columns, as the library would claim them for copied row groups unseen. There
-// are no bounds without the column index and no dictionary limit; see the issues of parquet-go.
+// There are no sorting columns, as the library would claim them for copied row groups unseen, and no
+// limit for dictionaries, as a chunk that falls back to PLAIN half-way is never copied again.
 func options(l *layout, size groupSize, program string) []parquet.WriterOption {
 	return []parquet.WriterOption{
 		l.schema(),

@@ -35,20 +35,27 @@ type File struct {
 // Open opens an index of any version that was ever written. The bytes of r must not change while the
 // File is in use. A later version is cohort.ErrNewer; anything else that is not an index, or not a
 // whole one, is ErrDamaged. Only the footer is read: pages carry checksums of their own.
-func Open(r io.ReaderAt, size int64) (*File, error) {
+func Open(r io.ReaderAt, size int64) (f *File, err error) {
+	defer guard(&err)
 	r = strict{r, size}
 	pf, err := openParquet(r, size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
 	if err != nil {
 		return nil, err
 	}
-	f := &File{source: r, size: size, file: pf}
+	f = &File{source: r, size: size, file: pf}
 	if err := f.readMeta(); err != nil {
 		return nil, err
 	}
 	if !parquet.EqualNodes(pf.Schema(), f.layout.schema()) {
 		return nil, damaged("columns are not those that %s lists", metaSchema)
 	}
-	return f, checkGroups(pf, size)
+	if err := checkCodec(pf.Metadata()); err != nil {
+		return nil, err
+	}
+	if err := checkGroups(pf, size); err != nil {
+		return nil, err
+	}
+	return f, nil
 }
 
 // openParquet opens the footer of any parquet file. The library allocates what lengths in the footer

@@ -48,6 +48,18 @@ func (c *chunk) repeats(level int) (bool, error) {
 	return err == nil && v.RepetitionLevel() == level, err
 }
 
+// end makes sure that all values were read.
+func (c *chunk) end() error {
+	_, err := c.peek()
+	if err == nil {
+		return damaged("a column has more values than its row group has rows")
+	}
+	if errors.Is(err, errFewValues) {
+		return nil
+	}
+	return err
+}
+
 var errFewValues = errors.New("a column has fewer values than its row group has rows")
 
 // fill replaces the values that were read by the following ones, which all lie in one page.
@@ -96,7 +108,7 @@ func scan(g parquet.RowGroup, places []int) (*scanner, error) {
 // the next call.
 func (s *scanner) next() (parquet.Row, error) {
 	if s.left == 0 {
-		return nil, io.EOF
+		return nil, s.end()
 	}
 	s.left--
 	for i, c := range s.chunks {
@@ -107,6 +119,16 @@ func (s *scanner) next() (parquet.Row, error) {
 		s.row[i] = v
 	}
 	return s.row, nil
+}
+
+// end makes sure that no column goes on: then its values would stand in the wrong rows.
+func (s *scanner) end() error {
+	for _, c := range s.chunks {
+		if err := c.end(); err != nil {
+			return err
+		}
+	}
+	return io.EOF
 }
 
 func (s *scanner) close() {

@@ -69,7 +69,7 @@ func (w *writer) add(owned bool, fill func(parquet.Row) (parquet.Row, error)) er
 	}
 	w.cells = cells
 	r := parquet.Row(w.cells[start:len(w.cells):len(w.cells)])
-	if err := w.follow(r[w.layout.place[columnSeq]].Int64()); err != nil {
+	if err := w.follow(r[w.layout.place[columnSeq]].Int64(), !owned); err != nil {
 		return err
 	}
 	w.size += w.take(r, owned)
@@ -82,13 +82,16 @@ func (w *writer) add(owned bool, fill func(parquet.Row) (parquet.Row, error)) er
 	return nil
 }
 
-// follow makes sure that seqs increase over the whole file.
-func (w *writer) follow(seq int64) error {
-	if seq <= w.seq {
-		return fmt.Errorf("%s %d follows %d", columnSeq, seq, w.seq)
+// follow makes sure that seqs increase over the whole file. In an old file they did.
+func (w *writer) follow(seq int64, old bool) error {
+	switch {
+	case seq > w.seq:
+		w.seq = seq
+		return nil
+	case old:
+		return damaged("%s %d follows %d", columnSeq, seq, w.seq)
 	}
-	w.seq = seq
-	return nil
+	return fmt.Errorf("%s %d follows %d", columnSeq, seq, w.seq)
 }
 
 // take makes the byte arrays of a row ours and returns the memory that the row counts for.

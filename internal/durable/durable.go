@@ -16,11 +16,16 @@ import (
 	"syscall"
 )
 
+// ErrUnsynced reports a file that stands complete under its name, for all to see, although nobody knows
+// whether the name would survive a crash.
+var ErrUnsynced = errors.New("its name may not be durable")
+
 // Create writes a new file and makes it durable. It fails with fs.ErrExist if name exists, and of
 // several concurrent callers exactly one succeeds: this is our commit primitive.
 //
 // On success the content and the directory entry are on stable storage. On error name is absent, or
-// complete; never partial. A failed sync is not retried (docs/durability.md, S3).
+// complete; never partial. A failed sync is not retried (docs/durability.md, S3); if it is that of the
+// directory, the error is ErrUnsynced.
 //
 //	openat temp O_EXCL; write; fsync temp; linkat temp name; unlinkat temp; fsync dir
 //
@@ -43,7 +48,7 @@ func Create(fsys FS, name string, data []byte, perm fs.FileMode) error {
 		return fmt.Errorf("create %s: %w", name, err)
 	}
 	if err := fsys.SyncDir(filepath.Dir(name)); err != nil {
-		return fmt.Errorf("create %s: %w", name, err)
+		return fmt.Errorf("create %s: %w: %w", name, ErrUnsynced, err)
 	}
 	return nil
 }

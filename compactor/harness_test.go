@@ -1,0 +1,316 @@
+package compactor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor/index"
+	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/journal"
+)
+
+var seed = flag.Uint64("seed", 1, "seed of the random tests")
+
+// newRoot makes a root that lasts as long as the test and is audited at its end, whatever the test was
+// about.
+func newRoot(t testing.TB) cohort.Root {
+	t.Helper()
+	root := newDamagedRoot(t)
+	t.Cleanup(func() {
+		if t.Failed() {
+			return
+		}
+		for _, p := range check(t, root) {
+			if p.Damage {
+				t.Errorf("at the end of the test, check finds %v", p)
+			}
+		}
+	})
+	return root
+}
+
+// newDamagedRoot is newRoot for tests that damage their root.
+func newDamagedRoot(t testing.TB) cohort.Root {
+	t.Helper()
+	return newRootWith(t, cohort.Settings{})
+}
+
+func newRootWith(t testing.TB, s cohort.Settings) cohort.Root {
+	t.Helper()
+	root := cohort.Root(filepath.Join(t.TempDir(), "runs"))
+	if _, _, err := journal.InitRoot(durable.OS, root, s); err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+func check(t testing.TB, root cohort.Root) []Problem {
+	t.Helper()
+	var out []Problem
+	if _, err := Check(context.Background(), Config{Root: root}, func(p Problem) { out = append(out, p) }); err != nil {
+		t.Fatalf("Check: %v", err)
+	}
+	return out
+}
+
+// damage is what check finds wrong, as text.
+func damage(t testing.TB, root cohort.Root) string {
+	t.Helper()
+	var out []string
+	for _, p := range check(t, root) {
+		if p.Damage {
+			out = append(out, p.String())
+		}
+	}
+	return strings.Join(out, "\n")
+}
+
+func parse(t testing.TB, line string) cohort.Record {
+	t.Helper()
+	r, err := cohort.ParseRecord([]byte(line), 0)
+	if err != nil {
+		t.Fatalf("%s: %v", line, err)
+	}
+	return r
+}
+
+// appendTo appends lines with a Writer of its own, which it closes.
+func appendTo(t testing.TB, root cohort.Root, id cohort.ID, lines ...string) {
+	t.Helper()
+	w := openWriter(t, root, id)
+	appendLines(t, w, lines...)
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func openWriter(t testing.TB, root cohort.Root, id cohort.ID) *journal.Writer {
+	t.Helper()
+	w, err := journal.Create(root, id, journal.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func appendLines(t testing.TB, w *journal.Writer, lines ...string) {
+	t.Helper()
+	for _, line := range lines {
+		if err := w.Append([]cohort.Record{parse(t, line)}); err != nil {
+			t.Fatalf("append %s: %v", line, err)
+		}
+	}
+}
+
+// foldNow folds and expects that nothing is wrong.
+func foldNow(t testing.TB, cfg Config) Report {
+	t.Helper()
+	report, err := Fold(context.Background(), cfg)
+	if err != nil {
+		t.Fatalf("Fold: %v", err)
+	}
+	return report
+}
+
+// notices collects what a run says.
+type notices struct{ list []Notice }
+
+func (n *notices) add(notice Notice) { n.list = append(n.list, notice) }
+
+// text is all notices but those of publishing, one a line.
+func (n *notices) text() string {
+	var out []string
+	for _, notice := range n.list {
+		if p, ok := notice.(Published); !ok || p.Healed {
+			out = append(out, notice.String())
+		}
+	}
+	return strings.Join(out, "\n")
+}
+
+// rows are the published rows by key: columns laid over _extra, without what differs from run to run.
+func rows(t testing.TB, root cohort.Root) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	for row := range publishedRows(t, root) {
+		fields := map[string]json.RawMessage{}
+		if err := json.Unmarshal([]byte(row), &fields); err != nil {
+			t.Fatalf("row %s: %v", row, err)
+		}
+		var extra map[string]json.RawMessage
+		if raw, ok := fields["_extra"]; ok {
+			if err := json.Unmarshal(raw, &extra); err != nil {
+				t.Fatalf("_extra of %s: %v", row, err)
+			}
+		}
+		for name, value := range extra {
+			fields[name] = value
+		}
+		var key string
+		if err := json.Unmarshal(fields["_key"], &key); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"_key", "_extra", "_stamp", "_stream", "_record_id", "snapshot_seq"} {
+			delete(fields, name)
+		}
+		for name, value := range fields { // a column that became double prints integers as 1.0
+			var f float64
+			if json.Unmarshal(value, &f) == nil {
+				fields[name] = fmt.Appendf(nil, "%v", f)
+			}
+		}
+		text, err := json.Marshal(fields)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, twice := out[key]; twice {
+			t.Errorf("key %q stands twice", key)
+		}
+		out[key] = string(text)
+	}
+	return out
+}
+
+// publishedRows yields the rows of index.parquet as JSON.
+func publishedRows(t testing.TB, root cohort.Root) func(func(string) bool) {
+	t.Helper()
+	return func(yield func(string) bool) {
+		file, err := os.Open(string(root.Index()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		info, err := file.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ix, err := index.Open(file, info.Size())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for row, err := range ix.Rows() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !yield(string(row)) {
+				return
+			}
+		}
+	}
+}
+
+// keys are the published keys in file order, from snapshot_index.json.
+func keys(t testing.TB, root cohort.Root) []string {
+	t.Helper()
+	file, err := os.Open(root.Snapshots())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	var out []string
+	for s, err := range index.Snapshots(file) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, string(s.Key))
+	}
+	return out
+}
+
+// streamsLeft is how many streams stand under cohorts/.
+func streamsLeft(t testing.TB, root cohort.Root) int {
+	t.Helper()
+	streams, _, err := journal.Streams(durable.OS, root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(streams)
+}
+
+// yes is a Locker that always says yes.
+type yes struct{}
+
+func (yes) Lock(context.Context) (func() error, error) { return func() error { return nil }, nil }
+
+// hooked calls before each mutating call, and the call is not made if that returns an error. An error
+// wrapped in after is returned behind the call.
+type hooked struct {
+	durable.FS
+	before func(op, name string) error
+}
+
+// after is the error of a call that happened all the same.
+type after struct{ error }
+
+func (h hooked) do(op, name string, call func() error) error {
+	err := h.before(op, name)
+	if late := (after{}); errors.As(err, &late) {
+		if err := call(); err != nil {
+			return err
+		}
+		return late.error
+	}
+	if err != nil {
+		return err
+	}
+	return call()
+}
+
+func (h hooked) Create(name string, perm fs.FileMode) (f durable.WriteFile, err error) {
+	err = h.do("create", name, func() error {
+		f, err = h.FS.Create(name, perm)
+		return err
+	})
+	if err != nil {
+		if f != nil {
+			f.Close()
+		}
+		return nil, err
+	}
+	return hookedFile{f, h, name}, nil
+}
+
+func (h hooked) Mkdir(name string, perm fs.FileMode) error {
+	return h.do("mkdir", name, func() error { return h.FS.Mkdir(name, perm) })
+}
+
+func (h hooked) Link(old, new string) error {
+	return h.do("link", new, func() error { return h.FS.Link(old, new) })
+}
+
+func (h hooked) Rename(old, new string) error {
+	return h.do("rename", new, func() error { return h.FS.Rename(old, new) })
+}
+
+func (h hooked) Remove(name string) error {
+	return h.do("remove", name, func() error { return h.FS.Remove(name) })
+}
+
+func (h hooked) SyncDir(name string) error {
+	return h.do("syncdir", name, func() error { return h.FS.SyncDir(name) })
+}
+
+type hookedFile struct {
+	durable.WriteFile
+	h    hooked
+	name string
+}
+
+func (f hookedFile) Write(p []byte) (n int, err error) {
+	err = f.h.do("write", f.name, func() error {
+		n, err = f.WriteFile.Write(p)
+		return err
+	})
+	return n, err
+}
+
+func (f hookedFile) Sync() error { return f.h.do("fsync", f.name, f.WriteFile.Sync) }

@@ -1,0 +1,154 @@
+package index
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"testing"
+
+	"github.com/runfold/runfold/cohort"
+)
+
+var seed = flag.Uint64("seed", 0, "seed of the random tests; 0 chooses one")
+
+const (
+	testToken  = cohort.Token("0123456789abcdef")
+	testStream = cohort.StreamID("01JZZZZZZZZZZZZZZZZZZZZZZZ")
+)
+
+// meta is what the tests write into footers.
+func meta(g cohort.Generation) Meta { return Meta{g, testToken, "runfold test"} }
+
+// record parses one record and gives it what an append would.
+func record(t testing.TB, text string) cohort.Record {
+	t.Helper()
+	r, err := cohort.ParseRecord([]byte(text), 0)
+	if err == nil {
+		err = r.Validate()
+	}
+	if err != nil {
+		t.Fatalf("record %.200s: %v", text, err)
+	}
+	r.Cohort, r.Stream, r.Stamp = "default", testStream, 1_700_000_000_000_000_000
+	if r.ID == "" {
+		r.ID = "id"
+	}
+	return r
+}
+
+// puts numbers records from first on.
+func puts(first cohort.Seq, recs ...cohort.Record) []Put {
+	out := make([]Put, len(recs))
+	for i, r := range recs {
+		out[i] = Put{cohort.KeyForm{}.Of(r), first + cohort.Seq(i), r}
+	}
+	return out
+}
+
+func recordsOf(puts []Put) []cohort.Record {
+	var recs []cohort.Record
+	for _, p := range puts {
+		recs = append(recs, p.Record)
+	}
+	return recs
+}
+
+// open opens an index that the test made.
+func open(t testing.TB, data []byte) *File {
+	t.Helper()
+	if data == nil {
+		return nil
+	}
+	f, err := Open(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		t.Fatalf("Open: %v", err)
+	}
+	return f
+}
+
+// merge folds puts into an index and checks what it made.
+func merge(t testing.TB, old []byte, puts []Put) ([]byte, Stats) {
+	t.Helper()
+	return mergeWith(t, old, puts, fullGroup)
+}
+
+// mergeWith is merge with row groups of another size.
+func mergeWith(t testing.TB, old []byte, puts []Put, size groupSize) ([]byte, Stats) {
+	t.Helper()
+	f := open(t, old)
+	var schema Schema
+	var found map[cohort.Key]Found
+	gen := cohort.Generation(1)
+	if f != nil {
+		schema, gen = f.Schema(), f.Meta().Generation+1
+		var keys []cohort.Key
+		for _, p := range puts {
+			keys = append(keys, p.Key)
+		}
+		var err error
+		if found, err = f.Find(keys); err != nil {
+			t.Fatalf("Find: %v", err)
+		}
+	}
+	var out bytes.Buffer
+	stats, err := mergeSized(&out, f, found, schema.Extend(recordsOf(puts)), puts, meta(gen), size)
+	if err != nil {
+		t.Fatalf("Merge: %v", err)
+	}
+	if err := Verify(bytes.NewReader(out.Bytes()), int64(out.Len()), stats.Rows); err != nil {
+		t.Fatalf("Verify: %v", err)
+	}
+	return out.Bytes(), stats
+}
+
+// rows are all rows of an index as text.
+func rows(t testing.TB, data []byte) []string {
+	t.Helper()
+	var out []string
+	for row, err := range open(t, data).Rows() {
+		if err != nil {
+			t.Fatalf("Rows: %v", err)
+		}
+		if !json.Valid(row) {
+			t.Fatalf("Rows: %s is not JSON", row)
+		}
+		out = append(out, string(row))
+	}
+	return out
+}
+
+// snapshots folds puts into a snapshots file and checks what it made.
+func snapshots(t testing.TB, old []byte, puts []Put, replaced map[cohort.Key]bool) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	var err error
+	var n int64
+	if old == nil {
+		n, err = MergeSnapshots(&out, nil, puts, nil)
+	} else {
+		n, err = MergeSnapshots(&out, bytes.NewReader(old), puts, func(k cohort.Key) bool { return replaced[k] })
+	}
+	if err != nil {
+		t.Fatalf("MergeSnapshots: %v", err)
+	}
+	if !json.Valid(out.Bytes()) {
+		t.Fatalf("snapshots are not JSON: %.500s", out.Bytes())
+	}
+	count := int64(0)
+	for _, err := range Snapshots(bytes.NewReader(out.Bytes())) {
+		if err != nil {
+			t.Fatalf("Snapshots: %v", err)
+		}
+		count++
+	}
+	if n != count {
+		t.Fatalf("MergeSnapshots says %d entries, Snapshots reads %d", n, count)
+	}
+	return out.Bytes()
+}
+
+func runRecord(t testing.TB, run int, members string) cohort.Record {
+	t.Helper()
+	return record(t, fmt.Sprintf(`{"run_id":"r%d","stage":"TRAINING"%s}`, run, members))
+}

@@ -1,0 +1,155 @@
+package compactor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/durable"
+)
+
+// The first and the second fold of the tests below: the second replaces a row and sweeps.
+var (
+	firstLines  = []string{`{"run_id":"a","stage":"S","v":1}`, `{"run_id":"b","stage":"S","v":1}`}
+	secondLines = []string{`{"run_id":"b","stage":"S","v":2}`, `{"run_id":"c","stage":"S","v":2}`}
+	bothRows    = map[string]string{"a:S": "1", "b:S": "2", "c:S": "2"}
+)
+
+// values are the rows of a root as key -> v.
+func values(t testing.TB, root cohort.Root) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	for key, row := range rows(t, root) {
+		_, rest, _ := strings.Cut(row, `"v":`)
+		out[key] = rest[:1]
+	}
+	return out
+}
+
+// prepared is a root with one fold behind it and one before it.
+func prepared(t testing.TB) cohort.Root {
+	t.Helper()
+	root := newRoot(t)
+	appendTo(t, root, "c", firstLines...)
+	foldNow(t, Config{Root: root})
+	appendTo(t, root, "c", secondLines...)
+	return root
+}
+
+// TestMain makes this binary a compactor that kills itself before its k-th change of the disk.
+func TestMain(m *testing.M) {
+	root, k := os.Getenv("RUNFOLD_KILL_ROOT"), os.Getenv("RUNFOLD_KILL_AT")
+	if root == "" {
+		os.Exit(m.Run())
+	}
+	at, err := strconv.Atoi(k)
+	if err != nil {
+		panic(err)
+	}
+	n := 0
+	fsys := hooked{durable.OS, func(op, name string) error {
+		if n == at {
+			syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {} // until the signal arrives
+		}
+		n++
+		return nil
+	}}
+	if _, err := Fold(context.Background(), Config{Root: cohort.Root(root), FS: fsys, KeepAge: -1, KeepGenerations: 1}); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// TestKillAnywhere kills a compactor with SIGKILL before its k-th change of the disk, for every k. The
+// next run completes what it left: no record is lost and none is folded twice.
+func TestKillAnywhere(t *testing.T) {
+	for k := 0; ; k++ {
+		if testing.Short() && k%7 != 0 {
+			continue
+		}
+		root := prepared(t)
+		cmd := exec.Command(os.Args[0], "-test.run", "^$")
+		cmd.Env = append(os.Environ(), "RUNFOLD_KILL_ROOT="+string(root), fmt.Sprint("RUNFOLD_KILL_AT=", k))
+		out, err := cmd.CombinedOutput()
+		var exit *exec.ExitError
+		killed := errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL
+		if err != nil && !killed {
+			t.Fatalf("killed before change %d: %v: %s", k, err, out)
+		}
+		completes(t, root, fmt.Sprintf("killed before change %d", k))
+		if !killed {
+			t.Logf("%d changes in a fold", k)
+			return
+		}
+	}
+}
+
+// completes folds once more and compares: rows, a generation for each commit, and nothing left behind.
+func completes(t *testing.T, root cohort.Root, when string) {
+	t.Helper()
+	report := foldNow(t, Config{Root: root, KeepAge: -1, KeepGenerations: 1})
+	if diff := cmp.Diff(bothRows, values(t, root)); diff != "" {
+		t.Errorf("%s: rows after the next run (-want +got):\n%s", when, diff)
+	}
+	if report.Generation != 2 || report.Rows != 3 {
+		t.Errorf("%s: generation %d with %d rows, want 2 with 3: nothing is folded twice", when, report.Generation, report.Rows)
+	}
+	if n := streamsLeft(t, root); n != 0 {
+		t.Errorf("%s: %d streams are left", when, n)
+	}
+	if got := damage(t, root); got != "" {
+		t.Errorf("%s: check finds\n%s", when, got)
+	}
+	if left, err := os.ReadDir(root.DataDir()); err != nil || len(left) != 2 {
+		t.Errorf("%s: data/ holds %v, %v; want two files", when, left, err)
+	}
+}
+
+// TestFailAnywhere lets every change of the disk fail in turn, once before and once after it happened.
+// The run may fail or go on, but the next one ends where an undisturbed one would.
+func TestFailAnywhere(t *testing.T) {
+	for _, cause := range []error{syscall.EIO, syscall.ENOSPC, after{syscall.EIO}, after{syscall.ETIMEDOUT}} {
+		for k := 0; ; k++ {
+			if testing.Short() && k%7 != 0 {
+				continue
+			}
+			root := prepared(t)
+			n, failed := 0, ""
+			fsys := hooked{durable.OS, func(op, name string) error {
+				n++
+				if n-1 != k {
+					return nil
+				}
+				failed = op + " " + root.Rel(name)
+				return cause
+			}}
+			said := &notices{}
+			_, err := Fold(context.Background(), Config{Root: root, FS: fsys, KeepAge: -1, KeepGenerations: 1, Notify: said.add})
+			if failed == "" {
+				break
+			}
+			if err == nil && said.text() == "" && !mayFail(failed) {
+				t.Errorf("change %d, %s: failed with %v and nobody was told", k, failed, cause)
+			}
+			// A temporary file may stay if its removal failed: the sweep of the next run takes it.
+			completes(t, root, fmt.Sprintf("change %d, %s: %v", k, failed, cause))
+		}
+	}
+}
+
+// mayFail tells changes that nothing depends on.
+func mayFail(change string) bool {
+	return strings.HasPrefix(change, "remove ") && strings.HasSuffix(change, ".tmp") ||
+		strings.HasPrefix(change, "link manifests/") // a doubtful commit that is found to have happened
+}

@@ -1,0 +1,199 @@
+package compactor
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/runfold/runfold/internal/durable"
+)
+
+// TestRaceWithoutLock lets several compactors fold at once, with a lock that stops nobody, while
+// writers append. The commit alone keeps every record, once.
+func TestRaceWithoutLock(t *testing.T) {
+	const compactors, writers, runs = 4, 6, 40
+	root := newRoot(t)
+	var appending, folding sync.WaitGroup
+	done := make(chan struct{})
+	for range compactors {
+		folding.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if _, err := Fold(context.Background(), Config{Root: root, Lock: yes{}, BatchBytes: 4000}); err != nil {
+					t.Errorf("Fold: %v", err)
+				}
+			}
+		})
+	}
+	want := map[string]string{}
+	for w := range writers {
+		var lines []string
+		for n := range runs {
+			lines = append(lines, fmt.Sprintf(`{"run_id":"w%d-%d","stage":"S","v":1}`, w, n/2), fmt.Sprintf(`{"run_id":"w%d-%d","stage":"S","v":2}`, w, n/2))
+			want[fmt.Sprintf("w%d-%d:S", w, n/2)] = "2"
+		}
+		appending.Go(func() { appendTo(t, root, "c", lines...) })
+	}
+	appending.Wait()
+	close(done)
+	folding.Wait()
+	foldNow(t, Config{Root: root})
+	if diff := cmp.Diff(want, values(t, root)); diff != "" {
+		t.Errorf("rows (-want +got):\n%s", diff)
+	}
+	if n := streamsLeft(t, root); n != 0 {
+		t.Errorf("%d streams are left", n)
+	}
+}
+
+// sleeper is a file system whose user falls asleep before the first change that is wanted, until wake.
+type sleeper struct {
+	asleep chan struct{} // closed when it sleeps
+	wake   chan struct{} // close it to go on
+	once   sync.Once
+}
+
+func newSleeper() *sleeper {
+	return &sleeper{asleep: make(chan struct{}), wake: make(chan struct{})}
+}
+
+// fs sleeps before the first change whose "op path" begins with prefix.
+func (s *sleeper) fs(prefix, root string) durable.FS {
+	return hooked{durable.OS, func(op, name string) error {
+		if strings.HasPrefix(op+" "+strings.TrimPrefix(name, root+"/"), prefix) {
+			s.once.Do(func() {
+				close(s.asleep)
+				<-s.wake
+			})
+		}
+		return nil
+	}}
+}
+
+// TestSleepBeforeCommit is R2: a compactor sleeps before its create of manifest 2 while others commit 2
+// to 5 and sweep 2. When it wakes, its create succeeds, and must be void; or its temporary file was
+// swept too.
+func TestSleepBeforeCommit(t *testing.T) {
+	for _, at := range []string{"create manifests/", "link manifests/"} {
+		t.Run(at, func(t *testing.T) { sleepBeforeCommit(t, at) })
+	}
+}
+
+func sleepBeforeCommit(t *testing.T, at string) {
+	root := newRoot(t)
+	appendTo(t, root, "c", `{"run_id":"a","stage":"S","v":1}`)
+	foldNow(t, Config{Root: root, Lock: yes{}})
+	appendTo(t, root, "c", `{"run_id":"b","stage":"S","v":1}`)
+	s := newSleeper()
+	said := &notices{}
+	result := make(chan Report)
+	go func() {
+		report, err := Fold(context.Background(), Config{Root: root, Lock: yes{}, FS: s.fs(at, string(root)), Notify: said.add})
+		if err != nil {
+			t.Errorf("the sleeper's Fold: %v", err)
+		}
+		result <- report
+	}()
+	<-s.asleep
+	for _, run := range []string{"b", "c", "d", "e"} {
+		appendTo(t, root, "c", fmt.Sprintf(`{"run_id":"%s","stage":"S","v":2}`, run))
+		foldNow(t, Config{Root: root, Lock: yes{}, KeepAge: -1, KeepGenerations: 1})
+	}
+	close(s.wake)
+	report := <-result
+	if report.Conflicts != 1 || report.Commits != 0 {
+		t.Errorf("the sleeper: %d conflicts, %d commits; want 1 and 0", report.Conflicts, report.Commits)
+	}
+	if !strings.Contains(said.text(), "another compactor committed generation 5 first") {
+		t.Errorf("the sleeper says %q", said.text())
+	}
+	want := map[string]string{"a:S": "1", "b:S": "2", "c:S": "2", "d:S": "2", "e:S": "2"}
+	if diff := cmp.Diff(want, values(t, root)); diff != "" {
+		t.Errorf("rows (-want +got):\n%s", diff)
+	}
+}
+
+// TestSleepBeforePublish is R4: a compactor sleeps between its commit and its publish while another
+// publishes a later generation. When it wakes, the later one must stay public.
+func TestSleepBeforePublish(t *testing.T) {
+	for _, at := range []string{"link .index.parquet", "rename index.parquet", "link .snapshot_index", "rename snapshot_index.json"} {
+		t.Run(at, func(t *testing.T) {
+			root := newRoot(t)
+			appendTo(t, root, "c", `{"run_id":"a","stage":"S","v":1}`)
+			s := newSleeper()
+			done := make(chan error)
+			go func() {
+				_, err := Fold(context.Background(), Config{Root: root, Lock: yes{}, FS: s.fs(at, string(root))})
+				done <- err
+			}()
+			<-s.asleep
+			appendTo(t, root, "c", `{"run_id":"a","stage":"S","v":2}`)
+			foldNow(t, Config{Root: root, Lock: yes{}})
+			close(s.wake)
+			if err := <-done; err != nil {
+				t.Errorf("the sleeper's Fold: %v", err)
+			}
+			if diff := cmp.Diff(map[string]string{"a:S": "2"}, values(t, root)); diff != "" {
+				t.Errorf("rows (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestSleepAnywhere stops one compactor before each change of the disk in turn, lets another one fold
+// everything, and wakes the first.
+func TestSleepAnywhere(t *testing.T) {
+	for k := 0; ; k++ {
+		if testing.Short() && k%5 != 0 {
+			continue
+		}
+		root := prepared(t)
+		asleep, wake := make(chan struct{}), make(chan struct{})
+		n, at := 0, ""
+		fsys := hooked{durable.OS, func(op, name string) error {
+			n++
+			if n-1 == k {
+				at = op + " " + root.Rel(name)
+				close(asleep)
+				<-wake
+			}
+			return nil
+		}}
+		done := make(chan error, 1)
+		go func() {
+			_, err := Fold(context.Background(), Config{Root: root, Lock: yes{}, FS: fsys, KeepAge: -1, KeepGenerations: 1})
+			done <- err
+		}()
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Error(err)
+			}
+			t.Logf("%d places to sleep", k)
+			return
+		case <-asleep:
+		}
+		appendTo(t, root, "c", `{"run_id":"d","stage":"S","v":4}`)
+		foldNow(t, Config{Root: root, Lock: yes{}, KeepAge: -1, KeepGenerations: 1})
+		close(wake)
+		if err := <-done; err != nil {
+			t.Errorf("asleep before change %d, %s: the sleeper ends with %v", k, at, err)
+		}
+		foldNow(t, Config{Root: root, Lock: yes{}, KeepAge: -1, KeepGenerations: 1})
+		want := map[string]string{"a:S": "1", "b:S": "2", "c:S": "2", "d:S": "4"}
+		if diff := cmp.Diff(want, values(t, root)); diff != "" {
+			t.Errorf("asleep before change %d, %s: rows (-want +got):\n%s", k, at, diff)
+		}
+		if got := damage(t, root); got != "" {
+			t.Errorf("asleep before change %d, %s: check finds\n%s", k, at, got)
+		}
+	}
+}
