@@ -330,7 +330,7 @@ func (c *checker) stream(s journal.Stream, mark Watermark) {
 			continue
 		case errors.Is(err, io.EOF):
 			if !met {
-				c.damage(path, "has no entry that ends at the watermark %d of generation", mark.Offset)
+				c.damage(path, "has no entry that ends at offset %d, up to which it was folded", mark.Offset)
 			}
 			return
 		case err != nil:

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/runfold/runfold/cohort"
@@ -122,9 +123,16 @@ func foldNow(t testing.TB, cfg Config) Report {
 }
 
 // notices collects what a run says.
-type notices struct{ list []Notice }
+type notices struct {
+	mu   sync.Mutex // guards list
+	list []Notice
+}
 
-func (n *notices) add(notice Notice) { n.list = append(n.list, notice) }
+func (n *notices) add(notice Notice) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.list = append(n.list, notice)
+}
 
 // text is all notices but those of publishing, one a line.
 func (n *notices) text() string {
@@ -314,3 +322,31 @@ func (f hookedFile) Write(p []byte) (n int, err error) {
 }
 
 func (f hookedFile) Sync() error { return f.h.do("fsync", f.name, f.WriteFile.Sync) }
+
+// The first and the second fold of the tests below: the second replaces a row and sweeps.
+var (
+	firstLines  = []string{`{"run_id":"a","stage":"S","v":1}`, `{"run_id":"b","stage":"S","v":1}`}
+	secondLines = []string{`{"run_id":"b","stage":"S","v":2}`, `{"run_id":"c","stage":"S","v":2}`}
+	bothRows    = map[string]string{"a:S": "1", "b:S": "2", "c:S": "2"}
+)
+
+// values are the rows of a root as key -> v.
+func values(t testing.TB, root cohort.Root) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	for key, row := range rows(t, root) {
+		_, rest, _ := strings.Cut(row, `"v":`)
+		out[key] = rest[:1]
+	}
+	return out
+}
+
+// prepared is a root with one fold behind it and one before it.
+func prepared(t testing.TB) cohort.Root {
+	t.Helper()
+	root := newRoot(t)
+	appendTo(t, root, "c", firstLines...)
+	foldNow(t, Config{Root: root})
+	appendTo(t, root, "c", secondLines...)
+	return root
+}

@@ -1,3 +1,5 @@
+//go:build unix
+
 package compactor
 
 import (
@@ -16,34 +18,6 @@ import (
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/internal/durable"
 )
-
-// The first and the second fold of the tests below: the second replaces a row and sweeps.
-var (
-	firstLines  = []string{`{"run_id":"a","stage":"S","v":1}`, `{"run_id":"b","stage":"S","v":1}`}
-	secondLines = []string{`{"run_id":"b","stage":"S","v":2}`, `{"run_id":"c","stage":"S","v":2}`}
-	bothRows    = map[string]string{"a:S": "1", "b:S": "2", "c:S": "2"}
-)
-
-// values are the rows of a root as key -> v.
-func values(t testing.TB, root cohort.Root) map[string]string {
-	t.Helper()
-	out := map[string]string{}
-	for key, row := range rows(t, root) {
-		_, rest, _ := strings.Cut(row, `"v":`)
-		out[key] = rest[:1]
-	}
-	return out
-}
-
-// prepared is a root with one fold behind it and one before it.
-func prepared(t testing.TB) cohort.Root {
-	t.Helper()
-	root := newRoot(t)
-	appendTo(t, root, "c", firstLines...)
-	foldNow(t, Config{Root: root})
-	appendTo(t, root, "c", secondLines...)
-	return root
-}
 
 // TestMain makes this binary a compactor that kills itself before its k-th change of the disk.
 func TestMain(m *testing.M) {

@@ -3,10 +3,12 @@ package compactor
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/runfold/runfold/cohort"
@@ -109,14 +111,17 @@ func (it *item) keep(name string, value []byte) {
 	owned := []string{"run_id", "stage", "phase", "cohort_id", "timestamp", "snapshot_seq", "record_id"}
 	switch {
 	case slices.Contains(owned, name), slices.Contains(ours, name):
-	case name == "_extra" && cohort.KindOf(value) == cohort.Object:
-		for name, value := range cohort.Members(value) {
+	case name == "_extra" && isObject(text(value)):
+		for name, value := range cohort.Members([]byte(text(value))) {
 			it.rest = append(it.rest, member{name, value})
 		}
 	default:
 		it.rest = append(it.rest, member{name, value})
 	}
 }
+
+// isObject tells whether a text is a JSON object, as in our own column _extra.
+func isObject(text string) bool { return strings.HasPrefix(text, "{") && json.Valid([]byte(text)) }
 
 // text is a scalar as text: old files hold run ids as numbers too.
 func text(value []byte) string {

@@ -134,7 +134,7 @@ func (f *folder) openData(h head) (*data, error) {
 		return nil, f.dataError(h, err)
 	}
 	d.files = append(d.files, file)
-	d.snapshots = &checkedReader{r: file, crc: crc32.New(castagnoli), want: h.Snapshots}
+	d.snapshots = &checkedReader{r: file, crc: crc32.New(castagnoli), path: f.Root.Data(h.Snapshots.Name), want: h.Snapshots}
 	return d, nil
 }
 
@@ -313,6 +313,7 @@ type checkedReader struct {
 	r    io.Reader
 	crc  hash.Hash32
 	n    int64
+	path string
 	want DataFile
 }
 
@@ -329,7 +330,7 @@ func (c *checkedReader) check() error {
 		return err
 	}
 	if c.n != c.want.Size || CRC(c.crc.Sum32()) != c.want.CRC32C {
-		return fmt.Errorf("%s: %w: its bytes are not those that were committed", c.want.Name, ErrCorrupt)
+		return fmt.Errorf("%s: %w: its bytes are not those that were committed", c.path, ErrCorrupt)
 	}
 	return nil
 }

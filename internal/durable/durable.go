@@ -187,17 +187,16 @@ func removeTree(fsys FS, name string) error {
 }
 
 // MkdirAll makes a directory and its missing parents, durably: each directory that got a new entry is
-// synced. An existing directory is left as it is. The umask applies to perm; the set-group-id bit does
+// synced. An existing directory is left as it is, and not synced: if another process has only just made
+// it, it may not be durable yet, and who needs that syncs its parents. The umask applies to perm; the set-group-id bit does
 // not depend on it.
 //
 //	for each missing one from the top: mkdirat; fsync parent
 func MkdirAll(fsys FS, name string, perm fs.FileMode) error {
 	info, err := fsys.Stat(name)
 	switch {
-	case err == nil && (info.IsDir() || info.Mode()&fs.ModeSymlink != 0):
-		return nil
 	case err == nil:
-		return fmt.Errorf("make directory %s: %w", name, syscall.ENOTDIR)
+		return mustBeDir(name, info)
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
@@ -207,10 +206,24 @@ func MkdirAll(fsys FS, name string, perm fs.FileMode) error {
 			return err
 		}
 	}
-	if err := fsys.Mkdir(name, perm); err != nil && !errors.Is(err, fs.ErrExist) {
+	err = fsys.Mkdir(name, perm)
+	if errors.Is(err, fs.ErrExist) { // another maker was faster: was it a directory?
+		if info, err = fsys.Stat(name); err == nil {
+			err = mustBeDir(name, info)
+		}
+	}
+	if err != nil {
 		return err
 	}
 	return fsys.SyncDir(parent)
+}
+
+// mustBeDir lets a symbolic link pass: if it leads elsewhere, the first use of the directory says so.
+func mustBeDir(name string, info fs.FileInfo) error {
+	if info.IsDir() || info.Mode()&fs.ModeSymlink != 0 {
+		return nil
+	}
+	return fmt.Errorf("make directory %s: %w", name, syscall.ENOTDIR)
 }
 
 // readTries bounds how often Read opens a file that is being replaced.
@@ -240,19 +253,22 @@ func readOnce(fsys FS, name string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	data, err := io.ReadAll(io.LimitReader(f, limit))
 	if err != nil {
 		return nil, err
 	}
-	if int64(len(data)) > limit {
+	switch n, err := f.Read(make([]byte, 1)); {
+	case n > 0:
 		return nil, fmt.Errorf("%s is larger than %d bytes", name, limit)
+	case err != nil && err != io.EOF:
+		return nil, err
 	}
 	return data, nil
 }
 
 // tempName is a name beside name that no other process uses.
 func tempName(name string) (string, error) {
-	var raw [8]byte
+	var raw [tempHex / 2]byte
 	if _, err := rand.Read(raw[:]); err != nil {
 		return "", err
 	}

@@ -502,4 +502,3 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(m.Run())
 }
-

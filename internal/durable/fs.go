@@ -112,7 +112,16 @@ func noLinks(err error) bool {
 	return errors.Is(err, syscall.EPERM) || errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EMLINK)
 }
 
-// IsTemp tells whether a file name is that of a temporary file of ours: ".<base>.<hex>.tmp".
+// tempHex is the number of hexadecimal digits in a temporary name.
+const tempHex = 16
+
+// IsTemp tells whether a file name is that of a temporary file of ours: ".<base>.<16 hex>.tmp". It is
+// strict, because a sweeper deletes on its word.
 func IsTemp(name string) bool {
-	return strings.HasPrefix(name, ".") && strings.HasSuffix(name, ".tmp")
+	rest, ok := strings.CutSuffix(name, ".tmp")
+	dot := len(rest) - tempHex - 1
+	if !ok || dot < 2 || rest[0] != '.' || rest[dot] != '.' {
+		return false
+	}
+	return strings.Trim(rest[dot+1:], "0123456789abcdef") == ""
 }

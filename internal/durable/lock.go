@@ -20,6 +20,7 @@ type Lock struct {
 	flock *flock.Flock // the reference keeps the descriptor: a collected Flock frees the lock
 	name  string
 	info  fs.FileInfo // of the file that is locked
+	once  sync.Once   // Unlock: a second one must not touch the next holder's file
 }
 
 // held are the paths that this process holds: two Flocks of one process exclude each other only
@@ -29,8 +30,12 @@ var held sync.Map
 // lockTries bounds how often a lock file that is deleted under us is opened again.
 const lockTries = 10
 
-// TryLock takes the lock of a file, or fails with ErrLocked at once. The file is made if absent, gets
-// body as its content for people to read, and is never deleted: deleting it would let two hold it.
+// TryLock takes the lock of a file, or fails with ErrLocked at once. The file is made if absent, with
+// perm less the umask, and is never deleted: deleting it would let two hold it. Then body becomes its
+// content, for people to read, where that can be done: a system with mandatory locks (Windows, SMB)
+// may refuse the write, and the lock holds all the same.
+//
+//	openat name O_CREAT|O_RDWR; flock; openat name O_TRUNC; write body
 //
 // It never waits in the kernel. An error that matches errors.ErrUnsupported means that the file system
 // has no locks.
@@ -38,20 +43,21 @@ func TryLock(name, body string, perm fs.FileMode) (*Lock, error) {
 	if _, taken := held.LoadOrStore(name, true); taken {
 		return nil, fmt.Errorf("%s: %w", name, ErrLocked)
 	}
-	l, err := tryLock(name, perm)
+	l, err := tryLock(name, os.O_CREATE, perm)
 	if err != nil {
 		held.Delete(name)
 		return nil, err
 	}
-	if err := os.WriteFile(name, []byte(body), perm); err != nil && runtime.GOOS != "windows" {
-		return nil, errors.Join(fmt.Errorf("write lock file: %w", err), l.Unlock())
+	if runtime.GOOS != "windows" {
+		os.WriteFile(name, []byte(body), perm) // only words: nothing depends on it
 	}
 	return l, nil
 }
 
-func tryLock(name string, perm fs.FileMode) (*Lock, error) {
+// tryLock opens for writing, as NFS wants it for an exclusive lock; create is os.O_CREATE or nothing.
+func tryLock(name string, create int, perm fs.FileMode) (*Lock, error) {
 	for range lockTries {
-		fl := flock.New(name, flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(perm))
+		fl := flock.New(name, flock.SetFlag(create|os.O_RDWR), flock.SetPermissions(perm))
 		ok, err := fl.TryLock()
 		for errors.Is(err, syscall.EINTR) {
 			ok, err = fl.TryLock()
@@ -65,7 +71,7 @@ func tryLock(name string, perm fs.FileMode) (*Lock, error) {
 			return nil, fmt.Errorf("%s: %w", name, ErrLocked)
 		}
 		if info, same := samePath(fl, name); same {
-			return &Lock{fl, name, info}, nil
+			return &Lock{flock: fl, name: name, info: info}, nil
 		}
 		fl.Close() // deleted between open and lock: that inode locks nothing
 	}
@@ -94,14 +100,15 @@ func (l *Lock) Held() bool {
 	return err == nil && os.SameFile(l.info, there)
 }
 
-// Unlock empties the lock file and ends the lock.
-func (l *Lock) Unlock() error {
-	if l.Held() && runtime.GOOS != "windows" {
-		os.Truncate(l.name, 0) // only words: nothing depends on it
-	}
-	err := l.flock.Close()
-	held.Delete(l.name)
-	runtime.KeepAlive(l.flock)
+// Unlock empties the lock file and ends the lock. A second Unlock does nothing.
+func (l *Lock) Unlock() (err error) {
+	l.once.Do(func() {
+		if l.Held() && runtime.GOOS != "windows" {
+			os.Truncate(l.name, 0) // only words: nothing depends on it
+		}
+		err = l.flock.Close()
+		held.Delete(l.name)
+	})
 	return err
 }
 
@@ -118,7 +125,8 @@ func LockHolder(name string) string {
 	return string(body)
 }
 
-// LockIsFree tells whether nobody holds the lock of an existing file, by taking it for a moment.
+// LockIsFree tells whether nobody holds the lock of an existing file, by taking it for a moment: who
+// tries just then sees ErrLocked. It makes and deletes nothing; a missing file is fs.ErrNotExist.
 func LockIsFree(name string) (bool, error) {
 	if _, err := os.Lstat(name); err != nil {
 		return false, err
@@ -126,7 +134,7 @@ func LockIsFree(name string) (bool, error) {
 	if _, taken := held.Load(name); taken {
 		return false, nil
 	}
-	l, err := tryLock(name, 0o666)
+	l, err := tryLock(name, 0, 0)
 	if errors.Is(err, ErrLocked) {
 		return false, nil
 	}

@@ -1,0 +1,189 @@
+package compactor
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/journal"
+)
+
+// planted is a root with two folds and a stream that is open at the end of the second.
+func planted(t *testing.T) (cohort.Root, head) {
+	t.Helper()
+	root := newDamagedRoot(t)
+	appendTo(t, root, "c", firstLines...)
+	foldNow(t, Config{Root: root})
+	w := openWriter(t, root, "c")
+	t.Cleanup(func() { w.Close() })
+	appendLines(t, w, secondLines...)
+	foldNow(t, Config{Root: root})
+	appendLines(t, w, `{"run_id":"z","stage":"S","v":9}`)
+	h, err := latest(durable.OS, root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return root, h
+}
+
+// change rewrites a file in place, through every link to it.
+func change(t *testing.T, name string, edit func([]byte) []byte) {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(name, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, edit(data), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func flip(at int) func([]byte) []byte {
+	return func(b []byte) []byte {
+		b = bytes.Clone(b)
+		b[(at+len(b))%len(b)] ^= 0x10
+		return b
+	}
+}
+
+func cut(b []byte) []byte { return b[:len(b)/2] }
+
+// onlyStream is the segment of the one stream that is left.
+func onlyStream(t *testing.T, root cohort.Root) string {
+	t.Helper()
+	list, _, err := journal.Streams(durable.OS, root)
+	if err != nil || len(list) != 1 {
+		t.Fatalf("streams %v, %v; want one", list, err)
+	}
+	return root.Segment(list[0].Cohort, list[0].ID)
+}
+
+// TestCheckFindsDamage plants one kind of damage at a time. Check must name the place and nothing that
+// is in order.
+func TestCheckFindsDamage(t *testing.T) {
+	tests := map[string]struct {
+		plant func(t *testing.T, root cohort.Root, h head)
+		want  []string // parts of what is said, in any order
+	}{
+		"nothing": {func(*testing.T, cohort.Root, head) {}, nil},
+		"manifest flipped": {func(t *testing.T, root cohort.Root, h head) {
+			change(t, root.Manifest(1), flip(-5))
+		}, []string{"manifests/00000000000000000001.json: manifest"}},
+		"index flipped": {func(t *testing.T, root cohort.Root, h head) {
+			change(t, root.Data(h.Index.Name), flip(50))
+		}, []string{"data/index-00000000000000000002-" + "TOKEN.parquet: checksum is"}},
+		"index cut": {func(t *testing.T, root cohort.Root, h head) {
+			change(t, root.Data(h.Index.Name), cut)
+		}, []string{"TOKEN.parquet: ", "were committed"}},
+		"index gone": {func(t *testing.T, root cohort.Root, h head) {
+			remove(t, root.Data(h.Index.Name))
+		}, []string{"TOKEN.parquet: open"}},
+		"old index gone": {func(t *testing.T, root cohort.Root, h head) {
+			m, err := readManifest(durable.OS, root, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			remove(t, root.Data(m.Index.Name))
+		}, []string{"data/index-00000000000000000001-"}},
+		"snapshots flipped": {func(t *testing.T, root cohort.Root, h head) {
+			change(t, root.Data(h.Snapshots.Name), func(b []byte) []byte { return bytes.Replace(b, []byte(`"v":2`), []byte(`"v":3`), 1) })
+		}, []string{"TOKEN.json: checksum is"}},
+		"snapshots without a key": {func(t *testing.T, root cohort.Root, h head) {
+			change(t, root.Data(h.Snapshots.Name), func(b []byte) []byte { return bytes.Replace(b, []byte(`"a:S"`), []byte(`"q:S"`), 1) })
+		}, []string{"TOKEN.json: checksum is", `TOKEN.json: entry 1 is "q:S"`}},
+		"published replaced": {func(t *testing.T, root cohort.Root, h head) {
+			put(t, root.Index(), []byte("theirs"))
+		}, []string{"index.parquet: is not generation 2"}},
+		"published gone": {func(t *testing.T, root cohort.Root, h head) {
+			remove(t, root.Snapshots())
+		}, []string{"index.parquet: is not generation 2"}},
+		"folded record flipped": {func(t *testing.T, root cohort.Root, h head) {
+			change(t, onlyStream(t, root), flip(int(h.Streams[len(h.Streams)-1].Offset)-5))
+		}, []string{"has no entry that ends at offset"}},
+		"stream cut below its watermark": {func(t *testing.T, root cohort.Root, h head) {
+			change(t, onlyStream(t, root), func(b []byte) []byte { return b[:300] })
+		}, []string{"has no entry that ends at offset"}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			root, h := planted(t)
+			test.plant(t, root, h)
+			got := strings.ReplaceAll(damage(t, root), string(h.Token), "TOKEN")
+			for _, want := range test.want {
+				if !strings.Contains(got, want) {
+					t.Errorf("check says\n%s\nwant %q", got, want)
+				}
+			}
+			if len(test.want) == 0 && got != "" {
+				t.Errorf("check says\n%s", got)
+			}
+		})
+	}
+}
+
+func remove(t *testing.T, name string) {
+	t.Helper()
+	if err := os.Remove(name); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestFoldOverDamage folds a root with one kind of damage each: an error that names it, and nothing
+// changed or deleted.
+func TestFoldOverDamage(t *testing.T) {
+	for name, plant := range map[string]func(t *testing.T, root cohort.Root, h head){
+		"newest manifest": func(t *testing.T, root cohort.Root, h head) { change(t, root.Manifest(2), flip(-5)) },
+		"index flipped":   func(t *testing.T, root cohort.Root, h head) { change(t, root.Data(h.Index.Name), flip(50)) },
+		"index cut":       func(t *testing.T, root cohort.Root, h head) { change(t, root.Data(h.Index.Name), cut) },
+		"index gone":      func(t *testing.T, root cohort.Root, h head) { remove(t, root.Data(h.Index.Name)) },
+		"snapshots": func(t *testing.T, root cohort.Root, h head) {
+			change(t, root.Data(h.Snapshots.Name), func(b []byte) []byte { return bytes.Replace(b, []byte(`"v":2`), []byte(`"v":3`), 1) })
+		},
+		"snapshots gone": func(t *testing.T, root cohort.Root, h head) { remove(t, root.Data(h.Snapshots.Name)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			root, h := planted(t)
+			plant(t, root, h)
+			_, err := Fold(context.Background(), Config{Root: root, KeepAge: -1})
+			if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), string(root)) {
+				t.Errorf("Fold = %v, want ErrCorrupt with the path", err)
+			}
+			if gens, err := generations(durable.OS, root); err != nil || len(gens) != 2 {
+				t.Errorf("generations %v, %v after a fold that failed; want 2", gens, err)
+			}
+			if n := streamsLeft(t, root); n != 1 {
+				t.Errorf("%d streams, want the one that was there", n)
+			}
+		})
+	}
+}
+
+// TestNothingIsARoot shows that only journal-append and init make roots: a mistyped path is an error and
+// stays absent.
+func TestNothingIsARoot(t *testing.T) {
+	dir := cohort.Root(filepath.Join(t.TempDir(), "typo"))
+	for name, do := range map[string]func() error{
+		"Fold":       func() error { _, err := Fold(context.Background(), Config{Root: dir}); return err },
+		"ReadStatus": func() error { _, err := ReadStatus(context.Background(), Config{Root: dir}); return err },
+		"Check":      func() error { _, err := Check(context.Background(), Config{Root: dir}, nil); return err },
+		"Previous":   func() error { _, _, err := Previous(context.Background(), Config{Root: dir}, Query{}); return err },
+		"Import":     func() error { _, err := Import(context.Background(), Config{Root: dir}, Source{}); return err },
+	} {
+		if err := do(); !errors.Is(err, journal.ErrNoRoot) || !strings.Contains(err.Error(), string(dir)) {
+			t.Errorf("%s of a missing root = %v, want ErrNoRoot with the path", name, err)
+		}
+	}
+	if _, err := os.Lstat(string(dir)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the mistyped path is there now: %v", err)
+	}
+}

@@ -1,0 +1,292 @@
+package compactor
+
+import (
+	"context"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/runfold/runfold/cohort"
+)
+
+func importNow(t *testing.T, root cohort.Root, snapshots string, edit func(*Source)) (ImportReport, string) {
+	t.Helper()
+	src := Source{Snapshots: strings.NewReader(snapshots), Cohort: "old"}
+	if edit != nil {
+		edit(&src)
+	}
+	said := &notices{}
+	report, err := Import(context.Background(), Config{Root: root, Notify: said.add}, src)
+	if err != nil {
+		t.Fatalf("Import: %v", err)
+	}
+	return report, said.text()
+}
+
+// seqs are the published rows as "seq key", in file order.
+func seqs(t *testing.T, root cohort.Root) []string {
+	t.Helper()
+	var out []string
+	d, err := (&folder{Config: Config{Root: root}.withDefaults()}).openNewest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	for h, err := range d.index.Heads() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, h.Seq.String()+" "+string(h.Key))
+	}
+	return out
+}
+
+// openNewest opens the newest generation.
+func (f *folder) openNewest() (*data, error) {
+	h, err := latest(f.FS, f.Root)
+	if err != nil {
+		return nil, err
+	}
+	return f.openData(h)
+}
+
+// old has keys of every form, with and without snapshot_seq.
+const old = `{
+	"plain": {"stage": "TRAINING", "snapshot_seq": 4, "timestamp": "2025-01-04T00:00:00", "auc": 0.5},
+	"run:with:colons:TRAINING": {"run_id": "run:with:colons", "stage": "TRAINING", "snapshot_seq": 7.0, "auc": 0.25},
+	"r-1:TRAINING": {"timestamp": "2025-01-02 00:00:00", "auc": NaN},
+	"r-1:RANKING:fwd:5m:EURUSD": {"timestamp": "2025-01-01T00:00:00+01:00"},
+	"r-1:RANKING:fwd:5m:EURUSD:2": {"timestamp": "2025-01-03T00:00:00Z", "note": "second attempt"}
+}`
+
+func TestImportOldKeys(t *testing.T) {
+	root := newRoot(t)
+	report, said := importNow(t, root, old, nil)
+	want := ImportReport{Snapshots: 5, Taken: 4, Newer: 1, Fallback: 3, Generation: 1}
+	if diff := cmp.Diff(want, report); diff != "" {
+		t.Errorf("report (-want +got):\n%s", diff)
+	}
+	if want := "3 snapshots have no snapshot_seq: ordered by timestamp"; said != want {
+		t.Errorf("notices %q, want %q", said, want)
+	}
+	// The two without a seq that are left lie below the lowest given one, by timestamp.
+	if diff := cmp.Diff([]string{"2 r-1:TRAINING", "3 r-1:RANKING", "4 plain:TRAINING", "7 run:with:colons:TRAINING"}, seqs(t, root)); diff != "" {
+		t.Errorf("rows (-want +got):\n%s", diff)
+	}
+	got := rows(t, root)
+	for key, want := range map[string]string{
+		"plain:TRAINING": `{"auc":0.5,"cohort_id":"old","phase":"TRAINING","run_id":"plain","timestamp":"2025-01-04T00:00:00Z"}`,
+		"r-1:RANKING":    `{"attempt":"2","cohort_id":"old","note":"second attempt","phase":"RANKING","run_id":"r-1","symbol":"EURUSD","target":"fwd","timestamp":"2025-01-03T00:00:00Z","view":"5m"}`,
+	} {
+		if diff := cmp.Diff(want, got[key]); diff != "" {
+			t.Errorf("row %s (-want +got):\n%s", key, diff)
+		}
+	}
+	appendTo(t, root, "c", firstLines[0])
+	foldNow(t, Config{Root: root})
+	if got := seqs(t, root); got[len(got)-1] != "8 a:S" {
+		t.Errorf("next_seq does not go on above the imported ones: %v", got)
+	}
+}
+
+func TestImportAgain(t *testing.T) {
+	root := newRoot(t)
+	importNow(t, root, old, nil)
+	before := seqs(t, root)
+	report, _ := importNow(t, root, old, nil)
+	if report.Taken != 0 || report.Known != 4 || report.Generation != 1 {
+		t.Errorf("importing again takes %d, knows %d, generation %d; want 0, 4, 1", report.Taken, report.Known, report.Generation)
+	}
+	if diff := cmp.Diff(before, seqs(t, root)); diff != "" {
+		t.Errorf("rows changed (-before +after):\n%s", diff)
+	}
+}
+
+func TestImportDryRun(t *testing.T) {
+	root := newRoot(t)
+	report, _ := importNow(t, root, old, func(s *Source) { s.DryRun = true })
+	if report.Taken != 4 || report.Generation != 0 {
+		t.Errorf("dry run takes %d, generation %d; want 4 and 0", report.Taken, report.Generation)
+	}
+	if entries, err := os.ReadDir(root.DataDir()); err != nil || len(entries) != 0 {
+		t.Errorf("a dry run leaves %v, %v in data/", entries, err)
+	}
+}
+
+// TestImportNeverBeatsAnAppend shows that a row from the future of another clock loses against a record
+// that was appended.
+func TestImportNeverBeatsAnAppend(t *testing.T) {
+	const future = `{"a:S": {"run_id": "a", "stage": "S", "snapshot_seq": 900, "timestamp": "2099-01-01T00:00:00Z", "v": 7}}`
+	for _, importFirst := range []bool{true, false} {
+		root := newRoot(t)
+		if importFirst {
+			importNow(t, root, future, nil)
+		}
+		appendTo(t, root, "c", firstLines[0])
+		foldNow(t, Config{Root: root})
+		if !importFirst {
+			if report, _ := importNow(t, root, future, nil); report.Newer != 1 || report.Taken != 0 {
+				t.Errorf("import over an append takes %d, %d newer; want 0 and 1", report.Taken, report.Newer)
+			}
+		}
+		if diff := cmp.Diff(map[string]string{"a:S": "1"}, values(t, root)); diff != "" {
+			t.Errorf("import first: %v: rows (-want +got):\n%s", importFirst, diff)
+		}
+	}
+}
+
+func TestImportRenumbersTakenSeqs(t *testing.T) {
+	root := newRoot(t)
+	appendTo(t, root, "c", firstLines...)
+	foldNow(t, Config{Root: root})
+	report, _ := importNow(t, root, `{"x:S": {"snapshot_seq": 2}, "y:S": {"snapshot_seq": 9}}`, nil)
+	if report.Renumbered != 1 || report.Taken != 2 {
+		t.Errorf("%d renumbered, %d taken; want 1 and 2", report.Renumbered, report.Taken)
+	}
+	if diff := cmp.Diff([]string{"1 a:S", "2 b:S", "9 y:S", "10 x:S"}, seqs(t, root)); diff != "" {
+		t.Errorf("rows (-want +got):\n%s", diff)
+	}
+}
+
+func TestImportLeavesOutWithReason(t *testing.T) {
+	root := newRoot(t)
+	report, said := importNow(t, root, `{
+		"a:S": {"cohort_id": "../x"}, "b:S": [1], "c:S": {"snapshot_seq": "x"}, "d:S": {"snapshot_seq": -1},
+		"ok": {"timestamp": "last tuesday"}, ":S": {"v": 1}}`, nil)
+	if report.Left != 5 || report.Taken != 1 {
+		t.Errorf("%d left out, %d taken; want 5 and 1; notices:\n%s", report.Left, report.Taken, said)
+	}
+	for _, want := range []string{
+		`snapshot "a:S" left out: cohort name "../x" starts with a dot`, `snapshot "b:S" left out: is not an object`,
+		`snapshot "c:S" left out: snapshot_seq "x" is not a whole number`, `snapshot "d:S" left out: snapshot_seq -1 is not`,
+		`snapshot ":S" left out: run_id is missing`,
+	} {
+		if !strings.Contains(said, want) {
+			t.Errorf("notices:\n%s\nwant %q", said, want)
+		}
+	}
+	// A plain key without a stage gets UNKNOWN, and a time that cannot be read stays in the record.
+	if got := rows(t, root)["ok:UNKNOWN"]; !strings.Contains(got, `"imported_timestamp":"last tuesday"`) {
+		t.Errorf("row ok:UNKNOWN = %s", got)
+	}
+	if _, err := Import(context.Background(), Config{Root: root}, Source{Snapshots: strings.NewReader(`{"a": {`), Cohort: "old"}); err == nil {
+		t.Error("Import of a file that is cut off = nil, want an error")
+	}
+	if report, _ := importNow(t, newRoot(t), `{"a:S": {}}`, func(s *Source) { s.Cohort = "" }); report.Left != 1 {
+		t.Errorf("a row without a cohort: %d left out, want 1", report.Left)
+	}
+}
+
+// TestImportOwnFiles takes both published files of one root into another: a row finds its snapshot, and
+// nothing is lost on the way.
+func TestImportOwnFiles(t *testing.T) {
+	from := newRoot(t)
+	appendTo(t, from, "c", `{"run_id":"a","stage":"S","timestamp":"2026-01-01T00:00:00Z","v":1,"deep":{"x":[1,2]},"snapshot":{"f":25000.0}}`,
+		`{"run_id":"b","stage":"S","timestamp":"2026-01-02T00:00:00Z","v":"text","metrics":{"auc":0.5},"tags":{"t":true}}`)
+	foldNow(t, Config{Root: from})
+	ix, err := os.Open(from.Index())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ix.Close()
+	info, err := ix.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	snapshots, err := os.ReadFile(from.Snapshots())
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := newRoot(t)
+	report, _ := importNow(t, to, string(snapshots), func(s *Source) { s.Index, s.IndexSize, s.Cohort = ix, info.Size(), "" })
+	if report.Rows != 2 || report.Snapshots != 2 || report.Taken != 2 || report.Left != 0 {
+		t.Errorf("report %+v", report)
+	}
+	if diff := cmp.Diff(seqs(t, from), seqs(t, to)); diff != "" {
+		t.Errorf("seqs (-from +to):\n%s", diff)
+	}
+	if diff := cmp.Diff(rows(t, from), rows(t, to)); diff != "" {
+		t.Errorf("rows (-from +to):\n%s", diff)
+	}
+	after, err := os.ReadFile(to.Snapshots())
+	if err != nil || !strings.Contains(string(after), `"f":25000.0`) {
+		t.Errorf("snapshots of the new root, %v:\n%s", err, after)
+	}
+}
+
+func TestPrevious(t *testing.T) {
+	root := newRoot(t)
+	appendTo(t, root, "c",
+		`{"run_id":"r1","stage":"S"}`, `{"run_id":"r2","stage":"S"}`, `{"run_id":"r2","stage":"OTHER"}`, `{"run_id":"r3","stage":"S"}`)
+	foldNow(t, Config{Root: root})
+	appendTo(t, root, "d", `{"run_id":"r4","stage":"S"}`)
+	appendTo(t, root, "c", `{"run_id":"r1","stage":"S","again":true}`) // r1 is now behind r3
+	foldNow(t, Config{Root: root})
+	for _, test := range []struct{ cohort, run, stage, want string }{
+		{"c", "r3", "S", "r2:S"}, {"c", "r2", "S", ""}, {"c", "r1", "S", "r3:S"}, {"c", "new", "S", "r1:S"},
+		{"c", "r2", "OTHER", ""}, {"c", "new", "OTHER", "r2:OTHER"}, {"d", "r4", "S", ""}, {"none", "r1", "S", ""},
+	} {
+		got, ok, err := Previous(context.Background(), Config{Root: root}, Query{cohort.ID(test.cohort), test.run, test.stage})
+		if err != nil || string(got.Key) != test.want || ok != (test.want != "") {
+			t.Errorf("Previous(%s, %s, %s) = %q, %v, %v; want %q", test.cohort, test.run, test.stage, got.Key, ok, err, test.want)
+		}
+	}
+}
+
+// TestPreviousInFile orders by snapshot_seq where both have one, else by timestamp, with one notice.
+func TestPreviousInFile(t *testing.T) {
+	const file = `{
+		"r1:S": {"timestamp": "2025-01-01T00:00:00Z"},
+		"r2:S": {"timestamp": "2025-01-05T00:00:00Z", "snapshot_seq": 2},
+		"r3:S": {"timestamp": "2025-01-03T00:00:00Z", "snapshot_seq": 3},
+		"r4:OTHER": {"timestamp": "2025-01-04T00:00:00Z"}}`
+	for run, want := range map[string]string{"r3": "r2:S", "r2": "r1:S", "r1": "", "new": "r3:S"} {
+		said := &notices{}
+		got, ok, err := PreviousInFile(strings.NewReader(file), Query{"c", run, "S"}, said.add)
+		if err != nil || ok != (want != "") || string(got.Key) != want {
+			t.Errorf("PreviousInFile before %s = %q, %v; want %q", run, got.Key, err, want)
+		}
+		if want := "1 snapshots have no snapshot_seq: ordered by timestamp"; said.text() != want {
+			t.Errorf("notices %q, want %q", said.text(), want)
+		}
+	}
+}
+
+func TestStatus(t *testing.T) {
+	root := newRoot(t)
+	s, err := ReadStatus(context.Background(), Config{Root: root})
+	if err != nil || s.Generation != 0 || len(s.Cohorts) != 0 {
+		t.Errorf("status of a fresh root = %+v, %v", s, err)
+	}
+	appendTo(t, root, "b", firstLines...)
+	w := openWriter(t, root, "a")
+	appendLines(t, w, firstLines...)
+	foldNow(t, Config{Root: root})
+	appendLines(t, w, secondLines[0])
+	appendTo(t, root, "b", secondLines...)
+	s, err = ReadStatus(context.Background(), Config{Root: root})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Generation != 1 || s.Rows != 2 || s.NextSeq != 3 || !s.Published || s.Holder != "" {
+		t.Errorf("status = %+v", s)
+	}
+	var got []string
+	for _, c := range s.Cohorts {
+		if c.UnfoldedBytes <= 0 || c.OldestUnfolded <= 0 {
+			t.Errorf("cohort %s: %d bytes, oldest %v", c.Cohort, c.UnfoldedBytes, c.OldestUnfolded)
+		}
+		got = append(got, strings.Join([]string{string(c.Cohort), itoa(c.Streams), itoa(c.Sealed), itoa(int(c.UnfoldedRecords))}, " "))
+	}
+	if want := []string{"a 1 0 1", "b 1 1 2"}; !slices.Equal(got, want) {
+		t.Errorf("cohorts (streams, sealed, unfolded) %q, want %q", got, want)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func itoa(n int) string { return cohort.Seq(n).String() }

@@ -1,0 +1,100 @@
+package compactor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/runfold/runfold/internal/durable"
+)
+
+func TestLockNamesTheHolder(t *testing.T) {
+	l := FileLock{Path: filepath.Join(t.TempDir(), "compact.lock")}
+	unlock, err := l.Lock(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = l.Lock(context.Background())
+	if !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "held by host ") || !strings.Contains(err.Error(), "pid ") {
+		t.Errorf("Lock of a held lock = %v, want ErrLocked with the holder", err)
+	}
+	if err := unlock(); err != nil {
+		t.Fatal(err)
+	}
+	unlock, err = l.Lock(context.Background())
+	if err != nil {
+		t.Fatalf("Lock after unlock: %v", err)
+	}
+	if err := unlock(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestLockWaits shows that a waiting compactor gets the lock when its holder ends.
+func TestLockWaits(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "compact.lock")
+	unlock, err := FileLock{Path: path}.Lock(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan error)
+	go func() {
+		unlock, err := FileLock{Path: path, Wait: time.Hour}.Lock(context.Background())
+		if err == nil {
+			err = unlock()
+		}
+		got <- err
+	}()
+	if err := unlock(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-got; err != nil {
+		t.Errorf("the waiting Lock: %v", err)
+	}
+}
+
+func TestLockEndsWithItsContext(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "compact.lock")
+	held, err := durable.TryLock(path, "host h\n", 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Unlock()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, err = FileLock{Path: path, Wait: time.Hour}.Lock(ctx)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("Lock with an ended context = %v, want context.Canceled", err)
+	}
+}
+
+func TestLockErrors(t *testing.T) {
+	_, err := FileLock{Path: filepath.Join(t.TempDir(), "no", "compact.lock")}.Lock(context.Background())
+	if err == nil || errors.Is(err, ErrLocked) {
+		t.Errorf("Lock in a missing directory = %v, want an error that is not ErrLocked", err)
+	}
+}
+
+// TestFoldWhileLocked shows that Fold leaves a locked root alone.
+func TestFoldWhileLocked(t *testing.T) {
+	root := newRoot(t)
+	appendTo(t, root, "c", firstLines...)
+	held, err := durable.TryLock(root.CompactLock(), "host h\npid 7\n", 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = Fold(context.Background(), Config{Root: root})
+	if want := fmt.Sprintf("%s is held by host h, pid 7", root.CompactLock()); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), want) {
+		t.Errorf("Fold of a locked root = %v, want ErrLocked and %q", err, want)
+	}
+	if err := held.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	if report := foldNow(t, Config{Root: root}); report.Rows != 2 {
+		t.Errorf("%d rows after the lock was free, want 2", report.Rows)
+	}
+}

@@ -1,0 +1,166 @@
+// Package durabletest has file systems for tests: Fault, whose calls fail on demand, and CrashFS, which
+// knows what a crash leaves of what was written to it.
+//
+// They combine: to stop a program at its k-th change and see what a reboot would find, run it on
+//
+//	disk := durabletest.New()
+//	fsys := &durabletest.Fault{FS: disk, Hook: durabletest.StopAt(k)}
+//
+// and continue on disk.Crash(mode, rnd) for each of Modes.
+package durabletest
+
+import (
+	"errors"
+	"io/fs"
+	"sync/atomic"
+
+	"github.com/runfold/runfold/internal/durable"
+)
+
+// Fault is a file system that asks before each call which changes something. It is as safe for
+// concurrent use as the file system that it wraps.
+type Fault struct {
+	// FS does the calls.
+	FS durable.FS
+	// Hook is called before each mutating call, numbered 0, 1, 2 and so on, with the name of the call
+	// (create, write, fsync, chmod, mkdir, link, rename, remove, syncdir) and the path it changes: of
+	// link and rename the new one. Its error is returned instead of doing the call, but see AfterError
+	// and ShortWrite. Several goroutines may be in it at once. If nil, nothing fails.
+	Hook func(n int, op, name string) error
+
+	calls atomic.Int64
+}
+
+// AfterError is a Hook's answer for a doubtful call: it is done, and Err is returned all the same.
+type AfterError struct{ Err error }
+
+func (e AfterError) Error() string { return "done, but: " + e.Err.Error() }
+func (e AfterError) Unwrap() error { return e.Err }
+
+// ShortWrite is a Hook's answer for a write that gets half of its bytes to the file and returns Err.
+// Other calls are not done and return Err.
+type ShortWrite struct{ Err error }
+
+func (e ShortWrite) Error() string { return "short write: " + e.Err.Error() }
+func (e ShortWrite) Unwrap() error { return e.Err }
+
+// ErrStopped is what a program gets from every change that it tries after the end of its life.
+var ErrStopped = errors.New("stopped")
+
+// StopAt is a Hook that ends the program's life at the k-th mutating call: that one and all after it,
+// those of the program's own cleaning up included, fail with ErrStopped.
+func StopAt(k int) func(n int, op, name string) error {
+	return func(n int, _, _ string) error {
+		if n >= k {
+			return ErrStopped
+		}
+		return nil
+	}
+}
+
+// Calls is the number of mutating calls until now, those that failed included.
+func (f *Fault) Calls() int { return int(f.calls.Load()) }
+
+func (f *Fault) ask(op, name string) error {
+	n := int(f.calls.Add(1)) - 1
+	if f.Hook == nil {
+		return nil
+	}
+	return f.Hook(n, op, name)
+}
+
+// do does a call as the hook says.
+func (f *Fault) do(op, name string, call func() error) error {
+	err := f.ask(op, name)
+	if err == nil {
+		return call()
+	}
+	var after AfterError
+	if errors.As(err, &after) {
+		if cerr := call(); cerr != nil {
+			return cerr
+		}
+	}
+	return bare(err)
+}
+
+// bare is the error that the program sees: what the wrappers mean is not its business.
+func bare(err error) error {
+	switch e := err.(type) {
+	case AfterError:
+		return e.Err
+	case ShortWrite:
+		return e.Err
+	}
+	return err
+}
+
+func (f *Fault) Open(name string) (durable.ReadFile, error) { return f.FS.Open(name) }
+func (f *Fault) ReadDir(name string) ([]fs.DirEntry, error) { return f.FS.ReadDir(name) }
+func (f *Fault) Stat(name string) (fs.FileInfo, error)      { return f.FS.Stat(name) }
+
+func (f *Fault) Create(name string, perm fs.FileMode) (durable.WriteFile, error) {
+	var w durable.WriteFile
+	err := f.do("create", name, func() (err error) {
+		w, err = f.FS.Create(name, perm)
+		return err
+	})
+	if err == nil {
+		return &faultFile{w, f, name}, nil
+	}
+	if w != nil { // made, and the caller shall not know
+		w.Close()
+	}
+	return nil, err
+}
+
+func (f *Fault) Mkdir(name string, perm fs.FileMode) error {
+	return f.do("mkdir", name, func() error { return f.FS.Mkdir(name, perm) })
+}
+
+func (f *Fault) Link(old, new string) error {
+	return f.do("link", new, func() error { return f.FS.Link(old, new) })
+}
+
+func (f *Fault) Rename(old, new string) error {
+	return f.do("rename", new, func() error { return f.FS.Rename(old, new) })
+}
+
+func (f *Fault) Remove(name string) error {
+	return f.do("remove", name, func() error { return f.FS.Remove(name) })
+}
+
+func (f *Fault) SyncDir(name string) error {
+	return f.do("syncdir", name, func() error { return f.FS.SyncDir(name) })
+}
+
+type faultFile struct {
+	w     durable.WriteFile
+	fault *Fault
+	name  string
+}
+
+func (w *faultFile) Write(p []byte) (int, error) {
+	err := w.fault.ask("write", w.name)
+	if err == nil {
+		return w.w.Write(p)
+	}
+	if errors.As(err, new(AfterError)) {
+		n, werr := w.w.Write(p)
+		return n, errors.Join(werr, bare(err))
+	}
+	if errors.As(err, new(ShortWrite)) {
+		n, werr := w.w.Write(p[:len(p)/2])
+		return n, errors.Join(werr, bare(err))
+	}
+	return 0, err
+}
+
+func (w *faultFile) Sync() error { return w.fault.do("fsync", w.name, w.w.Sync) }
+
+func (w *faultFile) Chmod(mode fs.FileMode) error {
+	return w.fault.do("chmod", w.name, func() error { return w.w.Chmod(mode) })
+}
+
+// Close changes nothing that a test could see: it is neither counted nor refused.
+func (w *faultFile) Close() error { return w.w.Close() }
