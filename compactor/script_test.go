@@ -1,0 +1,256 @@
+package compactor
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/journal"
+)
+
+// TestScripts runs testdata/fold: one behaviour a file. The scripts are the specification; -rewrite
+// writes what the program says into them, and the difference is then read by a person.
+//
+//	init [key=(run_id,phase,target)]     a fresh root; the first command
+//	append cohort=c [writer=w]           the lines of the input; without writer a stream of its own, sealed
+//	close writer=w
+//	fold [keep=n] [age=-1]               what the report and the notices say
+//	index, snapshots                     the published files
+//	ls [dir]                             names under the root, masked
+//	flip cohort=c at=n, cut cohort=c n=n damage the only stream of a cohort
+//	write path, rm path                  a file that runfold did not make; remove one
+//	check
+func TestScripts(t *testing.T) {
+	datadriven.Walk(t, filepath.Join("testdata", "fold"), func(t *testing.T, path string) {
+		s := &script{writers: map[string]*journal.Writer{}}
+		t.Cleanup(func() {
+			for _, w := range s.writers {
+				w.Close()
+			}
+		})
+		datadriven.RunTest(t, path, s.run)
+	})
+}
+
+type script struct {
+	root    cohort.Root
+	writers map[string]*journal.Writer
+}
+
+func (s *script) run(t *testing.T, d *datadriven.TestData) string {
+	t.Helper()
+	switch d.Cmd {
+	case "init":
+		return s.init(t, d)
+	case "append":
+		return s.append(t, d)
+	case "close":
+		var name string
+		d.ScanArgs(t, "writer", &name)
+		return errText(s.writers[name].Close())
+	case "fold":
+		return s.fold(t, d)
+	case "index":
+		return s.index(t)
+	case "snapshots":
+		data, err := os.ReadFile(s.root.Snapshots())
+		return s.mask(string(data) + errText(err))
+	case "ls":
+		return s.ls(t, d)
+	case "flip", "cut":
+		return s.damage(t, d)
+	case "write":
+		path := filepath.Join(string(s.root), d.CmdArgs[0].Key)
+		return errText(os.MkdirAll(filepath.Dir(path), 0o755)) + errText(os.WriteFile(path, []byte(d.Input), 0o644))
+	case "rm":
+		return errText(os.Remove(filepath.Join(string(s.root), d.CmdArgs[0].Key)))
+	case "check":
+		var out []string
+		for _, p := range check(t, s.root) {
+			kind := "note"
+			if p.Damage {
+				kind = "damage"
+			}
+			out = append(out, kind+": "+p.String())
+		}
+		return s.mask(strings.Join(out, "\n"))
+	}
+	t.Fatalf("unknown command %q", d.Cmd)
+	return ""
+}
+
+func errText(err error) string {
+	if err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+func (s *script) init(t *testing.T, d *datadriven.TestData) string {
+	t.Helper()
+	var settings cohort.Settings
+	for _, arg := range d.CmdArgs {
+		if arg.Key == "key" {
+			var err error
+			if settings.Key, err = cohort.ParseKeyForm(arg.Vals); err != nil {
+				return err.Error()
+			}
+		}
+	}
+	s.root = newRootWith(t, settings)
+	return ""
+}
+
+func (s *script) append(t *testing.T, d *datadriven.TestData) string {
+	t.Helper()
+	var id, name string
+	d.ScanArgs(t, "cohort", &id)
+	maybe(t, d, "writer", &name)
+	w := s.writers[name]
+	if w == nil {
+		w = openWriter(t, s.root, cohort.ID(id))
+	}
+	appendLines(t, w, strings.Split(strings.TrimSpace(d.Input), "\n")...)
+	if name != "" {
+		s.writers[name] = w
+		return ""
+	}
+	return errText(w.Close())
+}
+
+// maybe reads an argument that need not be there.
+func maybe(t *testing.T, d *datadriven.TestData, name string, to any) bool {
+	t.Helper()
+	if !d.HasArg(name) {
+		return false
+	}
+	d.ScanArgs(t, name, to)
+	return true
+}
+
+func (s *script) fold(t *testing.T, d *datadriven.TestData) string {
+	t.Helper()
+	said := &notices{}
+	cfg := Config{Root: s.root, Notify: said.add}
+	var age int
+	maybe(t, d, "keep", &cfg.KeepGenerations)
+	if maybe(t, d, "age", &age) {
+		cfg.KeepAge = time.Duration(age)
+	}
+	r, err := Fold(context.Background(), cfg)
+	if err != nil {
+		return s.mask(err.Error())
+	}
+	out := fmt.Sprintf("generation %d, %d rows: %d records, %d added, %d replaced, %d superseded, %d duplicates, %d streams swept, clean %v",
+		r.Generation, r.Rows, r.Records, r.Added, r.Replaced, r.Superseded, r.Duplicates, r.Swept, r.Clean())
+	if text := said.text(); text != "" {
+		out += "\n" + text
+	}
+	return s.mask(out)
+}
+
+// index prints the columns that do not differ from run to run.
+func (s *script) index(t *testing.T) string {
+	t.Helper()
+	var out []string
+	for row := range publishedRows(t, s.root) {
+		out = append(out, regexp.MustCompile(`,"_(stamp|record_id|stream)":("[^"]*"|-?\d+)`).ReplaceAllString(row, ""))
+	}
+	return strings.Join(out, "\n")
+}
+
+func (s *script) ls(t *testing.T, d *datadriven.TestData) string {
+	t.Helper()
+	dir := string(s.root)
+	if len(d.CmdArgs) > 0 {
+		dir = filepath.Join(dir, d.CmdArgs[0].Key)
+	}
+	var out []string
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err == nil && path != dir {
+			name := s.root.Rel(path)
+			if e.IsDir() {
+				name += "/"
+			}
+			out = append(out, name)
+		}
+		return err
+	})
+	text := s.mask(strings.Join(out, "\n") + errText(err))
+	lines := strings.Split(text, "\n")
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
+}
+
+func (s *script) damage(t *testing.T, d *datadriven.TestData) string {
+	t.Helper()
+	var id string
+	var at int
+	d.ScanArgs(t, "cohort", &id)
+	streams, _, err := journal.Streams(durable.OS, s.root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, st := range streams {
+		if string(st.Cohort) != id {
+			continue
+		}
+		segment := s.root.Segment(st.Cohort, st.ID)
+		switch d.Cmd {
+		case "flip":
+			// at counts entries: the header is 0.
+			d.ScanArgs(t, "entry", &at)
+			change(t, segment, flip(s.entryAt(t, segment, st, at)+30))
+		case "cut":
+			d.ScanArgs(t, "n", &at)
+			change(t, segment, func(b []byte) []byte { return b[:len(b)-at] })
+		}
+	}
+	return ""
+}
+
+// entryAt is the offset of the n-th entry.
+func (s *script) entryAt(t *testing.T, path string, st journal.Stream, n int) int {
+	t.Helper()
+	for e, err := range journal.Entries(durable.OS, path, st) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if int(e.Seq) == n+1 {
+			return int(e.Offset)
+		}
+	}
+	t.Fatalf("%s has no entry %d", path, n)
+	return 0
+}
+
+var masks = []struct {
+	pattern *regexp.Regexp
+	text    string
+}{
+	{regexp.MustCompile(`[0-7][0-9A-HJKMNP-TV-Z]{25}`), "ULID"},
+	{regexp.MustCompile(`-[0-9a-f]{16}\b`), "-TOKEN"},
+	{regexp.MustCompile(`"timestamp":"[^"]*(\.\d+|20:\d\d)Z"`), `"timestamp":"NOW"`},
+	{regexp.MustCompile(`ULID-0{10}\d{10}`), "ULID-OFFSET"},
+	{regexp.MustCompile(`(\d+) bytes at offset \d+`), "N bytes at offset N"},
+}
+
+// mask replaces what differs from run to run.
+func (s *script) mask(text string) string {
+	text = strings.ReplaceAll(text, string(s.root), "ROOT")
+	for _, m := range masks {
+		text = m.pattern.ReplaceAllString(text, m.text)
+	}
+	return strings.TrimRight(text, "\n")
+}

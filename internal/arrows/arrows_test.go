@@ -1,0 +1,111 @@
+package arrows
+
+import (
+	"encoding/json"
+	"errors"
+	"go/parser"
+	"go/token"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/runfold/runfold"
+
+// pkg is what go list says of a package.
+type pkg struct {
+	ImportPath, Dir string
+	Imports         []string
+	GoFiles         []string
+	Standard        bool
+}
+
+func list(t *testing.T) []pkg {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json", module+"/...")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var pkgs []pkg
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return pkgs
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		pkgs = append(pkgs, p)
+	}
+}
+
+// allowed are the arrows between our packages. What is not listed may import none of ours.
+var allowed = map[string][]string{
+	"journal":            {"cohort", "internal/durable"},
+	"compactor/index":    {"cohort"},
+	"compactor":          {"cohort", "compactor/index", "internal/durable", "journal"},
+	"cmd/journal-append": {"cohort", "internal/durable", "journal"},
+	"cmd/compactd":       {"cohort", "compactor", "internal/durable", "journal"},
+}
+
+func TestArrows(t *testing.T) {
+	for _, p := range list(t) {
+		from := strings.TrimPrefix(p.ImportPath, module+"/")
+		for _, to := range p.Imports {
+			to, ours := strings.CutPrefix(to, module+"/")
+			if ours && !slices.Contains(allowed[from], to) {
+				t.Errorf("%s imports %s: no such arrow", from, to)
+			}
+			if from == "cohort" && strings.Contains(to, ".") {
+				t.Errorf("cohort imports %s: it imports only the standard library", to)
+			}
+		}
+	}
+}
+
+// homes are where packages of others may be imported: a folder, or one file.
+var homes = map[string]string{
+	"github.com/tidwall/wal":           "journal/wal.go",
+	"github.com/gofrs/flock":           "internal/durable/lock.go",
+	"github.com/robfig/cron/v3":        "compactor/schedule.go",
+	"github.com/parquet-go/parquet-go": "compactor/index/",
+	"github.com/spf13/cobra":           "cmd/",
+	"go.uber.org/zap":                  "cmd/",
+}
+
+func TestHomes(t *testing.T) {
+	met := map[string]bool{}
+	for _, p := range list(t) {
+		from := strings.TrimPrefix(p.ImportPath, module+"/")
+		for _, name := range p.GoFiles {
+			file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(p.Dir, name), nil, parser.ImportsOnly)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, imp := range file.Imports {
+				path, err := strconv.Unquote(imp.Path.Value)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for lib, home := range homes {
+					if path != lib && !strings.HasPrefix(path, lib+"/") {
+						continue
+					}
+					met[lib] = true
+					if !strings.HasPrefix(from+"/"+name, home) {
+						t.Errorf("%s/%s imports %s, whose home is %s", from, name, path, home)
+					}
+				}
+			}
+		}
+	}
+	for lib := range homes {
+		if !met[lib] {
+			t.Errorf("nothing imports %s: is this test looking in the right place?", lib)
+		}
+	}
+}
