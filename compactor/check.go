@@ -10,6 +10,7 @@ import (
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/index"
+	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
 )
 
@@ -39,8 +40,8 @@ type Audit struct {
 // same seqs, no key twice, seqs unique and increasing, that each folded record still on the disk is in
 // the index or has a later write there, and that the public files are the newest generation.
 //
-// It writes nothing, takes no lock and is right on a root at work: what others sweep or publish under
-// it is no problem. It holds the keys of the index in memory. The error is one that kept it from
+// It writes nothing, takes no lock (but for a moment, to see whether who committed is about to publish)
+// and is right on a root at work: what others sweep or publish under it is no problem. It holds the keys of the index in memory. The error is one that kept it from
 // looking, not one that it found.
 func Check(ctx context.Context, cfg Config, yield func(Problem)) (Audit, error) {
 	cfg = cfg.withDefaults()
@@ -268,6 +269,11 @@ func (c *checker) snapshotLines(r io.Reader, newest head, heads []rowHead) {
 func (c *checker) public(ctx context.Context, newest head) error {
 	for newest.Generation > 0 && ctx.Err() == nil {
 		ok, err := c.isPublished(newest)
+		busy := false
+		if err == nil && !ok {
+			busy = c.isBusy()
+			ok, err = c.isPublished(newest) // again: who is no longer busy may have done it just now
+		}
 		now, lerr := latest(c.FS, c.Root)
 		if lerr != nil {
 			return nil // told by manifests
@@ -276,12 +282,22 @@ func (c *checker) public(ctx context.Context, newest head) error {
 			newest = now
 			continue
 		}
-		if err != nil || !ok {
+		switch {
+		case err == nil && ok:
+		case err == nil && busy:
+			c.note(c.Root.Index(), "is not generation %d yet, which a compactor at work has committed", newest.Generation)
+		default:
 			c.damage(c.Root.Index(), "is not generation %d, which is committed: compactd once publishes it", newest.Generation)
 		}
 		break
 	}
 	return ctx.Err()
+}
+
+// isBusy tells whether a compactor holds the lock, as far as locks work here. The lock is not kept.
+func (c *checker) isBusy() bool {
+	free, err := durable.LockIsFree(c.Root.CompactLock())
+	return err == nil && !free
 }
 
 // streams reads every stream from its first byte.

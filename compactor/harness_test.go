@@ -216,24 +216,6 @@ func publishedRows(t testing.TB, root cohort.Root) func(func(string) bool) {
 	}
 }
 
-// keys are the published keys in file order, from snapshot_index.json.
-func keys(t testing.TB, root cohort.Root) []string {
-	t.Helper()
-	file, err := os.Open(root.Snapshots())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	var out []string
-	for s, err := range index.Snapshots(file) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		out = append(out, string(s.Key))
-	}
-	return out
-}
-
 // streamsLeft is how many streams stand under cohorts/.
 func streamsLeft(t testing.TB, root cohort.Root) int {
 	t.Helper()

@@ -21,6 +21,12 @@ import (
 // ErrCorrupt reports a manifest or data file whose bytes are not what was committed.
 var ErrCorrupt = errors.New("damaged")
 
+// IsDamage tells that an error is about bytes that are not what was written, in any kind of file:
+// ErrCorrupt, journal.ErrCorrupt or index.ErrDamaged.
+func IsDamage(err error) bool {
+	return errors.Is(err, ErrCorrupt) || errors.Is(err, journal.ErrCorrupt) || errors.Is(err, index.ErrDamaged)
+}
+
 // Manifest is one commit: what the root holds since that generation. It is written once, by
 // put-if-absent, and never changes; docs/format/manifest.md is its page.
 type Manifest struct {

@@ -68,7 +68,7 @@ func previousRow(file *index.File, q Query) (Run, bool, error) {
 	for h, err := range file.Heads() {
 		switch {
 		case err != nil:
-			return Run{}, false, err
+			return Run{}, false, marked(err)
 		case h.Cohort != q.Cohort || h.Stage != q.Stage:
 		case h.RunID == q.RunID:
 			own, answer = true, last

@@ -82,7 +82,7 @@ func appendDouble(b []byte, f float64, bits int) []byte {
 	}
 	n := len(b)
 	b = strconv.AppendFloat(b, f, format, -1, bits)
-	if bytes.IndexAny(b[n:], ".e") < 0 {
+	if !bytes.ContainsAny(b[n:], ".e") {
 		b = append(b, ".0"...)
 	}
 	return b

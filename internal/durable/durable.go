@@ -100,6 +100,7 @@ func ReplaceWith(fsys FS, name, src string, perm fs.FileMode) error {
 		err = copyFile(fsys, temp, src, perm)
 	}
 	if err != nil {
+		fsys.Remove(temp) // a link that reports an error may have been made
 		return fmt.Errorf("replace %s: %w", name, err)
 	}
 	return replaceBy(fsys, name, temp)

@@ -383,23 +383,34 @@ func TestReadOpensAgain(t *testing.T) {
 	}
 }
 
+func stracePath(t *testing.T) string {
+	t.Helper()
+	strace, err := exec.LookPath("strace")
+	if err == nil { // a container may forbid it
+		err = exec.Command(strace, "-o", os.DevNull, os.Args[0], "-test.run", "^$").Run()
+	}
+	if err != nil && os.Getenv("RUNFOLD_MUST_RUN") != "" {
+		t.Fatal("strace does not run here:", err)
+	}
+	if err != nil {
+		t.Skip("strace does not run here:", err)
+	}
+	return strace
+}
+
 // TestSyscalls compares what strace sees with what the doc comments say. Calls that fail, such as the
 // removal of a temporary name that rename has taken, are left out.
 func TestSyscalls(t *testing.T) {
-	strace, err := exec.LookPath("strace")
-	if err != nil {
-		if os.Getenv("RUNFOLD_MUST_RUN") != "" {
-			t.Fatal(err)
-		}
-		t.Skip("strace is not installed")
-	}
+	strace := stracePath(t)
 	tests := map[string]string{
 		"Create":      "create temp, write temp, fsync temp, link temp name, unlink temp, fsync dir",
 		"Replace":     "create temp, write temp, fsync temp, rename temp name, fsync dir",
 		"ReplaceWith": "link src temp, rename temp name, fsync dir",
 		"Pending":     "create temp, write temp, fsync temp, rename temp name, fsync dir",
 		"Move":        "rename src name, fsync dir",
-		"MkdirAll":    "mkdir name, fsync dir",
+		"Move across": "rename src name, fsync other, fsync dir",
+		"Remove":      "unlink src, fsync dir",
+		"MkdirAll":    "mkdir name, fsync dir, mkdir sub, fsync name",
 	}
 	for verb, want := range tests {
 		t.Run(verb, func(t *testing.T) {
@@ -407,12 +418,15 @@ func TestSyscalls(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, "src"), []byte("x"), 0o644); err != nil {
 				t.Fatal(err)
 			}
+			if err := os.Mkdir(filepath.Join(dir, "other"), 0o755); err != nil {
+				t.Fatal(err)
+			}
 			log := filepath.Join(t.TempDir(), "trace")
 			cmd := exec.Command(strace, "-f", "-y", "-o", log, "-e", "trace=openat,write,fsync,link,linkat,unlink,unlinkat,rename,renameat,renameat2,mkdir,mkdirat",
 				os.Args[0], "-test.run", "^$")
 			cmd.Env = append(os.Environ(), "RUNFOLD_VERB="+verb, "RUNFOLD_DIR="+dir)
 			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Skipf("strace does not run here: %v: %s", err, out)
+				t.Fatalf("%s under strace: %v: %s", verb, err, out)
 			}
 			if got := calls(content(t, log), dir); got != want {
 				t.Errorf("%s makes the calls\n  %s\nits comment says\n  %s", verb, got, want)
@@ -482,8 +496,16 @@ func runVerb(verb, dir string) error {
 		return errors.Join(werr, p.Commit())
 	case "Move":
 		return Move(OS, src, name)
+	case "Move across":
+		return Move(OS, src, filepath.Join(dir, "other", "name"))
+	case "Remove":
+		return Remove(OS, src)
 	case "MkdirAll":
-		return MkdirAll(OS, name, 0o755)
+		return MkdirAll(OS, filepath.Join(name, "sub"), 0o755)
+	case "race":
+		return race(dir)
+	case "say lock":
+		return sayLock(filepath.Join(dir, "lock"))
 	case "lock":
 		return holdLock(filepath.Join(dir, "lock"))
 	}

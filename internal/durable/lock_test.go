@@ -23,6 +23,23 @@ func holdLock(name string) error {
 	return l.Unlock()
 }
 
+// sayLock takes a lock, says how that went, and lets it go.
+func sayLock(name string) error {
+	l, err := TryLock(name, "host child\npid 1\n", 0o644)
+	switch {
+	case errors.Is(err, ErrLocked):
+		fmt.Println("taken")
+		return nil
+	case errors.Is(err, errors.ErrUnsupported):
+		fmt.Println("unsupported")
+		return nil
+	case err == nil:
+		fmt.Println("locked")
+		return l.Unlock()
+	}
+	return err
+}
+
 // child is another process that holds the lock.
 func child(t *testing.T, dir string) *exec.Cmd {
 	t.Helper()
@@ -151,5 +168,58 @@ func TestLockErrors(t *testing.T) {
 	}
 	if _, err := LockIsFree(filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("LockIsFree of a missing file = %v, want fs.ErrNotExist", err)
+	}
+}
+
+// TestSecondUnlock shows that a late Unlock does not touch the next holder.
+func TestSecondUnlock(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "lock")
+	first, err := TryLock(name, "first", 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	second, err := TryLock(name, "second", 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Unlock(); err != nil {
+		t.Errorf("second Unlock = %v, want nil", err)
+	}
+	if got := LockHolder(name); runtime.GOOS != "windows" && got != "second" {
+		t.Errorf("LockHolder after a late Unlock = %q, want the new holder", got)
+	}
+	if _, err := TryLock(name, "third", 0o644); !errors.Is(err, ErrLocked) {
+		t.Errorf("TryLock after a late Unlock = %v, want ErrLocked", err)
+	}
+	if err := second.Unlock(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestLockWithoutWords refuses the body, as a system with mandatory locks does to a second descriptor,
+// and interrupts the lock: the lock is taken all the same. Without locks the error says so.
+func TestLockWithoutWords(t *testing.T) {
+	strace := stracePath(t)
+	for inject, want := range map[string]string{
+		"write:error=EACCES":         "locked\n",
+		"flock:error=EINTR:when=1":   "locked\n",
+		"flock:error=EOPNOTSUPP":     "unsupported\n",
+		"flock:error=ENOSYS":         "unsupported\n",
+		"flock:error=EAGAIN":         "taken\n",
+		"openat:error=EACCES:when=2": "locked\n",
+	} {
+		name := filepath.Join(t.TempDir(), "lock")
+		if err := os.WriteFile(name, nil, 0o644); err != nil { // strace -P resolves it
+			t.Fatal(err)
+		}
+		cmd := exec.Command(strace, "-f", "-o", os.DevNull, "-P", name,
+			"-e", "trace=openat,write,flock", "-e", "inject="+inject, os.Args[0], "-test.run", "^$")
+		cmd.Env = append(os.Environ(), "RUNFOLD_VERB=say lock", "RUNFOLD_DIR="+filepath.Dir(name))
+		if out, err := cmd.Output(); err != nil || string(out) != want {
+			t.Errorf("%s: child says %q, %v; want %q", inject, out, err, want)
+		}
 	}
 }

@@ -86,11 +86,13 @@ func (f *Fault) do(op, name string, call func() error) error {
 
 // bare is the error that the program sees: what the wrappers mean is not its business.
 func bare(err error) error {
-	switch e := err.(type) {
-	case AfterError:
-		return e.Err
-	case ShortWrite:
-		return e.Err
+	var after AfterError
+	var short ShortWrite
+	switch {
+	case errors.As(err, &after):
+		return after.Err
+	case errors.As(err, &short):
+		return short.Err
 	}
 	return err
 }
@@ -142,18 +144,19 @@ type faultFile struct {
 
 func (w *faultFile) Write(p []byte) (int, error) {
 	err := w.fault.ask("write", w.name)
-	if err == nil {
+	switch {
+	case err == nil:
 		return w.w.Write(p)
+	case errors.As(err, new(AfterError)):
+	case errors.As(err, new(ShortWrite)):
+		p = p[:len(p)/2]
+	default:
+		return 0, err
 	}
-	if errors.As(err, new(AfterError)) {
-		n, werr := w.w.Write(p)
-		return n, errors.Join(werr, bare(err))
+	if n, werr := w.w.Write(p); werr != nil {
+		return n, werr
 	}
-	if errors.As(err, new(ShortWrite)) {
-		n, werr := w.w.Write(p[:len(p)/2])
-		return n, errors.Join(werr, bare(err))
-	}
-	return 0, err
+	return len(p), bare(err)
 }
 
 func (w *faultFile) Sync() error { return w.fault.do("fsync", w.name, w.w.Sync) }

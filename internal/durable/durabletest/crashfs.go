@@ -1,0 +1,299 @@
+package durabletest
+
+import (
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/runfold/runfold/internal/durable"
+)
+
+// CrashFS is a file system in memory that tells what everybody sees from what is on stable storage:
+// Crash is a reboot that finds only the second, and as much of the rest as a Mode says.
+//
+// It promises what POSIX does and docs/durability.md assumes, and no more: fsync of a file makes its
+// bytes durable, not its name; fsync of a directory makes its names durable, not the directory's own
+// name. It knows hard links, but neither symbolic links nor permissions. It is safe for concurrent use.
+//
+// Paths are cleaned; relative and absolute ones start at the same root directory, the only thing in a
+// new CrashFS.
+type CrashFS struct {
+	mu   sync.Mutex // guards all below, and every inode of this file system
+	root *inode
+	log  []*change // names that are not durable yet, oldest first
+}
+
+// inode is a file or a directory, whatever names it has.
+type inode struct {
+	fsys    *CrashFS
+	mode    fs.FileMode
+	modTime time.Time
+
+	data   []byte // of a file, as seen
+	synced []byte // of a file, as on stable storage
+
+	names   map[string]*inode // of a directory, as seen
+	durable map[string]*inode // of a directory, as on stable storage
+}
+
+// New is an empty file system.
+func New() *CrashFS {
+	c := &CrashFS{}
+	c.root = c.newInode(fs.ModeDir | 0o777)
+	return c
+}
+
+func (c *CrashFS) newInode(mode fs.FileMode) *inode {
+	i := &inode{fsys: c, mode: mode, modTime: time.Now()}
+	if mode.IsDir() {
+		i.names, i.durable = map[string]*inode{}, map[string]*inode{}
+	}
+	return i
+}
+
+// parts are the names on the way from the root to name.
+func parts(name string) []string {
+	name = filepath.Clean(name)
+	name = filepath.ToSlash(name[len(filepath.VolumeName(name)):])
+	if name == "." {
+		return nil
+	}
+	return strings.FieldsFunc(name, func(r rune) bool { return r == '/' })
+}
+
+// walk finds an inode.
+func (c *CrashFS) walk(path []string) (*inode, error) {
+	at := c.root
+	for _, p := range path {
+		if !at.mode.IsDir() {
+			return nil, syscall.ENOTDIR
+		}
+		next, ok := at.names[p]
+		if !ok {
+			return nil, syscall.ENOENT
+		}
+		at = next
+	}
+	return at, nil
+}
+
+// entry is a place for a name: the directory, the name in it, and what stands there, if anything does.
+type entry struct {
+	dir  *inode
+	name string
+	is   *inode
+}
+
+func (c *CrashFS) entry(name string) (entry, error) {
+	path := parts(name)
+	if len(path) == 0 {
+		return entry{}, syscall.EBUSY // the root is nobody's entry
+	}
+	dir, err := c.walk(path[:len(path)-1])
+	if err != nil {
+		return entry{}, err
+	}
+	if !dir.mode.IsDir() {
+		return entry{}, syscall.ENOTDIR
+	}
+	base := path[len(path)-1]
+	return entry{dir, base, dir.names[base]}, nil
+}
+
+// Open opens a file or directory to read. It goes on reading what was opened, whatever becomes of the
+// name.
+func (c *CrashFS) Open(name string) (durable.ReadFile, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i, err := c.walk(parts(name))
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	return &readFile{handle: handle{i: i, name: name}}, nil
+}
+
+// Create makes a file that must not exist.
+func (c *CrashFS) Create(name string, perm fs.FileMode) (durable.WriteFile, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := c.newInode(perm.Perm())
+	if err := c.add(name, i); err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	return &writeFile{handle{i: i, name: name}}, nil
+}
+
+// Mkdir makes a directory that must not exist.
+func (c *CrashFS) Mkdir(name string, perm fs.FileMode) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.add(name, c.newInode(fs.ModeDir|perm&(fs.ModePerm|fs.ModeSetgid))); err != nil {
+		return &fs.PathError{Op: "mkdir", Path: name, Err: err}
+	}
+	return nil
+}
+
+// add gives an inode a name that must be free.
+func (c *CrashFS) add(name string, i *inode) error {
+	if len(parts(name)) == 0 {
+		return syscall.EEXIST
+	}
+	e, err := c.entry(name)
+	if err != nil {
+		return err
+	}
+	if e.is != nil {
+		return syscall.EEXIST
+	}
+	c.change(&change{dir: e.dir, name: e.name, is: i, of: i})
+	return nil
+}
+
+// ReadDir lists a directory, sorted by name.
+func (c *CrashFS) ReadDir(name string) ([]fs.DirEntry, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i, err := c.walk(parts(name))
+	if err == nil && !i.mode.IsDir() {
+		err = syscall.ENOTDIR
+	}
+	if err != nil {
+		return nil, &fs.PathError{Op: "readdir", Path: name, Err: err}
+	}
+	var out []fs.DirEntry
+	for _, n := range slices.Sorted(maps.Keys(i.names)) {
+		out = append(out, fs.FileInfoToDirEntry(i.names[n].info(n)))
+	}
+	return out, nil
+}
+
+// Stat tells about a file or directory.
+func (c *CrashFS) Stat(name string) (fs.FileInfo, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i, err := c.walk(parts(name))
+	if err != nil {
+		return nil, &fs.PathError{Op: "lstat", Path: name, Err: err}
+	}
+	return i.info(filepath.Base(name)), nil
+}
+
+// Link gives a file a second name, which must be free.
+func (c *CrashFS) Link(old, new string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i, err := c.walk(parts(old))
+	if err == nil {
+		err = c.mayLink(i, new)
+	}
+	if err == nil {
+		err = c.add(new, i)
+	}
+	if err != nil {
+		return &os.LinkError{Op: "link", Old: old, New: new, Err: err}
+	}
+	return nil
+}
+
+// mayLink refuses links to directories, after what Linux looks at before.
+func (c *CrashFS) mayLink(i *inode, new string) error {
+	e, err := c.entry(new)
+	switch {
+	case err != nil:
+		return err
+	case e.is != nil:
+		return syscall.EEXIST
+	case i.mode.IsDir():
+		return syscall.EPERM
+	}
+	return nil
+}
+
+// Rename moves a name, over a file if one is there. Between two names of one file it does nothing, as
+// rename(2) says.
+func (c *CrashFS) Rename(old, new string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.rename(old, new); err != nil {
+		return &os.LinkError{Op: "rename", Old: old, New: new, Err: err}
+	}
+	return nil
+}
+
+func (c *CrashFS) rename(old, new string) error {
+	from, err := c.entry(old)
+	if err != nil {
+		return err
+	}
+	to, err := c.entry(new)
+	switch {
+	case err != nil:
+		return err
+	case from.is == nil:
+		return syscall.ENOENT
+	case to.is != nil && to.is.mode.IsDir():
+		return syscall.EEXIST // as os.Rename says, also of an empty one
+	case to.is == from.is:
+		return nil
+	case from.is.holds(to.dir):
+		return syscall.EINVAL
+	case to.is != nil && from.is.mode.IsDir():
+		return syscall.ENOTDIR
+	}
+	set := &change{dir: to.dir, name: to.name, is: from.is, of: from.is}
+	c.change(set)
+	c.change(&change{dir: from.dir, name: from.name, of: from.is, set: set})
+	return nil
+}
+
+// holds tells whether a directory is dir or above it.
+func (i *inode) holds(dir *inode) bool {
+	if i == dir {
+		return true
+	}
+	for _, sub := range i.names {
+		if sub.mode.IsDir() && sub.holds(dir) {
+			return true
+		}
+	}
+	return false
+}
+
+// Remove removes a file or an empty directory.
+func (c *CrashFS) Remove(name string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e, err := c.entry(name)
+	switch {
+	case err != nil:
+	case e.is == nil:
+		err = syscall.ENOENT
+	case len(e.is.names) > 0:
+		err = syscall.ENOTEMPTY
+	default:
+		c.change(&change{dir: e.dir, name: e.name, of: e.is})
+		return nil
+	}
+	return &fs.PathError{Op: "remove", Path: name, Err: err}
+}
+
+// SyncDir makes the names in a directory durable.
+func (c *CrashFS) SyncDir(name string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i, err := c.walk(parts(name))
+	if err == nil && !i.mode.IsDir() {
+		err = syscall.ENOTDIR // stricter than fsync(2): nobody means to do that
+	}
+	if err != nil {
+		return &fs.PathError{Op: "sync", Path: name, Err: err}
+	}
+	c.commit(i)
+	return nil
+}
