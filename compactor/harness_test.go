@@ -3,11 +3,8 @@ package compactor
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -56,8 +53,13 @@ func newRootWith(t testing.TB, s cohort.Settings) cohort.Root {
 
 func check(t testing.TB, root cohort.Root) []Problem {
 	t.Helper()
+	return checkOn(t, durable.OS, root)
+}
+
+func checkOn(t testing.TB, fsys durable.FS, root cohort.Root) []Problem {
+	t.Helper()
 	var out []Problem
-	if _, err := Check(context.Background(), Config{Root: root}, func(p Problem) { out = append(out, p) }); err != nil {
+	if _, err := Check(context.Background(), Config{Root: root, FS: fsys}, func(p Problem) { out = append(out, p) }); err != nil {
 		t.Fatalf("Check: %v", err)
 	}
 	return out
@@ -66,8 +68,13 @@ func check(t testing.TB, root cohort.Root) []Problem {
 // damage is what check finds wrong, as text.
 func damage(t testing.TB, root cohort.Root) string {
 	t.Helper()
+	return damageOn(t, durable.OS, root)
+}
+
+func damageOn(t testing.TB, fsys durable.FS, root cohort.Root) string {
+	t.Helper()
 	var out []string
-	for _, p := range check(t, root) {
+	for _, p := range checkOn(t, fsys, root) {
 		if p.Damage {
 			out = append(out, p.String())
 		}
@@ -148,8 +155,13 @@ func (n *notices) text() string {
 // rows are the published rows by key: columns laid over _extra, without what differs from run to run.
 func rows(t testing.TB, root cohort.Root) map[string]string {
 	t.Helper()
+	return rowsOn(t, durable.OS, root)
+}
+
+func rowsOn(t testing.TB, fsys durable.FS, root cohort.Root) map[string]string {
+	t.Helper()
 	out := map[string]string{}
-	for row := range publishedRows(t, root) {
+	for row := range publishedRows(t, fsys, root) {
 		fields := map[string]json.RawMessage{}
 		if err := json.Unmarshal([]byte(row), &fields); err != nil {
 			t.Fatalf("row %s: %v", row, err)
@@ -189,10 +201,10 @@ func rows(t testing.TB, root cohort.Root) map[string]string {
 }
 
 // publishedRows yields the rows of index.parquet as JSON.
-func publishedRows(t testing.TB, root cohort.Root) func(func(string) bool) {
+func publishedRows(t testing.TB, fsys durable.FS, root cohort.Root) func(func(string) bool) {
 	t.Helper()
 	return func(yield func(string) bool) {
-		file, err := os.Open(string(root.Index()))
+		file, err := fsys.Open(root.Index())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -231,80 +243,6 @@ type yes struct{}
 
 func (yes) Lock(context.Context) (func() error, error) { return func() error { return nil }, nil }
 
-// hooked calls before each mutating call, and the call is not made if that returns an error. An error
-// wrapped in after is returned behind the call.
-type hooked struct {
-	durable.FS
-	before func(op, name string) error
-}
-
-// after is the error of a call that happened all the same.
-type after struct{ error }
-
-func (h hooked) do(op, name string, call func() error) error {
-	err := h.before(op, name)
-	if late := (after{}); errors.As(err, &late) {
-		if err := call(); err != nil {
-			return err
-		}
-		return late.error
-	}
-	if err != nil {
-		return err
-	}
-	return call()
-}
-
-func (h hooked) Create(name string, perm fs.FileMode) (f durable.WriteFile, err error) {
-	err = h.do("create", name, func() error {
-		f, err = h.FS.Create(name, perm)
-		return err
-	})
-	if err != nil {
-		if f != nil {
-			f.Close()
-		}
-		return nil, err
-	}
-	return hookedFile{f, h, name}, nil
-}
-
-func (h hooked) Mkdir(name string, perm fs.FileMode) error {
-	return h.do("mkdir", name, func() error { return h.FS.Mkdir(name, perm) })
-}
-
-func (h hooked) Link(old, new string) error {
-	return h.do("link", new, func() error { return h.FS.Link(old, new) })
-}
-
-func (h hooked) Rename(old, new string) error {
-	return h.do("rename", new, func() error { return h.FS.Rename(old, new) })
-}
-
-func (h hooked) Remove(name string) error {
-	return h.do("remove", name, func() error { return h.FS.Remove(name) })
-}
-
-func (h hooked) SyncDir(name string) error {
-	return h.do("syncdir", name, func() error { return h.FS.SyncDir(name) })
-}
-
-type hookedFile struct {
-	durable.WriteFile
-	h    hooked
-	name string
-}
-
-func (f hookedFile) Write(p []byte) (n int, err error) {
-	err = f.h.do("write", f.name, func() error {
-		n, err = f.WriteFile.Write(p)
-		return err
-	})
-	return n, err
-}
-
-func (f hookedFile) Sync() error { return f.h.do("fsync", f.name, f.WriteFile.Sync) }
-
 // The first and the second fold of the tests below: the second replaces a row and sweeps.
 var (
 	firstLines  = []string{`{"run_id":"a","stage":"S","v":1}`, `{"run_id":"b","stage":"S","v":1}`}
@@ -315,8 +253,13 @@ var (
 // values are the rows of a root as key -> v.
 func values(t testing.TB, root cohort.Root) map[string]string {
 	t.Helper()
+	return valuesOn(t, durable.OS, root)
+}
+
+func valuesOn(t testing.TB, fsys durable.FS, root cohort.Root) map[string]string {
+	t.Helper()
 	out := map[string]string{}
-	for key, row := range rows(t, root) {
+	for key, row := range rowsOn(t, fsys, root) {
 		_, rest, _ := strings.Cut(row, `"v":`)
 		out[key] = rest[:1]
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/internal/durable/durabletest"
 )
 
 // TestMain makes this binary a compactor that kills itself before its k-th change of the disk.
@@ -29,13 +30,11 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
-	n := 0
-	fsys := hooked{durable.OS, func(op, name string) error {
+	fsys := &durabletest.Fault{FS: durable.OS, Hook: func(n int, op, name string) error {
 		if n == at {
 			syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			select {} // until the signal arrives
 		}
-		n++
 		return nil
 	}}
 	if _, err := Fold(context.Background(), Config{Root: cohort.Root(root), FS: fsys, KeepAge: -1, KeepGenerations: 1}); err != nil {
@@ -93,16 +92,15 @@ func completes(t *testing.T, root cohort.Root, when string) {
 // TestFailAnywhere lets every change of the disk fail in turn, once before and once after it happened.
 // The run may fail or go on, but the next one ends where an undisturbed one would.
 func TestFailAnywhere(t *testing.T) {
-	for _, cause := range []error{syscall.EIO, syscall.ENOSPC, after{syscall.EIO}, after{syscall.ETIMEDOUT}} {
+	for _, cause := range []error{syscall.EIO, syscall.ENOSPC, durabletest.AfterError{Err: syscall.EIO}, durabletest.AfterError{Err: syscall.ETIMEDOUT}} {
 		for k := 0; ; k++ {
 			if testing.Short() && k%7 != 0 {
 				continue
 			}
 			root := prepared(t)
-			n, failed := 0, ""
-			fsys := hooked{durable.OS, func(op, name string) error {
-				n++
-				if n-1 != k {
+			failed := ""
+			fsys := &durabletest.Fault{FS: durable.OS, Hook: func(n int, op, name string) error {
+				if n != k {
 					return nil
 				}
 				failed = op + " " + root.Rel(name)

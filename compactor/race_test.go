@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/internal/durable/durabletest"
 )
 
 // TestRaceWithoutLock lets several compactors fold at once, with a lock that stops nobody, while
@@ -67,7 +68,7 @@ func newSleeper() *sleeper {
 
 // fs sleeps before the first change whose "op path" begins with prefix.
 func (s *sleeper) fs(prefix, root string) durable.FS {
-	return hooked{durable.OS, func(op, name string) error {
+	return &durabletest.Fault{FS: durable.OS, Hook: func(_ int, op, name string) error {
 		if strings.HasPrefix(op+" "+strings.TrimPrefix(name, root+"/"), prefix) {
 			s.once.Do(func() {
 				close(s.asleep)
@@ -157,10 +158,9 @@ func TestSleepAnywhere(t *testing.T) {
 		}
 		root := prepared(t)
 		asleep, wake := make(chan struct{}), make(chan struct{})
-		n, at := 0, ""
-		fsys := hooked{durable.OS, func(op, name string) error {
-			n++
-			if n-1 == k {
+		at := ""
+		fsys := &durabletest.Fault{FS: durable.OS, Hook: func(n int, op, name string) error {
+			if n == k {
 				at = op + " " + root.Rel(name)
 				close(asleep)
 				<-wake

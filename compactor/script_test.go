@@ -164,7 +164,7 @@ func (s *script) fold(t *testing.T, d *datadriven.TestData) string {
 func (s *script) index(t *testing.T) string {
 	t.Helper()
 	var out []string
-	for row := range publishedRows(t, s.root) {
+	for row := range publishedRows(t, durable.OS, s.root) {
 		out = append(out, regexp.MustCompile(`,"_(stamp|record_id|stream)":("[^"]*"|-?\d+)`).ReplaceAllString(row, ""))
 	}
 	return strings.Join(out, "\n")

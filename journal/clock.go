@@ -1,7 +1,10 @@
 package journal
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
+	"hash/crc32"
 	"slices"
 	"time"
 
@@ -45,7 +48,7 @@ func highestStamp(fsys durable.FS, root cohort.Root) cohort.Stamp {
 	}
 	for _, e := range slices.Backward(entries) {
 		g, ok := cohort.ParseManifestName(e.Name())
-		if !ok {
+		if !ok || !e.Type().IsRegular() {
 			continue
 		}
 		data, err := durable.Read(fsys, root.Manifest(g), maxManifest)
@@ -55,9 +58,16 @@ func highestStamp(fsys durable.FS, root cohort.Root) cohort.Stamp {
 		var m struct {
 			HighestStamp cohort.Stamp `json:"highest_stamp"`
 		}
-		if err := json.Unmarshal(data, &m); err == nil {
+		if isWhole(data) && json.Unmarshal(data, &m) == nil {
 			return m.HighestStamp
 		}
 	}
 	return 0
+}
+
+// isWhole compares a manifest with the checksum in its first line, which has its place in all versions
+// to come: a stamp that a flipped bit put into the far future would stay with all that is written later.
+func isWhole(manifest []byte) bool {
+	head, body, _ := bytes.Cut(manifest, []byte("\n"))
+	return string(head) == fmt.Sprintf(`{"crc32c":"%08x",`, crc32.Checksum(body, castagnoli))
 }

@@ -33,12 +33,15 @@ func Entries(fsys durable.FS, path string, s Stream) iter.Seq2[Entry, error] {
 		defer r.Close()
 		for {
 			f, err := r.frame()
-			e := Entry{f.at, f.size, f.kind.String(), f.seq, f.stamp, f.recordID, f.payload}
-			if errors.Is(err, io.EOF) {
-				if r.torn > 0 {
-					yield(Entry{}, fmt.Errorf("%s: %d bytes at offset %d are no entry (yet)", path, r.torn, r.pos.Offset))
-				}
+			if err == io.EOF && r.torn == 0 {
 				return
+			}
+			if err == io.EOF {
+				err = fmt.Errorf("%s: %d bytes at offset %d are no entry (yet)", path, r.torn, r.pos.Offset)
+			}
+			var e Entry
+			if err == nil {
+				e = Entry{f.at, f.size, f.kind.String(), f.seq, f.stamp, f.recordID, f.payload}
 			}
 			if !yield(e, err) || err != nil && !errors.Is(err, ErrCorrupt) {
 				return

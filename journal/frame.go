@@ -16,7 +16,7 @@ import (
 //	  0   4  CRC32C over the 26 characters of the stream's ULID, then frame[4:]
 //	  4   1  version, 1
 //	  5   1  kind: 1 header, 2 record, 3 seal
-//	  6   8  seq: 1 for the header, then one more each
+//	  6   8  seq: 1 for the header and no other, then one more each
 //	 14   8  stamp, nanoseconds
 //	 22   1  length n of the record id; 0 but for records
 //	 23   n  record id
@@ -131,7 +131,7 @@ func parseFrame(b []byte, id cohort.StreamID) (frame, error) {
 	}
 	n := int(b[22])
 	if b[4] == 0 || f.kind < kindHeader || f.kind > kindSeal || f.seq == 0 || len(b) < frameHead+n ||
-		(f.kind == kindRecord) != (n > 0) {
+		(f.kind == kindRecord) != (n > 0) || (f.kind == kindHeader) != (f.seq == 1) {
 		return frame{}, errForm
 	}
 	f.recordID, f.payload = string(b[frameHead:frameHead+n]), b[frameHead+n:]

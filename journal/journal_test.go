@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -96,16 +97,46 @@ func streams(t testing.TB, root cohort.Root) []Stream {
 	return list
 }
 
-// all is every run in every stream, in order.
+// inOrder lists the streams by their headers' stamps: names made in one millisecond have no order.
+func inOrder(t testing.TB, root cohort.Root) []Stream {
+	t.Helper()
+	list := streams(t, root)
+	begin := map[Stream]cohort.Stamp{}
+	for _, s := range list {
+		for e, err := range Entries(durable.OS, root.Segment(s.Cohort, s.ID), s) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			begin[s] = e.Stamp
+			break
+		}
+	}
+	slices.SortFunc(list, func(a, b Stream) int { return int(begin[a] - begin[b]) })
+	return list
+}
+
+// all is every run in every stream, in the order of their stamps.
 func all(t testing.TB, root cohort.Root) []string {
 	t.Helper()
-	var runs []string
+	var recs []cohort.Record
 	for _, s := range streams(t, root) {
-		c, _ := read(t, root, s, Position{})
-		if len(c.damage) > 0 {
-			t.Errorf("stream %v: damage %v", s, c.damage)
+		r, err := Open(durable.OS, root, s, Position{})
+		if err != nil {
+			t.Fatal(err)
 		}
-		runs = append(runs, c.runs...)
+		defer r.Close()
+		rec, err := r.Next()
+		for ; err == nil; rec, err = r.Next() {
+			recs = append(recs, rec)
+		}
+		if err != io.EOF {
+			t.Errorf("stream %v: %v", s, err)
+		}
+	}
+	slices.SortStableFunc(recs, func(a, b cohort.Record) int { return a.Version().Compare(b.Version()) })
+	var runs []string
+	for _, r := range recs {
+		runs = append(runs, r.RunID)
 	}
 	return runs
 }

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -34,18 +35,16 @@ func (e *CorruptError) Unwrap() error        { return e.Err }
 // Reader reads one stream. It is used by one goroutine; any number of Readers may read a stream while
 // its writer goes on.
 type Reader struct {
+	fsys   durable.FS
 	stream Stream
 	root   cohort.Root
 	path   string
 
-	w    *window
-	pos  Position
-	size int64
-
-	records int  // since the start of the segment; counts only if whole
-	whole   bool // read from the start, so that records can be compared with the seal
-	ended   int8 // whether the stream ends with a seal: 0 unknown, 1 yes, -1 no
-	torn    int64
+	w      *window // nil if there is no segment yet
+	pos    Position
+	size   int64
+	sealed bool // a seal was seen at the end of the segment
+	torn   int64
 }
 
 // Open opens a stream at a position that an earlier Reader reached. A stream whose segment does not
@@ -54,12 +53,13 @@ func Open(fsys durable.FS, root cohort.Root, s Stream, from Position) (*Reader, 
 	return OpenSegment(fsys, root, root.Segment(s.Cohort, s.ID), s, from)
 }
 
-// OpenSegment is Open for a segment that lies elsewhere: in quarantine, or in a copy.
+// OpenSegment is Open for a segment that lies elsewhere: in quarantine, or in a copy. With an empty root
+// a missing segment is fs.ErrNotExist in any case.
 func OpenSegment(fsys durable.FS, root cohort.Root, path string, s Stream, from Position) (*Reader, error) {
-	r := &Reader{stream: s, root: root, path: path, pos: from, whole: from == Position{}}
+	r := &Reader{fsys: fsys, stream: s, root: root, path: path, pos: from}
 	info, err := fsys.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return r, r.absent(fsys, from)
+		return r, r.absent(fsys, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open stream %v: %w", s, err)
@@ -80,19 +80,22 @@ func OpenSegment(fsys durable.FS, root cohort.Root, path string, s Stream, from 
 	if r.size < from.Offset {
 		f.Close()
 		return nil, &CorruptError{path, r.size, from.Offset - r.size,
-			fmt.Errorf("shorter than what was read before: it was cut off")}
+			errors.New("shorter than what was read before: it was cut off")}
 	}
 	return r, nil
 }
 
 // absent decides what a missing segment means: its writer is between mkdir and open, or the stream is
 // gone.
-func (r *Reader) absent(fsys durable.FS, from Position) error {
-	if _, err := fsys.Stat(r.root.Stream(r.stream.Cohort, r.stream.ID)); err != nil {
-		return fmt.Errorf("open stream %v: %w", r.stream, err)
+func (r *Reader) absent(fsys durable.FS, cause error) error {
+	if r.root != "" {
+		_, cause = fsys.Stat(r.root.Stream(r.stream.Cohort, r.stream.ID))
 	}
-	if from != (Position{}) {
-		return &CorruptError{r.path, 0, from.Offset, errors.New("segment is gone although it was read before")}
+	switch {
+	case cause != nil:
+		return fmt.Errorf("open stream %v: %w", r.stream, cause)
+	case r.pos != Position{}:
+		return &CorruptError{r.path, 0, r.pos.Offset, errors.New("segment is gone although it was read before")}
 	}
 	return nil
 }
@@ -101,15 +104,22 @@ func (r *Reader) absent(fsys durable.FS, from Position) error {
 //
 // io.EOF is the end, or a tail that is no valid entry: that is "not yet", as a reader may see the size
 // of a growing file before its bytes; see Torn. A *CorruptError tells of a place that was passed over,
-// and Next may be called again to read on behind it; it is given only when the stream ends with a
-// seal, so that nothing can still be coming. Any other error ends the reading at Position.
+// and Next may be called again to read on behind it. Bytes that are no entry are told so only when the
+// stream ends with a seal, so that nothing can still be coming. Any other error ends the reading at
+// Position: a newer version, a stream of another cohort, a file system that fails.
 func (r *Reader) Next() (cohort.Record, error) {
 	for {
+		before := r.pos
 		f, err := r.frame()
 		if err != nil {
 			return cohort.Record{}, err
 		}
 		rec, ok, err := r.accept(f)
+		if isMoved(err) || isRead(err) {
+			r.pos = before
+		} else if err != nil {
+			err = &CorruptError{r.path, f.at, f.size, err}
+		}
 		if ok || err != nil {
 			return rec, err
 		}
@@ -192,85 +202,94 @@ func (r *Reader) parse(off int64) (sized, error) {
 // invalid decides what bytes at the position that are no next entry mean: not yet, or damage that is
 // passed over.
 func (r *Reader) invalid(cause error) error {
-	if !r.endsSealed() {
+	sealed, err := r.endsSealed()
+	if err != nil {
+		return err
+	}
+	if !sealed {
 		r.torn = r.size - r.pos.Offset
 		return io.EOF
 	}
 	start := r.pos
-	next, err := r.search(start.Offset + 1)
-	if err != nil {
-		return err
-	}
-	damage := &CorruptError{Path: r.path, Offset: start.Offset, Err: cause}
-	if next == nil || start.Sealed {
-		r.pos.Offset, r.pos.Sealed = r.size, true
-		damage.Length = r.size - start.Offset
-		return damage
-	}
-	r.pos.Offset, r.pos.Seq = next.at, next.seq-1
-	damage.Length = next.at - start.Offset
-	if lost := next.seq - 1 - start.Seq; lost > 0 {
-		damage.Err = fmt.Errorf("%w (entries %d to %d)", cause, start.Seq+1, next.seq-1)
-	}
-	return damage
-}
-
-// search finds the first valid frame at or behind an offset whose seq is later than what was read.
-func (r *Reader) search(off int64) (*sized, error) {
-	for ; off < r.size; off++ {
-		ok, err := r.plausible(off)
-		var f sized
-		if ok {
-			f, err = r.parse(off)
-		}
-		if err != nil && isRead(err) {
-			return nil, err
-		}
-		if !ok {
-			continue
-		}
-		if err == nil && f.seq > r.pos.Seq {
-			return &f, nil
+	next := sized{at: r.size}
+	if !start.Sealed { // behind a seal nothing is valid
+		if next, err = r.search(); err != nil {
+			return err
 		}
 	}
-	return nil, nil
-}
-
-// plausible tells whether an entry of ours could begin at an offset. It spares the checksum at all
-// but a few of them.
-func (r *Reader) plausible(off int64) (bool, error) {
-	b, err := r.w.at(off, binary.MaxVarintLen64+frameHead)
-	if err != nil {
-		return false, err
+	r.pos.Offset = next.at
+	switch {
+	case next.seq == 0:
+		r.pos.Sealed = true
+	case next.seq > start.Seq+1:
+		r.pos.Seq = next.seq - 1
+		cause = fmt.Errorf("%w (entries %d to %d)", cause, start.Seq+1, next.seq-1)
 	}
-	_, width, err := parseLength(b)
-	if err != nil || len(b) < width+minFrame {
-		return false, nil
-	}
-	k := kind(b[width+5])
-	return b[width+4] == frameVersion && kindHeader <= k && k <= kindSeal, nil
+	return &CorruptError{r.path, start.Offset, next.at - start.Offset, cause}
 }
 
 // endsSealed tells whether a valid seal stands at the very end of the segment: then the writer has
 // finished and whatever is invalid before it is damage.
-func (r *Reader) endsSealed() bool {
-	if r.ended == 0 {
-		r.ended = -1
-		for off := max(r.pos.Offset, r.size-maxSeal); off < r.size; off++ {
-			f, err := r.parse(off)
-			if err == nil && f.kind == kindSeal && f.at+f.size == r.size {
-				r.ended = 1
-			}
+func (r *Reader) endsSealed() (bool, error) {
+	r.sealed = r.sealed || r.pos.Sealed
+	for off := max(r.pos.Offset, r.size-maxSeal); off < r.size && !r.sealed; off++ {
+		f, err := r.parse(off)
+		if isRead(err) {
+			return false, err
 		}
-		if r.pos.Sealed {
-			r.ended = 1
-		}
+		r.sealed = err == nil && f.kind == kindSeal && f.at+f.size == r.size
 	}
-	return r.ended == 1
+	return r.sealed, nil
 }
 
 // maxSeal is more than an entry that holds a seal takes.
 const maxSeal = 128
+
+// search finds the first valid frame from the position on whose seq is later than what was read. If
+// there is none, it is the end of the segment with seq 0.
+func (r *Reader) search() (sized, error) {
+	for off := r.pos.Offset; off < r.size; off++ {
+		b, err := r.w.at(off, binary.MaxVarintLen64+frameHead)
+		if err != nil {
+			return sized{}, err
+		}
+		if !plausible(b) {
+			continue
+		}
+		f, err := r.parse(off)
+		if isRead(err) {
+			return sized{}, err
+		}
+		if err == nil && f.seq > r.pos.Seq {
+			return f, nil
+		}
+	}
+	return sized{at: r.size}, nil
+}
+
+// plausible tells whether b can be the beginning of an entry of ours. It spares the checksum at all but
+// a few offsets.
+func plausible(b []byte) bool {
+	_, width, err := parseLength(b)
+	if err != nil || len(b) < width+minFrame {
+		return false
+	}
+	k := kind(b[width+5])
+	return b[width+4] == frameVersion && kindHeader <= k && k <= kindSeal
+}
+
+// movedError reports a stream that lies in the directory of another cohort, or in another root. It is
+// no damage that could be passed over: none of its records belongs there.
+type movedError struct{ what, name string }
+
+func (e movedError) Error() string {
+	return fmt.Sprintf("stream was written for another %s: %q", e.what, e.name)
+}
+
+func isMoved(err error) bool {
+	var m movedError
+	return errors.As(err, &m)
+}
 
 // accept turns a frame into a record; ok is false for those that are none.
 func (r *Reader) accept(f sized) (rec cohort.Record, ok bool, err error) {
@@ -278,20 +297,38 @@ func (r *Reader) accept(f sized) (rec cohort.Record, ok bool, err error) {
 	case kindHeader:
 		err = r.checkHeader(f)
 	case kindSeal:
-		err = r.checkSeal(f)
+		err = checkSeal(f)
 	case kindRecord:
-		r.records++
 		rec, err = r.record(f)
 		ok = err == nil
-	}
-	if err != nil {
-		err = &CorruptError{r.path, f.at, f.size, err}
 	}
 	return rec, ok, err
 }
 
+// checkHeader wants a header of this cohort and, if the stream was opened in a root, of that root.
+func (r *Reader) checkHeader(f sized) error {
+	var h header
+	if err := json.Unmarshal(f.payload, &h); err != nil {
+		return fmt.Errorf("header: %w", err)
+	}
+	if h.Cohort != r.stream.Cohort {
+		return fmt.Errorf("read stream %v: %w", r.stream, movedError{"cohort", string(h.Cohort)})
+	}
+	if r.root == "" {
+		return nil
+	}
+	s, err := OpenRoot(r.fsys, r.root)
+	if err != nil {
+		return readError{fmt.Errorf("read stream %v: %w", r.stream, err)}
+	}
+	if h.RootID != s.RootID {
+		return fmt.Errorf("read stream %v: %w", r.stream, movedError{"root", h.RootID})
+	}
+	return nil
+}
+
 func (r *Reader) record(f sized) (cohort.Record, error) {
-	payload := append([]byte(nil), f.payload...) // the window moves on
+	payload := bytes.Clone(f.payload) // the window moves on
 	rec, err := cohort.ParseRecord(payload, maxFrame)
 	if err == nil {
 		err = rec.Validate()
@@ -303,78 +340,14 @@ func (r *Reader) record(f sized) (cohort.Record, error) {
 	return rec, nil
 }
 
-// checkHeader refuses a stream that was moved here from another cohort.
-func (r *Reader) checkHeader(f sized) error {
-	var h header
-	if err := json.Unmarshal(f.payload, &h); err != nil {
-		return fmt.Errorf("header: %w", err)
-	}
-	if h.Cohort != r.stream.Cohort {
-		return fmt.Errorf("was written for cohort %q", h.Cohort)
-	}
-	return nil
-}
-
-func (r *Reader) checkSeal(f sized) error {
+// checkSeal compares the seal's count with its own number: before it stand the header and the records.
+func checkSeal(f sized) error {
 	var s seal
 	if err := json.Unmarshal(f.payload, &s); err != nil {
 		return fmt.Errorf("seal: %w", err)
 	}
-	if r.whole && s.Records != r.records && r.ended == 0 { // damage before the seal was told already
-		return fmt.Errorf("seal counts %d records, %d are there", s.Records, r.records)
-	}
-	return nil
-}
-
-// readError is an error of the file system, not of the bytes.
-type readError struct{ error }
-
-func (e readError) Unwrap() error { return e.error }
-
-func isRead(err error) bool {
-	var r readError
-	return errors.As(err, &r)
-}
-
-// window is the part of a segment that lies in memory. It grows to the entry that it must hold, which
-// is bounded by maxFrame, never to the file.
-type window struct {
-	f    durable.ReadFile
-	size int64
-	off  int64
-	buf  []byte
-}
-
-// step is how much is read at once.
-const step = 256 << 10
-
-// at returns up to n bytes at an offset, fewer only at the end of the segment. They stay valid until
-// the next call.
-func (w *window) at(off int64, n int) ([]byte, error) {
-	n = int(min(int64(n), w.size-off))
-	if off < w.off || off+int64(n) > w.off+int64(len(w.buf)) {
-		if err := w.load(off, max(n, step)); err != nil {
-			return nil, err
-		}
-	}
-	i := int(off - w.off)
-	return w.buf[i : i+n], nil
-}
-
-func (w *window) load(off int64, n int) error {
-	n = int(min(int64(n), w.size-off))
-	if cap(w.buf) < n {
-		w.buf = make([]byte, n)
-	}
-	w.buf = w.buf[:n]
-	w.off = off
-	got, err := w.f.ReadAt(w.buf, off)
-	if got < n { // the file shrank, or a network file system shows its size before its bytes
-		w.buf = w.buf[:0]
-		if errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		}
-		return readError{fmt.Errorf("read segment at offset %d: %w", off, err)}
+	if before := f.seq - 2; s.Records != before {
+		return fmt.Errorf("seal counts %d records, its number says %d", s.Records, before)
 	}
 	return nil
 }

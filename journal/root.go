@@ -4,10 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"reflect"
-	"strings"
-
-	"github.com/oklog/ulid/v2"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/internal/durable"
@@ -63,7 +59,7 @@ func InitRoot(fsys durable.FS, root cohort.Root, want cohort.Settings) (s cohort
 }
 
 func makeRoot(fsys durable.FS, root cohort.Root, want cohort.Settings) (cohort.Settings, bool, error) {
-	want.RootID = ulid.Make().String()
+	want.RootID = newULID()
 	if err := want.Validate(); err != nil {
 		return cohort.Settings{}, false, err
 	}
@@ -72,6 +68,9 @@ func makeRoot(fsys durable.FS, root cohort.Root, want cohort.Settings) (cohort.S
 		return cohort.Settings{}, false, fmt.Errorf("make root: %w", err)
 	}
 	if err := mayBecomeRoot(fsys, root); err != nil {
+		if s, oerr := OpenRoot(fsys, root); oerr == nil { // what it saw is the work of another process
+			return s, false, nil
+		}
 		return cohort.Settings{}, false, err
 	}
 	err := durable.Create(fsys, root.Settings(), want.Encode(), want.FileMode.FS())
@@ -103,13 +102,19 @@ func mayBecomeRoot(fsys durable.FS, root cohort.Root) error {
 
 // agrees compares the fields of want that are not zero.
 func agrees(want, have cohort.Settings) error {
-	w, h := reflect.ValueOf(want), reflect.ValueOf(have)
-	for i := range w.NumField() {
-		field := w.Type().Field(i).Name
-		if field == "RootID" || w.Field(i).IsZero() || w.Field(i).Equal(h.Field(i)) {
-			continue
+	for _, f := range []struct {
+		name       string
+		zero       bool
+		want, have any
+	}{
+		{"key", !want.Key.Wide(), fmt.Sprint(want.Key.Fields()), fmt.Sprint(have.Key.Fields())},
+		{"max_record_bytes", want.MaxRecord == 0, want.MaxRecord, have.MaxRecord},
+		{"dir_mode", want.DirMode == 0, want.DirMode, have.DirMode},
+		{"file_mode", want.FileMode == 0, want.FileMode, have.FileMode},
+	} {
+		if !f.zero && f.want != f.have {
+			return fmt.Errorf("%s was fixed when the root was made: it is %v and cannot become %v", f.name, f.have, f.want)
 		}
-		return fmt.Errorf("%s was fixed when the root was made and cannot be changed", strings.ToLower(field))
 	}
 	return nil
 }

@@ -1,12 +1,14 @@
 package journal
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -26,10 +28,9 @@ type stream struct {
 	info fs.FileInfo // the segment as it was made: the path must go on being this file
 	size int64       // what we wrote
 
-	seq     uint64 // of the last entry
-	records int
-	born    time.Time
-	synced  bool // the directories that lead to it are durable
+	seq    uint64 // of the last entry
+	born   time.Time
+	synced bool // the directories that lead to it are durable
 }
 
 // header is the payload of a stream's first frame.
@@ -45,7 +46,7 @@ type header struct {
 
 // seal is the payload of a finished stream's last frame.
 type seal struct {
-	Records int `json:"records"`
+	Records uint64 `json:"records"`
 }
 
 // mkdirTries bounds how often a fresh name is chosen. One file system sometimes lets nobody win.
@@ -60,11 +61,14 @@ func newStream(root cohort.Root, id cohort.ID, settings cohort.Settings) (*strea
 	if err := durable.MkdirAll(durable.OS, root.Cohort(id), settings.DirMode.FS()); err != nil {
 		return nil, err
 	}
+	err := checkCohort(root, id)
+	if err != nil {
+		return nil, err
+	}
 	s := &stream{root: root, settings: settings}
-	var err error
 	for range mkdirTries {
-		s.Stream = Stream{id, cohort.StreamID(ulid.Make().String())}
-		err = os.Mkdir(s.dir(), settings.DirMode.FS())
+		s.Stream = Stream{id, cohort.StreamID(newULID())}
+		err = durable.OS.Mkdir(s.dir(), settings.DirMode.FS())
 		if !errors.Is(err, fs.ErrExist) {
 			break
 		}
@@ -75,21 +79,29 @@ func newStream(root cohort.Root, id cohort.ID, settings cohort.Settings) (*strea
 	return s, s.open()
 }
 
+// checkCohort refuses a cohort that is a link to a directory. Readers follow no links, and what they do
+// not read must not be acknowledged.
+func checkCohort(root cohort.Root, id cohort.ID) error {
+	info, err := os.Lstat(root.Cohort(id))
+	if err == nil && !info.IsDir() {
+		return fmt.Errorf("cohort %s is not a directory: links are not followed", root.Cohort(id))
+	}
+	return err
+}
+
 func (s *stream) dir() string  { return s.root.Stream(s.Cohort, s.ID) }
 func (s *stream) path() string { return s.root.Segment(s.Cohort, s.ID) }
 
 func (s *stream) open() error {
-	if err := setgid(s.dir(), s.settings.DirMode); err != nil {
-		return err
-	}
 	lock, err := durable.TryLock(s.root.WriterLock(s.Cohort, s.ID), owner(), s.settings.FileMode.FS())
-	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+	if err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, syscall.ENOLCK) {
 		return fmt.Errorf("lock own stream: %w", err)
 	}
 	s.lock = lock
 	s.seg, err = openSegment(s.dir(), s.settings.DirMode.FS(), s.settings.FileMode.FS())
 	if err == nil {
 		s.info, err = os.Lstat(s.path())
+		os.SameFile(s.info, s.info) // Windows asks which file it is only now
 	}
 	if err != nil {
 		s.abandon()
@@ -99,25 +111,21 @@ func (s *stream) open() error {
 	return nil
 }
 
-// setgid sets the bits that mkdir drops: the set-group-id bit of shared directories.
-func setgid(dir string, mode cohort.Mode) error {
-	if mode&0o2000 == 0 {
-		return nil
-	}
-	info, err := os.Stat(dir)
-	if err != nil {
-		return err
-	}
-	return os.Chmod(dir, info.Mode().Perm()|fs.ModeSetgid)
-}
+// newULID names streams, and records that came without an id. Its entropy is the kernel's: ulid.Make
+// seeds a generator of 31 bits with the time, and a cluster starts hundreds of writers at one time.
+func newULID() string { return ulid.MustNew(ulid.Now(), rand.Reader).String() }
 
-// write appends frames, makes them durable and checks that they are where readers look.
+// write appends frames, makes them durable and checks that they are where readers look. It looks before
+// the write too: behind a segment that was cut off they would stand behind a hole.
 //
-//	write segment; fsync segment; lstat segment
-//	the first time before lstat: fsync stream dir; fsync cohort dir; fsync its parents
+//	lstat segment; write segment; fsync segment; lstat segment
+//	the first time before the second lstat: fsync stream dir; fsync cohort dir; fsync its parents
 //
 // After an error the stream is dead: only abandon may follow.
 func (s *stream) write(frames [][]byte) error {
+	if err := s.checkPath(); err != nil {
+		return err
+	}
 	if err := s.seg.write(s.seq+1, frames); err != nil {
 		return fmt.Errorf("write %s: %w", s.path(), err)
 	}
@@ -132,16 +140,21 @@ func (s *stream) write(frames [][]byte) error {
 }
 
 // syncDirs makes the names that lead to the segment durable, from the bottom up to the root's own: a
-// directory that another process has just made may not be synced by it yet.
+// directory that another process has just made may not be synced by it yet. Who made the root has synced
+// the directory above it, which may be one that we must not read, or that cannot be synced (autofs).
 func (s *stream) syncDirs() error {
 	if s.synced {
 		return nil
 	}
-	root := string(s.root)
-	for _, dir := range []string{s.dir(), s.root.Cohort(s.Cohort), s.root.Cohorts(), root, filepath.Dir(root)} {
+	for _, dir := range []string{s.dir(), s.root.Cohort(s.Cohort), s.root.Cohorts(), string(s.root)} {
 		if err := durable.OS.SyncDir(dir); err != nil {
 			return fmt.Errorf("sync directory: %w", err)
 		}
+	}
+	above := string(s.root) + string(filepath.Separator) + ".." // where the root is, should its path be a link
+	err := durable.OS.SyncDir(above)
+	if err != nil && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, syscall.EINVAL) {
+		return fmt.Errorf("sync directory: %w", err)
 	}
 	s.synced = true
 	return nil
@@ -195,7 +208,7 @@ func (s *stream) header(program string) []byte {
 // finish seals the stream. Whatever goes wrong, its records are durable already; a stream without a
 // seal is only kept longer.
 func (s *stream) finish(stamp cohort.Stamp) error {
-	payload, err := json.Marshal(seal{s.records})
+	payload, err := json.Marshal(seal{Records: s.seq - 1}) // all but the header
 	if err != nil {
 		panic(fmt.Sprintf("journal: internal error: encode seal: %v", err))
 	}

@@ -3,10 +3,9 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"sync"
 	"time"
-
-	"github.com/oklog/ulid/v2"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/internal/durable"
@@ -86,6 +85,9 @@ func Create(root cohort.Root, id cohort.ID, options Options) (*Writer, error) {
 	if _, err := cohort.ParseID(string(id)); err != nil {
 		return nil, err
 	}
+	if err := checkCohort(root, id); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
 	ids, _, err := cohorts(durable.OS, root)
 	if err != nil {
 		return nil, err
@@ -102,9 +104,10 @@ func Create(root cohort.Root, id cohort.ID, options Options) (*Writer, error) {
 	return w, nil
 }
 
-// Append makes records durable, and fills in Cohort, Stream, Stamp and, where it is empty, ID of each.
-// When it returns nil they survive everything that DESIGN promises; when it returns an error some may
-// and some may not. Appending them again, with the IDs that they have now, does no harm.
+// Append makes records durable, and sets Cohort, Stream, Stamp and, where it is empty, ID of each. When
+// it returns nil they survive everything that docs/durability.md promises; when it returns an error some
+// may and some may not. Appending them again, with the IDs that they have now, does no harm: it is a
+// later write of the same.
 //
 // All are validated first: a *RecordError means that none was written and the Writer is good. After a
 // failed write they are appended once more, to a fresh stream, with the same stamps and IDs. If that
@@ -132,14 +135,24 @@ func (w *Writer) Append(recs []cohort.Record) error {
 	return g.err
 }
 
+// validate parses the JSON again, as a reader will: it alone is written, and a record that was put
+// together by hand must not be acknowledged and then be damage to whoever reads it.
 func (w *Writer) validate(r cohort.Record) error {
 	if len(r.JSON) == 0 {
 		return errors.New("has no JSON: use cohort.ParseRecord")
 	}
-	if len(r.JSON) > w.settings.MaxRecord {
-		return fmt.Errorf("record of %d bytes is over the limit of %d", len(r.JSON), w.settings.MaxRecord)
+	if err := errors.Join(r.Validate(), w.settings.Key.Validate(r)); err != nil {
+		return err
 	}
-	return errors.Join(r.Validate(), w.settings.Key.Validate(r))
+	read, err := cohort.ParseRecord(r.JSON, w.settings.MaxRecord)
+	if err != nil {
+		return err
+	}
+	if read.RunID != r.RunID || read.Stage != r.Stage || read.Timestamp != r.Timestamp ||
+		read.Target != r.Target || read.View != r.View || read.Symbol != r.Symbol {
+		return errors.New("has fields that are not those of its JSON: use cohort.ParseRecord")
+	}
+	return nil
 }
 
 // join adds records to the pending group. Whoever makes the group leads it.
@@ -170,7 +183,8 @@ func (w *Writer) lead(g *group) {
 	close(g.done)
 }
 
-// commitGroup writes a group, to a second stream if the first fails. It is called under commit.
+// commitGroup writes a group, in parts that fit into a stream, so that the size of a stream and of what
+// a Writer holds in memory does not depend on how many append at once. It is called under commit.
 func (w *Writer) commitGroup(group []*cohort.Record) error {
 	if w.err != nil {
 		return w.err
@@ -178,28 +192,49 @@ func (w *Writer) commitGroup(group []*cohort.Record) error {
 	recs := make([]cohort.Record, len(group))
 	for i, r := range group {
 		recs[i] = *r
-		recs[i].Cohort = w.id
+		recs[i].Cohort, recs[i].Stream, recs[i].Stamp = w.id, "", 0
 		if recs[i].ID == "" {
-			recs[i].ID = ulid.Make().String()
+			recs[i].ID = newULID()
 		}
 	}
-	first := w.try(recs)
-	err := first
-	if first != nil {
-		w.drop()
-		if err = w.try(recs); err != nil {
-			w.drop()
-			w.err = errors.Join(first, fmt.Errorf("and again on a fresh stream: %w", err))
-			err = w.err
-		}
+	for rest := recs; len(rest) > 0 && w.err == nil; {
+		n := w.fitting(rest)
+		w.err = w.tryTwice(rest[:n])
+		rest = rest[n:]
 	}
 	for i, r := range recs {
 		*group[i] = r
 	}
-	return err
+	return w.err
 }
 
-// try appends to the current stream or to a new one. Stamps that records already have are kept.
+// fitting is how many of the records fit into one stream, at least one.
+func (w *Writer) fitting(recs []cohort.Record) int {
+	n, size := 1, recordSize(recs[0])
+	for ; n < len(recs); n++ {
+		if size += recordSize(recs[n]); size > w.options.SealBytes {
+			break
+		}
+	}
+	return n
+}
+
+// tryTwice appends records, to a second stream if the first fails.
+func (w *Writer) tryTwice(recs []cohort.Record) error {
+	first := w.try(recs)
+	if first == nil {
+		return nil
+	}
+	w.drop()
+	err := w.try(recs)
+	if err == nil {
+		return nil
+	}
+	w.drop()
+	return errors.Join(first, fmt.Errorf("and again on a fresh stream: %w", err))
+}
+
+// try appends to the current stream or to a new one. Stamps that a first try gave are kept.
 func (w *Writer) try(recs []cohort.Record) error {
 	if err := w.ready(recs); err != nil {
 		return err
@@ -210,11 +245,7 @@ func (w *Writer) try(recs []cohort.Record) error {
 		}
 		recs[i].Stream = w.stream.ID
 	}
-	if err := w.stream.write(w.stream.frames(recs, w.options.Program)); err != nil {
-		return err
-	}
-	w.stream.records += len(recs)
-	return nil
+	return w.stream.write(w.stream.frames(recs, w.options.Program))
 }
 
 // ready sees to it that there is a stream with room.
@@ -241,9 +272,14 @@ func (w *Writer) isFull(recs []cohort.Record) bool {
 	}
 	size := w.stream.size
 	for _, r := range recs {
-		size += int64(entrySize(frameHead + len(r.ID) + len(r.JSON)))
+		size += recordSize(r)
 	}
 	return size > w.options.SealBytes || w.clock.since(w.stream.born) > w.options.SealAge
+}
+
+// recordSize is how many bytes a record takes in a stream.
+func recordSize(r cohort.Record) int64 {
+	return int64(entrySize(frameHead + len(r.ID) + len(r.JSON)))
 }
 
 // drop gives up a stream after an error.
@@ -255,14 +291,14 @@ func (w *Writer) drop() {
 }
 
 // Close seals the stream, durably, and ends the Writer. It waits for Appends under way. An error means
-// that the stream has no seal: its records are durable all the same. Calling it again does nothing.
+// that the stream has no seal: its records are durable all the same. Called again, it only waits.
 func (w *Writer) Close() error {
 	w.mu.Lock()
-	closed := w.closed
+	last := w.pending
 	w.closed = true
 	w.mu.Unlock()
-	if closed {
-		return nil
+	if last != nil { // its leader may not have the commit lock yet
+		<-last.done
 	}
 	w.commit.Lock()
 	defer w.commit.Unlock()

@@ -1,0 +1,70 @@
+package journal
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestOnlyWalGoKnowsTheLibrary looks through the sources of the whole module: tidwall/wal is imported by
+// wal.go alone, and its Open, which is no read operation, stands there once.
+func TestOnlyWalGoKnowsTheLibrary(t *testing.T) {
+	var importers []string
+	uses := map[string]int{}
+	for _, pattern := range []string{"../*.go", "../*/*.go", "../*/*/*.go", "../*/*/*/*.go"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range files {
+			file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, i := range file.Imports {
+				if i.Path.Value == `"github.com/tidwall/wal"` {
+					importers = append(importers, name)
+					countUses(t, name, uses)
+				}
+			}
+		}
+	}
+	if diff := cmp.Diff([]string{filepath.Join("..", "journal", "wal.go")}, importers); diff != "" {
+		t.Errorf("importers of tidwall/wal (-want +got):\n%s", diff)
+	}
+	// wal.Log and wal.Batch are the types of fields. Its Read, Sync and Truncate are not for us.
+	want := map[string]int{"wal.Open": 1, "wal.Options": 1, "wal.Log": 1, "wal.Batch": 1, "log.WriteBatch": 1, "log.Close": 1}
+	if diff := cmp.Diff(want, uses); diff != "" {
+		t.Errorf("uses of tidwall/wal (-want +got):\n%s", diff)
+	}
+}
+
+// countUses counts what a file takes out of package wal, and calls of the log that it holds.
+func countUses(t *testing.T, name string, uses map[string]int) {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		s, ok := n.(*ast.SelectorExpr)
+		if !ok {
+			return true
+		}
+		switch x := s.X.(type) {
+		case *ast.Ident:
+			if x.Name == "wal" {
+				uses["wal."+s.Sel.Name]++
+			}
+		case *ast.SelectorExpr:
+			if x.Sel.Name == "log" {
+				uses["log."+s.Sel.Name]++
+			}
+		}
+		return true
+	})
+}

@@ -1,0 +1,301 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/durable"
+)
+
+const aRootID = "01JQ4Z0000000000000000000R"
+
+// TestSettingsVectors holds the page about runfold.json to what OpenRoot reads.
+func TestSettingsVectors(t *testing.T) {
+	for _, v := range vectors(t, "settings.md") {
+		t.Run(v.title, func(t *testing.T) {
+			root := cohort.Root(t.TempDir())
+			data := v.body + "\n"
+			if err := os.WriteFile(root.Settings(), []byte(data), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			s, err := OpenRoot(durable.OS, root)
+			if want, ok := v.fields["error"]; ok {
+				if got := message(err); got != root.Settings()+": "+want {
+					t.Errorf("OpenRoot = %q, want %q behind the path", got, want)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := map[string]string{
+				"root_id": s.RootID, "key": strings.Join(s.Key.Fields(), " "), "max_record_bytes": fmt.Sprint(s.MaxRecord),
+				"dir_mode": s.DirMode.String(), "file_mode": s.FileMode.String(), "written": "no",
+			}
+			if string(s.Encode()) == data {
+				got["written"] = "yes"
+			}
+			if diff := cmp.Diff(v.fields, got); diff != "" {
+				t.Errorf("(-page +code):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestRoots opens and makes roots in every kind of place.
+func TestRoots(t *testing.T) {
+	const ok = `{"version":1,"root_id":"` + aRootID + `"}`
+	file := func(name, data string) func(dir string) error {
+		return func(dir string) error {
+			path := filepath.Join(dir, name)
+			return errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(data), 0o644))
+		}
+	}
+	mkdir := func(names ...string) func(dir string) error {
+		return func(dir string) error {
+			for _, n := range names {
+				if err := os.MkdirAll(filepath.Join(dir, n), 0o755); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
+	tests := []struct {
+		name  string
+		setup func(dir string) error
+		open  string // what OpenRoot says; "" is success
+		init  string // what InitRoot says; "" is success
+		isNew bool   // and InitRoot makes a root
+	}{
+		{"missing", mkdir(), "not a runfold root", "", true},
+		{"missing with its parents", mkdir(), "not a runfold root", "", true},
+		{"an empty directory", mkdir("."), "not a runfold root", "", true},
+		{"a root", file("runfold.json", ok), "", "", false},
+		{"left by an InitRoot that was killed", file(".runfold.json.0123456789abcdef.tmp", ok[:9]), "not a runfold root", "", true},
+		{"an unrelated directory", file("thesis.tex", ""), "not a runfold root", "not empty (thesis.tex)", false},
+		{"a home directory", mkdir(".ssh"), "not a runfold root", "not empty (.ssh)", false},
+		{"runfold.json is lost", mkdir("cohorts"), "not a runfold root", "has cohorts but runfold.json is missing", false},
+		{"lost, with manifests", mkdir("manifests"), "not a runfold root", "has manifests but runfold.json is missing", false},
+		{"a newer version", file("runfold.json", `{"version":2}`), "newer version of runfold", "newer version of runfold", false},
+		{"an unknown field", file("runfold.json", ok[:len(ok)-1]+`,"shards":4}`), `unknown field "shards"`, `unknown field "shards"`, false},
+		{"cut off", file("runfold.json", ok[:20]), "not the JSON of runfold.json", "not the JSON of runfold.json", false},
+		{"an empty runfold.json", file("runfold.json", ""), "not the JSON of runfold.json", "not the JSON of runfold.json", false},
+		{"a huge runfold.json", file("runfold.json", strings.Repeat(" ", maxSettings+1)), "larger than", "larger than", false},
+		{"runfold.json is a directory", mkdir("runfold.json"), "open root: ", "open root: ", false},
+		{"a file", func(dir string) error { return os.WriteFile(dir, nil, 0o644) }, " ", " ", false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "runs")
+			if strings.Contains(test.name, "parents") {
+				dir = filepath.Join(dir, "a", "b")
+			} else if err := test.setup(dir); err != nil {
+				t.Fatal(err)
+			}
+			before := tree(t, dir)
+			root := cohort.Root(dir)
+			_, err := OpenRoot(durable.OS, root)
+			if got := message(err); (got == "") != (test.open == "") || !strings.Contains(got, test.open) {
+				t.Errorf("OpenRoot = %q, want %q", got, test.open)
+			}
+			if is, want := errors.Is(err, ErrNoRoot), strings.Contains(test.open, "not a runfold root"); is != want {
+				t.Errorf("OpenRoot = %v: ErrNoRoot is %t, want %t", err, is, want)
+			}
+			if _, err := Create(root, "c", Options{}); (err == nil) != (test.open == "") {
+				t.Errorf("Create = %v, want what OpenRoot says", err)
+			}
+			if diff := cmp.Diff(before, tree(t, dir)); diff != "" {
+				t.Errorf("OpenRoot and Create change (-before +after):\n%s", diff)
+			}
+			s, created, err := InitRoot(durable.OS, root, cohort.Settings{})
+			if got := message(err); (got == "") != (test.init == "") || !strings.Contains(got, test.init) || created != test.isNew {
+				t.Errorf("InitRoot = created %t, %q, want %t, %q", created, got, test.isNew, test.init)
+			}
+			if err != nil {
+				if diff := cmp.Diff(before, tree(t, dir)); diff != "" {
+					t.Errorf("InitRoot that fails changes (-before +after):\n%s", diff)
+				}
+				return
+			}
+			again, created, err := InitRoot(durable.OS, root, cohort.Settings{})
+			if again != s || created || err != nil {
+				t.Errorf("second InitRoot = %+v, %t, %v, want %+v", again, created, err, s)
+			}
+			if read, err := OpenRoot(durable.OS, root); read != s || err != nil {
+				t.Errorf("OpenRoot behind InitRoot = %+v, %v, want %+v", read, err, s)
+			}
+			for _, d := range []string{root.Cohorts(), root.Manifests(), root.DataDir()} {
+				if info, err := os.Stat(d); err != nil || !info.IsDir() {
+					t.Errorf("%s: %v, %v", d, info, err)
+				}
+			}
+		})
+	}
+}
+
+// tree is every path below a directory.
+func tree(t testing.TB, dir string) []string {
+	t.Helper()
+	var out []string
+	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		out = append(out, path)
+		return err
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// TestInitRootRace lets 20 callers make one root: one does, all get its id.
+func TestInitRootRace(t *testing.T) {
+	for range 5 {
+		root := cohort.Root(filepath.Join(t.TempDir(), "a", "runs"))
+		const callers = 20
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		made, ids := 0, map[string]int{}
+		for range callers {
+			wg.Go(func() {
+				s, created, err := InitRoot(durable.OS, root, cohort.Settings{})
+				mu.Lock()
+				defer mu.Unlock()
+				if err != nil {
+					t.Error(err)
+				}
+				if created {
+					made++
+				}
+				ids[s.RootID]++
+			})
+		}
+		wg.Wait()
+		if made != 1 || len(ids) != 1 {
+			t.Errorf("%d callers made a root; ids %v", made, ids)
+		}
+	}
+}
+
+// faster is a file system on which another process makes the root while ours looks at the directory.
+type faster struct {
+	durable.FS
+	root cohort.Root
+	name string // of the call
+}
+
+func (f faster) ReadDir(name string) ([]fs.DirEntry, error) {
+	f.overtake("readdir")
+	return f.FS.ReadDir(name)
+}
+
+func (f faster) Link(old, new string) error {
+	f.overtake("link")
+	return f.FS.Link(old, new)
+}
+
+func (f faster) overtake(call string) {
+	if call == f.name {
+		if _, _, err := InitRoot(durable.OS, f.root, cohort.Settings{MaxRecord: 1000}); err != nil {
+			panic(err)
+		}
+	}
+}
+
+// TestInitRootIsOvertaken shows that cohorts/, which is there when runfold.json was missing a moment
+// ago, is another process's work and not a root that lost its settings.
+func TestInitRootIsOvertaken(t *testing.T) {
+	for _, call := range []string{"readdir", "link"} {
+		root := cohort.Root(filepath.Join(t.TempDir(), "runs"))
+		s, created, err := InitRoot(faster{durable.OS, root, call}, root, cohort.Settings{})
+		if err != nil || created || s.MaxRecord != 1000 {
+			t.Errorf("overtaken at %s: InitRoot = %+v, %t, %v", call, s, created, err)
+		}
+		_, _, err = InitRoot(durable.OS, root, cohort.Settings{MaxRecord: 2000})
+		if err == nil {
+			t.Errorf("overtaken at %s: other settings are accepted", call)
+		}
+	}
+}
+
+func TestInitRootOtherSettings(t *testing.T) {
+	form, err := cohort.ParseKeyForm([]string{"run_id", "phase", "target"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := newRoot(t)
+	for want, s := range map[string]cohort.Settings{
+		"":         {RootID: aRootID, MaxRecord: cohort.DefaultMaxRecord, DirMode: 0o777, FileMode: 0o666},
+		"key":      {Key: form},
+		"record":   {MaxRecord: 1000},
+		"dir_mode": {DirMode: 0o2775},
+		"file":     {FileMode: 0o664},
+	} {
+		_, created, err := InitRoot(durable.OS, root, s)
+		if (err == nil) != (want == "") || created {
+			t.Errorf("InitRoot with another %s = %t, %v", want, created, err)
+		}
+		if err != nil && !strings.Contains(err.Error(), "fixed when the root was made") {
+			t.Errorf("InitRoot with another %s = %v", want, err)
+		}
+	}
+	bad := cohort.Root(filepath.Join(t.TempDir(), "runs"))
+	if _, _, err := InitRoot(durable.OS, bad, cohort.Settings{MaxRecord: 1}); err == nil {
+		t.Error("InitRoot with a limit of 1 byte = nil, want an error")
+	}
+	if got := tree(t, string(bad)); len(got) > 1 {
+		t.Errorf("refused settings leave %q", got)
+	}
+}
+
+// TestMovedStream opens streams that lie where they were not written: none of their records is read.
+func TestMovedStream(t *testing.T) {
+	root, other := newRoot(t), newRoot(t)
+	appendRuns(t, newWriter(t, root, Options{}), 1, 2)
+	s := streams(t, root)[0]
+	data, err := os.ReadFile(root.Segment(s.Cohort, s.ID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	copyTo := func(root cohort.Root, to Stream) {
+		err := os.MkdirAll(root.Stream(to.Cohort, to.ID), 0o755)
+		if err = errors.Join(err, os.WriteFile(root.Segment(to.Cohort, to.ID), data, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tests := []struct {
+		name string
+		root cohort.Root
+		to   Stream
+		want string
+	}{
+		{"another cohort", root, Stream{"d", s.ID}, "another cohort"},
+		{"another root", other, s, "another root"},
+		{"another name", root, Stream{"c", aStream}, "EOF"},
+	}
+	for _, test := range tests {
+		copyTo(test.root, test.to)
+		r, err := Open(durable.OS, test.root, test.to, Position{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // it is not passed over either
+			_, err := r.Next()
+			if !strings.Contains(message(err), test.want) || r.Position() != (Position{}) || errors.Is(err, ErrCorrupt) {
+				t.Errorf("%s: Next = %v at %+v, want %q at the start", test.name, err, r.Position(), test.want)
+			}
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

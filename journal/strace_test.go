@@ -1,0 +1,168 @@
+package journal
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/runfold/runfold/cohort"
+)
+
+// strace finds the tracer, or ends the test: as a failure where it must run.
+func strace(t *testing.T) string {
+	t.Helper()
+	path, err := exec.LookPath("strace")
+	if err == nil {
+		err = exec.Command(path, "-f", "-o", os.DevNull, "true").Run()
+	}
+	if err != nil && os.Getenv("RUNFOLD_MUST_RUN") != "" {
+		t.Fatalf("strace does not run: %v", err)
+	}
+	if err != nil {
+		t.Skipf("strace does not run here: %v", err)
+	}
+	return path
+}
+
+// TestSyscalls compares what a Writer's first two appends and its end do with the comments of newStream
+// and write. Two looks at the segment in a row count as one.
+func TestSyscalls(t *testing.T) {
+	tracer := strace(t)
+	root := newRoot(t)
+	log := filepath.Join(t.TempDir(), "trace")
+	run(t, child("append", root, tracer, "-f", "-y", "-s", "16", "-o", log,
+		"-e", "trace=openat,write,pwrite64,fsync,fdatasync,mkdir,mkdirat,newfstatat,lstat"))
+	s := streams(t, root)[0]
+	names := map[string]string{
+		root.Segment(s.Cohort, s.ID): "segment", root.Stream(s.Cohort, s.ID): "stream", root.Cohort(s.Cohort): "cohort",
+		root.Cohorts(): "cohorts", string(root): "root", filepath.Dir(string(root)): "above",
+	}
+	want := []string{
+		"mkdir cohort", "fsync cohorts", "mkdir stream", "create segment", "stat segment",
+		"write segment", "fsync segment", "fsync stream", "fsync cohort", "fsync cohorts", "fsync root", "fsync above",
+		"stat segment", "acknowledge",
+		"stat segment", "write segment", "fsync segment", "stat segment", "acknowledge",
+		"stat segment", "write segment", "fsync segment", "stat segment",
+		"fsync segment", // the library's, when it closes the file
+	}
+	if diff := cmp.Diff(want, slices.Compact(calls(t, log, names))); diff != "" {
+		t.Errorf("calls (-want +got):\n%s", diff)
+	}
+}
+
+// verbs are the words of the comments for the calls that are looked at.
+var verbs = map[string]string{
+	"openat": "create", "write": "write", "pwrite64": "write", "fsync": "fsync", "fdatasync": "fsync",
+	"mkdir": "mkdir", "mkdirat": "mkdir", "newfstatat": "stat", "lstat": "stat",
+}
+
+// calls are the successful calls of a trace on what has a name, and the acknowledgements. Of directories
+// only what changes them counts.
+func calls(t testing.TB, log string, names map[string]string) (out []string) {
+	t.Helper()
+	for _, line := range logLines(t, log) {
+		op, args, ok := strings.Cut(line, "(")
+		verb, name := verbs[op], names[subject(args)]
+		switch {
+		case !ok || strings.Contains(args, "= -1") || verb == "create" && !strings.Contains(args, "O_CREAT"):
+		case verb == "write" && strings.Contains(args, `"acknowledged`):
+			out = append(out, "acknowledge")
+		case verb != "" && name != "" && (verb != "stat" || name == "segment"):
+			out = append(out, verb+" "+name)
+		}
+	}
+	return out
+}
+
+// logLines are the calls of a trace, without the number of the thread in front.
+func logLines(t testing.TB, log string) (out []string) {
+	t.Helper()
+	data, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(data)) {
+		_, call, _ := strings.Cut(line, " ")
+		out = append(out, strings.TrimSpace(call))
+	}
+	return out
+}
+
+// subject is the path that a call is about: that of its descriptor, or the first string.
+func subject(args string) string {
+	open, end := `"`, `"`
+	if fd, _, ok := strings.Cut(args, "<"); ok && !strings.ContainsAny(fd, `",`) && fd != "AT_FDCWD" {
+		open, end = "<", ">"
+	}
+	_, rest, _ := strings.Cut(args, open)
+	path, _, _ := strings.Cut(rest, end)
+	return path
+}
+
+// TestFailingCalls lets the n-th call of a kind fail in a process that appends two runs. What it
+// acknowledged is there, and what it acknowledged after a stream had failed is in another one.
+func TestFailingCalls(t *testing.T) {
+	tracer := strace(t)
+	for _, inject := range []string{"fsync:error=EIO", "write:error=ENOSPC"} { // before the call does anything
+		elsewhere, n := 0, 0
+		for injected := true; injected; {
+			if n++; testing.Short() && n%4 == 1 {
+				n += 3
+			}
+			root := newRoot(t)
+			log := filepath.Join(t.TempDir(), "trace")
+			op, _, _ := strings.Cut(inject, ":")
+			cmd := child("append", root, tracer, "-f", "-y", "-s", "16", "-o", log, "-e", "trace=write,fsync",
+				"-e", "inject="+inject+":when="+strconv.Itoa(n))
+			err := cmd.Run()
+			where := map[string][]cohort.StreamID{} // each run
+			for _, s := range streams(t, root) {
+				c, _ := read(t, root, s, Position{})
+				for _, run := range c.runs {
+					where[run] = append(where[run], s.ID)
+				}
+			}
+			injected = false
+			failed, acked := cohort.StreamID(""), 0
+			for _, line := range logLines(t, log) {
+				if strings.Contains(line, "(INJECTED)") {
+					injected = true
+					if !strings.Contains(line, "writer.lock") { // which holds only words
+						failed = streamOf(line)
+					}
+				} else if _, rest, ok := strings.Cut(line, `"acknowledged `); ok {
+					acked++
+					run := rest[:len("r-1")]
+					if !slices.ContainsFunc(where[run], func(id cohort.StreamID) bool { return id != failed }) {
+						t.Errorf("%s of %s %d: %s was acknowledged and stands in %q, of which %q failed", inject, op, n, run, where[run], failed)
+					}
+					if failed != "" {
+						elsewhere++
+					}
+				}
+			}
+			if err == nil && acked != 2 {
+				t.Errorf("%s of %s %d: no error, and %d runs acknowledged", inject, op, n, acked)
+			}
+		}
+		if n < 4 || elsewhere == 0 {
+			t.Errorf("%s: %d calls, %d runs went to a second stream: nothing was tested", inject, n, elsewhere)
+		}
+	}
+}
+
+// streamOf is the stream in whose directory the path of a call lies, if any.
+func streamOf(call string) cohort.StreamID {
+	for _, part := range strings.FieldsFunc(call, func(r rune) bool { return strings.ContainsRune(`/<>"`, r) }) {
+		if id, err := cohort.ParseStreamID(part); err == nil {
+			return id
+		}
+	}
+	return ""
+}

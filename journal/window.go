@@ -1,0 +1,62 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/runfold/runfold/internal/durable"
+)
+
+// readError is an error of the file system, not of the bytes.
+type readError struct{ error }
+
+func (e readError) Unwrap() error { return e.error }
+
+func isRead(err error) bool {
+	var r readError
+	return errors.As(err, &r)
+}
+
+// window is the part of a segment that lies in memory. It grows to the entry that it must hold, which
+// is bounded by maxFrame, never to the file.
+type window struct {
+	f    durable.ReadFile
+	size int64
+	off  int64
+	buf  []byte
+}
+
+// step is how much is read at once.
+const step = 256 << 10
+
+// at returns up to n bytes at an offset, fewer only at the end of the segment. They stay valid until
+// the next call.
+func (w *window) at(off int64, n int) ([]byte, error) {
+	n = int(min(int64(n), w.size-off))
+	if off < w.off || off+int64(n) > w.off+int64(len(w.buf)) {
+		if err := w.load(off, max(n, step)); err != nil {
+			return nil, err
+		}
+	}
+	i := int(off - w.off)
+	return w.buf[i : i+n], nil
+}
+
+func (w *window) load(off int64, n int) error {
+	n = int(min(int64(n), w.size-off))
+	if cap(w.buf) < n {
+		w.buf = make([]byte, n)
+	}
+	w.buf = w.buf[:n]
+	w.off = off
+	got, err := w.f.ReadAt(w.buf, off)
+	if got < n { // the file shrank, or a network file system shows its size before its bytes
+		w.buf = w.buf[:0]
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return readError{fmt.Errorf("read segment at offset %d: %w", off, err)}
+	}
+	return nil
+}

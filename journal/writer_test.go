@@ -1,0 +1,234 @@
+package journal
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/durable"
+)
+
+// TestGroupCommit lets 64 goroutines append at once: one write and one fsync serve them all.
+func TestGroupCommit(t *testing.T) {
+	root := newRoot(t)
+	w := newWriter(t, root, Options{})
+	s := &seam{t: t}
+	s.install(w)
+	const callers = 64
+	w.commit.Lock() // as if a group was being written
+	var wg sync.WaitGroup
+	for n := range callers {
+		wg.Go(func() {
+			if err := w.Append([]cohort.Record{rec(t, n)}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for waiting := 0; waiting < callers; runtime.Gosched() {
+		w.mu.Lock()
+		if w.pending != nil {
+			waiting = len(w.pending.recs)
+		}
+		w.mu.Unlock()
+	}
+	w.commit.Unlock()
+	wg.Wait()
+	if diff := cmp.Diff([]string{"create", "write"}, s.calls); diff != "" {
+		t.Errorf("calls (-want +got):\n%s", diff)
+	}
+	if got := len(all(t, root)); got != callers {
+		t.Errorf("%d records, want %d", got, callers)
+	}
+}
+
+// TestAcknowledgedIsInTheFile reads each record back, through the file, when its Append returns.
+func TestAcknowledgedIsInTheFile(t *testing.T) {
+	root := newRoot(t)
+	w := newWriter(t, root, Options{SealBytes: 4000})
+	const callers, each = 64, 4
+	var wg sync.WaitGroup
+	for c := range callers {
+		wg.Go(func() {
+			for i := range each {
+				recs := []cohort.Record{rec(t, c*each+i)}
+				if err := w.Append(recs); err != nil {
+					t.Error(err)
+					return
+				}
+				r, err := Open(durable.OS, root, Stream{"c", recs[0].Stream}, Position{})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if got := drain(t, r); !slices.Contains(got.Records, show(recs[0])) {
+					t.Errorf("%s was acknowledged and is not in its stream", show(recs[0]))
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(copies(t, root)); got != callers*each {
+		t.Errorf("%d records, want %d", got, callers*each)
+	}
+}
+
+// TestCloseWaits shows that Close waits for an Append whose turn to write has not come yet.
+func TestCloseWaits(t *testing.T) {
+	root := newRoot(t)
+	synctest.Test(t, func(t *testing.T) {
+		w := newWriter(t, root, Options{})
+		g, leader, err := w.join([]cohort.Record{rec(t, 1)})
+		if err != nil || !leader {
+			t.Fatalf("join = leader %t, %v", leader, err)
+		}
+		closed := false
+		go func() {
+			if err := w.Close(); err != nil {
+				t.Error(err)
+			}
+			closed = true
+		}()
+		synctest.Wait()
+		if closed {
+			t.Error("Close returned before the Append that it found under way")
+		}
+		if err := w.Append([]cohort.Record{rec(t, 2)}); !errors.Is(err, ErrClosed) {
+			t.Errorf("Append after the call of Close = %v, want ErrClosed", err)
+		}
+		w.lead(g)
+		synctest.Wait()
+		if !closed || g.err != nil || w.stream != nil {
+			t.Errorf("closed %t, Append = %v, open stream %v", closed, g.err, w.stream)
+		}
+	})
+	s := streams(t, root)
+	if len(s) != 1 {
+		t.Fatalf("streams %v", s)
+	}
+	if c, _ := read(t, root, s[0], Position{}); !c.sealed || len(c.runs) != 1 {
+		t.Errorf("the stream holds %+v, want one run and a seal", c)
+	}
+}
+
+func TestCloseTwice(t *testing.T) {
+	root := newRoot(t)
+	w := newWriter(t, root, Options{})
+	appendRuns(t, w, 1, 1)
+	for range 2 {
+		if err := w.Close(); err != nil {
+			t.Errorf("Close = %v", err)
+		}
+	}
+	if got := len(streams(t, root)); got != 1 {
+		t.Errorf("%d streams", got)
+	}
+}
+
+func TestRollByAge(t *testing.T) {
+	root := newRoot(t)
+	w := newWriter(t, root, Options{SealAge: time.Hour})
+	appendRuns(t, w, 1, 2)
+	later(w, 59*time.Minute)
+	appendRuns(t, w, 3, 3)
+	later(w, 61*time.Minute)
+	appendRuns(t, w, 4, 4)
+	list := inOrder(t, root)
+	if len(list) != 2 {
+		t.Fatalf("streams %v, want 2", list)
+	}
+	for i, want := range []content{{runs: runs(1, 3), sealed: true}, {runs: runs(4, 4)}} {
+		got, _ := read(t, root, list[i], Position{})
+		if diff := cmp.Diff(want, got, cmp.AllowUnexported(content{})); diff != "" {
+			t.Errorf("stream %d (-want +got):\n%s", i, diff)
+		}
+	}
+}
+
+// TestManyProcesses lets 20 processes make streams in one cohort at once.
+func TestManyProcesses(t *testing.T) {
+	n := 20
+	if testing.Short() {
+		n = 4
+	}
+	root := newRoot(t)
+	gate, open, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var acked []string
+	for range n {
+		cmd := child("many", root)
+		cmd.Stdin = gate
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		wg.Go(func() {
+			text, err := io.ReadAll(out)
+			if err = errors.Join(err, cmd.Wait()); err != nil {
+				t.Errorf("child: %v", err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			acked = append(acked, strings.Fields(string(text))...)
+		})
+	}
+	if err := errors.Join(gate.Close(), open.Close()); err != nil { // the race begins
+		t.Fatal(err)
+	}
+	wg.Wait()
+	got := all(t, root)
+	slices.Sort(acked)
+	slices.Sort(got)
+	if diff := cmp.Diff(acked, got); diff != "" || len(got) != 10*n {
+		t.Errorf("%d records, want %d (-acknowledged +found):\n%s", len(got), 10*n, diff)
+	}
+}
+
+// TestRecordsTheRootRefuses appends a record that the root's key cannot tell apart, and one that is too large.
+func TestRecordsTheRootRefuses(t *testing.T) {
+	root := cohort.Root(filepath.Join(t.TempDir(), "runs"))
+	form, err := cohort.ParseKeyForm([]string{"run_id", "phase", "target"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := InitRoot(durable.OS, root, cohort.Settings{Key: form, MaxRecord: 256}); err != nil {
+		t.Fatal(err)
+	}
+	w := newWriter(t, root, Options{})
+	for want, json := range map[string]string{
+		"":                          `{"run_id":"r","stage":"T","target":"x"}`,
+		"over the limit of 256":     `{"run_id":"r","stage":"T","target":"x","x":"` + strings.Repeat("x", 300) + `"}`,
+		"which separates the parts": `{"run_id":"r","stage":"T","target":"a:b"}`,
+	} {
+		r, err := cohort.ParseRecord([]byte(json), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Append([]cohort.Record{r}); (err == nil) != (want == "") || !strings.Contains(message(err), want) {
+			t.Errorf("Append of %s = %v, want %q", json, err, want)
+		}
+	}
+	if got := len(all(t, root)); got != 1 {
+		t.Errorf("%d records were written, want 1", got)
+	}
+}
