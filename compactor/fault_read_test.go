@@ -6,12 +6,16 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/internal/durable/durabletest"
+	"github.com/runfold/runfold/journal"
 )
 
 // deaf is a file system whose k-th look at the disk fails, or shows an empty directory if cause is nil.
@@ -87,37 +91,102 @@ func (f deafFile) ReadAt(p []byte, off int64) (int, error) {
 // file handle that went stale, with "not found" although it is there, and with a listing that is empty
 // because it is old. Nothing is lost or deleted by it, and an error is never silent.
 func TestReadFailsAnywhere(t *testing.T) {
+	root := prepared(t)
 	for _, cause := range []error{syscall.EIO, syscall.ESTALE, syscall.ENOENT, nil} {
-		t.Run(fmt.Sprint(cause), func(t *testing.T) {
-			t.Parallel()
-			for k := 0; ; k++ {
-				if testing.Short() && k%9 != 0 {
-					continue
-				}
-				root := prepared(t)
-				n, failed := 0, ""
-				said := &notices{}
-				cfg := Config{Root: root, FS: deaf{durable.OS, k, cause, &n, &failed}, KeepAge: -1, KeepGenerations: 1, Notify: said.add}
-				report, err := Fold(context.Background(), cfg)
-				if failed == "" {
-					t.Logf("%d looks at the disk", k)
-					return
-				}
-				when := fmt.Sprintf("look %d, %s: %v", k, failed, cause)
-				isTold := err != nil || !report.Clean() || said.text() != ""
-				if cause == syscall.EIO && !isTold && cmp.Diff(bothRows, values(t, root)) != "" {
-					t.Errorf("%s: records are missing and nobody was told", when)
-				}
-				foldNow(t, Config{Root: root, KeepAge: -1, KeepGenerations: 1})
-				if diff := cmp.Diff(bothRows, values(t, root)); diff != "" {
-					t.Errorf("%s: rows after the next run (-want +got):\n%s", when, diff)
-				}
-				if n := streamsLeft(t, root); n != 0 {
-					t.Errorf("%s: %d streams are left", when, n)
-				}
-				if got := damage(t, root); got != "" {
-					t.Errorf("%s: check finds\n%s", when, got)
-				}
+		for k := 0; ; k++ {
+			disk := loaded(t, root)
+			n, failed := 0, ""
+			said := &notices{}
+			cfg := Config{Root: root, FS: deaf{disk, k, cause, &n, &failed}, Lock: yes{}, KeepAge: -1, KeepGenerations: 1, Notify: said.add}
+			report, err := Fold(context.Background(), cfg)
+			if failed == "" {
+				t.Logf("%v: %d looks at the disk", cause, k)
+				break
+			}
+			when := fmt.Sprintf("look %d, %s: %v", k, failed, cause)
+			isTold := err != nil || !report.Clean() || said.text() != ""
+			if cause == syscall.EIO && !isTold && !cmp.Equal(bothRows, valuesOn(t, disk, root)) {
+				t.Errorf("%s: records are missing and nobody was told", when)
+			}
+			completesOn(t, disk, root, when)
+		}
+	}
+}
+
+// loaded is a root on a disk in memory.
+func loaded(t *testing.T, root cohort.Root) *durabletest.CrashFS {
+	t.Helper()
+	disk := durabletest.New()
+	if err := disk.Load(string(root)); err != nil {
+		t.Fatal(err)
+	}
+	return disk
+}
+
+// completesOn folds once more and compares: rows, no stream left behind, nothing damaged.
+func completesOn(t *testing.T, fsys durable.FS, root cohort.Root, when string) {
+	t.Helper()
+	foldNow(t, Config{Root: root, FS: fsys, Lock: yes{}, KeepAge: -1, KeepGenerations: 1})
+	if diff := cmp.Diff(bothRows, valuesOn(t, fsys, root)); diff != "" {
+		t.Errorf("%s: rows after the next run (-want +got):\n%s", when, diff)
+	}
+	if left, _, err := journal.Streams(fsys, root); err != nil || len(left) != 0 {
+		t.Errorf("%s: streams %v are left, %v", when, left, err)
+	}
+	if got := damageOn(t, fsys, root); got != "" {
+		t.Errorf("%s: check finds\n%s", when, got)
+	}
+}
+
+// broken is a file system on which every look at some paths fails.
+type broken struct {
+	durable.FS
+	path  string
+	cause error
+}
+
+func (b broken) ReadDir(name string) ([]fs.DirEntry, error) {
+	if name == b.path {
+		return nil, &fs.PathError{Op: "readdir", Path: name, Err: b.cause}
+	}
+	return b.FS.ReadDir(name)
+}
+
+func (b broken) Open(name string) (durable.ReadFile, error) {
+	if name == b.path {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: b.cause}
+	}
+	return b.FS.Open(name)
+}
+
+// TestUnreadableNeverStopsTheOthers folds around a stream or a cohort that nobody may read. The run says
+// so and is not clean; the next one has everything.
+func TestUnreadableNeverStopsTheOthers(t *testing.T) {
+	for what, want := range map[string]string{
+		"stream": "stream bad/ULID: not read to its end: ",
+		"cohort": "not all streams could be listed: list cohort bad: ",
+	} {
+		t.Run(what, func(t *testing.T) {
+			root := newRoot(t)
+			appendTo(t, root, "bad", firstLines...)
+			path := root.Cohort("bad")
+			if what == "stream" {
+				path = onlyStream(t, root)
+			}
+			appendTo(t, root, "good", secondLines[1])
+			said := &notices{}
+			report := foldNow(t, Config{Root: root, FS: broken{durable.OS, path, syscall.EACCES}, Notify: said.add})
+			if report.Rows != 1 || report.Skipped != 1 || report.Clean() {
+				t.Errorf("%d rows, %d skipped, clean %v; want 1, 1, false", report.Rows, report.Skipped, report.Clean())
+			}
+			if got := (&script{root: root}).mask(said.text()); !strings.HasPrefix(got, want) || !strings.HasSuffix(got, "permission denied") {
+				t.Errorf("notices %q, want %q", got, want)
+			}
+			if s, err := ReadStatus(context.Background(), Config{Root: root, FS: broken{durable.OS, path, syscall.EACCES}}); what == "stream" && (err != nil || s.Cohorts[0].Unreadable != 1) {
+				t.Errorf("status %+v, %v: want one unreadable stream", s.Cohorts, err)
+			}
+			if report := foldNow(t, Config{Root: root}); report.Rows != 3 || !report.Clean() || streamsLeft(t, root) != 0 {
+				t.Errorf("the next run: %d rows, clean %v, %d streams left; want 3, true, 0", report.Rows, report.Clean(), streamsLeft(t, root))
 			}
 		})
 	}

@@ -227,6 +227,14 @@ func readManifest(fsys durable.FS, root cohort.Root, g cohort.Generation) (head,
 	return head{*m, hex.EncodeToString(sum[:])}, nil
 }
 
+// newestOf is the last of gens, or 0 if there is none.
+func newestOf(gens []cohort.Generation) cohort.Generation {
+	if len(gens) == 0 {
+		return 0
+	}
+	return gens[len(gens)-1]
+}
+
 // generations lists the numbers of all manifests, in order.
 func generations(fsys durable.FS, root cohort.Root) ([]cohort.Generation, error) {
 	entries, err := fsys.ReadDir(root.Manifests())

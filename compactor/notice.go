@@ -45,13 +45,16 @@ func (n DamagedBytes) String() string {
 }
 
 // SkippedStream tells that a stream could not be read to its end. What was read was folded, and the
-// next fold tries again from there.
+// next fold tries again from there. Stream is empty where a whole cohort could not be listed.
 type SkippedStream struct {
 	Stream journal.Stream
 	Err    error
 }
 
 func (n SkippedStream) String() string {
+	if n.Stream == (journal.Stream{}) {
+		return fmt.Sprintf("not all streams could be listed: %v", n.Err)
+	}
 	return fmt.Sprintf("stream %v: not read to its end: %v", n.Stream, n.Err)
 }
 

@@ -41,9 +41,13 @@ func (f *folder) commit(next head) (head, error) {
 	if err != nil {
 		return head{}, fmt.Errorf("list manifests after the commit: %w", err)
 	}
-	if newest := gens[len(gens)-1]; newest > next.Generation {
+	newest := newestOf(gens)
+	if newest > next.Generation {
 		f.notify(Conflicted{newest})
 		return head{}, fmt.Errorf("generation %d is void, %d is the newest: %w", next.Generation, newest, ErrConflict)
+	}
+	if newest < next.Generation { // a listing from before our create: what else does it not show?
+		return head{}, fmt.Errorf("list manifests after the commit: generation %d is not there yet", next.Generation)
 	}
 	return next, nil
 }
@@ -91,8 +95,8 @@ func (f *folder) heal(newest head) error {
 
 // publish replaces the public names with h's data files. Between our listing and our rename another
 // compactor may have published a later generation, which we would then hide (R4): so look again
-// after each round, until what we published is the newest. A compactor that dies in between leaves
-// that to the next run's heal.
+// after each round, until what we published is the newest; a listing that shows less is old. A compactor
+// that dies in between leaves that to the next run's heal.
 func (f *folder) publish(h head, healed bool) error {
 	for {
 		err := f.replacePublic(h)
@@ -100,7 +104,7 @@ func (f *folder) publish(h head, healed bool) error {
 		if lerr != nil {
 			return errors.Join(err, lerr)
 		}
-		if newest.Generation == h.Generation {
+		if newest.Generation <= h.Generation {
 			if err != nil {
 				return fmt.Errorf("publish generation %d: %w", h.Generation, err)
 			}

@@ -37,9 +37,6 @@ func (f *folder) scan(ctx context.Context, old []Watermark) (batch, error) {
 	if err != nil && len(streams) == 0 {
 		return batch{}, err
 	}
-	if err != nil {
-		f.notify(Unknown{err.Error()})
-	}
 	for _, path := range unknown {
 		f.once(Unknown{f.Root.Rel(path)})
 	}
@@ -48,6 +45,9 @@ func (f *folder) scan(ctx context.Context, old []Watermark) (batch, error) {
 		marks[m.Stream] = m
 	}
 	b := batch{marks: make([]Watermark, 0, len(streams))}
+	if err != nil {
+		f.skip(journal.Stream{}, err, &b)
+	}
 	left := f.BatchBytes
 	for _, s := range streams {
 		m := marks[s]

@@ -71,6 +71,9 @@ func (f *folder) sweepGenerations(h head) error {
 	if err != nil {
 		return err
 	}
+	if newestOf(gens) < h.Generation {
+		return nil // an old listing: it may lack more, whose data files we would remove
+	}
 	keep := map[string]bool{h.Index.Name: true, h.Snapshots.Name: true}
 	for i, g := range gens {
 		if g <= h.Generation && f.isOld(gens, i, now) {

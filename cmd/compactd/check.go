@@ -35,12 +35,12 @@ It reads only, takes no lock, and may run at any time. It exits with 4 if it fin
 					a.printProblem(p)
 				}
 			})
-			if asJSON {
+			if asJSON && (err == nil || len(problems) > 0) {
 				err = errors.Join(err, a.printJSON(struct {
 					compactor.Audit
 					List []compactor.Problem `json:"problem_list"`
 				}{audit, problems}))
-			} else if err == nil {
+			} else if !asJSON && err == nil {
 				a.say("%d manifests, %d data files, %d rows, %d streams with %d records (%d unfolded): %d problems",
 					audit.Manifests, audit.DataFiles, audit.Rows, audit.Streams, audit.Records, audit.Unfolded, audit.Problems)
 			}

@@ -58,12 +58,12 @@ a time where locks work, and the commit keeps the result right where they do not
 			if err != nil {
 				return err
 			}
-			if _, err := journal.OpenRoot(durable.OS, cohort.Root(a.root)); err != nil {
-				return err
-			}
 			d, err := a.newDaemon(cfg, flags)
 			if err != nil {
 				return usageError{err}
+			}
+			if _, err := journal.OpenRoot(durable.OS, cohort.Root(a.root)); err != nil {
+				return err
 			}
 			return d.run(cmd.Context())
 		},
@@ -160,6 +160,7 @@ func (d *daemon) run(ctx context.Context) error {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
+	signal.Ignore(syscall.SIGPIPE) // a reader of the log that is gone must not end the folds
 	p, err := d.plan()
 	if err != nil {
 		return err

@@ -1,8 +1,7 @@
 package main
 
 import (
-	"fmt"
-
+	"github.com/oklog/ulid/v2"
 	"github.com/spf13/cobra"
 
 	"github.com/runfold/runfold/cohort"
@@ -70,8 +69,7 @@ func parseSettings(s *cohort.Settings, key []string, dirMode, fileMode string) (
 			return err
 		}
 	}
-	if s.MaxRecord < 0 {
-		return fmt.Errorf("--max-record %d is negative", s.MaxRecord)
-	}
-	return nil
+	probe := *s
+	probe.RootID = ulid.Zero.String() // InitRoot chooses it
+	return probe.Validate()
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -76,7 +77,10 @@ func (a *app) command() *cobra.Command {
 		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+
+		SuggestionsMinimumDistance: 2,
+
+		Args: noSuchCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return errors.Join(cmd.Help(), usageError{errors.New("a subcommand is missing")})
 		},
@@ -93,6 +97,18 @@ func (a *app) command() *cobra.Command {
 		sub.Args = usageArgs(sub.Args)
 	}
 	return cmd
+}
+
+// noSuchCommand refuses what is no subcommand and suggests what may be meant.
+func noSuchCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	err := fmt.Errorf("unknown command %q", args[0])
+	if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
+		err = fmt.Errorf("%w: did you mean %s?", err, strings.Join(like, " or "))
+	}
+	return usageError{err}
 }
 
 // usageArgs makes a wrong number of arguments a usage error.
@@ -138,7 +154,7 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, compactor.ErrLocked):
 		return exitLocked
-	case errors.Is(err, errDamage), errors.Is(err, compactor.ErrCorrupt), errors.Is(err, journal.ErrCorrupt):
+	case errors.Is(err, errDamage), compactor.IsDamage(err):
 		return exitDamage
 	case isFull(err), errors.Is(err, compactor.ErrConflict):
 		return exitAgain
@@ -160,8 +176,8 @@ func hint(err error) string {
 		return "a root is made by journal-append or by compactd init; is the path right?"
 	case errors.Is(err, compactor.ErrLocked):
 		return "--wait 30s waits for it; nothing is lost either way"
-	case errors.Is(err, compactor.ErrCorrupt):
-		return "compactd check lists all that is damaged; nothing was changed or deleted"
+	case compactor.IsDamage(err):
+		return "compactd check lists all that is damaged in a root; nothing was changed or deleted"
 	case errors.Is(err, cohort.ErrNewer):
 		return "use the runfold version that wrote it, or a later one"
 	case isFull(err):

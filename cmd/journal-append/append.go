@@ -138,7 +138,7 @@ func (a *appender) append(batch []numbered) error {
 func (a *appender) count(batch []numbered, recs []cohort.Record) {
 	for i, r := range recs {
 		a.appended++
-		a.nonFinite += r.NonFinite
+		a.nonFinite += r.NonFinite + batch[i].nonFinite
 		a.bytes += int64(len(r.JSON))
 		if a.ack {
 			a.acknowledge(batch[i].line, r)

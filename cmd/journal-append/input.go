@@ -16,7 +16,8 @@ type line struct {
 	number int
 	data   []byte
 	err    error
-	fatal  bool // err ended the input: nothing more of this file follows
+
+	nonFinite int // numbers of data that became null before
 }
 
 func (l line) where() string {
@@ -27,15 +28,18 @@ func (l line) where() string {
 }
 
 // oneLine is the input of a record from flags.
-func oneLine(data []byte) <-chan line {
+func oneLine(l line) <-chan line {
 	lines := make(chan line, 1)
-	lines <- line{file: "record from flags", data: data}
+	lines <- l
 	close(lines)
 	return lines
 }
 
+// errInterrupted ends the input before its end.
+var errInterrupted = errors.New("interrupted: not read any further")
+
 // readLines sends the lines of all files in turn and closes the channel behind the last. When ctx ends
-// the lines that were read are still sent, and an incomplete last line is not.
+// the complete lines that were read are still sent; where the input was left is sent as errInterrupted.
 func readLines(ctx context.Context, files []string, stdin io.Reader, limit int) <-chan line {
 	if len(files) == 0 {
 		files = []string{"-"}
@@ -45,7 +49,8 @@ func readLines(ctx context.Context, files []string, stdin io.Reader, limit int) 
 		defer close(lines)
 		for _, name := range files {
 			if ctx.Err() != nil {
-				return
+				lines <- line{file: name, err: errInterrupted}
+				continue
 			}
 			readFile(ctx, name, stdin, limit, lines)
 		}
@@ -60,7 +65,7 @@ func readFile(ctx context.Context, name string, stdin io.Reader, limit int, line
 	} else {
 		file, err := os.Open(name)
 		if err != nil {
-			lines <- line{file: name, err: err, fatal: true}
+			lines <- line{file: name, err: err}
 			return
 		}
 		defer file.Close()
@@ -71,9 +76,6 @@ func readFile(ctx context.Context, name string, stdin io.Reader, limit int, line
 		data, err := readLine(r, limit)
 		last := errors.Is(err, io.EOF)
 		switch {
-		case ctx.Err() != nil && last && len(data) > 0:
-			lines <- line{file: name, number: number, err: errors.New("interrupted within the line"), fatal: true}
-			return
 		case last || err == nil:
 			if len(bytes.TrimSpace(data)) > 0 {
 				lines <- line{file: name, number: number, data: data}
@@ -81,7 +83,7 @@ func readFile(ctx context.Context, name string, stdin io.Reader, limit int, line
 		case errors.Is(err, errLong):
 			lines <- line{file: name, number: number, err: err}
 		default:
-			lines <- line{file: name, number: number, err: err, fatal: true}
+			lines <- line{file: name, number: number, err: err}
 			return
 		}
 		if last {
@@ -115,8 +117,8 @@ func readLine(r *bufio.Reader, limit int) ([]byte, error) {
 	}
 }
 
-// interruptible is a reader that ends when ctx does, even while the operating system still waits for
-// the next byte of a pipe.
+// interruptible is a reader that ends with errInterrupted when ctx does, even while the operating
+// system still waits for the next byte of a pipe.
 type interruptible struct {
 	ctx   context.Context
 	r     io.Reader
@@ -144,6 +146,10 @@ func (i *interruptible) Read(p []byte) (int, error) {
 
 func (i *interruptible) fill(size int) {
 	if i.reads == nil {
+		if i.ctx.Err() != nil {
+			i.err = errInterrupted
+			return
+		}
 		i.reads = make(chan read, 1)
 		go func() {
 			buf := make([]byte, size)
@@ -153,8 +159,15 @@ func (i *interruptible) fill(size int) {
 	}
 	select {
 	case got := <-i.reads:
-		i.rest, i.err, i.reads = got.data, got.err, nil
+		i.take(got)
 	case <-i.ctx.Done():
-		i.err = io.EOF
+		i.err = errInterrupted
+		select {
+		case got := <-i.reads: // it came first: nobody else will ever read it
+			i.take(got)
+		default:
+		}
 	}
 }
+
+func (i *interruptible) take(got read) { i.rest, i.err, i.reads = got.data, got.err, nil }

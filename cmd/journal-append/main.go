@@ -37,6 +37,7 @@ func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 type options struct {
 	root, cohort string
 	one          oneRecord
+	isOne        bool // a record from flags, even if they are empty
 	ack, strict  bool
 	summary      string
 	sealBytes    int64
@@ -52,6 +53,8 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	cmd.SetArgs(args)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop)   // a second signal ends the process at once
+	signal.Ignore(syscall.SIGPIPE) // a reader of --ack that is gone must not end the append
 	err := cmd.ExecuteContext(ctx)
 	if err == nil {
 		return exitDone
@@ -115,7 +118,8 @@ Records are JSON objects, one per line, with run_id and stage (or phase). Files 
 turn; "-" or no file is standard input. The root is made if it does not exist.
 
 A bad line is reported with its file and number, the other lines are appended, and the exit
-code is 1. Exit code 0 means that every record is on stable storage.
+code is 1. Exit code 0 means that every record is on stable storage. SIGINT and SIGTERM end the
+input where it is: what was read is made durable, and the exit code is 1.
 
 Exit codes: 0 all durable, 1 some records were not appended, 2 usage, 75 disk full: try again.`,
 		Example:           example,
@@ -124,7 +128,8 @@ Exit codes: 0 all durable, 1 some records were not appended, 2 usage, 75 disk fu
 		SilenceUsage:      true,
 		DisableAutoGenTag: true,
 		RunE: func(cmd *cobra.Command, files []string) error {
-			if err := o.check(cmd, files); err != nil {
+			o.isOne = o.one.given(cmd)
+			if err := o.check(files); err != nil {
 				return err
 			}
 			return appendAll(cmd.Context(), o, files, stdin, stdout, stderr)
@@ -152,7 +157,7 @@ Exit codes: 0 all durable, 1 some records were not appended, 2 usage, 75 disk fu
 }
 
 // check refuses calls that cannot mean anything, before anything is made on the disk.
-func (o options) check(cmd *cobra.Command, files []string) error {
+func (o options) check(files []string) error {
 	switch {
 	case o.root == "":
 		return usageError{errors.New("--root is missing")}
@@ -160,7 +165,7 @@ func (o options) check(cmd *cobra.Command, files []string) error {
 		return usageError{errors.New("--cohort is missing")}
 	case o.summary != "text" && o.summary != "json" && o.summary != "none":
 		return usageError{fmt.Errorf("--summary %q is not text, json or none", o.summary)}
-	case o.one.given(cmd) && len(files) > 0:
+	case o.isOne && len(files) > 0:
 		return usageError{fmt.Errorf("a record from flags and the file %q exclude each other", files[0])}
 	case o.sealBytes < 0 || o.sealAge < 0:
 		return usageError{errors.New("--seal-bytes and --seal-age must not be negative")}
@@ -173,9 +178,11 @@ func (o options) check(cmd *cobra.Command, files []string) error {
 
 // appendAll opens the root and appends what the flags or the files say.
 func appendAll(ctx context.Context, o options, files []string, stdin io.Reader, stdout, stderr io.Writer) (err error) {
-	one, err := o.one.record()
-	if err != nil {
-		return usageError{err}
+	var one line
+	if o.isOne {
+		if one, err = o.one.line(); err != nil {
+			return usageError{err}
+		}
 	}
 	root := cohort.Root(o.root)
 	settings, _, err := journal.InitRoot(durable.OS, root, cohort.Settings{})
@@ -193,7 +200,7 @@ func appendAll(ctx context.Context, o options, files []string, stdin io.Reader, 
 	defer func() {
 		err = errors.Join(err, a.finish(w.Close()))
 	}()
-	if one != nil {
+	if o.isOne {
 		return a.lines(oneLine(one))
 	}
 	return a.lines(readLines(ctx, files, stdin, settings.MaxRecord))

@@ -28,19 +28,33 @@ func (r oneRecord) given(cmd *cobra.Command) bool {
 	return false
 }
 
-// record is the JSON object that the flags describe, nil if there are none. The bytes of --json stay
-// as they are; fields of other flags are added behind, where the last of equal names counts.
-func (r oneRecord) record() ([]byte, error) {
-	if r.runID == "" && r.stage == "" && r.recordID == "" && r.timestamp == "" && r.json == "" && r.set == nil {
-		return nil, nil
+// line is the record that the flags describe, as one line of input.
+func (r oneRecord) line() (line, error) {
+	obj, nonFinite, err := r.object()
+	if err != nil {
+		return line{}, err
 	}
-	obj := []byte("{}")
+	l := line{file: "record from flags", data: obj, nonFinite: nonFinite}
+	rec, err := cohort.ParseRecord(obj, 0)
+	if err == nil {
+		err = rec.Validate()
+	}
+	if err != nil {
+		return line{}, fmt.Errorf("%s: %w", l.where(), err)
+	}
+	return l, nil
+}
+
+// object is the record as JSON. The bytes of --json stay as they are, but for nonFinite numbers that
+// became null; fields of other flags are added behind, where the last of equal names counts.
+func (r oneRecord) object() (obj []byte, nonFinite int, err error) {
+	obj = []byte("{}")
 	if r.json != "" {
 		base, err := cohort.ParseRecord([]byte(r.json), 0)
 		if err != nil {
-			return nil, fmt.Errorf("--json: %w", err)
+			return nil, 0, fmt.Errorf("--json: %w", err)
 		}
-		obj = bytes.TrimSpace(base.JSON)
+		obj, nonFinite = base.JSON, base.NonFinite
 	}
 	for _, f := range []struct{ name, text string }{
 		{"run_id", r.runID}, {"stage", r.stage}, {"record_id", r.recordID}, {"timestamp", r.timestamp},
@@ -52,14 +66,13 @@ func (r oneRecord) record() ([]byte, error) {
 	for _, s := range r.set {
 		name, text, ok := strings.Cut(s, "=")
 		if !ok || name == "" {
-			return nil, fmt.Errorf("--set %q is not name=value", s)
+			return nil, 0, fmt.Errorf("--set %q is not name=value", s)
 		}
-		var err error
 		if obj, err = set(obj, name, value(text)); err != nil {
-			return nil, fmt.Errorf("--set %q: %w", s, err)
+			return nil, 0, fmt.Errorf("--set %q: %w", s, err)
 		}
 	}
-	return obj, nil
+	return obj, nonFinite, nil
 }
 
 // value is text as JSON if it is JSON, else as a string.
@@ -85,7 +98,7 @@ func set(obj []byte, name string, v []byte) ([]byte, error) {
 			continue
 		}
 		if cohort.KindOf(old) != cohort.Object {
-			return nil, fmt.Errorf("%s is a %v already", outer, cohort.KindOf(old))
+			return nil, fmt.Errorf("%s is %v already, not an object", outer, cohort.KindOf(old))
 		}
 		within = old
 	}

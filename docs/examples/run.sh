@@ -2,10 +2,12 @@
 # The main job on the example data: one process per cohort appends, all at once; then one fold.
 #
 #   docs/examples/run.sh ROOT
+#
+# BIN is the directory of the commands; if unset, bin/ of the repository.
 set -eu
 root=${1:?usage: run.sh ROOT}
 here=$(dirname "$0")
-bin=$here/../../bin
+bin=${BIN:-$here/../../bin}
 pids=
 for file in "$here"/*.ndjson; do
   "$bin/journal-append" --root "$root" --cohort "$(basename "$file" .ndjson)" "$file" &

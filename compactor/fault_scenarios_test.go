@@ -1,0 +1,188 @@
+package compactor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/internal/durable/durabletest"
+	"github.com/runfold/runfold/journal"
+)
+
+// scenario is something that is done to a root, and may fail or end anywhere.
+type scenario struct {
+	prepare func(t *testing.T) cohort.Root
+	do      func(Config) error
+	want    map[string]string // key -> v, once it was done again to its end
+	kept    int               // what stands in quarantine then
+}
+
+func foldOnce(cfg Config) error {
+	_, err := Fold(context.Background(), cfg)
+	return err
+}
+
+var scenarios = map[string]scenario{
+	"first fold": {
+		prepare: func(t *testing.T) cohort.Root {
+			root := newRoot(t)
+			appendTo(t, root, "c", firstLines...)
+			appendTo(t, root, "d", secondLines...)
+			return root
+		},
+		do: foldOnce, want: bothRows,
+	},
+	"many batches": {
+		prepare: func(t *testing.T) cohort.Root { return prepared(t) },
+		do: func(cfg Config) error {
+			cfg.BatchBytes = 1
+			return foldOnce(cfg)
+		},
+		want: bothRows,
+	},
+	"a live stream": {
+		prepare: func(t *testing.T) cohort.Root {
+			root := newRoot(t)
+			w := openWriter(t, root, "c")
+			t.Cleanup(func() { w.Close() })
+			appendLines(t, w, firstLines...)
+			foldNow(t, Config{Root: root})
+			appendLines(t, w, secondLines...)
+			return root
+		},
+		do: foldOnce, want: bothRows,
+	},
+	"damage": {
+		prepare: func(t *testing.T) cohort.Root {
+			root := newDamagedRoot(t)
+			appendTo(t, root, "c", firstLines[0], `{"run_id":"lost","stage":"S","v":7}`, firstLines[1])
+			flipEntry(t, root, 2)
+			appendTo(t, root, "d", secondLines...)
+			return root
+		},
+		do: foldOnce, want: bothRows, kept: 2,
+	},
+	"import": {
+		prepare: func(t *testing.T) cohort.Root {
+			root := newRoot(t)
+			appendTo(t, root, "c", firstLines...)
+			foldNow(t, Config{Root: root})
+			return root
+		},
+		do: func(cfg Config) error {
+			const file = `{"x:S": {"snapshot_seq": 8, "v": 3}, "y:S": {"snapshot_seq": 9, "v": 3}, "a:S": {"snapshot_seq": 7, "v": 3}}`
+			_, err := Import(context.Background(), cfg, Source{Snapshots: strings.NewReader(file), Cohort: "old"})
+			return err
+		},
+		want: map[string]string{"a:S": "1", "b:S": "1", "x:S": "3", "y:S": "3"},
+	},
+}
+
+// flipEntry damages the n-th entry of the only stream; the header is 0.
+func flipEntry(t *testing.T, root cohort.Root, n uint64) {
+	t.Helper()
+	path := onlyStream(t, root)
+	s, err := streamAt(filepath.Dir(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for e, err := range journal.Entries(durable.OS, path, s) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Seq == n+1 {
+			change(t, path, flip(int(e.Offset)+30))
+			return
+		}
+	}
+	t.Fatalf("%s has no entry %d", path, n)
+}
+
+// TestScenariosFailAnywhere lets each change of the disk fail in turn, before or after it happened, and
+// cuts the power there in all ways. Done again it ends as if nothing had been.
+func TestScenariosFailAnywhere(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(*seed, 4))
+	t.Logf("-seed %d", *seed)
+	for name, s := range scenarios {
+		t.Run(name, func(t *testing.T) {
+			root := s.prepare(t)
+			for k := 0; ; k++ {
+				if testing.Short() && k%3 != 0 {
+					continue
+				}
+				ended := s.failAt(t, root, k)
+				disk := loaded(t, root)
+				fault := &durabletest.Fault{FS: disk, Hook: durabletest.StopAt(k)}
+				err := s.do(Config{Root: root, FS: fault, Lock: yes{}, KeepAge: -1, KeepGenerations: 1})
+				if ended && err == nil && fault.Calls() <= k {
+					t.Logf("%d changes", k)
+					return
+				}
+				for _, mode := range durabletest.Modes() {
+					s.again(t, disk.Crash(mode, rnd), root, fmt.Sprintf("power lost before change %d, %v", k, mode))
+				}
+			}
+		})
+	}
+}
+
+// failAt lets the k-th change fail in several ways. It reports whether there was no k-th change.
+func (s scenario) failAt(t *testing.T, root cohort.Root, k int) (ended bool) {
+	t.Helper()
+	for _, cause := range []error{
+		syscall.EIO, syscall.ENOSPC, durabletest.ShortWrite{Err: syscall.ENOSPC}, durabletest.AfterError{Err: syscall.EIO},
+		durabletest.AfterError{Err: fs.ErrExist}, // a request that was sent twice
+	} {
+		disk := loaded(t, root)
+		fault := &durabletest.Fault{FS: disk, Hook: func(n int, op, _ string) error {
+			if late := (durabletest.AfterError{}); n != k || errors.As(cause, &late) && late.Err == fs.ErrExist && op != "link" {
+				return nil
+			}
+			return cause
+		}}
+		s.do(Config{Root: root, FS: fault, Lock: yes{}, KeepAge: -1, KeepGenerations: 1}) // it may fail or not
+		s.again(t, disk, root, fmt.Sprintf("change %d: %v", k, cause))
+		ended = fault.Calls() <= k
+	}
+	return ended
+}
+
+// again does it once more, to its end, and compares.
+func (s scenario) again(t *testing.T, disk durable.FS, root cohort.Root, when string) {
+	t.Helper()
+	cfg := Config{Root: root, FS: disk, Lock: yes{}, KeepAge: -1, KeepGenerations: 1}
+	if err := s.do(cfg); err != nil {
+		t.Fatalf("%s: done again: %v", when, err)
+	}
+	if err := foldOnce(cfg); err != nil {
+		t.Fatalf("%s: a fold behind it: %v", when, err)
+	}
+	if diff := cmp.Diff(s.want, valuesOn(t, disk, root)); diff != "" {
+		t.Fatalf("%s: rows (-want +got):\n%s", when, diff)
+	}
+	if got := damageOn(t, disk, root); got != "" {
+		t.Fatalf("%s: check finds\n%s", when, got)
+	}
+	f := &folder{Config: cfg}
+	if kept, err := f.countQuarantine(); err != nil || kept != s.kept {
+		t.Errorf("%s: %d places and streams in quarantine, %v; want %d", when, kept, err, s.kept)
+	}
+	for _, dir := range []string{root.DataDir(), root.Manifests(), string(root)} {
+		entries, err := disk.ReadDir(dir)
+		for _, e := range entries {
+			if durable.IsTemp(e.Name()) {
+				t.Errorf("%s: %s is left, %v", when, e.Name(), err)
+			}
+		}
+	}
+}
