@@ -57,15 +57,6 @@ func (s *seam) call(op string) bool {
 	return s.fail != nil && s.fail(len(s.calls)-1)
 }
 
-func (s *seam) count(op string) (n int) {
-	for _, c := range s.calls {
-		if c == op {
-			n++
-		}
-	}
-	return n
-}
-
 type seamSegment struct {
 	segment
 	*seam
