@@ -44,7 +44,7 @@ cross:
 fuzz: ## run every fuzz target for FUZZTIME (default 20s)
 	@set -e; for dir in $$($(GO) list -f '{{.Dir}}' ./...); do \
 	  for target in $$(cd $$dir && $(GO) test -list '^Fuzz' . | grep '^Fuzz' || true); do \
-	    echo "$$dir $$target"; (cd $$dir && $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) .); \
+	    echo "$$dir $$target"; (cd $$dir && $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x .); \
 	  done; \
 	done
 

@@ -2,8 +2,11 @@ package compactor
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"hash/crc32"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -42,6 +45,40 @@ func TestManifestRoundTrip(t *testing.T) {
 	}
 	if !bytes.Equal(got.encode(), want.encode()) {
 		t.Error("encoding is not the same twice")
+	}
+}
+
+// vector is the first block of a format page that is marked so.
+func vector(t *testing.T, page string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("..", "docs", "format", page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, ok := strings.Cut(string(data), "\n```vector\n")
+	block, _, closed := strings.Cut(rest, "```\n")
+	if !ok || !closed {
+		t.Fatalf("%s has no vector", page)
+	}
+	return block
+}
+
+// TestVectors keeps the format pages and the code equal.
+func TestVectors(t *testing.T) {
+	if diff := cmp.Diff(vector(t, "manifest.md"), string(sample().encode())); diff != "" {
+		t.Errorf("manifest.md (-page +code):\n%s", diff)
+	}
+	page := vector(t, "quarantine.md")
+	var note damageNote
+	if err := json.Unmarshal([]byte(page), &note); err != nil {
+		t.Fatal(err)
+	}
+	again, err := json.MarshalIndent(note, "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(page, string(again)+"\n"); diff != "" {
+		t.Errorf("quarantine.md (-page +code):\n%s", diff)
 	}
 }
 
