@@ -78,6 +78,19 @@ func Members(obj []byte) iter.Seq2[string, []byte] {
 	}
 }
 
+// AppendMember appends a member to the beginning of an object: nothing, or what AppendMember returned.
+// The value's bytes stay as they are. The object ends with a '}' that the caller appends.
+func AppendMember(obj []byte, name string, value []byte) []byte {
+	sep := byte(',')
+	if len(obj) == 0 {
+		sep = '{'
+	}
+	obj = append(obj, sep)
+	obj = append(obj, Quote(name)...)
+	obj = append(obj, ':')
+	return append(obj, value...)
+}
+
 // Text decodes a valid JSON string, quotes included.
 func Text(quoted []byte) string {
 	if bytes.IndexByte(quoted, '\\') < 0 {

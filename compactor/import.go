@@ -50,7 +50,9 @@ func (n LeftOut) String() string { return n.Where + " left out: " + n.Reason }
 // Import takes the rows of old files into a root, as one commit. Given snapshot_seq values are kept
 // and next_seq goes on above them; rows without one are placed by their timestamp, below the lowest
 // given seq where there is room. Any record that was appended to the root counts as later than any
-// imported one. Importing the same files again takes nothing.
+// imported one. Importing the same files again takes nothing, and neither does a row of the same key and
+// snapshot_seq as one that was imported before: give an index and its snapshots in one call, which joins
+// them.
 //
 // It holds the files' records in memory.
 func Import(ctx context.Context, cfg Config, src Source) (report ImportReport, err error) {
@@ -73,7 +75,8 @@ func Import(ctx context.Context, cfg Config, src Source) (report ImportReport, e
 	for try := 0; ; try++ {
 		im.report = read
 		err = im.take()
-		if !errors.Is(err, ErrConflict) || try == maxConflicts || ctx.Err() != nil {
+		again := errors.Is(err, ErrConflict) || im.isOvertaken(err)
+		if !again || try == maxConflicts || ctx.Err() != nil {
 			return im.report, err
 		}
 	}
@@ -153,7 +156,7 @@ func (im *importer) take() error {
 	if err != nil {
 		return err
 	}
-	im.report.Generation = prev.Generation
+	im.base, im.report.Generation = prev.Generation, prev.Generation
 	old, err := im.openWhole(prev)
 	if err != nil {
 		return err
@@ -172,7 +175,8 @@ func (im *importer) take() error {
 		return err
 	}
 	recs = slices.DeleteFunc(recs, func(r cohort.Record) bool {
-		known := found[im.settings.Key.Of(r)].RecordID == r.ID
+		old, ok := found[im.settings.Key.Of(r)]
+		known := ok && (old.RecordID == r.ID || old.Stamp == r.Stamp && old.Stamp > 0) // the same row, or the same seq
 		if known {
 			im.report.Known++
 		}

@@ -77,7 +77,7 @@ func (l FileLock) Lock(ctx context.Context) (func() error, error) {
 
 // passing tells the errors that a network file system gives while its lock manager is away.
 func passing(err error) bool {
-	return errors.Is(err, syscall.ENOLCK) || errors.Is(err, syscall.EIO) || errors.Is(err, errStale)
+	return errors.Is(err, syscall.ENOLCK) || errors.Is(err, syscall.EIO) || durable.IsStale(err)
 }
 
 // holder is what we write into a lock file for others to read.

@@ -194,30 +194,20 @@ func parseOldTime(s string) (time.Time, bool) {
 
 // json is the item as the record that it becomes.
 func (it *item) json() []byte {
-	var b bytes.Buffer
-	sep := byte('{')
-	put := func(name string, value []byte) {
-		b.WriteByte(sep)
-		b.Write(cohort.Quote(name))
-		b.WriteByte(':')
-		b.Write(value)
-		sep = ','
-	}
-	put("run_id", cohort.Quote(it.runID))
-	put("stage", cohort.Quote(it.stage))
+	b := cohort.AppendMember(nil, "run_id", cohort.Quote(it.runID))
+	b = cohort.AppendMember(b, "stage", cohort.Quote(it.stage))
 	if it.timestamp != "" {
-		put("timestamp", cohort.Quote(it.timestamp))
+		b = cohort.AppendMember(b, "timestamp", cohort.Quote(it.timestamp))
 	}
 	for _, m := range it.rest {
 		if m.name != "snapshot" || it.snapshot == nil {
-			put(m.name, m.value)
+			b = cohort.AppendMember(b, m.name, m.value)
 		}
 	}
 	if it.snapshot != nil {
-		put("snapshot", it.snapshot)
+		b = cohort.AppendMember(b, "snapshot", it.snapshot)
 	}
-	b.WriteByte('}')
-	return b.Bytes()
+	return append(b, '}')
 }
 
 // record is a complete item as a record.
@@ -239,18 +229,14 @@ func (it *item) sameSeq(other item) bool {
 func (it *item) join(s item) {
 	it.seq = max(it.seq, s.seq)
 	it.timestamp = cmp.Or(it.timestamp, s.timestamp)
-	var b bytes.Buffer
-	b.WriteByte('{')
-	for i, m := range s.rest {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		b.Write(cohort.Quote(m.name))
-		b.WriteByte(':')
-		b.Write(m.value)
+	snapshot := []byte(nil)
+	for _, m := range s.rest {
+		snapshot = cohort.AppendMember(snapshot, m.name, m.value)
 	}
-	b.WriteByte('}')
-	it.snapshot = b.Bytes()
+	if len(snapshot) == 0 {
+		snapshot = []byte("{")
+	}
+	it.snapshot = append(snapshot, '}')
 }
 
 // compareItems orders items without seq before those with one, by timestamp, then by content.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
 )
 
@@ -156,15 +157,10 @@ func exitCode(err error) int {
 		return exitLocked
 	case errors.Is(err, errDamage), compactor.IsDamage(err):
 		return exitDamage
-	case isFull(err), errors.Is(err, compactor.ErrConflict):
+	case durable.IsFull(err), errors.Is(err, compactor.ErrConflict):
 		return exitAgain
 	}
 	return exitFailed
-}
-
-// isFull tells that the disk or the quota is full.
-func isFull(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, errQuota)
 }
 
 func hint(err error) string {
@@ -180,7 +176,7 @@ func hint(err error) string {
 		return "compactd check lists all that is damaged in a root; nothing was changed or deleted"
 	case errors.Is(err, cohort.ErrNewer):
 		return "use the runfold version that wrote it, or a later one"
-	case isFull(err):
+	case durable.IsFull(err):
 		return "the root is as it was before; free some space and fold again"
 	case errors.Is(err, fs.ErrPermission):
 		return "the user of this process must be able to read and write in the root"

@@ -71,21 +71,16 @@ func exitCode(err error) int {
 	switch {
 	case errors.As(err, &usage):
 		return exitUsage
-	case isFull(err):
+	case durable.IsFull(err):
 		return exitAgain
 	}
 	return exitFailed
 }
 
-// isFull tells that the disk or the quota is full.
-func isFull(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, errQuota)
-}
-
 func hint(err error) string {
 	var usage usageError
 	switch {
-	case isFull(err):
+	case durable.IsFull(err):
 		return "free some space and append the records that were not acknowledged again; the same record_id makes a repetition harmless"
 	case errors.As(err, &usage):
 		return "journal-append --help shows examples"

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -107,21 +106,11 @@ func set(obj []byte, name string, v []byte) ([]byte, error) {
 
 // with is obj with a member that replaces those of its name.
 func with(obj []byte, name string, v []byte) []byte {
-	var b bytes.Buffer
-	sep := byte('{')
-	put := func(name string, v []byte) {
-		b.WriteByte(sep)
-		b.Write(cohort.Quote(name))
-		b.WriteByte(':')
-		b.Write(v)
-		sep = ','
-	}
+	var b []byte
 	for n, old := range cohort.Members(obj) {
 		if n != name {
-			put(n, old)
+			b = cohort.AppendMember(b, n, old)
 		}
 	}
-	put(name, v)
-	b.WriteByte('}')
-	return b.Bytes()
+	return append(cohort.AppendMember(b, name, v), '}')
 }

@@ -227,6 +227,14 @@ func mustBeDir(name string, info fs.FileInfo) error {
 	return fmt.Errorf("make directory %s: %w", name, syscall.ENOTDIR)
 }
 
+// IsFull tells that a call failed because the disk or the quota is full: it may succeed later.
+func IsFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, errQuota)
+}
+
+// IsStale tells that a file was replaced or removed on another machine while it was open here.
+func IsStale(err error) bool { return errors.Is(err, errStale) }
+
 // readTries bounds how often Read opens a file that is being replaced.
 const readTries = 5
 

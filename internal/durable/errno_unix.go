@@ -1,0 +1,10 @@
+//go:build !windows
+
+package durable
+
+import "syscall"
+
+const (
+	errStale = syscall.ESTALE
+	errQuota = syscall.EDQUOT
+)

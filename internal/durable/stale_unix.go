@@ -1,7 +1,0 @@
-//go:build !windows
-
-package durable
-
-import "syscall"
-
-const errStale = syscall.ESTALE
