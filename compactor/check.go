@@ -93,6 +93,9 @@ func (c *checker) manifests(context.Context) (head, error) {
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // swept since the listing
 		}
+		if errors.Is(err, cohort.ErrNewer) {
+			return head{}, err // no damage, and nothing that we could judge
+		}
 		if err != nil {
 			c.damage(c.Root.Manifest(g), "%v", err)
 			continue

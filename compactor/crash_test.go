@@ -20,7 +20,7 @@ func TestPowerLossAnywhere(t *testing.T) {
 	root := prepared(t)
 	crashes := 0
 	for k := 0; ; k++ {
-		if testing.Short() && k%5 != 0 {
+		if k%sparse != 0 || testing.Short() && k%5 != 0 {
 			continue
 		}
 		disk := durabletest.New()
@@ -62,7 +62,7 @@ func TestKillThenPowerLoss(t *testing.T) {
 	root := prepared(t)
 	modes := durabletest.Modes()
 	step := 2 // each seed takes other pairs
-	if testing.Short() {
+	if testing.Short() || sparse > 1 {
 		step = 7
 	}
 	const changes = 34 // a little more than a fold has, so that the last ones are whole

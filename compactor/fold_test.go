@@ -112,3 +112,34 @@ func winners(t *testing.T, recs []cohort.Record, size int, rnd *rand.Rand) map[c
 	}
 	return got
 }
+
+// TestFoldCountsEachRecordOnce: every record is a put, or lost to a later one, or was there already.
+func TestFoldCountsEachRecordOnce(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(*seed, 5))
+	t.Logf("-seed %d", *seed)
+	for range 300 {
+		found := map[cohort.Key]index.Found{}
+		for r := range rnd.IntN(8) {
+			found[cohort.Key(fmt.Sprintf("r%d:S", r))] = index.Found{Version: cohort.Version{Stamp: cohort.Stamp(rnd.IntN(20)), RecordID: "i0"}}
+		}
+		var recs []cohort.Record
+		distinct := map[cohort.Key]bool{}
+		for range rnd.IntN(40) {
+			r := stamped(fmt.Sprint("r", rnd.IntN(8)), cohort.Stamp(1+rnd.IntN(20)), fmt.Sprint("i", rnd.IntN(3)))
+			r.Target = string(rune('x' + rnd.IntN(2)))
+			recs, distinct[cohort.KeyForm{}.Of(r)] = append(recs, r), true
+		}
+		got := fold(cohort.KeyForm{}, slices.Clone(recs), found, 5)
+		if sum := len(got.puts) + got.superseded + got.duplicates; sum != len(recs) {
+			t.Fatalf("%d puts, %d superseded, %d duplicates: %d of %d records", len(got.puts), got.superseded, got.duplicates, sum, len(recs))
+		}
+		if got.narrow > got.superseded+got.replaced || got.replaced > len(got.puts) || len(got.puts) > len(distinct) {
+			t.Fatalf("%d narrow, %d superseded, %d replaced, %d puts of %d keys", got.narrow, got.superseded, got.replaced, len(got.puts), len(distinct))
+		}
+		for i, p := range got.puts {
+			if p.Seq != cohort.Seq(5+i) || i > 0 && p.Record.Version().Compare(got.puts[i-1].Record.Version()) < 0 {
+				t.Fatalf("put %d has seq %d, or puts are not in stamp order", i, p.Seq)
+			}
+		}
+	}
+}

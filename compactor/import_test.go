@@ -3,7 +3,6 @@ package compactor
 import (
 	"context"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 
@@ -216,77 +215,3 @@ func TestImportOwnFiles(t *testing.T) {
 		t.Errorf("snapshots of the new root, %v:\n%s", err, after)
 	}
 }
-
-func TestPrevious(t *testing.T) {
-	root := newRoot(t)
-	appendTo(t, root, "c",
-		`{"run_id":"r1","stage":"S"}`, `{"run_id":"r2","stage":"S"}`, `{"run_id":"r2","stage":"OTHER"}`, `{"run_id":"r3","stage":"S"}`)
-	foldNow(t, Config{Root: root})
-	appendTo(t, root, "d", `{"run_id":"r4","stage":"S"}`)
-	appendTo(t, root, "c", `{"run_id":"r1","stage":"S","again":true}`) // r1 is now behind r3
-	foldNow(t, Config{Root: root})
-	for _, test := range []struct{ cohort, run, stage, want string }{
-		{"c", "r3", "S", "r2:S"}, {"c", "r2", "S", ""}, {"c", "r1", "S", "r3:S"}, {"c", "new", "S", "r1:S"},
-		{"c", "r2", "OTHER", ""}, {"c", "new", "OTHER", "r2:OTHER"}, {"d", "r4", "S", ""}, {"none", "r1", "S", ""},
-	} {
-		got, ok, err := Previous(context.Background(), Config{Root: root}, Query{cohort.ID(test.cohort), test.run, test.stage})
-		if err != nil || string(got.Key) != test.want || ok != (test.want != "") {
-			t.Errorf("Previous(%s, %s, %s) = %q, %v, %v; want %q", test.cohort, test.run, test.stage, got.Key, ok, err, test.want)
-		}
-	}
-}
-
-// TestPreviousInFile orders by snapshot_seq where both have one, else by timestamp, with one notice.
-func TestPreviousInFile(t *testing.T) {
-	const file = `{
-		"r1:S": {"timestamp": "2025-01-01T00:00:00Z"},
-		"r2:S": {"timestamp": "2025-01-05T00:00:00Z", "snapshot_seq": 2},
-		"r3:S": {"timestamp": "2025-01-03T00:00:00Z", "snapshot_seq": 3},
-		"r4:OTHER": {"timestamp": "2025-01-04T00:00:00Z"}}`
-	for run, want := range map[string]string{"r3": "r2:S", "r2": "r1:S", "r1": "", "new": "r3:S"} {
-		said := &notices{}
-		got, ok, err := PreviousInFile(strings.NewReader(file), Query{"c", run, "S"}, said.add)
-		if err != nil || ok != (want != "") || string(got.Key) != want {
-			t.Errorf("PreviousInFile before %s = %q, %v; want %q", run, got.Key, err, want)
-		}
-		if want := "1 snapshots have no snapshot_seq: ordered by timestamp"; said.text() != want {
-			t.Errorf("notices %q, want %q", said.text(), want)
-		}
-	}
-}
-
-func TestStatus(t *testing.T) {
-	root := newRoot(t)
-	s, err := ReadStatus(context.Background(), Config{Root: root})
-	if err != nil || s.Generation != 0 || len(s.Cohorts) != 0 {
-		t.Errorf("status of a fresh root = %+v, %v", s, err)
-	}
-	appendTo(t, root, "b", firstLines...)
-	w := openWriter(t, root, "a")
-	appendLines(t, w, firstLines...)
-	foldNow(t, Config{Root: root})
-	appendLines(t, w, secondLines[0])
-	appendTo(t, root, "b", secondLines...)
-	s, err = ReadStatus(context.Background(), Config{Root: root})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if s.Generation != 1 || s.Rows != 2 || s.NextSeq != 3 || !s.Published || s.Holder != "" {
-		t.Errorf("status = %+v", s)
-	}
-	var got []string
-	for _, c := range s.Cohorts {
-		if c.UnfoldedBytes <= 0 || c.OldestUnfolded <= 0 {
-			t.Errorf("cohort %s: %d bytes, oldest %v", c.Cohort, c.UnfoldedBytes, c.OldestUnfolded)
-		}
-		got = append(got, strings.Join([]string{string(c.Cohort), itoa(c.Streams), itoa(c.Sealed), itoa(int(c.UnfoldedRecords))}, " "))
-	}
-	if want := []string{"a 1 0 1", "b 1 1 2"}; !slices.Equal(got, want) {
-		t.Errorf("cohorts (streams, sealed, unfolded) %q, want %q", got, want)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func itoa(n int) string { return cohort.Seq(n).String() }

@@ -94,7 +94,7 @@ func completes(t *testing.T, root cohort.Root, when string) {
 func TestFailAnywhere(t *testing.T) {
 	for _, cause := range []error{syscall.EIO, syscall.ENOSPC, durabletest.AfterError{Err: syscall.EIO}, durabletest.AfterError{Err: syscall.ETIMEDOUT}} {
 		for k := 0; ; k++ {
-			if testing.Short() && k%7 != 0 {
+			if k%sparse != 0 || testing.Short() && k%7 != 0 {
 				continue
 			}
 			root := prepared(t)

@@ -199,14 +199,21 @@ type head struct {
 // A damaged highest manifest is ErrCorrupt and not passed over: records that only its data files
 // hold may already be gone from the journals.
 func latest(fsys durable.FS, root cohort.Root) (head, error) {
-	gens, err := generations(fsys, root)
-	if err != nil {
-		return head{}, err
+	for tried := cohort.Generation(0); ; {
+		gens, err := generations(fsys, root)
+		if err != nil {
+			return head{}, err
+		}
+		newest := newestOf(gens)
+		if newest == 0 {
+			return head{Manifest: Manifest{NextSeq: 1}}, nil
+		}
+		h, err := readManifest(fsys, root, newest)
+		if !errors.Is(err, fs.ErrNotExist) || newest <= tried {
+			return h, err
+		}
+		tried = newest // swept since the listing: there is a newer one
 	}
-	if len(gens) == 0 {
-		return head{Manifest: Manifest{NextSeq: 1}}, nil
-	}
-	return readManifest(fsys, root, gens[len(gens)-1])
 }
 
 // readManifest reads the manifest of one generation. It fails with fs.ErrNotExist if it was swept.

@@ -33,7 +33,7 @@ func TestMetamorphic(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(*seed, 1))
 	t.Logf("-seed %d", *seed)
 	rounds := 12
-	if testing.Short() {
+	if testing.Short() || sparse > 1 {
 		rounds = 3
 	}
 	set := chains(rnd, 60)

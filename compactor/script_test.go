@@ -26,10 +26,11 @@ import (
 //	append cohort=c [writer=w]           the lines of the input; without writer a stream of its own, sealed
 //	close writer=w
 //	fold [keep=n] [age=-1]               what the report and the notices say
-//	index, snapshots                     the published files
+//	index, snapshots, manifest, status   the published files, the newest commit, and what a reader is told
 //	ls [dir]                             names under the root, masked
 //	flip cohort=c at=n, cut cohort=c n=n damage the only stream of a cohort
 //	write path, rm path                  a file that runfold did not make; remove one
+//	save dir, restore dir                copy what stands in a directory aside; bring it back
 //	check
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, filepath.Join("testdata", "fold"), func(t *testing.T, path string) {
@@ -46,6 +47,7 @@ func TestScripts(t *testing.T) {
 type script struct {
 	root    cohort.Root
 	writers map[string]*journal.Writer
+	saved   string // directory
 }
 
 func (s *script) run(t *testing.T, d *datadriven.TestData) string {
@@ -66,6 +68,15 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 	case "snapshots":
 		data, err := os.ReadFile(s.root.Snapshots())
 		return s.mask(string(data) + errText(err))
+	case "manifest":
+		return s.manifest(t)
+	case "status":
+		return s.status(t)
+	case "save":
+		s.saved = t.TempDir()
+		return errText(os.CopyFS(s.saved, os.DirFS(filepath.Join(string(s.root), d.CmdArgs[0].Key))))
+	case "restore":
+		return errText(os.CopyFS(filepath.Join(string(s.root), d.CmdArgs[0].Key), os.DirFS(s.saved)))
 	case "ls":
 		return s.ls(t, d)
 	case "flip", "cut":
@@ -166,6 +177,34 @@ func (s *script) index(t *testing.T) string {
 	var out []string
 	for row := range publishedRows(t, durable.OS, s.root) {
 		out = append(out, regexp.MustCompile(`,"_(stamp|record_id|stream)":("[^"]*"|-?\d+)`).ReplaceAllString(row, ""))
+	}
+	return strings.Join(out, "\n")
+}
+
+// manifest is the newest one without what differs from run to run.
+func (s *script) manifest(t *testing.T) string {
+	t.Helper()
+	h, err := latest(durable.OS, s.root)
+	if err != nil {
+		return s.mask(err.Error())
+	}
+	parent := regexp.MustCompile(`"parent": "[0-9a-f]{64}"`).ReplaceAllString(string(h.encode()), `"parent": "SHA256"`)
+	figures := regexp.MustCompile(`"(token|root_id|created_at|host|crc32c|pid|highest_stamp|size|offset|crc)":( ?)("[^"]+"|\d+)`)
+	return s.mask(figures.ReplaceAllString(parent, `"$1":$2...`))
+}
+
+// status is what a reader is told, without what differs from run to run.
+func (s *script) status(t *testing.T) string {
+	t.Helper()
+	st, err := ReadStatus(context.Background(), Config{Root: s.root})
+	if err != nil {
+		return s.mask(err.Error())
+	}
+	out := []string{fmt.Sprintf("generation %d, %d rows, next seq %d, published %v, %d quarantined",
+		st.Generation, st.Rows, st.NextSeq, st.Published, st.Quarantine)}
+	for _, c := range st.Cohorts {
+		out = append(out, fmt.Sprintf("%s: %d streams, %d sealed, %d unfolded, %d unreadable",
+			c.Cohort, c.Streams, c.Sealed, c.UnfoldedRecords, c.Unreadable))
 	}
 	return strings.Join(out, "\n")
 }

@@ -164,14 +164,18 @@ func (f *folder) countQuarantine() (int, error) {
 	}
 	for _, c := range cohorts {
 		id, err := cohort.ParseID(c.Name())
-		if err != nil {
+		if err != nil || !c.IsDir() {
 			continue
 		}
 		kept, err := f.FS.ReadDir(f.Root.Quarantine(id))
 		if err != nil {
 			return 0, err
 		}
-		n += len(kept)
+		for _, k := range kept {
+			if !durable.IsTemp(k.Name()) {
+				n++
+			}
+		}
 	}
 	return n, nil
 }

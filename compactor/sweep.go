@@ -97,7 +97,21 @@ func (f *folder) sweepGenerations(h head) error {
 	})
 	f.sweepFiles(f.Root.Manifests(), now, durable.IsTemp)
 	f.sweepFiles(string(f.Root), now, durable.IsTemp)
+	f.sweepQuarantine(now)
 	return nil
+}
+
+// sweepQuarantine removes the temporary files of notes that were never finished, and nothing else.
+func (f *folder) sweepQuarantine(now time.Time) {
+	cohorts, err := f.FS.ReadDir(f.Root.QuarantineDir())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		f.notify(NotSwept{f.Root.Rel(f.Root.QuarantineDir()), err})
+	}
+	for _, c := range cohorts {
+		if id, err := cohort.ParseID(c.Name()); err == nil && c.IsDir() {
+			f.sweepFiles(f.Root.Quarantine(id), now, durable.IsTemp)
+		}
+	}
 }
 
 // isOld tells whether the i-th generation was succeeded more than KeepAge before now, and is not

@@ -1,0 +1,124 @@
+package compactor
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"strings"
+	"testing"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/durable"
+)
+
+// watched is a file system that calls at before the k-th look at the disk.
+type watched struct {
+	durable.FS
+	k  int
+	n  *int
+	at func()
+}
+
+func (w watched) look() {
+	*w.n++
+	if *w.n-1 == w.k {
+		w.at()
+	}
+}
+
+func (w watched) Stat(name string) (fs.FileInfo, error) {
+	w.look()
+	return w.FS.Stat(name)
+}
+
+func (w watched) ReadDir(name string) ([]fs.DirEntry, error) {
+	w.look()
+	return w.FS.ReadDir(name)
+}
+
+func (w watched) Open(name string) (durable.ReadFile, error) {
+	w.look()
+	f, err := w.FS.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	return watchedFile{f, w}, nil
+}
+
+type watchedFile struct {
+	durable.ReadFile
+	w watched
+}
+
+func (f watchedFile) Read(p []byte) (int, error) {
+	f.w.look()
+	return f.ReadFile.Read(p)
+}
+
+func (f watchedFile) ReadAt(p []byte, off int64) (int, error) {
+	f.w.look()
+	return f.ReadFile.ReadAt(p, off)
+}
+
+// TestReadersOfARootAtWork lets a compactor commit several generations and sweep all before them while
+// somebody reads, before each look at the disk in turn. Readers take no lock: they find no damage, and
+// answer from before or from after.
+func TestReadersOfARootAtWork(t *testing.T) {
+	root := prepared(t)
+	for name, read := range map[string]func(Config) error{
+		"Check": func(cfg Config) error {
+			var found []Problem
+			_, err := Check(context.Background(), cfg, func(p Problem) { found = append(found, p) })
+			if err == nil && len(found) > 0 {
+				err = fmt.Errorf("finds %v", found)
+			}
+			return err
+		},
+		"ReadStatus": func(cfg Config) error {
+			s, err := ReadStatus(context.Background(), cfg)
+			if err == nil && s.Rows != 2 && s.Rows != 3 {
+				err = fmt.Errorf("says %d rows", s.Rows)
+			}
+			return err
+		},
+		"Previous": func(cfg Config) error {
+			run, ok, err := Previous(context.Background(), cfg, Query{"c", "new", "S"})
+			if err == nil && (!ok || run.Key != "b:S" && run.Key != "c:S") {
+				err = fmt.Errorf("answers %v, %v", run, ok)
+			}
+			return err
+		},
+		"a fold": foldOnce,
+		"an import that takes nothing": func(cfg Config) error {
+			return importOf(cfg, `{"a:S": {}}`)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for k := 0; ; k++ {
+				if k%sparse != 0 || testing.Short() && k%5 != 0 {
+					continue
+				}
+				disk := loaded(t, root)
+				n, met := 0, false
+				fsys := watched{disk, k, &n, func() {
+					met = true
+					foldNow(t, Config{Root: root, FS: disk, Lock: yes{}, BatchBytes: 1, KeepAge: -1, KeepGenerations: 1})
+				}}
+				err := read(Config{Root: root, FS: fsys, Lock: yes{}, KeepAge: -1, KeepGenerations: 1})
+				if err != nil {
+					t.Errorf("a fold before look %d: %v", k, err)
+				}
+				completesOn(t, disk, root, fmt.Sprintf("a fold before look %d", k))
+				if !met {
+					t.Logf("%d looks", k)
+					return
+				}
+			}
+		})
+	}
+}
+
+func importOf(cfg Config, snapshots string) error {
+	_, err := Import(context.Background(), cfg, Source{Snapshots: strings.NewReader(snapshots), Cohort: cohort.ID("old")})
+	return err
+}

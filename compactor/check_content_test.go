@@ -1,0 +1,177 @@
+package compactor
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"hash/crc32"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor/index"
+	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/journal"
+)
+
+// forged writes data files that hold what is given, whatever sense it makes, and a manifest that fits
+// them byte for byte; edit may change that.
+func forged(t *testing.T, root cohort.Root, rows, snapshots []index.Put, edit func(*Manifest)) {
+	t.Helper()
+	const token = "0123456789abcdef"
+	m := sample()
+	s, err := journal.OpenRoot(durable.OS, root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Generation, m.RootID, m.Parent, m.NextSeq, m.Streams = 1, s.RootID, "", 100, []Watermark{}
+	m.Schema = index.Schema(nil).Extend(putRecords(rows))
+	m.Index = store(t, root, cohort.IndexName(1, token), func(w io.Writer) (int64, error) {
+		stats, err := index.Merge(w, nil, nil, m.Schema, rows, index.Meta{Generation: 1, Token: token, Program: "test"})
+		return stats.Rows, err
+	})
+	m.Snapshots = store(t, root, cohort.SnapshotsName(1, token), func(w io.Writer) (int64, error) {
+		return index.MergeSnapshots(w, nil, snapshots, func(cohort.Key) bool { return false })
+	})
+	m.Snapshots.Rows = m.Index.Rows
+	if edit != nil {
+		edit(m)
+	}
+	put(t, root.Manifest(1), m.encode())
+}
+
+func store(t *testing.T, root cohort.Root, name string, fill func(io.Writer) (int64, error)) DataFile {
+	t.Helper()
+	var b bytes.Buffer
+	rows, err := fill(&b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, root.Data(name), b.Bytes())
+	public := root.Index()
+	if strings.HasSuffix(name, ".json") {
+		public = root.Snapshots()
+	}
+	put(t, public, b.Bytes())
+	return DataFile{name, int64(b.Len()), rows, CRC(crc32.Checksum(b.Bytes(), castagnoli))}
+}
+
+func putOf(run string, seq cohort.Seq, stamp cohort.Stamp) index.Put {
+	r, err := cohort.ParseRecord([]byte(`{"run_id":"`+run+`","stage":"S","timestamp":"2026-01-01T00:00:00Z"}`), 0)
+	if err != nil {
+		panic(err)
+	}
+	r.Cohort, r.Stamp, r.ID = "c", stamp, "id-"+run
+	return index.Put{Key: cohort.KeyForm{}.Of(r), Seq: seq, Record: r}
+}
+
+// TestCheckReadsTheContent gives Check files whose checksums are in order and whose content is not: what
+// a bug of ours would write.
+func TestCheckReadsTheContent(t *testing.T) {
+	a, b, c := putOf("a", 1, 10), putOf("b", 2, 20), putOf("c", 3, 30)
+	for name, test := range map[string]struct {
+		rows, snapshots []index.Put
+		edit            func(*Manifest)
+		want            []string
+	}{
+		"in order": {rows: []index.Put{a, b, c}, snapshots: []index.Put{a, b, c}},
+		"key twice": {rows: []index.Put{a, putOf("a", 2, 20)}, snapshots: []index.Put{a, putOf("a", 2, 20)}, want: []string{
+			`damage: INDEX: key "a:S" stands twice, again in row 2`}},
+		"seq to come": {rows: []index.Put{a, b}, snapshots: []index.Put{a, b}, edit: func(m *Manifest) { m.NextSeq = 2 }, want: []string{
+			`damage: INDEX: row 2 has snapshot_seq 2: it must be above 1 and below 2`}},
+		"stamp to come": {rows: []index.Put{a, b}, snapshots: []index.Put{a, b}, edit: func(m *Manifest) { m.HighestStamp = 15 }, want: []string{
+			`damage: INDEX: row 2 has a stamp above the manifest's highest`}},
+		"wrong count": {rows: []index.Put{a, b}, snapshots: []index.Put{a, b}, edit: func(m *Manifest) { m.Index.Rows, m.Snapshots.Rows = 3, 3 }, want: []string{
+			`damage: INDEX: has 2 readable rows, its manifest says 3`}},
+		"snapshot missing": {rows: []index.Put{a, b, c}, snapshots: []index.Put{a, b}, want: []string{
+			`damage: SNAPSHOTS: has 2 entries, the index has 3 rows`}},
+		"snapshot too many": {rows: []index.Put{a, b}, snapshots: []index.Put{a, b, c}, want: []string{
+			`damage: SNAPSHOTS: entry 3 ("c:S") has no row in the index`}},
+		"another snapshot": {rows: []index.Put{a, b}, snapshots: []index.Put{a, c}, want: []string{
+			`damage: SNAPSHOTS: entry 2 is "c:S" with seq 3, the index has "b:S" with seq 2 there`}},
+		"another seq": {rows: []index.Put{a, b}, snapshots: []index.Put{a, putOf("b", 9, 20)}, want: []string{
+			`damage: SNAPSHOTS: entry 2 is "b:S" with seq 9, the index has "b:S" with seq 2 there`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := newDamagedRoot(t)
+			forged(t, root, test.rows, test.snapshots, test.edit)
+			var got []string
+			for _, p := range check(t, root) {
+				text := strings.NewReplacer(
+					root.Rel(root.Data(cohort.IndexName(1, "0123456789abcdef"))), "INDEX",
+					root.Rel(root.Data(cohort.SnapshotsName(1, "0123456789abcdef"))), "SNAPSHOTS").Replace(p.String())
+				if p.Damage {
+					text = "damage: " + text
+				}
+				got = append(got, text)
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("check (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestCheckReadsTheChain plants manifests that do not follow from each other.
+func TestCheckReadsTheChain(t *testing.T) {
+	for name, test := range map[string]struct {
+		edit func(m *Manifest)
+		gen  cohort.Generation
+		want string
+	}{
+		"void":          {func(m *Manifest) { m.Token = "ffffffffffffffff" }, 1, "note: manifests/00000000000000000001.json: is not an ancestor of the newest generation: void, or left over"},
+		"seq goes back": {func(m *Manifest) { m.HighestStamp = 1 }, 2, "damage: manifests/00000000000000000002.json: next_seq 5 and highest_stamp 1 are below those of its parent"},
+		"another root":  {func(m *Manifest) { m.RootID = "01JE0000000000000000000000" }, 2, "damage: manifests/00000000000000000002.json: belongs to root 01JE0000000000000000000000, its parent to "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root, _ := planted(t)
+			m, err := readManifest(durable.OS, root, test.gen)
+			if err != nil {
+				t.Fatal(err)
+			}
+			test.edit(&m.Manifest)
+			put(t, root.Manifest(test.gen), m.encode())
+			var got []string
+			for _, p := range check(t, root) {
+				kind := "note: "
+				if p.Damage {
+					kind = "damage: "
+				}
+				got = append(got, kind+p.String())
+			}
+			if len(got) == 0 || !strings.HasPrefix(got[0], test.want) {
+				t.Errorf("check says\n%s\nwant first %s", strings.Join(got, "\n"), test.want)
+			}
+		})
+	}
+}
+
+// TestNewerManifest shows that a root of a newer program is left alone and not called damaged.
+func TestNewerManifest(t *testing.T) {
+	root := newDamagedRoot(t)
+	appendTo(t, root, "c", firstLines...)
+	a := putOf("a", 1, 10)
+	forged(t, root, []index.Put{a}, []index.Put{a}, func(m *Manifest) { m.Version = manifestVersion + 1 })
+	_, err := Fold(context.Background(), Config{Root: root, KeepAge: -1})
+	if !errors.Is(err, cohort.ErrNewer) || IsDamage(err) || !strings.Contains(err.Error(), root.Manifest(1)) {
+		t.Errorf("Fold of a newer root = %v, want ErrNewer with the path, and no damage", err)
+	}
+	if _, err := ReadStatus(context.Background(), Config{Root: root}); !errors.Is(err, cohort.ErrNewer) {
+		t.Errorf("ReadStatus of a newer root = %v, want ErrNewer", err)
+	}
+	if _, _, err := Previous(context.Background(), Config{Root: root}, Query{"c", "a", "S"}); !errors.Is(err, cohort.ErrNewer) {
+		t.Errorf("Previous in a newer root = %v, want ErrNewer", err)
+	}
+	if n := streamsLeft(t, root); n != 1 {
+		t.Errorf("%d streams, want the one that was there", n)
+	}
+	if gens, err := generations(durable.OS, root); err != nil || len(gens) != 1 {
+		t.Errorf("generations %v, %v; want one", gens, err)
+	}
+	if _, err := Check(context.Background(), Config{Root: root}, func(p Problem) { t.Errorf("check finds %v", p) }); !errors.Is(err, cohort.ErrNewer) {
+		t.Errorf("Check of a newer root = %v, want ErrNewer", err)
+	}
+}

@@ -1,0 +1,114 @@
+package compactor
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/journal"
+)
+
+func dumped(t *testing.T, path string) (string, error) {
+	t.Helper()
+	var b bytes.Buffer
+	err := Dump(durable.OS, path, &b)
+	return b.String(), err
+}
+
+// TestDump prints each kind of file: JSON, one value a line where the file holds many.
+func TestDump(t *testing.T) {
+	root := newRoot(t)
+	appendTo(t, root, "c", firstLines...)
+	foldNow(t, Config{Root: root})
+	w := openWriter(t, root, "c")
+	t.Cleanup(func() { w.Close() })
+	appendLines(t, w, secondLines...)
+	segment := onlyStream(t, root)
+	h, err := latest(durable.OS, root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]struct {
+		lines int // 0: one value, however many lines
+		has   string
+	}{
+		segment:                     {3, `"kind":"record","seq":2,`},
+		filepath.Dir(segment):       {3, `"payload":{"run_id":"c","stage":"S","v":2}`},
+		root.Index():                {2, `"_key":"b:S"`},
+		root.Data(h.Index.Name):     {2, `"v":1`},
+		root.Snapshots():            {2, `{"key":"a:S","value":{"run_id":"a","stage":"S",`},
+		root.Data(h.Snapshots.Name): {2, `"snapshot_seq":2`},
+		root.Manifest(1):            {0, `"next_seq": 3`},
+		root.Settings():             {0, `"key"`},
+	} {
+		got, err := dumped(t, path)
+		if err != nil || !strings.Contains(got, want.has) {
+			t.Errorf("Dump(%s) = %v\n%s\nwant %q in it", root.Rel(path), err, got, want.has)
+		}
+		if want.lines == 0 && !json.Valid([]byte(got)) {
+			t.Errorf("Dump(%s) is not JSON:\n%s", root.Rel(path), got)
+		}
+		if lines := strings.SplitAfter(got, "\n"); want.lines > 0 && (len(lines) != want.lines+1 || lines[want.lines] != "") {
+			t.Errorf("Dump(%s) has %d lines, want %d:\n%s", root.Rel(path), len(lines)-1, want.lines, got)
+		}
+	}
+}
+
+// TestDumpOfDamage prints what can be read and tells the rest.
+func TestDumpOfDamage(t *testing.T) {
+	for name, test := range map[string]struct {
+		of    func(cohort.Root, head) string
+		edit  func([]byte) []byte
+		has   string // what is printed all the same
+		cause error
+	}{
+		"manifest":  {func(r cohort.Root, h head) string { return r.Manifest(1) }, flip(-5), `"next_seq": 3`, ErrCorrupt},
+		"index":     {func(r cohort.Root, h head) string { return r.Data(h.Index.Name) }, cut, "", ErrCorrupt},
+		"snapshots": {func(r cohort.Root, h head) string { return r.Data(h.Snapshots.Name) }, func(b []byte) []byte { return b[:len(b)-10] }, `{"key":"a:S"`, ErrCorrupt},
+		"settings":  {func(r cohort.Root, h head) string { return r.Settings() }, cut, "", ErrCorrupt},
+		"stream": {func(r cohort.Root, h head) string {
+			list, _, _ := journal.Streams(durable.OS, r)
+			return r.Segment(list[0].Cohort, list[0].ID)
+		}, flip(300), `"payload":`, journal.ErrCorrupt},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := newDamagedRoot(t)
+			appendTo(t, root, "c", firstLines...)
+			foldNow(t, Config{Root: root})
+			appendTo(t, root, "c", secondLines...)
+			h, err := latest(durable.OS, root)
+			if err != nil {
+				t.Fatal(err)
+			}
+			path := test.of(root, h)
+			change(t, path, test.edit)
+			got, err := dumped(t, path)
+			if !errors.Is(err, test.cause) || !IsDamage(err) || !strings.Contains(err.Error(), path) {
+				t.Errorf("Dump = %v, want %v with the path", err, test.cause)
+			}
+			if !strings.Contains(got, test.has) {
+				t.Errorf("Dump prints\n%s\nwant %q in it", got, test.has)
+			}
+		})
+	}
+}
+
+func TestDumpOfOtherFiles(t *testing.T) {
+	root := newRoot(t)
+	path := filepath.Join(string(root), "notes.txt")
+	if err := os.WriteFile(path, []byte("hello"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := dumped(t, path); err == nil || got != "" || !strings.Contains(err.Error(), "notes.txt is no file of a root") {
+		t.Errorf("Dump of a text file = %q, %v", got, err)
+	}
+	if _, err := dumped(t, root.Cohorts()); err == nil || !strings.Contains(err.Error(), "not the directory of a stream") {
+		t.Errorf("Dump of cohorts/ = %v, want an error that says it is no stream", err)
+	}
+}
