@@ -131,6 +131,9 @@ func (r Root) Snapshots() string { return r.path("snapshot_index.json") }
 // CompactLock is the lock file of the running compactor.
 func (r Root) CompactLock() string { return r.path("compact.lock") }
 
+// ReapedDir is the directory of all streams on their way out.
+func (r Root) ReapedDir() string { return r.path("reaped") }
+
 // Reaped is where the directory of a stream goes before it is deleted.
 func (r Root) Reaped(id ID, s StreamID) string { return r.path("reaped", string(id), string(s)) }
 

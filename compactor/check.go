@@ -348,9 +348,15 @@ func (c *checker) stream(s journal.Stream, mark Watermark) {
 			c.damage(path, "%d bytes at offset %d: %v", damage.Length, damage.Offset, damage.Err)
 			continue
 		case errors.Is(err, io.EOF):
+			if n := r.Torn(); n > 0 {
+				c.note(path, "%d bytes at offset %d are no entry: still being written, or damage that is decided when the stream has its seal", n, at.Offset)
+			}
 			if !met {
 				c.damage(path, "has no entry that ends at offset %d, up to which it was folded", mark.Offset)
 			}
+			return
+		case errors.Is(err, cohort.ErrNewer):
+			c.note(path, "%v", err)
 			return
 		case err != nil:
 			c.damage(path, "%v", err)

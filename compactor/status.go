@@ -38,6 +38,7 @@ type CohortStatus struct {
 	UnfoldedRecords int64         `json:"unfolded_records"`
 	UnfoldedBytes   int64         `json:"unfolded_bytes"`
 	OldestUnfolded  time.Duration `json:"oldest_unfolded_ns"` // age of the oldest unfolded record
+	TornBytes       int64         `json:"torn_bytes"`         // behind the last entry: being written, or damage
 	Unreadable      int           `json:"unreadable"`         // streams with an error, see check
 }
 
@@ -118,7 +119,7 @@ func (c CohortStatus) plus(d CohortStatus) CohortStatus {
 	return CohortStatus{
 		Streams: c.Streams + d.Streams, Sealed: c.Sealed + d.Sealed, Unreadable: c.Unreadable + d.Unreadable,
 		UnfoldedRecords: c.UnfoldedRecords + d.UnfoldedRecords, UnfoldedBytes: c.UnfoldedBytes + d.UnfoldedBytes,
-		OldestUnfolded: max(c.OldestUnfolded, d.OldestUnfolded),
+		OldestUnfolded: max(c.OldestUnfolded, d.OldestUnfolded), TornBytes: c.TornBytes + d.TornBytes,
 	}
 }
 
@@ -148,6 +149,7 @@ func (f *folder) streamStatus(s journal.Stream, from journal.Position) (c Cohort
 	if r.Position().Sealed {
 		c.Sealed = 1
 	}
+	c.TornBytes = r.Torn()
 	c.UnfoldedBytes = max(r.Position().Offset-from.Offset, 0)
 	return c
 }

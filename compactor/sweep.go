@@ -31,13 +31,41 @@ func (f *folder) sweepStreams(h head) {
 			f.notify(NotSwept{f.Root.Rel(from), err})
 			continue
 		}
-		if m.Damaged {
-			continue
+	}
+	f.emptyReaped()
+}
+
+// emptyReaped deletes what this run and earlier ones have moved to reaped/. Only streams that a
+// committed manifest had folded to their seal ever get there.
+func (f *folder) emptyReaped() {
+	for _, id := range f.cohortsIn(f.Root.ReapedDir()) {
+		dir := f.Root.Reaped(id, "")
+		streams, err := f.FS.ReadDir(dir)
+		if err != nil {
+			f.notify(NotSwept{f.Root.Rel(dir), err})
 		}
-		if err := durable.RemoveAll(f.FS, to); err != nil {
-			f.notify(NotSwept{f.Root.Rel(to), err})
+		for _, s := range streams {
+			path := filepath.Join(dir, s.Name())
+			if err := durable.RemoveAll(f.FS, path); err != nil {
+				f.notify(NotSwept{f.Root.Rel(path), err})
+			}
 		}
 	}
+}
+
+// cohortsIn lists the cohorts that have a directory in dir, which need not exist.
+func (f *folder) cohortsIn(dir string) []cohort.ID {
+	entries, err := f.FS.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		f.notify(NotSwept{f.Root.Rel(dir), err})
+	}
+	var ids []cohort.ID
+	for _, e := range entries {
+		if id, err := cohort.ParseID(e.Name()); err == nil && e.IsDir() {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // moveAway renames a stream's directory and makes the parent that it needs.
@@ -103,14 +131,8 @@ func (f *folder) sweepGenerations(h head) error {
 
 // sweepQuarantine removes the temporary files of notes that were never finished, and nothing else.
 func (f *folder) sweepQuarantine(now time.Time) {
-	cohorts, err := f.FS.ReadDir(f.Root.QuarantineDir())
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		f.notify(NotSwept{f.Root.Rel(f.Root.QuarantineDir()), err})
-	}
-	for _, c := range cohorts {
-		if id, err := cohort.ParseID(c.Name()); err == nil && c.IsDir() {
-			f.sweepFiles(f.Root.Quarantine(id), now, durable.IsTemp)
-		}
+	for _, id := range f.cohortsIn(f.Root.QuarantineDir()) {
+		f.sweepFiles(f.Root.Quarantine(id), now, durable.IsTemp)
 	}
 }
 
