@@ -327,7 +327,7 @@ func (c *checker) streams(ctx context.Context, newest head) error {
 
 func (c *checker) stream(s journal.Stream, mark Watermark) {
 	path := c.Root.Segment(s.Cohort, s.ID)
-	r, err := journal.Open(c.FS, c.Root, s, journal.Position{})
+	r, err := c.open(s, journal.Position{})
 	if errors.Is(err, fs.ErrNotExist) {
 		return // swept since the listing
 	}

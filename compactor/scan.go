@@ -72,7 +72,7 @@ func (f *folder) scan(ctx context.Context, old []Watermark) (batch, error) {
 // read appends the new records of one stream to b and moves its watermark m behind them. What is
 // wrong with one stream is noted and never stops the others; the error is that of keeping damage.
 func (f *folder) read(m *Watermark, b *batch, left *int64) error {
-	r, err := journal.Open(f.FS, f.Root, m.Stream, m.Position)
+	r, err := f.open(m.Stream, m.Position)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // swept by another compactor since the listing
 	}
@@ -106,6 +106,15 @@ func (f *folder) read(m *Watermark, b *batch, left *int64) error {
 		m.Position = r.Position()
 	}
 	return nil
+}
+
+// open opens a stream of this root.
+func (f *folder) open(s journal.Stream, from journal.Position) (*journal.Reader, error) {
+	r, err := journal.Open(f.FS, f.Root, s, from)
+	if err == nil {
+		r.InRoot(f.settings.RootID)
+	}
+	return r, err
 }
 
 func (f *folder) skip(s journal.Stream, err error, b *batch) {

@@ -45,10 +45,11 @@ type CohortStatus struct {
 // ReadStatus looks at a root without a lock and without writing. It reads every unfolded record once.
 func ReadStatus(ctx context.Context, cfg Config) (Status, error) {
 	cfg = cfg.withDefaults()
-	if _, err := journal.OpenRoot(cfg.FS, cfg.Root); err != nil {
+	settings, err := journal.OpenRoot(cfg.FS, cfg.Root)
+	if err != nil {
 		return Status{}, err
 	}
-	f := &folder{Config: cfg, said: map[string]bool{}}
+	f := &folder{Config: cfg, settings: settings, said: map[string]bool{}}
 	newest, err := latest(f.FS, f.Root)
 	if err != nil {
 		return Status{}, err
@@ -126,7 +127,7 @@ func (c CohortStatus) plus(d CohortStatus) CohortStatus {
 // streamStatus is the part of one stream, read from its watermark on; nothing if it was swept since the
 // listing.
 func (f *folder) streamStatus(s journal.Stream, from journal.Position) (c CohortStatus) {
-	r, err := journal.Open(f.FS, f.Root, s, from)
+	r, err := f.open(s, from)
 	if errors.Is(err, fs.ErrNotExist) {
 		return CohortStatus{}
 	}

@@ -39,6 +39,7 @@ type Reader struct {
 	stream Stream
 	root   cohort.Root
 	path   string
+	rootID string // of runfold.json; empty until it is needed
 
 	w      *window // nil if there is no segment yet
 	pos    Position
@@ -99,6 +100,10 @@ func (r *Reader) absent(fsys durable.FS, cause error) error {
 	}
 	return nil
 }
+
+// InRoot tells the root's id to a Reader, which else looks it up in runfold.json when it meets a header:
+// who reads many streams knows it.
+func (r *Reader) InRoot(id string) { r.rootID = id }
 
 // Next returns the next record. Headers and seals are passed over.
 //
@@ -317,11 +322,14 @@ func (r *Reader) checkHeader(f sized) error {
 	if r.root == "" {
 		return nil
 	}
-	s, err := OpenRoot(r.fsys, r.root)
-	if err != nil {
-		return readError{fmt.Errorf("read stream %v: %w", r.stream, err)}
+	if r.rootID == "" {
+		s, err := OpenRoot(r.fsys, r.root)
+		if err != nil {
+			return readError{fmt.Errorf("read stream %v: %w", r.stream, err)}
+		}
+		r.rootID = s.RootID
 	}
-	if h.RootID != s.RootID {
+	if h.RootID != r.rootID {
 		return fmt.Errorf("read stream %v: %w", r.stream, movedError{"root", h.RootID})
 	}
 	return nil
