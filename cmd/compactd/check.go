@@ -29,12 +29,15 @@ It reads only, takes no lock, and may run at any time. It exits with 4 if it fin
 				return err
 			}
 			problems := []compactor.Problem{}
+			end := a.progress.begin("checking")
 			audit, err := compactor.Check(cmd.Context(), cfg, func(p compactor.Problem) {
 				problems = append(problems, p)
 				if !asJSON {
+					a.progress.clear()
 					a.printProblem(p)
 				}
 			})
+			end()
 			if asJSON && (err == nil || len(problems) > 0) {
 				err = errors.Join(err, a.printJSON(struct {
 					compactor.Audit

@@ -49,7 +49,9 @@ the reason, and makes the exit code 1.`,
 				return err
 			}
 			defer closeFiles()
+			end := a.progress.begin("importing")
 			report, err := compactor.Import(cmd.Context(), cfg, src)
+			end()
 			if err != nil {
 				return err
 			}

@@ -43,6 +43,7 @@ type app struct {
 	root           string
 	stdin          io.Reader
 	stdout, stderr io.Writer
+	progress       *progress
 }
 
 // usageError makes the difference between exit codes 1 and 2.
@@ -53,7 +54,7 @@ var errDamage = errors.New("damage found: the rest was done")
 
 // run is main with everything that it touches handed in.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := &app{stdin: stdin, stdout: stdout, stderr: stderr}
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, progress: &progress{w: stderr}}
 	cmd := a.command()
 	cmd.SetArgs(args)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -134,9 +135,7 @@ func (a *app) config() (compactor.Config, error) {
 	}, nil
 }
 
-func (a *app) say(format string, args ...any) {
-	fmt.Fprintf(a.stderr, "compactd: "+format+"\n", args...)
-}
+func (a *app) say(format string, args ...any) { a.progress.say(format, args...) }
 
 // printJSON writes one value for scripts.
 func (a *app) printJSON(v any) error {
@@ -178,6 +177,8 @@ func hint(err error) string {
 		return "use the runfold version that wrote it, or a later one"
 	case durable.IsFull(err):
 		return "the root is as it was before; free some space and fold again"
+	case errors.Is(err, context.Canceled):
+		return "nothing is lost: the next fold goes on from the last generation"
 	case errors.Is(err, fs.ErrPermission):
 		return "the user of this process must be able to read and write in the root"
 	}

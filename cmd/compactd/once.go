@@ -49,7 +49,9 @@ If another compactor is at work it exits with 3 and names it, or waits with --wa
 			if cfg, err = withFlags(cfg, flags); err != nil {
 				return err
 			}
+			end := a.progress.begin("folding")
 			report, err := compactor.Fold(cmd.Context(), cfg)
+			end()
 			if err != nil {
 				return err
 			}
