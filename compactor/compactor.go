@@ -227,7 +227,7 @@ func (f *folder) advance(ctx context.Context, prev head, b batch) (head, error) 
 		return head{}, err
 	}
 	if err := ctx.Err(); err != nil {
-		return head{}, fmt.Errorf("stopped before the commit: %w", err)
+		return head{}, errors.Join(fmt.Errorf("stopped before the commit: %w", err), f.dropData(next))
 	}
 	next, err = f.commit(next)
 	if err != nil {

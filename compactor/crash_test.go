@@ -4,10 +4,14 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/internal/durable/durabletest"
 )
 
@@ -89,5 +93,46 @@ func TestKillThenPowerLoss(t *testing.T) {
 				t.Fatalf("%s: check finds\n%s", when, got)
 			}
 		}
+	}
+}
+
+// TestFullDiskLeavesNothing shows that a fold which cannot write its second file takes the first one away
+// again, and that an unfinished one does so when it is told to stop.
+func TestFullDiskLeavesNothing(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		fail func(cancel func(), op, name string) error
+	}{
+		{"disk full", func(_ func(), op, name string) error {
+			if op == "write" && strings.Contains(name, "snapshots-") {
+				return syscall.ENOSPC
+			}
+			return nil
+		}},
+		{"told to stop", func(cancel func(), op, name string) error {
+			if op == "rename" && strings.Contains(name, "snapshots-") {
+				cancel()
+			}
+			return nil
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			root := prepared(t)
+			before, err := os.ReadDir(root.DataDir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			fsys := &durabletest.Fault{FS: durable.OS, Hook: func(_ int, op, name string) error { return test.fail(cancel, op, name) }}
+			if _, err := Fold(ctx, Config{Root: root, FS: fsys}); err == nil {
+				t.Error("Fold = nil, want an error")
+			}
+			after, err := os.ReadDir(root.DataDir())
+			if err != nil || len(after) != len(before) {
+				t.Errorf("data/ holds %v, %v; before it held %v", after, err, before)
+			}
+			completesOn(t, durable.OS, root, test.name)
+		})
 	}
 }

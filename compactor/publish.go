@@ -68,8 +68,8 @@ func (f *folder) settle(next head, cause error) error {
 	return fmt.Errorf("commit generation %d: %w", next.Generation, cause)
 }
 
-// dropData removes the data files of an attempt that certainly lost. They bear its own token, so no
-// manifest but the one that was refused can name them.
+// dropData removes the data files of an attempt that certainly did not commit. They bear its own token, so
+// no manifest can name them but the one that was refused or never tried.
 func (f *folder) dropData(lost head) error {
 	return errors.Join(
 		durable.Remove(f.FS, f.Root.Data(cohort.IndexName(lost.Generation, lost.Token))),

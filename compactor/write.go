@@ -192,8 +192,14 @@ func (f *folder) dataError(h head, err error) error {
 	return fmt.Errorf("open generation %d: %w: %w", h.Generation, ErrCorrupt, err)
 }
 
-// writeData writes both data files of next and fills in what the manifest says of them.
+// writeData writes both data files of next and fills in what the manifest says of them. On error neither
+// stays: on a full disk the first of them would be in the way of the next try.
 func (f *folder) writeData(next *head, old *data, found map[cohort.Key]index.Found, puts []index.Put) (err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, f.dropData(*next))
+		}
+	}()
 	if err := durable.MkdirAll(f.FS, f.Root.DataDir(), f.settings.DirMode.FS()); err != nil {
 		return err
 	}
