@@ -44,12 +44,11 @@ type Audit struct {
 // and is right on a root at work: what others sweep or publish under it is no problem. It holds the keys of the index in memory. The error is one that kept it from
 // looking, not one that it found.
 func Check(ctx context.Context, cfg Config, yield func(Problem)) (Audit, error) {
-	cfg = cfg.withDefaults()
-	settings, err := journal.OpenRoot(cfg.FS, cfg.Root)
+	f, err := newFolder(cfg)
 	if err != nil {
 		return Audit{}, err
 	}
-	c := &checker{folder: &folder{Config: cfg, settings: settings, said: map[string]bool{}}, yield: yield}
+	c := &checker{folder: f, yield: yield}
 	newest, err := c.manifests(ctx)
 	if err != nil {
 		return c.audit, err

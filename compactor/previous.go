@@ -9,7 +9,6 @@ import (
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/index"
-	"github.com/runfold/runfold/journal"
 )
 
 // Run is one row of the index as Previous answers it.
@@ -35,11 +34,10 @@ type Query struct {
 //
 // It reads the newest generation without a lock and is safe while others fold.
 func Previous(ctx context.Context, cfg Config, q Query) (run Run, ok bool, err error) {
-	cfg = cfg.withDefaults()
-	if _, err := journal.OpenRoot(cfg.FS, cfg.Root); err != nil {
+	f, err := newFolder(cfg)
+	if err != nil {
 		return Run{}, false, err
 	}
-	f := &folder{Config: cfg, said: map[string]bool{}}
 	for {
 		newest, err := latest(f.FS, f.Root)
 		if err != nil {

@@ -44,12 +44,10 @@ type CohortStatus struct {
 
 // ReadStatus looks at a root without a lock and without writing. It reads every unfolded record once.
 func ReadStatus(ctx context.Context, cfg Config) (Status, error) {
-	cfg = cfg.withDefaults()
-	settings, err := journal.OpenRoot(cfg.FS, cfg.Root)
+	f, err := newFolder(cfg)
 	if err != nil {
 		return Status{}, err
 	}
-	f := &folder{Config: cfg, settings: settings, said: map[string]bool{}}
 	newest, err := latest(f.FS, f.Root)
 	if err != nil {
 		return Status{}, err
