@@ -14,6 +14,9 @@ type Stamp int64
 // Time is the stamp as a UTC time, for people and for records that came without a timestamp.
 func (s Stamp) Time() time.Time { return time.Unix(0, int64(s)).UTC() }
 
+// Duration is the stamp as a difference of two.
+func (s Stamp) Duration() time.Duration { return time.Duration(s) }
+
 func (s Stamp) String() string { return strconv.FormatInt(int64(s), 10) }
 
 // Seq is a snapshot_seq: assigned in the fold, unique and increasing over a whole root, from 1 on.

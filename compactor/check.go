@@ -304,7 +304,7 @@ func (c *checker) isBusy() bool {
 
 // streams reads every stream from its first byte.
 func (c *checker) streams(ctx context.Context, newest head) error {
-	streams, unknown, err := journal.Streams(c.FS, c.Root)
+	streams, unknown, err := c.places()
 	if err != nil {
 		c.damage(c.Root.Cohorts(), "%v", err)
 	}
@@ -319,13 +319,13 @@ func (c *checker) streams(ctx context.Context, newest head) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		c.stream(s, marks[s])
+		c.stream(s, marks[s.Stream])
 	}
 	return nil
 }
 
-func (c *checker) stream(s journal.Stream, mark Watermark) {
-	path := c.Root.Segment(s.Cohort, s.ID)
+func (c *checker) stream(s place, mark Watermark) {
+	path := cohort.SegmentIn(s.dir)
 	r, err := c.open(s, journal.Position{})
 	if errors.Is(err, fs.ErrNotExist) {
 		return // swept since the listing
@@ -343,12 +343,15 @@ func (c *checker) stream(s journal.Stream, mark Watermark) {
 		met = met || at == mark.Position
 		var damage *journal.CorruptError
 		switch {
+		case errors.As(err, &damage) && mark.Damaged && damage.Offset < mark.Offset:
+			c.note(path, "%d bytes at offset %d are damaged and were passed over: %s keeps them", damage.Length, damage.Offset, c.Root.Rel(c.Root.Quarantine(s.Cohort)))
+			continue
 		case errors.As(err, &damage):
 			c.damage(path, "%d bytes at offset %d: %v", damage.Length, damage.Offset, damage.Err)
 			continue
 		case errors.Is(err, io.EOF):
 			if n := r.Torn(); n > 0 {
-				c.note(path, "%d bytes at offset %d are no entry: still being written, or damage that is decided when the stream has its seal", n, at.Offset)
+				c.note(path, "%d bytes at offset %d are no entry: %s", n, at.Offset, tailMeans(s.reaped))
 			}
 			if !met {
 				c.damage(path, "has no entry that ends at offset %d, up to which it was folded", mark.Offset)
@@ -363,6 +366,13 @@ func (c *checker) stream(s journal.Stream, mark Watermark) {
 		}
 		c.record(path, rec, at.Offset <= mark.Offset)
 	}
+}
+
+func tailMeans(reaped bool) string {
+	if reaped {
+		return "its writer ended there"
+	}
+	return "still being written, or damage that is decided when the stream has its seal or is reaped"
 }
 
 // record checks that a folded record is in the index, or a later write of its key.

@@ -11,7 +11,7 @@
 //	write      the new data files, durable before anything names them
 //	commit     durable.Create(manifests/N+1): visible, exactly once
 //	publish    replace the two public names, then look whether we are still the newest
-//	sweep      remove streams that are sealed and folded, and old generations
+//	sweep      remove streams that are sealed and folded, and old generations; reap those of dead writers
 //
 // The watermarks stand in the manifest that holds the result, so a fold happens once or not at all,
 // wherever it is cut off. Of any number of racing compactors one commits N+1; the others find
@@ -56,6 +56,12 @@ type Config struct {
 	// KeepAge is how long older ones stay after they were succeeded, by the file system's clock. If
 	// zero, 1 h; negative, not at all.
 	KeepAge time.Duration
+	// DeadAfter is how long a stream without a seal must not have grown, by the file system's clock, until
+	// its writer is taken for dead where locks do not tell. If zero, 24 h; negative, not at all.
+	DeadAfter time.Duration
+	// ReapGrace is how long a dead stream stays in reaped/, and is read again by each fold, before it is
+	// deleted. If zero, 10 minutes; negative, not at all.
+	ReapGrace time.Duration
 	// Now gives the time for created_at and Report.Elapsed, and for nothing else. If nil, time.Now.
 	Now func() time.Time
 	// Program is the name and version that manifests and the index state. If empty, "runfold".
@@ -77,6 +83,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.KeepAge == 0 {
 		c.KeepAge = time.Hour
+	}
+	if c.DeadAfter == 0 {
+		c.DeadAfter = 24 * time.Hour
+	}
+	if c.ReapGrace == 0 {
+		c.ReapGrace = 10 * time.Minute
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -101,6 +113,8 @@ type Report struct {
 	Extra      int64             `json:"extra"`      // values that no column could hold
 	Swept      int               `json:"swept_streams"`
 	SweptGens  int               `json:"swept_generations"`
+	Reaped     int               `json:"reaped_streams"`  // of dead writers, moved to reaped/
+	TornTails  int               `json:"torn_tails"`      // of those, kept in quarantine/
 	Damage     int               `json:"damage"`          // places in streams that could not be read
 	Skipped    int               `json:"skipped_streams"` // not read to their end for another reason
 	Conflicts  int               `json:"conflicts"`       // commits that another compactor won
@@ -205,7 +219,7 @@ func (f *folder) round(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	f.sweepStreams(prev)
-	b, err := f.scan(ctx, prev.Streams)
+	b, err := f.scan(ctx, prev)
 	if err != nil {
 		return false, err
 	}
@@ -215,9 +229,11 @@ func (f *folder) round(ctx context.Context) (more bool, err error) {
 			return false, err
 		}
 		f.sweepStreams(next)
+		f.emptyReaped(prev, next, b.now)
 	}
+	reaped := f.reap(b.dead)
 	f.count(next, b)
-	return b.full, f.sweepGenerations(next)
+	return b.full || reaped, f.sweepGenerations(next)
 }
 
 // advance turns a batch into the next generation.

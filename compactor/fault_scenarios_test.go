@@ -72,6 +72,14 @@ var scenarios = map[string]scenario{
 		},
 		do: foldOnce, want: bothRows, kept: 2,
 	},
+	"dead writers": {
+		prepare: deadWriters,
+		do: func(cfg Config) error {
+			cfg.BatchBytes = 1 // many commits: what one run reaps is deleted in it
+			return foldOnce(cfg)
+		},
+		want: bothRows, kept: 3,
+	},
 	"import": {
 		prepare: func(t *testing.T) cohort.Root {
 			root := newRoot(t)
@@ -88,10 +96,56 @@ var scenarios = map[string]scenario{
 	},
 }
 
+// deadWriters is a root with three streams that have no seal and will not get one: one in order, one that
+// ends within an entry, one with an entry in its middle that is no longer valid; and with enough to fold.
+func deadWriters(t *testing.T) cohort.Root {
+	root := newDamagedRoot(t)
+	abandoned(t, root, "c", firstLines[0])
+	torn := abandoned(t, root, "c", firstLines[1], `{"run_id":"lost","stage":"S","v":7}`)
+	change(t, torn, func(b []byte) []byte { return b[:len(b)-9] })
+	holed := abandoned(t, root, "d", secondLines[0], `{"run_id":"lost","stage":"S","v":7}`, secondLines[1])
+	flipEntryOf(t, holed, 2)
+	foldNow(t, Config{Root: root})
+	appendTo(t, root, "d", secondLines...)
+	return root
+}
+
+// abandoned makes a stream without a seal and returns its segment.
+func abandoned(t *testing.T, root cohort.Root, id cohort.ID, lines ...string) string {
+	t.Helper()
+	before := map[journal.Stream]bool{}
+	for _, s := range listed(t, root) {
+		before[s] = true
+	}
+	w := openWriter(t, root, id)
+	t.Cleanup(func() { w.Close() })
+	appendLines(t, w, lines...)
+	for _, s := range listed(t, root) {
+		if !before[s] {
+			return root.Segment(s.Cohort, s.ID)
+		}
+	}
+	t.Fatal("the writer made no stream")
+	return ""
+}
+
+func listed(t *testing.T, root cohort.Root) []journal.Stream {
+	t.Helper()
+	streams, _, err := journal.Streams(durable.OS, root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return streams
+}
+
 // flipEntry damages the n-th entry of the only stream; the header is 0.
 func flipEntry(t *testing.T, root cohort.Root, n uint64) {
 	t.Helper()
-	path := onlyStream(t, root)
+	flipEntryOf(t, onlyStream(t, root), n)
+}
+
+func flipEntryOf(t *testing.T, path string, n uint64) {
+	t.Helper()
 	s, err := streamAt(filepath.Dir(path))
 	if err != nil {
 		t.Fatal(err)
@@ -125,7 +179,7 @@ func TestScenariosFailAnywhere(t *testing.T) {
 				ended := s.failAt(t, root, k)
 				disk := loaded(t, root)
 				fault := &durabletest.Fault{FS: disk, Hook: durabletest.StopAt(k)}
-				err := s.do(Config{Root: root, FS: fault, Lock: yes{}, KeepAge: -1, KeepGenerations: 1})
+				err := s.do(Config{Root: root, FS: fault, Lock: yes{}, KeepAge: -1, KeepGenerations: 1, DeadAfter: -1, ReapGrace: -1})
 				if ended && err == nil && fault.Calls() <= k {
 					t.Logf("%d changes", k)
 					return
@@ -153,7 +207,7 @@ func (s scenario) failAt(t *testing.T, root cohort.Root, k int) (ended bool) {
 			}
 			return cause
 		}}
-		s.do(Config{Root: root, FS: fault, Lock: yes{}, KeepAge: -1, KeepGenerations: 1}) // it may fail or not
+		s.do(Config{Root: root, FS: fault, Lock: yes{}, KeepAge: -1, KeepGenerations: 1, DeadAfter: -1, ReapGrace: -1}) // it may fail or not
 		s.again(t, disk, root, fmt.Sprintf("change %d: %v", k, cause))
 		ended = fault.Calls() <= k
 	}
@@ -163,7 +217,7 @@ func (s scenario) failAt(t *testing.T, root cohort.Root, k int) (ended bool) {
 // again does it once more, to its end, and compares.
 func (s scenario) again(t *testing.T, disk durable.FS, root cohort.Root, when string) {
 	t.Helper()
-	cfg := Config{Root: root, FS: disk, Lock: yes{}, KeepAge: -1, KeepGenerations: 1}
+	cfg := Config{Root: root, FS: disk, Lock: yes{}, KeepAge: -1, KeepGenerations: 1, DeadAfter: -1, ReapGrace: -1}
 	if err := s.do(cfg); err != nil {
 		t.Fatalf("%s: done again: %v", when, err)
 	}
@@ -176,10 +230,6 @@ func (s scenario) again(t *testing.T, disk durable.FS, root cohort.Root, when st
 	if got := damageOn(t, disk, root); got != "" {
 		t.Fatalf("%s: check finds\n%s", when, got)
 	}
-	f := &folder{Config: cfg}
-	if kept, err := f.countQuarantine(); err != nil || kept != s.kept {
-		t.Errorf("%s: %d places and streams in quarantine, %v; want %d", when, kept, err, s.kept)
-	}
 	for _, dir := range []string{root.DataDir(), root.Manifests(), string(root), root.Quarantine("c"), root.Quarantine("d")} {
 		entries, err := disk.ReadDir(dir)
 		for _, e := range entries {
@@ -188,9 +238,34 @@ func (s scenario) again(t *testing.T, disk durable.FS, root cohort.Root, when st
 			}
 		}
 	}
-	for _, id := range []cohort.ID{"c", "d"} {
-		if left, err := disk.ReadDir(root.Reaped(id, "")); len(left) > 0 {
-			t.Errorf("%s: %v is left in reaped/, %v", when, left, err)
+	newest, err := latest(disk, root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	type state struct {
+		read    bool
+		damaged int
+	}
+	done := map[journal.Stream]state{}
+	for _, m := range newest.Streams {
+		done[m.Stream] = state{read: m.Sealed || m.Reaped != 0}
+		if m.Damaged {
+			done[m.Stream] = state{true, 1}
 		}
+	}
+	damaged := 0 // in reaped/, on their way to quarantine/
+	reaped, strange, err := journal.StreamsIn(disk, root.ReapedDir())
+	if err != nil || len(strange) > 0 {
+		t.Errorf("%s: %v in reaped/, %v", when, strange, err)
+	}
+	for _, r := range reaped {
+		damaged += done[r].damaged
+		if !done[r].read {
+			t.Errorf("%s: %v is in reaped/, and the newest generation has not read it to its end", when, r)
+		}
+	}
+	f := &folder{Config: cfg}
+	if kept, err := f.countQuarantine(); err != nil || kept+damaged != s.kept {
+		t.Errorf("%s: %d places and streams in quarantine and %d on their way, %v; want %d", when, kept, damaged, err, s.kept)
 	}
 }

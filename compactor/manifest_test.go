@@ -28,7 +28,8 @@ func sample() *Manifest {
 		Index:     DataFile{cohort.IndexName(7, token), 100, 11, 0x00c0ffee},
 		Snapshots: DataFile{cohort.SnapshotsName(7, token), 200, 11, 0xdeadbeef},
 		Streams: []Watermark{
-			{Stream: journal.Stream{Cohort: "a", ID: "01JE0000000000000000000001"}, Position: journal.Position{Offset: 5, Seq: 2, CRC: 9}},
+			{Stream: journal.Stream{Cohort: "a", ID: "01JE0000000000000000000001"}, Position: journal.Position{Offset: 5, Seq: 2, CRC: 9},
+				Torn: 3, Grown: 1772359200000000000, Reaped: 1772445600000000000},
 			{Stream: journal.Stream{Cohort: "b", ID: "01JE0000000000000000000000"}, Position: journal.Position{Offset: 6, Seq: 3, CRC: 8, Sealed: true}, Damaged: true},
 		},
 	}

@@ -80,6 +80,28 @@ func (n SeqFallback) String() string {
 	return fmt.Sprintf("%d snapshots have no snapshot_seq: ordered by timestamp", n.Count)
 }
 
+// Reaped tells that the writer of a stream without a seal is taken for dead. The stream is moved to
+// reaped/, read again, and deleted after a grace in which nothing came.
+type Reaped struct {
+	Stream journal.Stream
+	Why    string
+}
+
+func (n Reaped) String() string {
+	return fmt.Sprintf("stream %v: %s: moved to reaped/, its records are folded", n.Stream, n.Why)
+}
+
+// TornTail tells of bytes behind the last entry of a dead stream.
+type TornTail struct {
+	Stream journal.Stream
+	Length int64
+	Kept   string // where the bytes were put, relative to the root
+}
+
+func (n TornTail) String() string {
+	return fmt.Sprintf("stream %v: its writer ended within an entry: %d bytes kept in %s", n.Stream, n.Length, n.Kept)
+}
+
 // NotSwept tells that something that is no longer needed could not be removed. The next fold tries
 // again; nothing depends on it.
 type NotSwept struct {

@@ -1,6 +1,7 @@
 package compactor
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,49 +21,88 @@ import (
 type batch struct {
 	records []cohort.Record
 	marks   []Watermark // of every stream on the disk, sorted by name
+	dead    []place     // streams whose writer has ended without a seal
 	moved   bool        // a watermark moved
 	full    bool        // the budget ended the scan: there is more
 	damage  int
 	skipped int
+
+	now  cohort.Stamp // the file system's time; 0: not known
+	left int64        // of the byte budget
 }
 
 // recordOverhead is what a record in memory takes besides its JSON, roughly.
 const recordOverhead = 400
 
-// scan reads the streams behind their watermarks, oldest stream first, until budget bytes are read.
+// place is where a stream lies: in its cohort, or in reaped/ on its way out.
+type place struct {
+	journal.Stream
+	dir    string
+	reaped bool
+}
+
+// places lists all streams, oldest first. Those in reaped/ are read like the others: what was folded from them may
+// have to be folded again, and who was taken for dead may have gone on writing (R5).
+func (f *folder) places() (all []place, unknown []string, err error) {
+	streams, unknown, err := journal.Streams(f.FS, f.Root)
+	if err != nil && len(streams) == 0 {
+		return nil, unknown, err
+	}
+	reaped, strange, rerr := journal.StreamsIn(f.FS, f.Root.ReapedDir())
+	seen := make(map[journal.Stream]bool, len(reaped))
+	for _, s := range reaped {
+		seen[s] = true
+		all = append(all, place{s, f.Root.Reaped(s.Cohort, s.ID), true})
+	}
+	for _, s := range streams {
+		dir := f.Root.Stream(s.Cohort, s.ID)
+		if seen[s] { // moved between the two listings, or brought back by somebody
+			if _, err := f.FS.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			all = slices.DeleteFunc(all, func(p place) bool { return p.Stream == s })
+		}
+		all = append(all, place{s, dir, false})
+	}
+	slices.SortFunc(all, func(a, b place) int {
+		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Cohort, b.Cohort))
+	})
+	return all, append(unknown, strange...), errors.Join(err, rerr)
+}
+
+// scan reads the streams behind their watermarks, oldest stream first, until the budget is read.
 // A stream that is gone loses its watermark; should it come back (a stale listing), it is read again
 // from its start, and every record of it is a duplicate or superseded.
-func (f *folder) scan(ctx context.Context, old []Watermark) (batch, error) {
-	streams, unknown, err := journal.Streams(f.FS, f.Root)
+func (f *folder) scan(ctx context.Context, prev head) (batch, error) {
+	streams, unknown, err := f.places()
 	if err != nil && len(streams) == 0 {
 		return batch{}, err
 	}
 	for _, path := range unknown {
 		f.once(Unknown{f.Root.Rel(path)})
 	}
-	marks := make(map[journal.Stream]Watermark, len(old))
-	for _, m := range old {
+	marks := make(map[journal.Stream]Watermark, len(prev.Streams))
+	for _, m := range prev.Streams {
 		marks[m.Stream] = m
 	}
-	b := batch{marks: make([]Watermark, 0, len(streams))}
+	b := batch{marks: make([]Watermark, 0, len(streams)), now: f.now(prev), left: f.BatchBytes}
 	if err != nil {
 		f.skip(journal.Stream{}, err, &b)
 	}
-	left := f.BatchBytes
 	for _, s := range streams {
-		m := marks[s]
-		m.Stream = s
-		if !m.Sealed && left > 0 {
+		m := marks[s.Stream]
+		m.Stream = s.Stream
+		if !m.Sealed && b.left > 0 {
 			if err := ctx.Err(); err != nil {
 				return batch{}, err
 			}
-			if err := f.read(&m, &b, &left); err != nil {
+			if err := f.read(s, &m, &b); err != nil {
 				return batch{}, err
 			}
 		}
 		b.marks = append(b.marks, m)
 	}
-	b.full = left <= 0
+	b.full = b.left <= 0
 	slices.SortFunc(b.marks, func(a, b Watermark) int {
 		return strings.Compare(a.Stream.String(), b.Stream.String())
 	})
@@ -71,50 +111,62 @@ func (f *folder) scan(ctx context.Context, old []Watermark) (batch, error) {
 
 // read appends the new records of one stream to b and moves its watermark m behind them. What is
 // wrong with one stream is noted and never stops the others; the error is that of keeping damage.
-func (f *folder) read(m *Watermark, b *batch, left *int64) error {
-	r, err := f.open(m.Stream, m.Position)
-	if errors.Is(err, fs.ErrNotExist) {
+func (f *folder) read(p place, m *Watermark, b *batch) error {
+	r, err := f.open(p, m.Position)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && p.reaped: // it never had a segment, or is half deleted
+		return f.atEnd(p, *m, m, m.Torn, b)
+	case errors.Is(err, fs.ErrNotExist):
 		return nil // swept by another compactor since the listing
 	}
 	if err != nil {
-		f.skip(m.Stream, err, b)
+		f.skip(p.Stream, err, b)
 		return nil
 	}
 	defer r.Close()
-	for *left > 0 {
+	old := *m
+	for b.left > 0 {
 		rec, err := r.Next()
+		m.Position = r.Position()
+		b.moved = b.moved || m.Position != old.Position
 		var damage *journal.CorruptError
 		switch {
 		case errors.As(err, &damage):
-			if err := f.quarantine(m.Stream, damage); err != nil {
+			if err := f.quarantine(p.Stream, damage); err != nil {
 				return err
 			}
 			m.Damaged = true
 			b.damage++
 		case errors.Is(err, io.EOF):
-			b.moved = b.moved || m.Position != r.Position()
-			m.Position = r.Position()
-			return nil
+			return f.atEnd(p, old, m, r.Torn(), b)
 		case err != nil:
-			f.skip(m.Stream, err, b)
+			f.skip(p.Stream, err, b)
 			return nil
 		default:
 			b.records = append(b.records, rec)
-			*left -= int64(len(rec.JSON)) + recordOverhead
+			b.left -= int64(len(rec.JSON)) + recordOverhead
 		}
-		b.moved = b.moved || m.Position != r.Position()
-		m.Position = r.Position()
 	}
 	return nil
 }
 
-// open opens a stream of this root.
-func (f *folder) open(s journal.Stream, from journal.Position) (*journal.Reader, error) {
-	r, err := journal.Open(f.FS, f.Root, s, from)
-	if err == nil {
-		r.InRoot(f.settings.RootID)
+// open opens a stream of this root where it lies. In reaped/ one without a segment is fs.ErrNotExist.
+func (f *folder) open(p place, from journal.Position) (*journal.Reader, error) {
+	path := cohort.SegmentIn(p.dir)
+	if p.reaped {
+		if _, err := f.FS.Stat(path); err != nil {
+			return nil, err
+		}
 	}
-	return r, err
+	r, err := journal.OpenSegment(f.FS, f.Root, path, p.Stream, from)
+	if err != nil {
+		return nil, err
+	}
+	r.InRoot(f.settings.RootID)
+	if p.reaped {
+		r.Dead()
+	}
+	return r, nil
 }
 
 func (f *folder) skip(s journal.Stream, err error, b *batch) {
@@ -135,28 +187,37 @@ type damageNote struct {
 	Bytes   []byte `json:"bytes_base64"` // the first maxKept of them
 }
 
-// quarantine keeps damaged bytes, their place and the reason before any watermark passes them.
-// Finding the same damage again (a fold that did not commit) changes nothing.
+// quarantine keeps damaged bytes before any watermark passes them, and tells of them.
 func (f *folder) quarantine(s journal.Stream, damage *journal.CorruptError) error {
-	bytes, err := f.bytesAt(damage)
+	kept, err := f.keep(s, damage)
 	if err != nil {
 		return err
+	}
+	f.notify(DamagedBytes{f.Root.Rel(damage.Path), damage.Offset, damage.Length, damage.Err.Error(), f.Root.Rel(kept)})
+	return nil
+}
+
+// keep writes a note of damaged bytes, their place and the reason. Keeping the same again (after a fold that
+// did not commit) changes nothing.
+func (f *folder) keep(s journal.Stream, damage *journal.CorruptError) (kept string, err error) {
+	bytes, err := f.bytesAt(damage)
+	if err != nil {
+		return "", err
 	}
 	note := damageNote{1, f.Root.Rel(damage.Path), damage.Offset, damage.Length, damage.Err.Error(), bytes}
 	data, err := json.MarshalIndent(note, "", " ")
 	if err != nil {
-		return fmt.Errorf("keep damage: %w", err)
+		return "", fmt.Errorf("keep damage: %w", err)
 	}
 	if err := durable.MkdirAll(f.FS, f.Root.Quarantine(s.Cohort), f.settings.DirMode.FS()); err != nil {
-		return fmt.Errorf("keep damage: %w", err)
+		return "", fmt.Errorf("keep damage: %w", err)
 	}
-	kept := f.Root.Damaged(s.Cohort, s.ID, damage.Offset)
+	kept = f.Root.Damaged(s.Cohort, s.ID, damage.Offset)
 	err = durable.Create(f.FS, kept, append(data, '\n'), f.settings.FileMode.FS())
 	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("keep damage: %w", err)
+		return "", fmt.Errorf("keep damage: %w", err)
 	}
-	f.notify(DamagedBytes{note.Path, note.Offset, note.Length, note.Reason, f.Root.Rel(kept)})
-	return nil
+	return kept, nil
 }
 
 func (f *folder) bytesAt(damage *journal.CorruptError) ([]byte, error) {

@@ -25,7 +25,7 @@ import (
 //	init [key=(run_id,phase,target)]     a fresh root; the first command
 //	append cohort=c [writer=w]           the lines of the input; without writer a stream of its own, sealed
 //	close writer=w
-//	fold [keep=n] [age=-1]               what the report and the notices say
+//	fold [keep=n] [age=-1] [dead]               what the report and the notices say
 //	index, snapshots, manifest, status   the published files, the newest commit, and what a reader is told
 //	ls [dir]                             names under the root, masked
 //	flip cohort=c at=n, cut cohort=c n=n damage the only stream of a cohort
@@ -156,6 +156,9 @@ func (s *script) fold(t *testing.T, d *datadriven.TestData) string {
 	cfg := Config{Root: s.root, Notify: said.add}
 	var age int
 	maybe(t, d, "keep", &cfg.KeepGenerations)
+	if d.HasArg("dead") { // every stream that did not grow since the last fold
+		cfg.DeadAfter, cfg.ReapGrace = -1, -1
+	}
 	if maybe(t, d, "age", &age) {
 		cfg.KeepAge = time.Duration(age)
 	}
@@ -189,7 +192,7 @@ func (s *script) manifest(t *testing.T) string {
 		return s.mask(err.Error())
 	}
 	parent := regexp.MustCompile(`"parent": "[0-9a-f]{64}"`).ReplaceAllString(string(h.encode()), `"parent": "SHA256"`)
-	figures := regexp.MustCompile(`"(token|root_id|created_at|host|crc32c|pid|highest_stamp|size|offset|crc)":( ?)("[^"]+"|\d+)`)
+	figures := regexp.MustCompile(`"(token|root_id|created_at|host|crc32c|pid|highest_stamp|size|offset|crc|grown|reaped)":( ?)("[^"]+"|\d+)`)
 	return s.mask(figures.ReplaceAllString(parent, `"$1":$2...`))
 }
 
@@ -203,8 +206,8 @@ func (s *script) status(t *testing.T) string {
 	out := []string{fmt.Sprintf("generation %d, %d rows, next seq %d, published %v, %d quarantined",
 		st.Generation, st.Rows, st.NextSeq, st.Published, st.Quarantine)}
 	for _, c := range st.Cohorts {
-		out = append(out, fmt.Sprintf("%s: %d streams, %d sealed, %d unfolded, %d unreadable",
-			c.Cohort, c.Streams, c.Sealed, c.UnfoldedRecords, c.Unreadable))
+		out = append(out, fmt.Sprintf("%s: %d streams, %d sealed, %d reaped, %d unfolded, %d unreadable",
+			c.Cohort, c.Streams, c.Sealed, c.Reaped, c.UnfoldedRecords, c.Unreadable))
 	}
 	return strings.Join(out, "\n")
 }

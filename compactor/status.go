@@ -35,6 +35,7 @@ type CohortStatus struct {
 	Cohort          cohort.ID     `json:"cohort"`
 	Streams         int           `json:"streams"`
 	Sealed          int           `json:"sealed"`
+	Reaped          int           `json:"reaped"` // of dead writers, on their way out
 	UnfoldedRecords int64         `json:"unfolded_records"`
 	UnfoldedBytes   int64         `json:"unfolded_bytes"`
 	OldestUnfolded  time.Duration `json:"oldest_unfolded_ns"` // age of the oldest unfolded record
@@ -78,7 +79,7 @@ func lockHolder(root cohort.Root) string {
 }
 
 func (f *folder) cohortStatus(ctx context.Context, marks []Watermark) ([]CohortStatus, error) {
-	streams, _, err := journal.Streams(f.FS, f.Root)
+	streams, _, err := f.places()
 	if err != nil && len(streams) == 0 {
 		return nil, err
 	}
@@ -86,12 +87,13 @@ func (f *folder) cohortStatus(ctx context.Context, marks []Watermark) ([]CohortS
 	for _, m := range marks {
 		at[m.Stream] = m.Position
 	}
+	streams = slices.DeleteFunc(streams, func(p place) bool { return p.reaped && at[p.Stream].Sealed }) // done with
 	found := make([]CohortStatus, len(streams))
 	var g errgroup.Group
 	g.SetLimit(readers)
 	for i, s := range streams {
 		g.Go(func() error {
-			found[i] = f.streamStatus(s, at[s])
+			found[i] = f.streamStatus(s, at[s.Stream])
 			return ctx.Err()
 		})
 	}
@@ -117,6 +119,7 @@ const readers = 64
 func (c CohortStatus) plus(d CohortStatus) CohortStatus {
 	return CohortStatus{
 		Streams: c.Streams + d.Streams, Sealed: c.Sealed + d.Sealed, Unreadable: c.Unreadable + d.Unreadable,
+		Reaped:          c.Reaped + d.Reaped,
 		UnfoldedRecords: c.UnfoldedRecords + d.UnfoldedRecords, UnfoldedBytes: c.UnfoldedBytes + d.UnfoldedBytes,
 		OldestUnfolded: max(c.OldestUnfolded, d.OldestUnfolded), TornBytes: c.TornBytes + d.TornBytes,
 	}
@@ -124,12 +127,16 @@ func (c CohortStatus) plus(d CohortStatus) CohortStatus {
 
 // streamStatus is the part of one stream, read from its watermark on; nothing if it was swept since the
 // listing.
-func (f *folder) streamStatus(s journal.Stream, from journal.Position) (c CohortStatus) {
+func (f *folder) streamStatus(s place, from journal.Position) (c CohortStatus) {
 	r, err := f.open(s, from)
 	if errors.Is(err, fs.ErrNotExist) {
 		return CohortStatus{}
 	}
-	c.Streams = 1
+	if s.reaped {
+		c.Reaped = 1
+	} else {
+		c.Streams = 1
+	}
 	if err != nil {
 		c.Unreadable = 1
 		return c
@@ -145,7 +152,7 @@ func (f *folder) streamStatus(s journal.Stream, from journal.Position) (c Cohort
 			c.Unreadable = 1
 		}
 	}
-	if r.Position().Sealed {
+	if r.Position().Sealed && !s.reaped {
 		c.Sealed = 1
 	}
 	c.TornBytes = r.Torn()

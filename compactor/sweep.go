@@ -11,10 +11,10 @@ import (
 	"github.com/runfold/runfold/internal/durable"
 )
 
-// sweepStreams moves each stream that h has folded to its seal out of its cohort, then deletes it; h
-// must be committed. Nothing depends on it: what cannot be removed now is noted and tried again by
-// the next run, which begins with it. The rename makes it atomic: a reader or a compactor sees a whole stream or none. It is not synced, for if it is
-// undone by a crash the stream is read again and every record of it is a duplicate.
+// sweepStreams moves each stream that h has folded to its seal out of its cohort; h must be committed.
+// Nothing depends on it: what cannot be moved now is noted and tried again by the next run, which begins
+// with it. The rename makes it atomic: a reader or a compactor sees a whole stream or none. It is not
+// synced, for if it is undone by a crash the stream is read again and every record of it is a duplicate.
 func (f *folder) sweepStreams(h head) {
 	for _, m := range h.Streams {
 		if !m.Sealed {
@@ -23,33 +23,18 @@ func (f *folder) sweepStreams(h head) {
 		from, to := f.Root.Stream(m.Stream.Cohort, m.Stream.ID), f.Root.Reaped(m.Stream.Cohort, m.Stream.ID)
 		if m.Damaged {
 			to = f.Root.Quarantined(m.Stream.Cohort, m.Stream.ID)
+			f.sweepStream(f.Root.Reaped(m.Stream.Cohort, m.Stream.ID), to)
 		}
-		err := f.moveAway(from, to)
-		if err == nil {
-			f.report.Swept++
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			f.notify(NotSwept{f.Root.Rel(from), err})
-			continue
-		}
+		f.sweepStream(from, to)
 	}
-	f.emptyReaped()
 }
 
-// emptyReaped deletes what this run and earlier ones have moved to reaped/. Only streams that a
-// committed manifest had folded to their seal ever get there.
-func (f *folder) emptyReaped() {
-	for _, id := range f.cohortsIn(f.Root.ReapedDir()) {
-		dir := f.Root.Reaped(id, "")
-		streams, err := f.FS.ReadDir(dir)
-		if err != nil {
-			f.notify(NotSwept{f.Root.Rel(dir), err})
-		}
-		for _, s := range streams {
-			path := filepath.Join(dir, s.Name())
-			if err := durable.RemoveAll(f.FS, path); err != nil {
-				f.notify(NotSwept{f.Root.Rel(path), err})
-			}
-		}
+func (f *folder) sweepStream(from, to string) {
+	err := f.moveAway(from, to)
+	if err == nil {
+		f.report.Swept++
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		f.notify(NotSwept{f.Root.Rel(from), err})
 	}
 }
 
@@ -158,6 +143,20 @@ func (f *folder) fileSystemTime(h head) (time.Time, error) {
 		now = lock.ModTime()
 	}
 	return now, nil
+}
+
+// now is fileSystemTime as a stamp, for a root without manifests too; 0 if nothing tells it.
+func (f *folder) now(h head) cohort.Stamp {
+	now, _ := f.fileSystemTime(h)
+	if h.Generation == 0 {
+		if lock, err := f.FS.Stat(f.Root.CompactLock()); err == nil {
+			now = lock.ModTime()
+		}
+	}
+	if now.Before(time.Unix(0, 1)) {
+		return 0
+	}
+	return cohort.Stamp(now.UnixNano())
 }
 
 // sweepFiles removes the files of dir that are not needed and have not been written for KeepAge.

@@ -87,6 +87,50 @@ func TestBitFlips(t *testing.T) {
 	}
 }
 
+// TestBitFlipsInDeadStream: nothing can still be coming, so a flipped bit costs one entry although there is no
+// seal; in the last entry it looks like one that was being written.
+func TestBitFlipsInDeadStream(t *testing.T) {
+	s := newSample(3, false)
+	for bit := range len(s.data) * 8 {
+		hit := 0
+		for s.at[hit+1] <= int64(bit/8) {
+			hit++
+		}
+		data := bytes.Clone(s.data)
+		data[bit/8] ^= 1 << (bit % 8)
+		got := readDead(t, data)
+		want := found{Records: slices.Clone(s.records), Pos: got.Pos}
+		if hit > 0 {
+			want.Records = slices.Delete(want.Records, hit-1, hit)
+		}
+		if hit == 3 {
+			want.Torn = s.at[4] - s.at[3]
+		} else {
+			want.Damage = got.Damage
+			if len(got.Damage) != 1 || !strings.HasPrefix(got.Damage[0], fmt.Sprintf("%d+%d: ", s.at[hit], s.at[hit+1]-s.at[hit])) {
+				t.Errorf("bit %d of entry %d: damage %q", bit, hit, got.Damage)
+			}
+		}
+		if end := int64(len(data)) - want.Torn; got.Pos.Offset != end || got.Pos.Sealed {
+			t.Errorf("bit %d of entry %d: position %+v, want %d", bit, hit, got.Pos, end)
+		}
+		if diff := cmp.Diff(want, got, equateEmpty); diff != "" {
+			t.Errorf("bit %d of entry %d (-want +got):\n%s", bit, hit, diff)
+		}
+	}
+}
+
+// readDead is readBytes for a stream whose writer has ended.
+func readDead(t testing.TB, data []byte) found {
+	t.Helper()
+	r, err := (&memFS{data: data}).reader(inC, Position{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Dead()
+	return drain(t, r)
+}
+
 var equateEmpty = cmp.Transformer("nil", func(in []string) []string {
 	if len(in) == 0 {
 		return nil
@@ -348,8 +392,7 @@ func FuzzReader(f *testing.F) {
 	f.Add([]byte("\x01\x01\x02\x02\x04\x30\x02\x03\x05\x02"), true)
 	f.Fuzz(func(t *testing.T, program []byte, sealed bool) {
 		data, written := segmentOf(program, sealed)
-		got := readBytes(t, data, Position{})
-		for _, r := range got.Records {
+		for _, r := range append(readBytes(t, data, Position{}).Records, readDead(t, data).Records...) {
 			if !written[r] {
 				t.Errorf("read %q, which was never written", r)
 			}

@@ -63,20 +63,25 @@ type Position struct {
 // symbolic links, are returned as paths in unknown. A cohort that cannot be read is reported in err
 // beside the streams of all others; one that disappears meanwhile is not.
 func Streams(fsys durable.FS, root cohort.Root) (streams []Stream, unknown []string, err error) {
-	ids, unknown, err := cohorts(fsys, root)
+	return StreamsIn(fsys, root.Cohorts())
+}
+
+// StreamsIn is Streams for another directory of cohorts: the one of reaped streams.
+func StreamsIn(fsys durable.FS, dir string) (streams []Stream, unknown []string, err error) {
+	ids, unknown, err := cohorts(fsys, dir)
 	if err != nil {
 		return nil, nil, err
 	}
 	var errs []error
 	for _, id := range ids {
-		entries, err := fsys.ReadDir(root.Cohort(id))
+		entries, err := fsys.ReadDir(filepath.Join(dir, string(id)))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, fmt.Errorf("list cohort %s: %w", id, err))
 		}
 		for _, e := range entries {
 			s, err := cohort.ParseStreamID(e.Name())
 			if err != nil || !e.IsDir() {
-				unknown = append(unknown, filepath.Join(root.Cohort(id), e.Name()))
+				unknown = append(unknown, filepath.Join(dir, string(id), e.Name()))
 				continue
 			}
 			streams = append(streams, Stream{id, s})
@@ -88,9 +93,9 @@ func Streams(fsys durable.FS, root cohort.Root) (streams []Stream, unknown []str
 	return streams, unknown, errors.Join(errs...)
 }
 
-// cohorts lists the directories under cohorts/.
-func cohorts(fsys durable.FS, root cohort.Root) (ids []cohort.ID, unknown []string, err error) {
-	entries, err := fsys.ReadDir(root.Cohorts())
+// cohorts lists the directories of cohorts in dir, which need not exist.
+func cohorts(fsys durable.FS, dir string) (ids []cohort.ID, unknown []string, err error) {
+	entries, err := fsys.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, nil
 	}
@@ -100,7 +105,7 @@ func cohorts(fsys durable.FS, root cohort.Root) (ids []cohort.ID, unknown []stri
 	for _, e := range entries {
 		id, err := cohort.ParseID(e.Name())
 		if err != nil || !e.IsDir() {
-			unknown = append(unknown, filepath.Join(root.Cohorts(), e.Name()))
+			unknown = append(unknown, filepath.Join(dir, e.Name()))
 			continue
 		}
 		ids = append(ids, id)

@@ -1,10 +1,14 @@
 package journal
 
 import (
+	"encoding/json"
 	"os"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/durable"
 )
 
 // owner is the body of writer.lock, for people.
@@ -24,4 +28,29 @@ func bootID() string {
 		return ""
 	}
 	return strings.TrimSpace(string(data))
+}
+
+// WriterIsGone tells whether the writer of a stream has certainly ended, or given the stream up: its lock
+// is free, and the stream's header says that the lock was taken on this boot of this machine. It asks the
+// operating system, so it is worth something only where flock(2) works between processes; elsewhere,
+// for a stream without a header, and where the system does not tell its boots apart, it is false.
+func WriterIsGone(fsys durable.FS, root cohort.Root, s Stream) (bool, error) {
+	boot := bootID()
+	if boot == "" {
+		return false, nil
+	}
+	r, err := Open(fsys, root, s, Position{})
+	if err != nil {
+		return false, err
+	}
+	defer r.Close()
+	f, err := r.frame()
+	if err != nil || f.kind != kindHeader {
+		return false, nil
+	}
+	var h header
+	if err := json.Unmarshal(f.payload, &h); err != nil || h.BootID != boot {
+		return false, nil
+	}
+	return durable.LockIsFree(root.WriterLock(s.Cohort, s.ID))
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path/filepath"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/internal/durable"
@@ -40,6 +41,8 @@ type Reader struct {
 	root   cohort.Root
 	path   string
 	rootID string // of runfold.json; empty until it is needed
+
+	dead bool // nothing can still be coming
 
 	w      *window // nil if there is no segment yet
 	pos    Position
@@ -90,7 +93,7 @@ func OpenSegment(fsys durable.FS, root cohort.Root, path string, s Stream, from 
 // gone.
 func (r *Reader) absent(fsys durable.FS, cause error) error {
 	if r.root != "" {
-		_, cause = fsys.Stat(r.root.Stream(r.stream.Cohort, r.stream.ID))
+		_, cause = fsys.Stat(filepath.Dir(r.path))
 	}
 	switch {
 	case cause != nil:
@@ -105,12 +108,16 @@ func (r *Reader) absent(fsys durable.FS, cause error) error {
 // who reads many streams knows it.
 func (r *Reader) InRoot(id string) { r.rootID = id }
 
+// Dead tells the Reader that the writer of the stream has ended: bytes that are no entry are damage where
+// valid entries stand behind them, and a torn tail where none do, which Torn counts.
+func (r *Reader) Dead() { r.dead = true }
+
 // Next returns the next record. Headers and seals are passed over.
 //
 // io.EOF is the end, or a tail that is no valid entry: that is "not yet", as a reader may see the size
 // of a growing file before its bytes; see Torn. A *CorruptError tells of a place that was passed over,
 // and Next may be called again to read on behind it. Bytes that are no entry are told so only when the
-// stream ends with a seal, so that nothing can still be coming. Any other error ends the reading at
+// stream ends with a seal or is Dead, so that nothing can still be coming. Any other error ends the reading at
 // Position: a newer version, a stream of another cohort, a file system that fails.
 func (r *Reader) Next() (cohort.Record, error) {
 	for {
@@ -211,15 +218,17 @@ func (r *Reader) invalid(cause error) error {
 	if err != nil {
 		return err
 	}
-	if !sealed {
-		r.torn = r.size - r.pos.Offset
-		return io.EOF
+	if !sealed && !r.dead {
+		return r.tail()
 	}
 	start := r.pos
 	next := sized{at: r.size}
 	if !start.Sealed { // behind a seal nothing is valid
 		if next, err = r.search(); err != nil {
 			return err
+		}
+		if next.seq == 0 && !sealed {
+			return r.tail()
 		}
 	}
 	r.pos.Offset = next.at
@@ -231,6 +240,12 @@ func (r *Reader) invalid(cause error) error {
 		cause = fmt.Errorf("%w (entries %d to %d)", cause, start.Seq+1, next.seq-1)
 	}
 	return &CorruptError{r.path, start.Offset, next.at - start.Offset, cause}
+}
+
+// tail ends the reading before bytes that are no entry.
+func (r *Reader) tail() error {
+	r.torn = r.size - r.pos.Offset
+	return io.EOF
 }
 
 // endsSealed tells whether a valid seal stands at the very end of the segment: then the writer has

@@ -3,6 +3,7 @@
 package journal
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -242,5 +243,54 @@ func TestKilledWriter(t *testing.T) {
 		if free, err := durable.LockIsFree(root.WriterLock(s.Cohort, s.ID)); !free || err != nil {
 			t.Errorf("lock of %v: free %t, %v", s, free, err)
 		}
+	}
+}
+
+// TestWriterIsGone: only a free lock and a header of this boot prove that a writer has ended.
+func TestWriterIsGone(t *testing.T) {
+	if bootID() == "" {
+		t.Skip("this system does not tell its boots apart")
+	}
+	root := newRoot(t)
+	w, err := Create(root, "c", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	appendRuns(t, w, 0, 1)
+	s := w.stream.Stream
+	if gone, err := WriterIsGone(durable.OS, root, s); gone || err != nil {
+		t.Errorf("the writer lives: %v, %v", gone, err)
+	}
+	w.stream.lock.Unlock() // as the kernel does when a process ends
+	if gone, err := WriterIsGone(durable.OS, root, s); !gone || err != nil {
+		t.Errorf("the lock is free: %v, %v", gone, err)
+	}
+	if err := os.Remove(root.WriterLock(s.Cohort, s.ID)); err != nil {
+		t.Fatal(err)
+	}
+	if gone, err := WriterIsGone(durable.OS, root, s); gone || err == nil {
+		t.Errorf("without a lock file: %v, %v", gone, err)
+	}
+}
+
+// TestWriterOfAnotherBoot: the lock of a stream that was written on another machine, or before this one
+// started, proves nothing.
+func TestWriterOfAnotherBoot(t *testing.T) {
+	root := newRoot(t)
+	s := Stream{"c", "01JE0000000000000000000001"}
+	if err := os.MkdirAll(root.Stream(s.Cohort, s.ID), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	b, _ := appendFrame(nil, s.ID, frame{kind: kindHeader, seq: 1, stamp: 1, payload: []byte(`{"cohort":"c","boot_id":"another"}`)})
+	for name, data := range map[string][]byte{
+		root.Segment(s.Cohort, s.ID): append(binary.AppendUvarint(nil, uint64(len(b))), b...), root.WriterLock(s.Cohort, s.ID): nil,
+	} {
+		if err := os.WriteFile(name, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if gone, err := WriterIsGone(durable.OS, root, s); gone || err != nil {
+		t.Errorf("WriterIsGone = %v, %v", gone, err)
 	}
 }

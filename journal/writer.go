@@ -88,7 +88,7 @@ func Create(root cohort.Root, id cohort.ID, options Options) (*Writer, error) {
 	if err := checkCohort(root, id); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	ids, _, err := cohorts(durable.OS, root)
+	ids, _, err := cohorts(durable.OS, root.Cohorts())
 	if err != nil {
 		return nil, err
 	}

@@ -33,6 +33,8 @@ type configFile struct {
 	BatchBytes      *int64  `json:"batch_bytes"`
 	KeepGenerations *int    `json:"keep_generations"`
 	KeepAge         *string `json:"keep_age"`
+	DeadAfter       *string `json:"dead_after"`
+	Grace           *string `json:"grace"`
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -141,10 +143,17 @@ func (f *daemonFlags) read(name string) error {
 	override(&f.logLevel, c.LogLevel)
 	override(&f.fold.BatchBytes, c.BatchBytes)
 	override(&f.fold.KeepGenerations, c.KeepGenerations)
-	if c.KeepAge != nil {
-		if f.fold.KeepAge, err = time.ParseDuration(*c.KeepAge); err != nil {
-			return fmt.Errorf("%s: keep_age: %w", name, err)
-		}
+	return errors.Join(overrideTime(&f.fold.KeepAge, c.KeepAge, name+": keep_age"),
+		overrideTime(&f.fold.DeadAfter, c.DeadAfter, name+": dead_after"),
+		overrideTime(&f.fold.ReapGrace, c.Grace, name+": grace"))
+}
+
+func overrideTime(flag *time.Duration, file *string, what string) (err error) {
+	if file == nil {
+		return nil
+	}
+	if *flag, err = time.ParseDuration(*file); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
 	}
 	return nil
 }

@@ -37,7 +37,7 @@ func logNotice(log *zap.Logger, n compactor.Notice) {
 	switch n := n.(type) {
 	case compactor.Published:
 		log.Debug(n.String())
-	case compactor.Conflicted, compactor.Unknown:
+	case compactor.Conflicted, compactor.Unknown, compactor.Reaped:
 		log.Info(n.String())
 	case compactor.DamagedBytes, compactor.SkippedStream:
 		log.Error(n.String())
@@ -52,6 +52,7 @@ func reportFields(r compactor.Report) []zap.Field {
 		zap.Uint64("generation", uint64(r.Generation)), zap.Int64("rows", r.Rows), zap.Int("records", r.Records),
 		zap.Int("added", r.Added), zap.Int("replaced", r.Replaced), zap.Int("superseded", r.Superseded),
 		zap.Int("duplicates", r.Duplicates), zap.Int("commits", r.Commits), zap.Int("swept_streams", r.Swept),
+		zap.Int("reaped_streams", r.Reaped), zap.Int("torn_tails", r.TornTails),
 		zap.Int("damage", r.Damage), zap.Int("skipped_streams", r.Skipped), zap.Duration("elapsed", r.Elapsed),
 	}
 }

@@ -15,16 +15,21 @@ func foldFlags(cmd *cobra.Command, cfg *compactor.Config) {
 	f.Int64Var(&cfg.BatchBytes, "batch-bytes", 0, "hold at most so many bytes of records in memory (default 64 MiB)")
 	f.IntVar(&cfg.KeepGenerations, "keep-generations", 0, "keep at least so many generations (default 3)")
 	f.DurationVar(&cfg.KeepAge, "keep-age", 0, "keep older ones for so long after they were succeeded (default 1h)")
+	f.DurationVar(&cfg.DeadAfter, "dead-after", 0,
+		"take the writer of an unfinished stream for dead when it has not grown for so long, where locks do not tell (default 24h)")
+	f.DurationVar(&cfg.ReapGrace, "grace", 0, "keep the streams of dead writers for so long before they are deleted (default 10m)")
 	f.DurationVar(&cfg.Wait, "wait", 0, "wait so long for another compactor to end (default: not at all)")
 }
 
 // withFlags adds to cfg what foldFlags read.
 func withFlags(cfg, flags compactor.Config) (compactor.Config, error) {
-	if flags.BatchBytes < 0 || flags.KeepGenerations < 0 || flags.KeepAge < 0 || flags.Wait < 0 {
+	if flags.BatchBytes < 0 || flags.KeepGenerations < 0 || flags.KeepAge < 0 || flags.Wait < 0 ||
+		flags.DeadAfter < 0 || flags.ReapGrace < 0 {
 		return cfg, usageError{fmt.Errorf("a negative number makes no sense here")}
 	}
 	cfg.BatchBytes, cfg.KeepGenerations = flags.BatchBytes, flags.KeepGenerations
 	cfg.KeepAge, cfg.Wait = flags.KeepAge, flags.Wait
+	cfg.DeadAfter, cfg.ReapGrace = flags.DeadAfter, flags.ReapGrace
 	return cfg, nil
 }
 
@@ -79,7 +84,10 @@ func describe(r compactor.Report) string {
 	text := fmt.Sprintf("folded %d records in %v: %d added, %d replaced, %d superseded, %d duplicates; generation %d, %d rows",
 		r.Records, r.Elapsed.Round(time.Millisecond), r.Added, r.Replaced, r.Superseded, r.Duplicates, r.Generation, r.Rows)
 	if r.Swept > 0 {
-		text += fmt.Sprintf("; %d finished streams removed", r.Swept)
+		text += fmt.Sprintf("; %d finished streams moved out", r.Swept)
+	}
+	if r.Reaped > 0 {
+		text += fmt.Sprintf("; %d streams of dead writers moved out", r.Reaped)
 	}
 	if !r.Clean() {
 		text += fmt.Sprintf("; %d damaged places, %d streams not read to their end", r.Damage, r.Skipped)

@@ -63,9 +63,9 @@ func (a *app) printStatus(s compactor.Status) error {
 		return err
 	}
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "\nCOHORT\tSTREAMS\tSEALED\tUNFOLDED\tBYTES\tOLDEST\tTORN\tUNREADABLE\n")
+	fmt.Fprintf(t, "\nCOHORT\tSTREAMS\tSEALED\tREAPED\tUNFOLDED\tBYTES\tOLDEST\tTORN\tUNREADABLE\n")
 	for _, c := range s.Cohorts {
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%s\t%d\t%d\n", c.Cohort, c.Streams, c.Sealed, c.UnfoldedRecords,
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%s\t%d\t%d\n", c.Cohort, c.Streams, c.Sealed, c.Reaped, c.UnfoldedRecords,
 			c.UnfoldedBytes, age(c), c.TornBytes, c.Unreadable)
 	}
 	return t.Flush()

@@ -311,7 +311,7 @@ func TestExamples(t *testing.T) {
 		t.Fatalf("run.sh: %v:\n%s", err, out)
 	}
 	for _, want := range []string{
-		"compactd: folded 200 records in ", ": 178 added, 0 replaced, 22 superseded, 0 duplicates; generation 1, 178 rows; 4 finished streams removed",
+		"compactd: folded 200 records in ", ": 178 added, 0 replaced, 22 superseded, 0 duplicates; generation 1, 178 rows; 4 finished streams moved out",
 		"0 problems", "index.parquet", "snapshot_index.json",
 	} {
 		if !strings.Contains(string(out), want) {
