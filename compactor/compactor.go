@@ -62,6 +62,8 @@ type Config struct {
 	// ReapGrace is how long a dead stream stays in reaped/, and is read again by each fold, before it is
 	// deleted. If zero, 10 minutes; negative, not at all.
 	ReapGrace time.Duration
+	// Free tells how many bytes can still be written below a directory. If nil, durable.FreeBytes.
+	Free func(dir string) (int64, error)
 	// Now gives the time for created_at and Report.Elapsed, and for nothing else. If nil, time.Now.
 	Now func() time.Time
 	// Program is the name and version that manifests and the index state. If empty, "runfold".
@@ -89,6 +91,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.ReapGrace == 0 {
 		c.ReapGrace = 10 * time.Minute
+	}
+	if c.Free == nil {
+		c.Free = durable.FreeBytes
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/runfold/runfold/cohort"
@@ -203,6 +204,9 @@ func (f *folder) writeData(next *head, old *data, found map[cohort.Key]index.Fou
 	if err := durable.MkdirAll(f.FS, f.Root.DataDir(), f.settings.DirMode.FS()); err != nil {
 		return err
 	}
+	if err := f.headroom(*next, puts); err != nil {
+		return err
+	}
 	meta := index.Meta{Generation: next.Generation, Token: next.Token, Program: f.Program}
 	next.Index, err = f.writeFile(cohort.IndexName(next.Generation, next.Token), func(w io.Writer) (int64, error) {
 		stats, err := index.Merge(w, old.index, found, next.Schema, puts, meta)
@@ -223,6 +227,24 @@ func (f *folder) writeData(next *head, old *data, found map[cohort.Key]index.Fou
 	}
 	if next.Index.Rows != next.Snapshots.Rows {
 		return fmt.Errorf("%w: index would have %d rows and snapshots %d", ErrCorrupt, next.Index.Rows, next.Snapshots.Rows)
+	}
+	return nil
+}
+
+// margin is room for what is small: the manifest's fixed part, directories, the file system's own books.
+const margin = 1 << 20
+
+// headroom refuses to begin what would fill the disk, and perhaps be in the way of writers: the new data
+// files take at most about what the old ones do, and twice the records. next still names the old ones.
+// Where nobody can tell what is free, the write finds out.
+func (f *folder) headroom(next head, puts []index.Put) error {
+	need := next.Index.Size + next.Snapshots.Size + int64(len(next.Streams))*256 + margin
+	for _, p := range puts {
+		need += 2 * int64(len(p.Record.JSON))
+	}
+	free, err := f.Free(f.Root.DataDir())
+	if err == nil && free < need {
+		return fmt.Errorf("%s: generation %d may need %d bytes and %d are free: %w", f.Root.DataDir(), next.Generation, need, free, syscall.ENOSPC)
 	}
 	return nil
 }
