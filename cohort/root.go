@@ -143,6 +143,9 @@ func (r Root) QuarantineDir() string { return r.path("quarantine") }
 // Quarantine is the directory that keeps what was damaged in the streams of one cohort.
 func (r Root) Quarantine(id ID) string { return r.path("quarantine", string(id)) }
 
+// DamagedGenerations is the directory that keeps damaged manifests and data files. No cohort has its name.
+func (r Root) DamagedGenerations() string { return r.path("quarantine", ".generations") }
+
 // Damaged is the note about the damage at one offset of a stream: its place, reason and bytes.
 func (r Root) Damaged(id ID, s StreamID, offset int64) string {
 	return filepath.Join(r.Quarantine(id), fmt.Sprintf("%s-%020d.json", s, offset))

@@ -87,6 +87,7 @@ func (c *checker) manifests(context.Context) (head, error) {
 	if err != nil {
 		return head{}, err
 	}
+	unreadable := map[cohort.Generation]error{}
 	for _, g := range gens {
 		m, err := readManifest(c.FS, c.Root, g)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -96,11 +97,16 @@ func (c *checker) manifests(context.Context) (head, error) {
 			return head{}, err // no damage, and nothing that we could judge
 		}
 		if err != nil {
-			c.damage(c.Root.Manifest(g), "%v", err)
+			unreadable[g] = err
 			continue
 		}
 		c.audit.Manifests++
 		c.all = append(c.all, m)
+	}
+	for _, g := range gens {
+		if err := unreadable[g]; err != nil {
+			c.damageOf(g, c.Root.Manifest(g), err)
+		}
 	}
 	if len(c.all) == 0 {
 		return head{Manifest: Manifest{NextSeq: 1}}, nil
@@ -161,20 +167,36 @@ func (c *checker) dataFiles(ctx context.Context, newest head) error {
 func (c *checker) dataFile(m head, d DataFile) {
 	path := c.Root.Data(d.Name)
 	c.audit.DataFiles++
-	file, err := c.openFile(d)
-	if err == nil {
-		file.Close()
-		var sum CRC
-		if sum, err = checksum(c.FS, path); err == nil && sum != d.CRC32C {
-			err = fmt.Errorf("checksum is %v, %v was committed", sum, d.CRC32C)
-		}
-	}
+	err := c.dataFileError(d)
 	if errors.Is(err, fs.ErrNotExist) && c.isSwept(m) {
 		return
 	}
 	if err != nil {
-		c.damage(path, "%v", err)
+		c.damageOf(m.Generation, path, err)
 	}
+}
+
+// damageOf tells of a damaged file of a generation: only a note if a repair has gone back behind it.
+func (c *checker) damageOf(g cohort.Generation, path string, err error) {
+	if isVoid(c.all, g) {
+		c.note(path, "%v: a repair has gone back to an earlier generation", err)
+		return
+	}
+	c.damage(path, "%v", err)
+}
+
+// dataFileError tells what is wrong with a data file: its bytes must be those that were committed.
+func (f *folder) dataFileError(d DataFile) error {
+	file, err := f.openFile(d)
+	if err != nil {
+		return err
+	}
+	file.Close()
+	sum, err := checksum(f.FS, f.Root.Data(d.Name))
+	if err == nil && sum != d.CRC32C {
+		err = fmt.Errorf("checksum is %v, %v was committed", sum, d.CRC32C)
+	}
+	return err
 }
 
 func (c *checker) isSwept(m head) bool {

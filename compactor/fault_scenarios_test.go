@@ -80,6 +80,9 @@ var scenarios = map[string]scenario{
 		},
 		want: bothRows, kept: 3,
 	},
+	"repair of an index":     {prepare: spoiled("index"), do: repairOnce, want: bothRows},
+	"repair of snapshots":    {prepare: spoiled("snapshots"), do: repairOnce, want: bothRows},
+	"repair of the manifest": {prepare: spoiled("manifest"), do: repairOnce, want: bothRows},
 	"import": {
 		prepare: func(t *testing.T) cohort.Root {
 			root := newRoot(t)
@@ -94,6 +97,11 @@ var scenarios = map[string]scenario{
 		},
 		want: map[string]string{"a:S": "1", "b:S": "1", "x:S": "3", "y:S": "3"},
 	},
+}
+
+func repairOnce(cfg Config) error {
+	_, err := Repair(context.Background(), cfg, RepairOptions{Apply: true})
+	return err
 }
 
 // deadWriters is a root with three streams that have no seal and will not get one: one in order, one that

@@ -269,7 +269,11 @@ func valuesOn(t testing.TB, fsys durable.FS, root cohort.Root) map[string]string
 // prepared is a root with one fold behind it and one before it.
 func prepared(t testing.TB) cohort.Root {
 	t.Helper()
-	root := newRoot(t)
+	return preparedIn(t, newRoot(t))
+}
+
+func preparedIn(t testing.TB, root cohort.Root) cohort.Root {
+	t.Helper()
 	appendTo(t, root, "c", firstLines...)
 	foldNow(t, Config{Root: root})
 	appendTo(t, root, "c", secondLines...)

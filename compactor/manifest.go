@@ -40,6 +40,9 @@ type Manifest struct {
 	Host      string `json:"host"`
 	PID       int    `json:"pid"`
 	Program   string `json:"program"`
+	// RepairedFrom is set where a repair has gone back: the generation whose content this one has anew.
+	// What lies between the two is void.
+	RepairedFrom *cohort.Generation `json:"repaired_from,omitempty"`
 
 	NextSeq      cohort.Seq   `json:"next_seq"`
 	HighestStamp cohort.Stamp `json:"highest_stamp"` // writers read it: see journal's clock
@@ -194,6 +197,8 @@ func (m *Manifest) validate() error {
 		return fmt.Errorf("%w: data files %q and %q are no pair of its own or an earlier generation", ErrCorrupt, m.Index.Name, m.Snapshots.Name)
 	case m.Index.Rows != m.Snapshots.Rows || m.Index.Rows < 0 || m.NextSeq == 0:
 		return fmt.Errorf("%w: %d rows, %d snapshots, next_seq %d", ErrCorrupt, m.Index.Rows, m.Snapshots.Rows, m.NextSeq)
+	case m.RepairedFrom != nil && *m.RepairedFrom >= m.Generation:
+		return fmt.Errorf("%w: repaired from generation %d, which is none before it", ErrCorrupt, *m.RepairedFrom)
 	case !sorted:
 		return fmt.Errorf("%w: streams are not sorted", ErrCorrupt)
 	}

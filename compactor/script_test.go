@@ -29,6 +29,8 @@ import (
 //	index, snapshots, manifest, status   the published files, the newest commit, and what a reader is told
 //	ls [dir]                             names under the root, masked
 //	flip cohort=c at=n, cut cohort=c n=n damage the only stream of a cohort
+//	spoil index|snapshots|manifest gen=n flip a byte in the middle of that file
+//	repair [apply] [cohort=c]            what it finds and does; the only stream of cohort is declared dead
 //	write path, rm path                  a file that runfold did not make; remove one
 //	save dir, restore dir                copy what stands in a directory aside; bring it back
 //	check
@@ -77,6 +79,10 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 		return errText(os.CopyFS(s.saved, os.DirFS(filepath.Join(string(s.root), d.CmdArgs[0].Key))))
 	case "restore":
 		return errText(os.CopyFS(filepath.Join(string(s.root), d.CmdArgs[0].Key), os.DirFS(s.saved)))
+	case "repair":
+		return s.repair(t, d)
+	case "spoil":
+		return s.spoil(t, d)
 	case "ls":
 		return s.ls(t, d)
 	case "flip", "cut":
@@ -172,6 +178,46 @@ func (s *script) fold(t *testing.T, d *datadriven.TestData) string {
 		out += "\n" + text
 	}
 	return s.mask(out)
+}
+
+// spoil flips a byte of one file of a generation.
+func (s *script) spoil(t *testing.T, d *datadriven.TestData) string {
+	t.Helper()
+	var gen int
+	d.ScanArgs(t, "gen", &gen)
+	spoil(t, s.root, d.CmdArgs[0].Key, cohort.Generation(gen))
+	return ""
+}
+
+func (s *script) repair(t *testing.T, d *datadriven.TestData) string {
+	t.Helper()
+	opts := RepairOptions{Apply: d.HasArg("apply")}
+	if d.HasArg("cohort") {
+		var id string
+		d.ScanArgs(t, "cohort", &id)
+		for _, st := range listed(t, s.root) {
+			if string(st.Cohort) == id {
+				opts.Dead = append(opts.Dead, st)
+			}
+		}
+	}
+	said := &notices{}
+	r, err := Repair(context.Background(), Config{Root: s.root, Notify: said.add}, opts)
+	r.Fold.Elapsed = 0
+	out := fmt.Sprintf("newest %d, good %d, now %d; whole %v, lossless %v, published %v, unknown %d, imports %d; folded %d records, %d rows",
+		r.Newest, r.Good, r.Generation, r.Whole(), r.Lossless(), r.Published, r.Unknown, r.Imports, r.Fold.Records, r.Fold.Rows)
+	for name, list := range map[string][]Problem{"damaged": r.Damaged, "misfit": r.Misfits, "waiting": r.Waiting} {
+		for _, p := range list {
+			out += "\n" + name + ": " + p.String()
+		}
+	}
+	for _, l := range r.Lost {
+		out += fmt.Sprintf("\nlost: %s entries %d to %d", l.Stream, l.First, l.Last)
+	}
+	if text := said.text(); text != "" {
+		out += "\n" + text
+	}
+	return s.mask(out + errText(err))
 }
 
 // index prints the columns that do not differ from run to run.
@@ -285,6 +331,7 @@ var masks = []struct {
 	{regexp.MustCompile(`-[0-9a-f]{16}\b`), "-TOKEN"},
 	{regexp.MustCompile(`"timestamp":"[^"]*(\.\d+|20:\d\d)Z"`), `"timestamp":"NOW"`},
 	{regexp.MustCompile(`ULID-0{10}\d{10}`), "ULID-OFFSET"},
+	{regexp.MustCompile(`checksum is [0-9a-f]{8}, [0-9a-f]{8} was`), "checksum is CRC, CRC was"},
 	{regexp.MustCompile(`(\d+) bytes at offset \d+`), "N bytes at offset N"},
 }
 

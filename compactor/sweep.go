@@ -88,6 +88,7 @@ func (f *folder) sweepGenerations(h head) error {
 		return nil // an old listing: it may lack more, whose data files we would remove
 	}
 	keep := map[string]bool{h.Index.Name: true, h.Snapshots.Name: true}
+	kept, unreadable := []head{h}, map[cohort.Generation]error{}
 	for i, g := range gens {
 		if g <= h.Generation && f.isOld(gens, i, now) {
 			f.remove(f.Root.Manifest(g))
@@ -95,14 +96,20 @@ func (f *folder) sweepGenerations(h head) error {
 			continue
 		}
 		m, err := readManifest(f.FS, f.Root, g)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			unreadable[g] = err
+		default:
+			kept = append(kept, m)
+			keep[m.Index.Name], keep[m.Snapshots.Name] = true, true
 		}
-		if err != nil { // unknown what it names: keep every data file
+	}
+	for g, err := range unreadable {
+		if !isVoid(kept, g) { // unknown what it names: keep every data file
 			f.notify(NotSwept{f.Root.Rel(f.Root.DataDir()), err})
 			return nil
 		}
-		keep[m.Index.Name], keep[m.Snapshots.Name] = true, true
 	}
 	f.sweepFiles(f.Root.DataDir(), now, func(name string) bool {
 		_, _, ours := cohort.ParseDataName(name)

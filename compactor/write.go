@@ -79,7 +79,7 @@ func (f *folder) nextManifest(prev head, b batch) (head, error) {
 	next.RootID, next.Parent = f.settings.RootID, prev.digest
 	next.CreatedAt = f.Now().UTC().Format(time.RFC3339Nano)
 	next.Host, next.PID, next.Program = host(), os.Getpid(), f.Program
-	next.Streams = b.marks
+	next.Streams, next.RepairedFrom = b.marks, nil
 	return next, nil
 }
 

@@ -84,7 +84,7 @@ func OpenSegment(fsys durable.FS, root cohort.Root, path string, s Stream, from 
 	if r.size < from.Offset {
 		f.Close()
 		return nil, &CorruptError{path, r.size, from.Offset - r.size,
-			errors.New("shorter than what was read before: it was cut off")}
+			fmt.Errorf("shorter than what was read before: %w", errCutOff)}
 	}
 	return r, nil
 }
@@ -99,7 +99,7 @@ func (r *Reader) absent(fsys durable.FS, cause error) error {
 	case cause != nil:
 		return fmt.Errorf("open stream %v: %w", r.stream, cause)
 	case r.pos != Position{}:
-		return &CorruptError{r.path, 0, r.pos.Offset, errors.New("segment is gone although it was read before")}
+		return &CorruptError{r.path, 0, r.pos.Offset, fmt.Errorf("segment is gone although it was read before: %w", errCutOff)}
 	}
 	return nil
 }
@@ -305,6 +305,12 @@ type movedError struct{ what, name string }
 func (e movedError) Error() string {
 	return fmt.Sprintf("stream was written for another %s: %q", e.what, e.name)
 }
+
+var errCutOff = errors.New("it was cut off")
+
+// IsMisfit tells that no Reader will get on with a stream: it lies in a cohort or root that it was not
+// written for, or ends before the position to read on from.
+func IsMisfit(err error) bool { return isMoved(err) || errors.Is(err, errCutOff) }
 
 func isMoved(err error) bool {
 	var m movedError

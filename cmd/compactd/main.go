@@ -93,7 +93,7 @@ func (a *app) command() *cobra.Command {
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	cmd.PersistentFlags().StringVar(&a.root, "root", "", "the root directory (required)")
 	cmd.AddCommand(a.initCommand(), a.onceCommand(), a.runCommand(), a.statusCommand(), a.checkCommand(),
-		a.dumpCommand(), a.previousCommand(), a.importCommand())
+		a.dumpCommand(), a.previousCommand(), a.importCommand(), a.repairCommand())
 	for _, sub := range cmd.Commands() {
 		sub.Long += "\n\n" + exitCodes
 		sub.Args = usageArgs(sub.Args)
@@ -154,7 +154,7 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, compactor.ErrLocked):
 		return exitLocked
-	case errors.Is(err, errDamage), compactor.IsDamage(err):
+	case errors.Is(err, errDamage), errors.Is(err, errToRepair), errors.Is(err, errGone), compactor.IsDamage(err):
 		return exitDamage
 	case durable.IsFull(err), errors.Is(err, compactor.ErrConflict):
 		return exitAgain
@@ -172,7 +172,7 @@ func hint(err error) string {
 	case errors.Is(err, compactor.ErrLocked):
 		return "--wait 30s waits for it; nothing is lost either way"
 	case compactor.IsDamage(err):
-		return "compactd check lists all that is damaged in a root; nothing was changed or deleted"
+		return "compactd check lists all that is damaged in a root, compactd repair says what can be done; nothing was changed or deleted"
 	case errors.Is(err, cohort.ErrNewer):
 		return "use the runfold version that wrote it, or a later one"
 	case durable.IsFull(err):

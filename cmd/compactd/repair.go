@@ -1,0 +1,147 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/journal"
+)
+
+var (
+	errToRepair = errors.New("damage found: nothing was changed")
+	errGone     = errors.New("repaired, but what is named above is gone")
+)
+
+func (a *app) repairCommand() *cobra.Command {
+	var flags compactor.Config
+	var dead []string
+	var apply, asJSON bool
+	cmd := &cobra.Command{
+		Use:   "repair --root DIR [--apply]",
+		Short: "Make a damaged root fold again, and say what is gone",
+		Long: `Tell what is damaged in a root and what would be done about it; with --apply, do it. Without
+--apply nothing is written.
+
+  newest generation damaged   go back to the newest whole one, and fold again what it had not
+                              folded, from the streams that are still there: those of the last
+                              generation always are
+  stream that cannot be read  move it to quarantine/
+  public files not ours       publish the newest generation
+  --dead COHORT/STREAM        its writer has certainly ended: read what is valid behind a hole
+
+Nothing is deleted: damaged files are kept in quarantine/. It exits with 0 if all is in order or
+was repaired without a loss, and with 4 if something is damaged (without --apply) or is gone.`,
+		Example: `  compactd repair --root runs
+  compactd repair --root runs --apply
+  compactd repair --root runs --apply --dead churn_eu/01JE0000000000000000000001`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := a.config()
+			if err != nil {
+				return err
+			}
+			if cfg, err = withFlags(cfg, flags); err != nil {
+				return err
+			}
+			opts := compactor.RepairOptions{Apply: apply}
+			if opts.Dead, err = parseStreams(dead); err != nil {
+				return err
+			}
+			end := a.progress.begin("reading the root")
+			r, err := compactor.Repair(cmd.Context(), cfg, opts)
+			end()
+			if err == nil && asJSON {
+				err = a.printJSON(r)
+			} else if !asJSON {
+				err = errors.Join(err, a.printRepair(r, err))
+			}
+			switch {
+			case err != nil:
+			case !apply && !r.Whole():
+				err = errToRepair
+			case !r.Lossless():
+				err = errGone
+			case !r.Fold.Clean():
+				err = errDamage
+			}
+			return err
+		},
+	}
+	foldFlags(cmd, &flags)
+	cmd.Flags().BoolVar(&apply, "apply", false, "make the changes (default: only tell)")
+	cmd.Flags().StringArrayVar(&dead, "dead", nil, "a stream, as COHORT/STREAM, whose writer has certainly ended; may be given again")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print what was found as JSON")
+	return cmd
+}
+
+func parseStreams(names []string) ([]journal.Stream, error) {
+	var out []journal.Stream
+	for _, name := range names {
+		c, id, _ := strings.Cut(name, "/")
+		parsed, err := cohort.ParseID(c)
+		if err != nil {
+			return nil, usageError{fmt.Errorf("--dead %s: %w", name, err)}
+		}
+		s, err := cohort.ParseStreamID(id)
+		if err != nil {
+			return nil, usageError{fmt.Errorf("--dead %s: %w", name, err)}
+		}
+		out = append(out, journal.Stream{Cohort: parsed, ID: s})
+	}
+	return out, nil
+}
+
+// printRepair tells people what was found, one fact a line, and what it means.
+func (a *app) printRepair(r compactor.Repaired, failed error) error {
+	var b strings.Builder
+	for _, p := range r.Damaged {
+		fmt.Fprintf(&b, "damaged   %v\n", p)
+	}
+	for _, p := range r.Misfits {
+		fmt.Fprintf(&b, "misfit    %v\n", p)
+	}
+	for _, p := range r.Waiting {
+		fmt.Fprintf(&b, "waiting   %v\n", p)
+	}
+	for _, l := range r.Lost {
+		fmt.Fprintf(&b, "lost      entries %d to %d of stream %s\n", l.First, l.Last, l.Stream)
+	}
+	for _, g := range r.Imports {
+		fmt.Fprintf(&b, "lost      the import that generation %d was: repeat it\n", uint64(g))
+	}
+	if len(r.Unknown) > 0 && !r.Lossless() {
+		fmt.Fprintf(&b, "unknown   what generations %v had folded: their manifests cannot be read\n", r.Unknown)
+	}
+	if failed == nil {
+		fmt.Fprintf(&b, "%s\n", conclusion(r))
+	}
+	_, err := a.stdout.Write([]byte(b.String()))
+	return err
+}
+
+func conclusion(r compactor.Repaired) string {
+	back := fmt.Sprintf("go back to generation %d", uint64(r.Good))
+	if r.Good == 0 {
+		back = "begin anew from the streams"
+	}
+	loss := "nothing is lost"
+	if !r.Lossless() {
+		loss = "the above is lost"
+	}
+	switch {
+	case r.Applied && r.Newest != r.Good:
+		return fmt.Sprintf("repaired: had to %s: %s; now generation %d with %d rows", back, loss, uint64(r.Generation), r.Fold.Rows)
+	case r.Applied:
+		return fmt.Sprintf("repaired: generation %d with %d rows is published", uint64(r.Generation), r.Fold.Rows)
+	case r.Whole():
+		return fmt.Sprintf("nothing to repair: generation %d is whole and published", uint64(r.Newest))
+	case r.Newest != r.Good:
+		return fmt.Sprintf("would %s and fold again what it had not folded: %s (--apply does it)", back, loss)
+	}
+	return fmt.Sprintf("would move misfits to quarantine/ and publish generation %d (--apply does it)", uint64(r.Newest))
+}

@@ -1,0 +1,97 @@
+package compactor
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/durable"
+)
+
+// spoil flips a bit in the middle of the index, the snapshots or the manifest of a generation. They are
+// made without write permission: damage does not ask.
+func spoil(t *testing.T, root cohort.Root, what string, g cohort.Generation) {
+	t.Helper()
+	path := root.Manifest(g)
+	if what != "manifest" {
+		h, err := readManifest(durable.OS, root, g)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path = root.Data(map[string]string{"index": h.Index.Name, "snapshots": h.Snapshots.Name}[what])
+	}
+	if err := os.Chmod(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change(t, path, flip(len(data)/2))
+}
+
+// spoiled is a root of two generations whose newest one has a damaged file.
+func spoiled(what string) func(t *testing.T) cohort.Root {
+	return func(t *testing.T) cohort.Root {
+		root := preparedIn(t, newDamagedRoot(t))
+		foldNow(t, Config{Root: root})
+		spoil(t, root, what, 2)
+		return root
+	}
+}
+
+// TestRepairTellsFirst: without Apply nothing is written, whatever is damaged.
+func TestRepairTellsFirst(t *testing.T) {
+	for _, what := range []string{"index", "snapshots", "manifest"} {
+		root := spoiled(what)(t)
+		before := tree(t, root)
+		r, err := Repair(t.Context(), Config{Root: root}, RepairOptions{})
+		if err != nil || r.Whole() || !r.Lossless() || r.Newest != 2 || r.Good != 1 || len(r.Damaged) != 1 {
+			t.Errorf("%s: Repair = %+v, %v", what, r, err)
+		}
+		after := tree(t, root)
+		if len(before) != len(after) {
+			t.Errorf("%s: %d files became %d", what, len(before), len(after))
+		}
+		for name, data := range before {
+			if after[name] != data {
+				t.Errorf("%s: %s changed", what, name)
+			}
+		}
+	}
+}
+
+// TestRepairNeverGivesASeqTwice: also what the lost generation gave away stays given.
+func TestRepairNeverGivesASeqTwice(t *testing.T) {
+	for what, want := range map[string]cohort.Seq{"index": 5, "manifest": 3 + seqGap} {
+		root := spoiled(what)(t)
+		if _, err := Repair(t.Context(), Config{Root: root}, RepairOptions{Apply: true}); err != nil {
+			t.Fatal(err)
+		}
+		if got := damage(t, root); got != "" {
+			t.Errorf("%s: check finds %s", what, got)
+		}
+		first := cohort.Seq(0)
+		for row := range publishedRows(t, durable.OS, root) {
+			if strings.Contains(row, `"_key":"b:S"`) {
+				first = seqOf(t, row)
+			}
+		}
+		if first != want {
+			t.Errorf("%s: the first seq behind the repair is %d, want %d", what, first, want)
+		}
+	}
+}
+
+func seqOf(t *testing.T, row string) cohort.Seq {
+	t.Helper()
+	var fields struct {
+		Seq cohort.Seq `json:"snapshot_seq"`
+	}
+	if err := json.Unmarshal([]byte(row), &fields); err != nil {
+		t.Fatal(err)
+	}
+	return fields.Seq
+}
