@@ -4,7 +4,7 @@ FUZZTIME ?= 20s
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-short test-foreign check fmt vet staticcheck cross fuzz bench example clean
+.PHONY: help build test test-short test-foreign check fmt vet staticcheck cross fuzz figures bench example clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,10 @@ staticcheck:
 cross:
 	GOOS=darwin GOARCH=arm64 $(GO) vet ./...
 	GOOS=windows GOARCH=amd64 $(GO) vet ./...
+
+figures: ## what the tests of durability go through: faults, crash states, kills, flipped bits
+	@$(GO) test -count=1 -v ./internal/durable/... ./journal ./compactor/... ./internal/acceptance 2>&1 | \
+	  awk '/figure: /{sub(/.*figure: /, "  "); print} /^ *(--- )?FAIL/{print; bad = 1} END{exit bad}'
 
 fuzz: ## run every fuzz target for FUZZTIME (default 20s)
 	@set -e; for dir in $$($(GO) list -f '{{.Dir}}' ./...); do \

@@ -110,7 +110,7 @@ func TestReadersOfARootAtWork(t *testing.T) {
 				}
 				completesOn(t, disk, root, fmt.Sprintf("a fold before look %d", k))
 				if !met {
-					t.Logf("%d looks", k)
+					t.Logf("figure: %d interleavings of a reader with whole folds", k)
 					return
 				}
 			}

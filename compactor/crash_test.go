@@ -35,7 +35,7 @@ func TestPowerLossAnywhere(t *testing.T) {
 		cfg := Config{Root: root, FS: fault, Lock: yes{}, KeepAge: -1, KeepGenerations: 1}
 		_, err := Fold(context.Background(), cfg)
 		if err == nil && fault.Calls() <= k {
-			t.Logf("%d crashes at %d places", crashes, k)
+			t.Logf("figure: %d crash states of a fold, at %d places", crashes, k)
 			return
 		}
 		for _, mode := range durabletest.Modes() {
@@ -69,6 +69,8 @@ func TestKillThenPowerLoss(t *testing.T) {
 	if testing.Short() || sparse > 1 {
 		step = 7
 	}
+	crashes := 0
+	defer func() { t.Logf("figure: %d crash states behind two runs that were stopped", crashes) }()
 	const changes = 34 // a little more than a fold has, so that the last ones are whole
 	for first := rnd.IntN(step); first < changes; first += step {
 		for second := rnd.IntN(step); second < changes; second += step {
@@ -84,6 +86,7 @@ func TestKillThenPowerLoss(t *testing.T) {
 			mode := modes[rnd.IntN(len(modes))]
 			when := fmt.Sprintf("ended before changes %d and %d, %v", first, second, mode)
 			disk = disk.Crash(mode, rnd)
+			crashes++
 			cfg.FS = disk
 			foldNow(t, cfg)
 			if diff := cmp.Diff(bothRows, valuesOn(t, disk, root)); diff != "" {

@@ -101,7 +101,7 @@ func TestReadFailsAnywhere(t *testing.T) {
 			cfg := Config{Root: root, FS: deaf{disk, k, cause, &n, &failed}, Lock: yes{}, KeepAge: -1, KeepGenerations: 1, Notify: said.add}
 			report, err := Fold(context.Background(), cfg)
 			if failed == "" {
-				t.Logf("%v: %d looks at the disk", cause, k)
+				t.Logf("figure: %d faults injected into looks at the disk (%v)", k, cause)
 				break
 			}
 			when := fmt.Sprintf("look %d, %s: %v", k, failed, cause)

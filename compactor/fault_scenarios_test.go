@@ -180,6 +180,7 @@ func TestScenariosFailAnywhere(t *testing.T) {
 			t.Parallel()
 			rnd := rand.New(rand.NewPCG(*seed, 4))
 			root := s.prepare(t)
+			faults, crashes := 0, 0
 			for k := 0; ; k++ {
 				if k%sparse != 0 || testing.Short() && k%9 != 0 {
 					continue
@@ -189,10 +190,12 @@ func TestScenariosFailAnywhere(t *testing.T) {
 				fault := &durabletest.Fault{FS: disk, Hook: durabletest.StopAt(k)}
 				err := s.do(Config{Root: root, FS: fault, Lock: yes{}, KeepAge: -1, KeepGenerations: 1, DeadAfter: -1, ReapGrace: -1})
 				if ended && err == nil && fault.Calls() <= k {
-					t.Logf("%d changes", k)
+					t.Logf("figure: %d faults injected and %d crash states in %q", faults, crashes, name)
 					return
 				}
+				faults += len(faultKinds)
 				for range 2 {
+					crashes++
 					mode := modes[rnd.IntN(len(modes))]
 					s.again(t, disk.Crash(mode, rnd), root, fmt.Sprintf("power lost before change %d, %v", k, mode))
 				}
@@ -201,13 +204,15 @@ func TestScenariosFailAnywhere(t *testing.T) {
 	}
 }
 
+var faultKinds = []error{
+	syscall.EIO, durabletest.ShortWrite{Err: syscall.ENOSPC}, durabletest.AfterError{Err: syscall.EIO},
+	durabletest.AfterError{Err: fs.ErrExist}, // a request that was sent twice
+}
+
 // failAt lets the k-th change fail in several ways. It reports whether there was no k-th change.
 func (s scenario) failAt(t *testing.T, root cohort.Root, k int) (ended bool) {
 	t.Helper()
-	for _, cause := range []error{
-		syscall.EIO, durabletest.ShortWrite{Err: syscall.ENOSPC}, durabletest.AfterError{Err: syscall.EIO},
-		durabletest.AfterError{Err: fs.ErrExist}, // a request that was sent twice
-	} {
+	for _, cause := range faultKinds {
 		disk := loaded(t, root)
 		fault := &durabletest.Fault{FS: disk, Hook: func(n int, op, _ string) error {
 			if late := (durabletest.AfterError{}); n != k || errors.As(cause, &late) && late.Err == fs.ErrExist && op != "link" {

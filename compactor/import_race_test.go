@@ -43,7 +43,7 @@ func TestImportSleepsAnywhere(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-			t.Logf("%d places to sleep", k)
+			t.Logf("figure: %d interleavings of an import with a fold", k)
 			return
 		case <-asleep:
 		}

@@ -62,7 +62,7 @@ func TestKillAnywhere(t *testing.T) {
 		}
 		completes(t, root, fmt.Sprintf("killed before change %d", k))
 		if !killed {
-			t.Logf("%d changes in a fold", k)
+			t.Logf("figure: %d kills of a compactor", k)
 			return
 		}
 	}
@@ -92,6 +92,8 @@ func completes(t *testing.T, root cohort.Root, when string) {
 // TestFailAnywhere lets every change of the disk fail in turn, once before and once after it happened.
 // The run may fail or go on, but the next one ends where an undisturbed one would.
 func TestFailAnywhere(t *testing.T) {
+	faults := 0
+	defer func() { t.Logf("figure: %d faults injected into a fold", faults) }()
 	for _, cause := range []error{syscall.EIO, syscall.ENOSPC, durabletest.AfterError{Err: syscall.EIO}, durabletest.AfterError{Err: syscall.ETIMEDOUT}} {
 		for k := 0; ; k++ {
 			if k%sparse != 0 || testing.Short() && k%7 != 0 {
@@ -111,6 +113,7 @@ func TestFailAnywhere(t *testing.T) {
 			if failed == "" {
 				break
 			}
+			faults++
 			if err == nil && said.text() == "" && !mayFail(failed) {
 				t.Errorf("change %d, %s: failed with %v and nobody was told", k, failed, cause)
 			}

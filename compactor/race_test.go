@@ -177,7 +177,7 @@ func TestSleepAnywhere(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-			t.Logf("%d places to sleep", k)
+			t.Logf("figure: %d interleavings of two folds", k)
 			return
 		case <-asleep:
 		}

@@ -24,6 +24,7 @@ import (
 // and the rest is "not yet".
 func TestTruncated(t *testing.T) {
 	s := newSample(4, true)
+	t.Logf("figure: %d cuts of a stream", len(s.data)+1)
 	for n := range len(s.data) + 1 {
 		whole := 0
 		for s.at[whole+1] <= int64(n) && whole+2 < len(s.at) {
@@ -50,8 +51,11 @@ func TestTruncated(t *testing.T) {
 // TestBitFlips flips every single bit of a stream. Never is a wrong record read. Where the stream is
 // sealed, the flip costs one entry and is told; where it is not, the reading ends before it.
 func TestBitFlips(t *testing.T) {
+	bits := 0
+	defer func() { t.Logf("figure: %d bits flipped in streams", bits) }()
 	for _, sealed := range []bool{true, false} {
 		s := newSample(3, sealed)
+		bits += len(s.data) * 8
 		for bit := range len(s.data) * 8 {
 			hit := 0 // the entry with the bit
 			for s.at[hit+1] <= int64(bit/8) {
@@ -91,6 +95,7 @@ func TestBitFlips(t *testing.T) {
 // seal; in the last entry it looks like one that was being written.
 func TestBitFlipsInDeadStream(t *testing.T) {
 	s := newSample(3, false)
+	t.Logf("figure: %d bits flipped in a dead stream", len(s.data)*8)
 	for bit := range len(s.data) * 8 {
 		hit := 0
 		for s.at[hit+1] <= int64(bit/8) {

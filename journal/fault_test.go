@@ -152,6 +152,7 @@ func TestOneFault(t *testing.T) {
 				if k < 12 || err != nil {
 					t.Errorf("%d calls: %v, %v", k, s.calls, err)
 				}
+				t.Logf("figure: %d faults injected into appends, with %s done", k, how)
 				break
 			}
 			if err != nil && !errors.Is(err, errFault) {

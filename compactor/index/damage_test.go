@@ -99,7 +99,7 @@ func TestBitFlips(t *testing.T) {
 			t.Errorf("flip at %d: %v", at, err)
 		}
 	}
-	t.Logf("%d of %d flips changed rows without an error", missed, flips)
+	t.Logf("figure: %d bits flipped in an index, of which %d would change rows but for the checksum of the file", flips, missed)
 }
 
 func TestCopyChecksPages(t *testing.T) {

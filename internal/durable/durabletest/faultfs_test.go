@@ -17,11 +17,14 @@ import (
 // name is as it was or complete; nil means that it is durable; no temporary file stays but one that could
 // not be removed or that nobody knows was made.
 func TestFailEverywhere(t *testing.T) {
+	faults := 0
+	defer func() { t.Logf("figure: %d faults injected into single verbs", faults) }()
 	for _, n := range slices.Sorted(maps.Keys(verbs)) {
 		for _, fault := range []error{syscall.EIO, AfterError{syscall.EIO}, ShortWrite{syscall.EIO}} {
 			v := verbs[n]
 			for k := 0; stopped(v, t, k); k++ {
 				c, failed := v.disk(t), ""
+				faults++
 				err := v.do(&Fault{FS: c, Hook: func(i int, op, _ string) error {
 					if i != k {
 						return nil

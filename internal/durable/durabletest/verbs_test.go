@@ -136,6 +136,8 @@ func (v verb) wrong(t *testing.T, after *CrashFS, done bool) string {
 // the old state or the new one, and the new one once the verb has returned nil. Then the verb, done
 // again, comes to its end.
 func TestCrashEverywhere(t *testing.T) {
+	crashes := 0
+	defer func() { t.Logf("figure: %d crash states of single verbs", crashes) }()
 	for _, n := range slices.Sorted(maps.Keys(verbs)) {
 		t.Run(n, func(t *testing.T) {
 			v, rnd, last := verbs[n], newRand(t), false
@@ -147,6 +149,7 @@ func TestCrashEverywhere(t *testing.T) {
 					t.Fatalf("stopped at call %d: %v", k, err)
 				}
 				reboots(c, rnd, func(m Mode, after *CrashFS) {
+					crashes++
 					if wrong := v.wrong(t, after, err == nil); wrong != "" {
 						t.Fatalf("stopped at call %d, %v: %s", k, m, wrong)
 					}
