@@ -131,6 +131,9 @@ func (r Root) Snapshots() string { return r.path("snapshot_index.json") }
 // CompactLock is the lock file of the running compactor.
 func (r Root) CompactLock() string { return r.path("compact.lock") }
 
+// Verdict is doctor.json: what was measured of the root's file system.
+func (r Root) Verdict() string { return r.path("doctor.json") }
+
 // ReapedDir is the directory of all streams on their way out.
 func (r Root) ReapedDir() string { return r.path("reaped") }
 

@@ -30,6 +30,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/runfold/runfold/cohort"
@@ -136,6 +137,9 @@ type folder struct {
 	report   Report
 	said     map[string]bool   // notices that are given once a run
 	base     cohort.Generation // what the current round builds on
+
+	locks sync.Once // guards tell
+	tell  bool
 }
 
 // maxConflicts bounds how often one run starts again. Each conflict means that another compactor has

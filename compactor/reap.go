@@ -5,6 +5,7 @@ import (
 	"io/fs"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/doctor"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
 )
@@ -138,5 +139,16 @@ func (f *folder) endsAt(dir string, size int64) bool {
 	return errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == size
 }
 
-// locksTell reports whether a free lock proves that its holder has ended.
-func (f *folder) locksTell() bool { return false }
+// locksTell reports whether a free lock proves that its holder has ended: only where somebody has measured
+// that it does, on a file system that is still, by its type, one that no other machine mounts.
+func (f *folder) locksTell() bool {
+	f.locks.Do(func() {
+		_, local, err := doctor.IsLocal(string(f.Root))
+		if err != nil || !local {
+			return
+		}
+		v, err := doctor.Read(f.FS, f.Root)
+		f.tell = err == nil && v.LocksTell()
+	})
+	return f.tell
+}

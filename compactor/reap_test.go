@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/doctor"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
 )
@@ -165,5 +166,48 @@ func TestStreamInTwoPlaces(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string]string{"a:S": "1", "b:S": "1", "c:S": "2"}, values(t, root)); diff != "" {
 		t.Errorf("rows (-want +got):\n%s", diff)
+	}
+}
+
+// TestReapByLock: a free lock proves a dead writer where that was measured, and nowhere else.
+func TestReapByLock(t *testing.T) {
+	root := newRoot(t)
+	if _, local, err := doctor.IsLocal(string(root)); err != nil || !local {
+		t.Skipf("the directory for temporary files is on no file system that is known to be local: %v", err)
+	}
+	live := abandoned(t, root, "c", firstLines[0]) // its lock is held by this process
+	appendTo(t, root, "d", firstLines[1])
+	for _, s := range listed(t, root) {
+		if s.Cohort == "d" { // as if its writer had been killed before the seal
+			path := root.Segment(s.Cohort, s.ID)
+			cut := lastEntry(t, path, s)
+			change(t, path, func(b []byte) []byte { return b[:cut] })
+		}
+	}
+	foldNow(t, Config{Root: root})
+	locks := doctor.Check{Name: doctor.FileLocks, Result: "no"}
+	for _, verdict := range []*doctor.Verdict{nil, {Version: 1, Local: true, Checks: []doctor.Check{locks}}, {Version: 1}} {
+		if verdict != nil {
+			saveVerdict(t, root, *verdict)
+		}
+		if r := foldNow(t, Config{Root: root}); r.Reaped != 0 {
+			t.Errorf("with %+v a free lock was believed", verdict)
+		}
+	}
+	locks.Result = "yes"
+	saveVerdict(t, root, doctor.Verdict{Version: 1, Local: true, Checks: []doctor.Check{locks}})
+	said := &notices{}
+	if r := foldNow(t, Config{Root: root, Notify: said.add}); r.Reaped != 1 || !strings.Contains(said.text(), "its writer has ended") {
+		t.Errorf("%d streams were reaped, want 1: %s", r.Reaped, said.text())
+	}
+	if _, err := os.Stat(live); err != nil {
+		t.Errorf("the stream of a writer that lives: %v", err)
+	}
+}
+
+func saveVerdict(t *testing.T, root cohort.Root, v doctor.Verdict) {
+	t.Helper()
+	if err := doctor.Save(durable.OS, root, v, 0o644); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/internal/doctor"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
 )
@@ -93,7 +94,7 @@ func (a *app) command() *cobra.Command {
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	cmd.PersistentFlags().StringVar(&a.root, "root", "", "the root directory (required)")
 	cmd.AddCommand(a.initCommand(), a.onceCommand(), a.runCommand(), a.statusCommand(), a.checkCommand(),
-		a.dumpCommand(), a.previousCommand(), a.importCommand(), a.repairCommand())
+		a.dumpCommand(), a.previousCommand(), a.importCommand(), a.repairCommand(), a.doctorCommand(), a.probeCommand())
 	for _, sub := range cmd.Commands() {
 		sub.Long += "\n\n" + exitCodes
 		sub.Args = usageArgs(sub.Args)
@@ -156,7 +157,7 @@ func exitCode(err error) int {
 		return exitLocked
 	case errors.Is(err, errDamage), errors.Is(err, errToRepair), errors.Is(err, errGone), compactor.IsDamage(err):
 		return exitDamage
-	case durable.IsFull(err), errors.Is(err, compactor.ErrConflict):
+	case durable.IsFull(err), errors.Is(err, compactor.ErrConflict), errors.Is(err, doctor.ErrNoAnswer):
 		return exitAgain
 	}
 	return exitFailed
@@ -175,6 +176,10 @@ func hint(err error) string {
 		return "compactd check lists all that is damaged in a root, compactd repair says what can be done; nothing was changed or deleted"
 	case errors.Is(err, cohort.ErrNewer):
 		return "use the runfold version that wrote it, or a later one"
+	case errors.Is(err, doctor.ErrNoAnswer):
+		return "is the server of that file system away? A hidden directory .doctor-* may be left there"
+	case errors.Is(err, errUnsupported):
+		return "docs/operations.md says which file systems are known to work"
 	case durable.IsFull(err):
 		return "the root is as it was before; free some space and fold again"
 	case errors.Is(err, context.Canceled):

@@ -47,11 +47,13 @@ func list(t *testing.T) []pkg {
 var allowed = map[string][]string{
 	"internal/durable/durabletest": {"internal/durable"},
 
+	"internal/doctor": {"cohort", "internal/durable"},
+
 	"journal":            {"cohort", "internal/durable"},
 	"compactor/index":    {"cohort"},
-	"compactor":          {"cohort", "compactor/index", "internal/durable", "journal"},
+	"compactor":          {"cohort", "compactor/index", "internal/doctor", "internal/durable", "journal"},
 	"cmd/journal-append": {"cohort", "internal/durable", "journal"},
-	"cmd/compactd":       {"cohort", "compactor", "internal/durable", "journal"},
+	"cmd/compactd":       {"cohort", "compactor", "internal/doctor", "internal/durable", "journal"},
 }
 
 func TestArrows(t *testing.T) {

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/doctor"
+	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/journal"
+)
+
+// probeName is the hidden subcommand that the processes run that doctor measures with.
+const probeName = "doctor-probe"
+
+func (a *app) doctorCommand() *cobra.Command {
+	var dir string
+	var timeout time.Duration
+	var asJSON, noSave bool
+	cmd := &cobra.Command{
+		Use:   "doctor --root DIR",
+		Short: "Measure whether the file system gives what runfold needs",
+		Long: `Measure the file system of a root: who wins a race for a name, whether locks work between
+processes, when a change is seen, and more. It prints what was found and what runfold does about it,
+and keeps that in the root as doctor.json: only then, on a local file system, is a stream whose lock
+is free taken for one whose writer has ended, without waiting for a day.
+
+It measures in a directory of its own inside DIR, in processes that it kills after --timeout: a network
+file system that is away hangs where nothing helps. With --dir it measures any directory, before you
+make a root there.
+
+Exit code 1 means that runfold cannot keep its promises there, 75 that there was no answer.`,
+		Example: `  compactd doctor --root runs
+  compactd doctor --dir /mnt/shared --json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if (a.root == "") == (dir == "") {
+				return usageError{errors.New("one of --root and --dir is wanted")}
+			}
+			if timeout <= 0 {
+				return usageError{errors.New("--timeout must be above zero")}
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
+			defer cancel()
+			end := a.progress.begin("measuring")
+			v, err := doctor.Measure(ctx, a.root+dir, again)
+			end()
+			if err != nil {
+				return err
+			}
+			if err := a.printVerdict(v, asJSON); err != nil {
+				return err
+			}
+			if dir == "" && !noSave {
+				if err := save(cohort.Root(a.root), v); err != nil {
+					return err
+				}
+			}
+			if !v.Supported {
+				return fmt.Errorf("%w: missing: %s", errUnsupported, strings.Join(v.Missing(), ", "))
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&dir, "dir", "", "measure this directory, which need not be a root; nothing is kept")
+	cmd.Flags().DurationVar(&timeout, "timeout", 30*time.Second, "give up, and kill what measures, after so long")
+	cmd.Flags().BoolVar(&noSave, "no-save", false, "do not keep what was found in the root")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+var errUnsupported = errors.New("runfold cannot keep its promises on this file system")
+
+// again runs this program as a process that measures. It gets an absolute path: who starts it may be
+// anywhere.
+func again(args ...string) *exec.Cmd {
+	self, err := os.Executable()
+	if err != nil {
+		self = os.Args[0]
+	}
+	if abs, err := filepath.Abs(args[1]); err == nil {
+		args[1] = abs
+	}
+	return exec.Command(self, append([]string{probeName}, args...)...)
+}
+
+func save(root cohort.Root, v doctor.Verdict) error {
+	settings, err := journal.OpenRoot(durable.OS, root)
+	if err != nil {
+		return err
+	}
+	return doctor.Save(durable.OS, root, v, settings.FileMode)
+}
+
+func (a *app) printVerdict(v doctor.Verdict, asJSON bool) error {
+	if asJSON {
+		return a.printJSON(v)
+	}
+	where := "of a kind that other machines may share"
+	if v.Local {
+		where = "local"
+	}
+	fmt.Fprintf(a.stdout, "file system  %s, %s\n\n", v.FileSystem, where)
+	t := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "CHECK\tRESULT\tWHAT RUNFOLD DOES ABOUT IT\n")
+	for _, c := range v.Checks {
+		fmt.Fprintf(t, "%s\t%s\t%s\n", c.Name, c.Result, c.Means)
+		if c.Result == "no" || c.Result == "unknown" {
+			fmt.Fprintf(t, "\t\t(%s)\n", c.Detail)
+		}
+	}
+	return t.Flush()
+}
+
+// probeCommand is what again runs.
+func (a *app) probeCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    probeName + " ROLE PATH",
+		Short:  "Run by doctor",
+		Hidden: true,
+		Args:   cobra.ExactArgs(2),
+		RunE: func(_ *cobra.Command, args []string) error {
+			return doctor.Run(args, a.stdin, a.stdout, again)
+		},
+	}
+}

@@ -1,0 +1,150 @@
+// Package doctor measures whether the file system of a root gives what runfold needs.
+//
+// It believes nothing that it can try: two processes race for one name, a holder of a lock is killed, a file
+// is replaced while it is open. The measuring is done in a child process, as a network file system that is
+// away makes every call on it hang where no signal helps; the parent never touches the directory.
+//
+// What was measured is kept in the root as doctor.json. One decision depends on it: whether a free lock proves
+// that a writer has ended (see [Verdict.LocksTell]). Everything else is for people.
+package doctor
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/durable"
+)
+
+// Verdict is what was found in one directory, from one machine. docs/format/doctor.md is its page.
+type Verdict struct {
+	Version    int    `json:"version"`
+	MeasuredAt string `json:"measured_at"` // the wall clock, for people only
+	Host       string `json:"host"`
+	FileSystem string `json:"file_system"` // as the kernel names its type
+	// Local tells that the file system is of a kind that one machine only has mounted.
+	Local bool `json:"local"`
+	// Supported tells that every check that is needed gave "yes".
+	Supported bool    `json:"supported"`
+	Checks    []Check `json:"checks"`
+}
+
+// Check is one line of the table.
+type Check struct {
+	Name   string `json:"name"`
+	Result string `json:"result"` // yes, no, unknown, or a figure
+	Detail string `json:"detail,omitempty"`
+	Needed bool   `json:"needed"` // without it records can be lost
+	Means  string `json:"means"`  // what runfold does about it
+}
+
+// The names of the checks that something depends on.
+const (
+	ExclusiveCreate = "exclusive create"
+	HardLink        = "hard link"
+	FileLocks       = "locks between processes"
+)
+
+const (
+	yes     = "yes"
+	no      = "no"
+	unknown = "unknown"
+)
+
+// verdictVersion is part of the format, do not change.
+const verdictVersion = 1
+
+func (v Verdict) result(name string) string {
+	for _, c := range v.Checks {
+		if c.Name == name {
+			return c.Result
+		}
+	}
+	return unknown
+}
+
+// LocksTell reports whether a lock that is free proves that its holder has ended: locks were seen to exclude
+// processes and to end with them, on a file system that no other machine has mounted.
+func (v Verdict) LocksTell() bool { return v.Local && v.result(FileLocks) == yes }
+
+// judge fills in Supported. One of exclusive create and hard link is enough.
+func (v *Verdict) judge() {
+	v.Supported = v.result(ExclusiveCreate) == yes || v.result(HardLink) == yes
+	for _, c := range v.Checks {
+		if c.Needed && c.Result != yes {
+			v.Supported = false
+		}
+	}
+}
+
+// Missing are the names of the checks that keep v from being Supported.
+func (v Verdict) Missing() []string {
+	var out []string
+	for _, c := range v.Checks {
+		if c.Needed && c.Result != yes {
+			out = append(out, c.Name)
+		}
+	}
+	if v.result(ExclusiveCreate) != yes && v.result(HardLink) != yes {
+		out = append(out, ExclusiveCreate+" or "+HardLink)
+	}
+	return out
+}
+
+// maxVerdict bounds what is read.
+const maxVerdict = 1 << 20
+
+// Read reads the verdict that Save wrote. It fails with fs.ErrNotExist if nothing was measured, and with
+// cohort.ErrNewer if a later version did.
+func Read(fsys durable.FS, root cohort.Root) (Verdict, error) {
+	data, err := durable.Read(fsys, root.Verdict(), maxVerdict)
+	if err != nil {
+		return Verdict{}, fmt.Errorf("read verdict: %w", err)
+	}
+	v, err := decode(data)
+	if err != nil {
+		return Verdict{}, fmt.Errorf("%s: %w: compactd doctor measures anew", root.Verdict(), err)
+	}
+	return v, nil
+}
+
+func decode(data []byte) (Verdict, error) {
+	var version struct {
+		Version int `json:"version"`
+	}
+	if err := json.Unmarshal(data, &version); err != nil {
+		return Verdict{}, err
+	}
+	if version.Version > verdictVersion {
+		return Verdict{}, fmt.Errorf("version %d: %w", version.Version, cohort.ErrNewer)
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	var v Verdict
+	if err := dec.Decode(&v); err != nil {
+		return Verdict{}, err
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return Verdict{}, errors.New("has bytes behind its end")
+	}
+	if v.Version != verdictVersion {
+		return Verdict{}, fmt.Errorf("version %d is none", v.Version)
+	}
+	return v, nil
+}
+
+// Save makes v the verdict of a root, durably.
+func Save(fsys durable.FS, root cohort.Root, v Verdict, mode cohort.Mode) error {
+	return durable.Replace(fsys, root.Verdict(), encode(v), mode.FS())
+}
+
+func encode(v Verdict) []byte {
+	data, err := json.MarshalIndent(v, "", " ")
+	if err != nil {
+		panic(fmt.Sprintf("doctor: internal error: encode verdict: %v", err))
+	}
+	return append(data, '\n')
+}

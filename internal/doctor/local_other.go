@@ -1,0 +1,15 @@
+//go:build !linux
+
+package doctor
+
+import (
+	"errors"
+	"runtime"
+)
+
+// IsLocal cannot tell here, and what is not known is not local.
+func IsLocal(string) (kind string, local bool, err error) {
+	return "not known on " + runtime.GOOS, false, nil
+}
+
+func inodes(string) (int64, error) { return 0, errors.ErrUnsupported }

@@ -1,0 +1,370 @@
+package doctor
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/runfold/runfold/internal/durable"
+)
+
+// event is a line that a measuring child writes: what it begins, a result, or the end.
+type event struct {
+	Begin   string   `json:"begin,omitempty"`
+	Check   *Check   `json:"check,omitempty"`
+	Verdict *Verdict `json:"verdict,omitempty"`
+	Error   string   `json:"error,omitempty"`
+}
+
+// check is something to find out.
+type check struct {
+	name   string
+	needed bool
+	means  string
+	find   func(p *probe) (result, detail string)
+}
+
+var checks = []check{
+	{ExclusiveCreate, false, "one of this and hard links decides who commits; without both nothing does", (*probe).exclusiveCreate},
+	{HardLink, false, "commits and public names are links; without them exclusive create and a copy", (*probe).hardLink},
+	{"rename over an open file", true, "readers keep the file that they opened and find the new one next", (*probe).rename},
+	{"fsync of a file", true, "a record is acknowledged behind it", (*probe).syncFile},
+	{"fsync of a directory", true, "a new name is acknowledged behind it", (*probe).syncDir},
+	{FileLocks, false, "spare two compactors the same work, nothing more; a free lock proves a dead writer where the file system is local", (*probe).locks},
+	{"a new name is seen", false, "how late a fold sees a new stream, from this machine; from others it can be later (NFS: 30 s)", (*probe).names},
+	{"appended bytes are seen", false, "how late a fold sees a new record, from this machine; from others it can be later (NFS: 30 s)", (*probe).bytes},
+	{"step of time stamps", false, "how close two writers on two machines can be ordered", (*probe).timeStep},
+	{"its clock against this one", false, "none: the order of records uses its clock alone", (*probe).clock},
+	{"names that differ in case", false, "cohorts that differ in case only are refused everywhere", (*probe).letterCase},
+	{"free bytes", false, "a fold needs room for a second pair of files before it begins", (*probe).freeBytes},
+	{"free inodes", false, "a stream takes three", (*probe).freeInodes},
+	{"mmap", false, "not needed", func(*probe) (string, string) { return "not needed", "" }},
+}
+
+// probe is one measuring in a directory of its own.
+type probe struct {
+	dir   string
+	again Again
+}
+
+// measure makes all checks in a fresh directory inside dir, which it removes.
+func measure(dir string, out io.Writer, again Again) error {
+	tell := json.NewEncoder(out)
+	scratch, err := scratchIn(dir)
+	if err != nil {
+		return errors.Join(err, tell.Encode(event{Error: err.Error()}))
+	}
+	v, err := (&probe{scratch, again}).all(dir, tell)
+	err = errors.Join(err, durable.RemoveAll(durable.OS, scratch))
+	if err != nil {
+		return errors.Join(err, tell.Encode(event{Error: err.Error()}))
+	}
+	return tell.Encode(event{Verdict: &v})
+}
+
+// scratchIn makes a directory with a name that nobody else has.
+func scratchIn(dir string) (string, error) {
+	var raw [8]byte
+	if _, err := rand.Read(raw[:]); err != nil {
+		return "", err
+	}
+	scratch := filepath.Join(dir, ".doctor-"+hex.EncodeToString(raw[:]))
+	if err := os.Mkdir(scratch, 0o777); err != nil {
+		return "", fmt.Errorf("make a directory to measure in: %w", err)
+	}
+	return scratch, nil
+}
+
+func (p *probe) all(dir string, tell *json.Encoder) (Verdict, error) {
+	kind, local, err := IsLocal(dir)
+	if err != nil {
+		return Verdict{}, err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = unknown
+	}
+	v := Verdict{
+		Version: verdictVersion, MeasuredAt: time.Now().UTC().Format(time.RFC3339), Host: host, FileSystem: kind, Local: local,
+	}
+	for _, c := range checks {
+		if err := tell.Encode(event{Begin: c.name}); err != nil {
+			return Verdict{}, err
+		}
+		result, detail := c.find(p)
+		done := Check{c.name, result, detail, c.needed, c.means}
+		v.Checks = append(v.Checks, done)
+		if err := tell.Encode(event{Check: &done}); err != nil {
+			return Verdict{}, err
+		}
+	}
+	v.judge()
+	return v, nil
+}
+
+func (p *probe) path(name string) string { return filepath.Join(p.dir, name) }
+
+// answer makes a result of an error.
+func answer(err error) (result, detail string) {
+	if err != nil {
+		return no, err.Error()
+	}
+	return yes, ""
+}
+
+func (p *probe) exclusiveCreate() (string, string) { return p.oneWinner("create") }
+
+func (p *probe) hardLink() (string, string) {
+	if err := os.WriteFile(p.path("source"), []byte("x"), 0o666); err != nil {
+		return no, err.Error()
+	}
+	return p.oneWinner("link")
+}
+
+// rounds is how often two processes race.
+const rounds = 50
+
+// oneWinner lets two processes make the same names at the same time.
+func (p *probe) oneWinner(verb string) (string, string) {
+	var racers [2]*child
+	for i := range racers {
+		c, err := p.again.start("race", p.dir)
+		if err != nil {
+			return unknown, err.Error()
+		}
+		defer c.end()
+		racers[i] = c
+	}
+	for n := range rounds {
+		line := fmt.Sprintf("%s %s-%d", verb, verb, n)
+		for _, c := range racers {
+			if err := c.say(line); err != nil {
+				return unknown, err.Error()
+			}
+		}
+		winners := 0
+		for _, c := range racers {
+			heard, err := c.hear()
+			if err != nil {
+				return unknown, err.Error()
+			}
+			switch heard {
+			case won:
+				winners++
+			case lost:
+			default:
+				return no, heard
+			}
+		}
+		if winners != 1 {
+			return no, fmt.Sprintf("%d winners in round %d", winners, n+1)
+		}
+	}
+	return yes, fmt.Sprintf("one winner in each of %d races", rounds)
+}
+
+func (p *probe) rename() (string, string) {
+	return answer(func() error {
+		old, next := p.path("old"), p.path("next")
+		err := errors.Join(os.WriteFile(old, []byte("old"), 0o666), os.WriteFile(next, []byte("next"), 0o666))
+		if err != nil {
+			return err
+		}
+		f, err := os.Open(old)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := os.Rename(next, old); err != nil {
+			return err
+		}
+		was, err := io.ReadAll(f)
+		if err != nil || string(was) != "old" {
+			return fmt.Errorf("who has it open reads %q, %v", was, err)
+		}
+		is, err := os.ReadFile(old)
+		if err != nil || string(is) != "next" {
+			return fmt.Errorf("who opens it reads %q, %v", is, err)
+		}
+		return nil
+	}())
+}
+
+func (p *probe) syncFile() (string, string) {
+	return answer(func() error {
+		f, err := os.Create(p.path("synced"))
+		if err != nil {
+			return err
+		}
+		_, err = f.WriteString("x")
+		return errors.Join(err, f.Sync(), f.Close())
+	}())
+}
+
+func (p *probe) syncDir() (string, string) { return answer(durable.OS.SyncDir(p.dir)) }
+
+// locks has one process hold a lock while another one tries it, and kills the holder.
+func (p *probe) locks() (string, string) {
+	file := p.path("lock")
+	holder, err := p.again.start("hold", file)
+	if err != nil {
+		return unknown, err.Error()
+	}
+	defer holder.end()
+	if heard, err := holder.hear(); err != nil || heard != held {
+		return no, fmt.Sprint(heard, err)
+	}
+	if heard := p.try(file); heard != held {
+		return no, "another process finds a lock that is held: " + heard
+	}
+	holder.kill()
+	if heard := p.try(file); heard != free {
+		return no, "behind a holder that was killed: " + heard
+	}
+	return yes, "excludes processes, and ends with the holder"
+}
+
+func (p *probe) try(file string) string {
+	c, err := p.again.start("try", file)
+	if err != nil {
+		return err.Error()
+	}
+	defer c.end()
+	heard, err := c.hear()
+	if err != nil {
+		return err.Error()
+	}
+	return heard
+}
+
+// patience bounds how long a change may take to be seen.
+const patience = 5 * time.Second
+
+// seen polls until is tells that a change that another process made is there.
+func seen(is func() bool) (string, string) {
+	start := time.Now()
+	for !is() {
+		if time.Since(start) > patience {
+			return no, fmt.Sprintf("not within %v", patience)
+		}
+	}
+	return fmt.Sprintf("after %v", time.Since(start).Round(100*time.Microsecond)), ""
+}
+
+// names has another process make a name that was just looked for in vain.
+func (p *probe) names() (string, string) {
+	c, err := p.again.start("race", p.dir)
+	if err != nil {
+		return unknown, err.Error()
+	}
+	defer c.end()
+	isThere := func() bool {
+		_, err := os.Stat(p.path("new"))
+		return err == nil
+	}
+	if isThere() {
+		return unknown, "the name is taken"
+	}
+	if err := c.say("create new"); err != nil {
+		return unknown, err.Error()
+	}
+	if heard, err := c.hear(); err != nil || heard != won {
+		return unknown, fmt.Sprint(heard, err)
+	}
+	return seen(isThere)
+}
+
+// bytes appends through one handle and looks through others.
+func (p *probe) bytes() (string, string) {
+	f, err := os.OpenFile(p.path("grows"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o666)
+	if err != nil {
+		return unknown, err.Error()
+	}
+	defer f.Close()
+	if data, err := os.ReadFile(p.path("grows")); err != nil || len(data) > 0 {
+		return unknown, fmt.Sprint(len(data), err)
+	}
+	if _, err := f.WriteString("x"); err != nil {
+		return unknown, err.Error()
+	}
+	return seen(func() bool {
+		data, err := os.ReadFile(p.path("grows"))
+		return err == nil && string(data) == "x"
+	})
+}
+
+// timeStep makes files until their times have differed a few times.
+func (p *probe) timeStep() (string, string) {
+	var last time.Time
+	step := time.Duration(0)
+	start := time.Now()
+	for n, steps := 0, 0; steps < 4; n++ {
+		if time.Since(start) > patience {
+			return unknown, fmt.Sprintf("no two times in %v", patience)
+		}
+		t, err := p.stamp(fmt.Sprintf("stamp-%d", n))
+		if err != nil {
+			return unknown, err.Error()
+		}
+		if d := t.Sub(last); d > 0 {
+			if steps > 0 && (step == 0 || d < step) {
+				step = d
+			}
+			steps++
+			last = t
+		}
+	}
+	return step.String(), "the smallest difference seen"
+}
+
+// stamp is the time that the file system gives to a new file.
+func (p *probe) stamp(name string) (time.Time, error) {
+	f, err := os.OpenFile(p.path(name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
+	if err != nil {
+		return time.Time{}, err
+	}
+	info, err := f.Stat()
+	if err = errors.Join(err, f.Close(), os.Remove(p.path(name))); err != nil {
+		return time.Time{}, err
+	}
+	return info.ModTime(), nil
+}
+
+func (p *probe) clock() (string, string) {
+	before := time.Now()
+	t, err := p.stamp("clock")
+	if err != nil {
+		return unknown, err.Error()
+	}
+	if ahead := t.Sub(time.Now()); ahead > 0 {
+		return ahead.Round(time.Millisecond).String() + " ahead", ""
+	}
+	return max(before.Sub(t), 0).Round(time.Millisecond).String() + " behind", ""
+}
+
+func (p *probe) letterCase() (string, string) {
+	if err := os.WriteFile(p.path("CASE"), nil, 0o666); err != nil {
+		return unknown, err.Error()
+	}
+	if _, err := os.Stat(p.path("case")); err == nil {
+		return no, "they are one name"
+	}
+	return yes, "they are two names"
+}
+
+func (p *probe) freeBytes() (string, string) { return figure(durable.FreeBytes(p.dir)) }
+
+func (p *probe) freeInodes() (string, string) { return figure(inodes(p.dir)) }
+
+func figure(n int64, err error) (string, string) {
+	if err != nil {
+		return unknown, err.Error()
+	}
+	return fmt.Sprint(n), ""
+}
