@@ -115,6 +115,7 @@ type Report struct {
 	Replaced   int               `json:"replaced"`   // keys whose row was replaced
 	Superseded int               `json:"superseded"` // records that an already known later write beat
 	Duplicates int               `json:"duplicates"` // the same record again
+	Repeated   int               `json:"repeated"`   // appended again with the id of the write that stands
 	Narrow     int               `json:"narrow"`     // beaten although target, view or symbol differ
 	Extra      int64             `json:"extra"`      // values that no column could hold
 	Swept      int               `json:"swept_streams"`

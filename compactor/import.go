@@ -184,7 +184,7 @@ func (im *importer) take() error {
 	})
 	out := fold(im.settings.Key, recs, found, prev.NextSeq)
 	im.report.Newer, im.report.Taken = out.superseded, len(out.puts)
-	im.report.Known += out.duplicates
+	im.report.Known += out.duplicates + out.repeats
 	if len(out.puts) == 0 {
 		return nil
 	}

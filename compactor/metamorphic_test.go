@@ -18,9 +18,12 @@ func chains(rnd *rand.Rand, n int) [][]string {
 	for i := range n {
 		var chain []string
 		for try := range 1 + rnd.IntN(3) {
-			chain = append(chain, fmt.Sprintf(`{"run_id":"r-%d","stage":"S","timestamp":"2026-01-01T00:00:00Z","try":%d,"metrics":{"auc":%s},"f%d":%s}`,
+			chain = append(chain, fmt.Sprintf(`{"run_id":"r-%[1]d","stage":"S","timestamp":"2026-01-01T00:00:00Z","record_id":"w-%[2]d","try":%[2]d,"metrics":{"auc":%[3]s},"f%[4]d":%[5]s}`,
 				i, try, [...]string{"1", "0.5", `"n/a"`, "null", "1e3"}[rnd.IntN(5)],
 				rnd.IntN(4), [...]string{"true", "7", `"x"`, "[1]"}[rnd.IntN(4)]))
+			for rnd.IntN(4) == 0 { // an acknowledgement was lost
+				chain = append(chain, chain[len(chain)-1])
+			}
 		}
 		out = append(out, chain)
 	}

@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -45,11 +46,11 @@ func (f *folder) write(prev head, b batch) (head, error) {
 	out := fold(f.settings.Key, b.records, found, prev.NextSeq)
 	next.NextSeq, next.HighestStamp = out.nextSeq, max(prev.HighestStamp, out.highest)
 	f.report.add(out)
-	if len(out.puts) == 0 && prev.Generation > 0 {
+	if len(out.puts) == 0 && len(out.raised) == 0 && prev.Generation > 0 {
 		return next, nil
 	}
 	next.Schema = prev.Schema.Extend(putRecords(out.puts))
-	return next, f.writeData(&next, old, found, out.puts)
+	return next, f.writeData(&next, old, found, out.puts, out.raised...)
 }
 
 func (r *Report) add(out folded) {
@@ -57,6 +58,7 @@ func (r *Report) add(out folded) {
 	r.Replaced += out.replaced
 	r.Superseded += out.superseded
 	r.Duplicates += out.duplicates
+	r.Repeated += out.repeats
 	r.Narrow += out.narrow
 }
 
@@ -195,7 +197,7 @@ func (f *folder) dataError(h head, err error) error {
 
 // writeData writes both data files of next and fills in what the manifest says of them. On error neither
 // stays: on a full disk the first of them would be in the way of the next try.
-func (f *folder) writeData(next *head, old *data, found map[cohort.Key]index.Found, puts []index.Put) (err error) {
+func (f *folder) writeData(next *head, old *data, found map[cohort.Key]index.Found, puts []index.Put, raised ...index.Put) (err error) {
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, f.dropData(*next))
@@ -209,7 +211,7 @@ func (f *folder) writeData(next *head, old *data, found map[cohort.Key]index.Fou
 	}
 	meta := index.Meta{Generation: next.Generation, Token: next.Token, Program: f.Program}
 	next.Index, err = f.writeFile(cohort.IndexName(next.Generation, next.Token), func(w io.Writer) (int64, error) {
-		stats, err := index.Merge(w, old.index, found, next.Schema, puts, meta)
+		stats, err := index.Merge(w, old.index, found, next.Schema, slices.Concat(puts, raised), meta)
 		f.report.Extra += stats.Extra
 		return stats.Rows, err
 	})

@@ -106,8 +106,8 @@ func Create(root cohort.Root, id cohort.ID, options Options) (*Writer, error) {
 
 // Append makes records durable, and sets Cohort, Stream, Stamp and, where it is empty, ID of each. When
 // it returns nil they survive everything that docs/durability.md promises; when it returns an error some
-// may and some may not. Appending them again, with the IDs that they have now, does no harm: it is a
-// later write of the same.
+// may and some may not. Appending them again, with the IDs that they have now, from any process, changes
+// nothing: a fold knows the write that stands by its ID (docs/decisions/0013).
 //
 // All are validated first: a *RecordError means that none was written and the Writer is good. After a
 // failed write they are appended once more, to a fresh stream, with the same stamps and IDs. If that

@@ -81,8 +81,12 @@ func describe(r compactor.Report) string {
 	if r.Records == 0 && r.Commits == 0 {
 		return fmt.Sprintf("nothing to fold: generation %d, %d rows", r.Generation, r.Rows)
 	}
-	text := fmt.Sprintf("folded %d records in %v: %d added, %d replaced, %d superseded, %d duplicates; generation %d, %d rows",
-		r.Records, r.Elapsed.Round(time.Millisecond), r.Added, r.Replaced, r.Superseded, r.Duplicates, r.Generation, r.Rows)
+	text := fmt.Sprintf("folded %d records in %v: %d added, %d replaced, %d superseded, %d duplicates",
+		r.Records, r.Elapsed.Round(time.Millisecond), r.Added, r.Replaced, r.Superseded, r.Duplicates)
+	if r.Repeated > 0 {
+		text += fmt.Sprintf(", %d repeated", r.Repeated)
+	}
+	text += fmt.Sprintf("; generation %d, %d rows", r.Generation, r.Rows)
 	if r.Swept > 0 {
 		text += fmt.Sprintf("; %d finished streams moved out", r.Swept)
 	}

@@ -10,6 +10,8 @@ import (
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
+
+	"github.com/runfold/runfold/cohort"
 )
 
 // A row group that a fold leaves alone is copied as bytes, which costs a tenth of what decoding and
@@ -39,6 +41,9 @@ func (m *merger) plan(old *File) []groupPlan {
 	touched := map[int]bool{}
 	for _, g := range m.drop {
 		touched[g] = true
+	}
+	for key := range m.raised {
+		touched[m.found[cohort.Key(key)].group] = true
 	}
 	free, large := make([]bool, len(groups)), make([]bool, len(groups))
 	puts := m.puts

@@ -41,7 +41,7 @@ func record(t testing.TB, text string) cohort.Record {
 func puts(first cohort.Seq, recs ...cohort.Record) []Put {
 	out := make([]Put, len(recs))
 	for i, r := range recs {
-		out[i] = Put{cohort.KeyForm{}.Of(r), first + cohort.Seq(i), r}
+		out[i] = Put{cohort.KeyForm{}.Of(r), first + cohort.Seq(i), r, false}
 	}
 	return out
 }

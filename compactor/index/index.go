@@ -59,6 +59,9 @@ type Put struct {
 	Key    cohort.Key
 	Seq    cohort.Seq
 	Record cohort.Record
+	// Raise leaves the row that stands under Key as it is but for its stamp, which becomes the Record's.
+	// Nothing else of the Record is looked at.
+	Raise bool
 }
 
 // Meta is what the index says about itself in the footer.

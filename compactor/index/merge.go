@@ -23,7 +23,7 @@ type Stats struct {
 // Merge writes a whole new index to w: the rows of old, without those in found whose key is in puts,
 // and puts, all in seq order. old may be nil. found is what old.Find returned for at least the keys of
 // puts. schema must be old's or one that Extend made of it; if it differs, every row is converted.
-// puts must be sorted by seq; usually all are above those of old, but they may lie between.
+// A put that raises leaves its row where and as it is but for the stamp. The others must be sorted by seq; usually all are above those of old, but they may lie between.
 //
 // On error what was written to w is not an index. A row that is lost or counted twice is an error,
 // never a result. Rows are streamed: memory is bounded by one row group, its largest rows included.
@@ -37,7 +37,8 @@ func mergeSized(w io.Writer, old *File, found map[cohort.Key]Found, schema Schem
 	if err != nil {
 		return Stats{}, err
 	}
-	m := merger{out: out, encoder: encoder{layout: to}, puts: puts, drop: replaced(found, puts)}
+	puts, raised := splitPuts(puts)
+	m := merger{out: out, encoder: encoder{layout: to}, puts: puts, drop: replaced(found, puts), raised: raised, found: found}
 	expect := int64(len(puts))
 	if old != nil {
 		if err := old.Schema().widens(schema); err != nil {
@@ -54,11 +55,27 @@ func mergeSized(w io.Writer, old *File, found map[cohort.Key]Found, schema Schem
 	if err := out.close(); err != nil {
 		return Stats{}, err
 	}
+	if len(m.raised) > 0 {
+		return Stats{}, damaged("merge did not meet %d rows whose stamps were to be raised", len(m.raised))
+	}
 	if out.stats.Rows != expect {
 		return Stats{}, damaged("merge made %d rows where %d were expected", out.stats.Rows, expect)
 	}
 	out.stats.Extra = m.encoder.conflict
 	return out.stats, nil
+}
+
+// splitPuts tells rows that are written from those that only get another stamp.
+func splitPuts(all []Put) (puts []Put, raised map[string]cohort.Stamp) {
+	raised = map[string]cohort.Stamp{}
+	for _, p := range all {
+		if p.Raise {
+			raised[string(p.Key)] = p.Record.Stamp
+		} else {
+			puts = append(puts, p)
+		}
+	}
+	return puts, raised
 }
 
 // replaced is the keys of old rows that puts take the place of.
@@ -75,8 +92,10 @@ func replaced(found map[cohort.Key]Found, puts []Put) map[string]int {
 type merger struct {
 	out     *writer
 	encoder encoder
-	puts    []Put          // not yet written
-	drop    map[string]int // keys of old rows that are left out, and their row groups
+	puts    []Put                   // not yet written
+	drop    map[string]int          // keys of old rows that are left out, and their row groups
+	raised  map[string]cohort.Stamp // keys of old rows whose stamp is raised; taken out as they are met
+	found   map[cohort.Key]Found
 }
 
 func (m *merger) mergeOld(old *File) error {
@@ -122,7 +141,19 @@ func (m *merger) mergeGroup(c converter, g parquet.RowGroup, places []int) error
 		if _, ok := m.drop[string(r[key].ByteArray())]; ok {
 			return nil
 		}
-		return m.out.add(false, func(dst parquet.Row) (parquet.Row, error) { return c.convert(dst, r) })
+		stamp, raise := m.raised[string(r[key].ByteArray())]
+		if !raise {
+			return m.out.add(false, func(dst parquet.Row) (parquet.Row, error) { return c.convert(dst, r) })
+		}
+		delete(m.raised, string(r[key].ByteArray()))
+		return m.out.add(false, func(dst parquet.Row) (parquet.Row, error) {
+			start := len(dst)
+			dst, err := c.convert(dst, r)
+			if err == nil {
+				cells{c.to, dst[start:]}.set(columnStamp, parquet.Int64Value(int64(stamp)))
+			}
+			return dst, err
+		})
 	})
 }
 

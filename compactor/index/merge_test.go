@@ -73,7 +73,7 @@ func TestMergeRefuses(t *testing.T) {
 		found  map[cohort.Key]Found
 	}{
 		{"a seq that is taken", f.Schema(), twice, meta(2), nil},
-		{"puts out of order", f.Schema(), []Put{{"a:b", 9, old[0].Record}, {"a:c", 8, old[0].Record}}, meta(2), nil},
+		{"puts out of order", f.Schema(), []Put{{"a:b", 9, old[0].Record, false}, {"a:c", 8, old[0].Record, false}}, meta(2), nil},
 		{"a lost column", nil, nil, meta(2), nil},
 		{"a narrowed column", Schema{{"a", cohort.String}}, nil, meta(2), nil},
 		{"generation 0", f.Schema(), nil, meta(0), nil},
@@ -285,7 +285,7 @@ func fold(first cohort.Seq, recs []cohort.Record) []Put {
 	var out []Put
 	for i, r := range recs {
 		if key := (cohort.KeyForm{}).Of(r); last[key] == i {
-			out = append(out, Put{key, first + cohort.Seq(i), r})
+			out = append(out, Put{key, first + cohort.Seq(i), r, false})
 		}
 	}
 	return out
