@@ -1,10 +1,11 @@
 # Targets of runfold. "make" prints them.
 GO ?= go
 FUZZTIME ?= 20s
+SOAK ?= 60s
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-short test-foreign check fmt vet staticcheck cross fuzz figures bench example clean
+.PHONY: help build test test-short test-foreign check fmt vet staticcheck cross fuzz soak figures bench example clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +41,9 @@ staticcheck:
 cross:
 	GOOS=darwin GOARCH=arm64 $(GO) vet ./...
 	GOOS=windows GOARCH=amd64 $(GO) vet ./...
+
+soak: ## kill writers and compactors for SOAK (default 60s): nothing acknowledged may be lost
+	$(GO) test -count=1 -v -run TestSoak ./internal/acceptance -args -soak $(SOAK)
 
 figures: ## what the tests of durability go through: faults, crash states, kills, flipped bits
 	@$(GO) test -count=1 -v ./internal/durable/... ./journal ./compactor/... ./internal/acceptance 2>&1 | \

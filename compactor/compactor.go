@@ -30,6 +30,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -103,6 +104,21 @@ func (c Config) withDefaults() Config {
 		c.Program = "runfold"
 	}
 	return c
+}
+
+// makeDir makes a directory of the root and sees to it that the names which lead to it are durable: another
+// compactor may have made one of them just now, and not have synced its parent yet (R14).
+func (f *folder) makeDir(dir string) error {
+	if err := durable.MkdirAll(f.FS, dir, f.settings.DirMode.FS()); err != nil {
+		return err
+	}
+	for dir != string(f.Root) {
+		dir = filepath.Dir(dir)
+		if err := f.FS.SyncDir(dir); err != nil {
+			return fmt.Errorf("sync directory: %w", err)
+		}
+	}
+	return nil
 }
 
 // Report counts what one run did.
@@ -241,7 +257,7 @@ func (f *folder) round(ctx context.Context) (more bool, err error) {
 		f.sweepStreams(next)
 		f.emptyReaped(prev, next, b.now)
 	}
-	reaped := f.reap(b.dead)
+	reaped := f.report.Reaped == 0 && f.reap(b.dead) // once a run, or those that come and go keep it busy for ever
 	f.count(next, b)
 	return b.full || reaped, f.sweepGenerations(next)
 }

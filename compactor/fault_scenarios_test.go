@@ -24,6 +24,7 @@ type scenario struct {
 	prepare func(t *testing.T) cohort.Root
 	do      func(Config) error
 	want    map[string]string // key -> v, once it was done again to its end
+	repairs bool              // goes back to an earlier generation, which must still be there
 	kept    int               // what stands in quarantine then
 }
 
@@ -80,9 +81,9 @@ var scenarios = map[string]scenario{
 		},
 		want: bothRows, kept: 3,
 	},
-	"repair of an index":     {prepare: spoiled("index"), do: repairOnce, want: bothRows},
-	"repair of snapshots":    {prepare: spoiled("snapshots"), do: repairOnce, want: bothRows},
-	"repair of the manifest": {prepare: spoiled("manifest"), do: repairOnce, want: bothRows},
+	"repair of an index":     {prepare: spoiled("index"), do: repairOnce, want: bothRows, repairs: true},
+	"repair of snapshots":    {prepare: spoiled("snapshots"), do: repairOnce, want: bothRows, repairs: true},
+	"repair of the manifest": {prepare: spoiled("manifest"), do: repairOnce, want: bothRows, repairs: true},
 	"import": {
 		prepare: func(t *testing.T) cohort.Root {
 			root := newRoot(t)
@@ -197,7 +198,9 @@ func TestScenariosFailAnywhere(t *testing.T) {
 				for range 2 {
 					crashes++
 					mode := modes[rnd.IntN(len(modes))]
-					s.again(t, disk.Crash(mode, rnd), root, fmt.Sprintf("power lost before change %d, %v", k, mode))
+					when, reboot := fmt.Sprintf("power lost before change %d, %v", k, mode), disk.Crash(mode, rnd)
+					s.again(t, reboot, root, when)
+					noTemp(t, reboot, root, when)
 				}
 			}
 		})
@@ -221,7 +224,9 @@ func (s scenario) failAt(t *testing.T, root cohort.Root, k int) (ended bool) {
 			return cause
 		}}
 		s.do(Config{Root: root, FS: fault, Lock: yes{}, KeepAge: -1, KeepGenerations: 1, DeadAfter: -1, ReapGrace: -1}) // it may fail or not
-		s.again(t, disk, root, fmt.Sprintf("change %d: %v", k, cause))
+		when := fmt.Sprintf("change %d: %v", k, cause)
+		s.again(t, disk, root, when)
+		noTemp(t, disk, root, when)
 		ended = fault.Calls() <= k
 	}
 	return ended
@@ -242,14 +247,6 @@ func (s scenario) again(t *testing.T, disk durable.FS, root cohort.Root, when st
 	}
 	if got := damageOn(t, disk, root); got != "" {
 		t.Fatalf("%s: check finds\n%s", when, got)
-	}
-	for _, dir := range []string{root.DataDir(), root.Manifests(), string(root), root.Quarantine("c"), root.Quarantine("d")} {
-		entries, err := disk.ReadDir(dir)
-		for _, e := range entries {
-			if durable.IsTemp(e.Name()) {
-				t.Errorf("%s: %s is left, %v", when, e.Name(), err)
-			}
-		}
 	}
 	newest, err := latest(disk, root)
 	if err != nil {
@@ -280,5 +277,18 @@ func (s scenario) again(t *testing.T, disk durable.FS, root cohort.Root, when st
 	f := &folder{Config: cfg}
 	if kept, err := f.countQuarantine(); err != nil || kept+damaged != s.kept {
 		t.Errorf("%s: %d places and streams in quarantine and %d on their way, %v; want %d", when, kept, damaged, err, s.kept)
+	}
+}
+
+// noTemp wants that no temporary file is left.
+func noTemp(t *testing.T, disk durable.FS, root cohort.Root, when string) {
+	t.Helper()
+	for _, dir := range []string{root.DataDir(), root.Manifests(), string(root), root.Quarantine("c"), root.Quarantine("d")} {
+		entries, err := disk.ReadDir(dir)
+		for _, e := range entries {
+			if durable.IsTemp(e.Name()) {
+				t.Errorf("%s: %s is left, %v", when, e.Name(), err)
+			}
+		}
 	}
 }

@@ -24,7 +24,7 @@ var ErrConflict = errors.New("another compactor committed first")
 // removed. Any other error leaves open whether the commit happened, or whether it is durable; then
 // nothing is removed, and the next run finds out by reading (R1, R11).
 func (f *folder) commit(next head) (head, error) {
-	if err := durable.MkdirAll(f.FS, f.Root.Manifests(), f.settings.DirMode.FS()); err != nil {
+	if err := f.makeDir(f.Root.Manifests()); err != nil {
 		return head{}, err
 	}
 	bytes := next.encode()

@@ -74,7 +74,7 @@ func (f *folder) isDead(p place, seen Watermark, b *batch) bool {
 func (f *folder) reap(dead []place) (any bool) {
 	for _, p := range dead {
 		to := f.Root.Reaped(p.Cohort, p.ID)
-		err := durable.MkdirAll(f.FS, f.Root.Reaped(p.Cohort, ""), f.settings.DirMode.FS())
+		err := f.makeDir(f.Root.Reaped(p.Cohort, ""))
 		if err == nil {
 			err = durable.Move(f.FS, p.dir, to)
 		}

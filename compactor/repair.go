@@ -314,7 +314,7 @@ func (r *repairer) putAside(dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := durable.MkdirAll(r.FS, r.Root.Quarantine(s.Cohort), r.settings.DirMode.FS()); err != nil {
+	if err := r.makeDir(r.Root.Quarantine(s.Cohort)); err != nil {
 		return err
 	}
 	return durable.Move(r.FS, dir, r.Root.Quarantined(s.Cohort, s.ID))
@@ -349,11 +349,14 @@ func (r *repairer) goBack() error {
 	}
 	next.RepairedFrom = &r.out.Good
 	next.NextSeq, next.HighestStamp = r.afterLost()
-	if r.out.Good == 0 {
-		next.Index, next.Snapshots = DataFile{}, DataFile{}
-		if err := r.writeData(&next, &data{}, nil, nil); err != nil {
-			return err
-		}
+	// New data files: those of the good generation may be swept until this one names them.
+	old, err := r.openWhole(r.good)
+	if err != nil {
+		return err
+	}
+	defer old.Close()
+	if err := r.writeData(&next, old, nil, nil); err != nil {
+		return err
 	}
 	_, err = r.commit(next)
 	return err
@@ -386,7 +389,7 @@ func (r *repairer) afterLost() (cohort.Seq, cohort.Stamp) {
 // keepDamaged keeps the damaged files under quarantine/: the next sweeps take them from their places.
 func (r *repairer) keepDamaged() error {
 	dir := r.Root.DamagedGenerations()
-	if err := durable.MkdirAll(r.FS, dir, r.settings.DirMode.FS()); err != nil {
+	if err := r.makeDir(dir); err != nil {
 		return err
 	}
 	for _, p := range r.out.Damaged {
@@ -419,7 +422,7 @@ func (r *repairer) bringBack() error {
 		if done[s] || !again[s] && len(r.out.Unknown) == 0 {
 			continue
 		}
-		err := durable.MkdirAll(r.FS, r.Root.Reaped(s.Cohort, ""), r.settings.DirMode.FS())
+		err := r.makeDir(r.Root.Reaped(s.Cohort, ""))
 		if err == nil {
 			err = durable.Move(r.FS, r.Root.Quarantined(s.Cohort, s.ID), r.Root.Reaped(s.Cohort, s.ID))
 		}

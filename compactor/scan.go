@@ -209,12 +209,15 @@ func (f *folder) keep(s journal.Stream, damage *journal.CorruptError) (kept stri
 	if err != nil {
 		return "", fmt.Errorf("keep damage: %w", err)
 	}
-	if err := durable.MkdirAll(f.FS, f.Root.Quarantine(s.Cohort), f.settings.DirMode.FS()); err != nil {
+	if err := f.makeDir(f.Root.Quarantine(s.Cohort)); err != nil {
 		return "", fmt.Errorf("keep damage: %w", err)
 	}
 	kept = f.Root.Damaged(s.Cohort, s.ID, damage.Offset)
 	err = durable.Create(f.FS, kept, append(data, '\n'), f.settings.FileMode.FS())
-	if err != nil && !errors.Is(err, fs.ErrExist) {
+	if errors.Is(err, fs.ErrExist) { // made by another compactor, which may not have synced the name yet
+		err = f.FS.SyncDir(f.Root.Quarantine(s.Cohort))
+	}
+	if err != nil {
 		return "", fmt.Errorf("keep damage: %w", err)
 	}
 	return kept, nil

@@ -244,9 +244,9 @@ func newRoot(t *testing.T) cohort.Root {
 }
 
 // settle is the final fold and the audit. It returns the streams that are still there.
-func settle(t *testing.T, root cohort.Root) []journal.Stream {
+func settle(t *testing.T, root cohort.Root, flags ...string) []journal.Stream {
 	t.Helper()
-	if _, stderr, code := compactd(t, "once", "--root", string(root)); code != 0 {
+	if _, stderr, code := compactd(t, append([]string{"once", "--root", string(root)}, flags...)...); code != 0 {
 		t.Errorf("final compactd once: exit code %d: %s", code, stderr)
 	}
 	if stdout, stderr, code := compactd(t, "check", "--root", string(root)); code != 0 || stdout != "" {

@@ -1,0 +1,93 @@
+package compactor
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/durable/durabletest"
+)
+
+var full = flag.Bool("full", false, "interleave at every change of the disk, not only at some")
+
+// TestTwoInterleaved lets a second compactor run before the k-th change of the disk that a first one makes. The
+// second runs to its end or is stopped at a change of its own; the first goes on behind it, or never does.
+// Then the power fails. Whoever comes next ends where an undisturbed one would.
+func TestTwoInterleaved(t *testing.T) {
+	t.Logf("-seed %d", *seed)
+	for name, s := range scenarios {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rnd := rand.New(rand.NewPCG(*seed, 6))
+			root := s.prepare(t)
+			states := 0
+			for k := 0; ; k += stride(rnd) {
+				reached := false
+				for _, resumes := range []bool{true, false} {
+					for _, stopAt := range []int{never, rnd.IntN(40)} {
+						reached = s.interleave(t, rnd, root, k, stopAt, resumes)
+						states++
+					}
+				}
+				if !reached {
+					break
+				}
+			}
+			if states < 12 {
+				t.Errorf("only %d states: is this test looking in the right place?", states)
+			}
+			t.Logf("figure: %d crash states behind two interleaved compactors in %q", states, name)
+		})
+	}
+}
+
+// never is behind the last change of any run.
+const never = 1 << 30
+
+func stride(rnd *rand.Rand) int {
+	switch {
+	case *full:
+		return 1
+	case testing.Short() || sparse > 1:
+		return 10 + rnd.IntN(20)
+	}
+	return 1 + rnd.IntN(5)
+}
+
+// interleave makes one state and lets it be completed. It reports whether the first compactor made k changes.
+func (s scenario) interleave(t *testing.T, rnd *rand.Rand, root cohort.Root, k, stopAt int, resumes bool) (reached bool) {
+	t.Helper()
+	disk := loaded(t, root)
+	cfg := Config{Root: root, Lock: yes{}, KeepAge: -1, KeepGenerations: 1, DeadAfter: -1, ReapGrace: -1}
+	first, second := cfg, cfg
+	if s.repairs { // what a repair goes back to must not be swept before it looks
+		second.KeepAge, second.KeepGenerations = 0, 0
+	}
+	var serr error
+	second.FS = &durabletest.Fault{FS: disk, Hook: durabletest.StopAt(stopAt)}
+	stop := durabletest.StopAt(k)
+	first.FS = &durabletest.Fault{FS: disk, Hook: func(n int, op, name string) error {
+		if n == k {
+			reached = true
+			serr = foldOnce(second)
+		}
+		if resumes {
+			return nil
+		}
+		return stop(n, op, name)
+	}}
+	mode := durabletest.Modes()[rnd.IntN(len(durabletest.Modes()))]
+	when := fmt.Sprintf("before change %d, the second one stopped at %d, the first one resumes: %v, %v", k, stopAt, resumes, mode)
+	if err := s.do(first); err != nil && !errors.Is(err, durabletest.ErrStopped) && !errors.Is(err, ErrConflict) {
+		t.Errorf("%s: the first one ends with %v", when, err)
+	}
+	// Where the newest generation is damaged the second one can only say so.
+	if serr != nil && !errors.Is(serr, durabletest.ErrStopped) && !IsDamage(serr) {
+		t.Errorf("%s: the second one ends with %v", when, serr)
+	}
+	s.again(t, disk.Crash(mode, rnd), root, when)
+	return reached
+}

@@ -1,0 +1,246 @@
+//go:build unix
+
+package acceptance
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/journal"
+)
+
+var soak = flag.Duration("soak", 3*time.Second, "how long TestSoak goes on; make soak takes a minute")
+
+// hasty makes every fold take each stream that did not grow since the last one for that of a dead writer,
+// and delete it at once: most of these verdicts are wrong, and none may cost a record.
+var hasty = []string{"--dead-after", "1ns", "--grace", "1ns", "--keep-age", "1ms"}
+
+// TestSoak lets writers come and go and kills many of them, while compactors fold that are killed as well
+// and take those that live for dead.
+func TestSoak(t *testing.T) {
+	t.Logf("-seed %d", *seed)
+	root := newRoot(t)
+	if _, stderr, code := compactd(t, "doctor", "--root", string(root)); code != 0 {
+		t.Fatalf("compactd doctor: exit code %d: %s", code, stderr)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), *soak)
+	defer cancel()
+	var folds, killed atomic.Int64
+	var compactors sync.WaitGroup
+	for i := range 2 {
+		compactors.Go(func() { foldAndDie(t, ctx, root, rand.New(rand.NewPCG(*seed, uint64(i))), &folds, &killed) })
+	}
+	all, victims := comeAndGo(t, ctx, root)
+	compactors.Wait()
+	for range 3 { // what the last ones left is reaped and deleted
+		settle(t, root, hasty...)
+	}
+	rows := readIndex(t, root)
+	agree(t, root, rows)
+	compare(t, all, rows)
+	acked, sent := 0, 0
+	for _, w := range all {
+		acked, sent = acked+w.acked, sent+w.sent
+	}
+	if victims == 0 || killed.Load() == 0 || acked == 0 {
+		t.Errorf("%d writers and %d compactors were killed, %d records acknowledged: nothing was shown", victims, killed.Load(), acked)
+	}
+	t.Logf("figure: %d writers of which %d were killed, %d records acknowledged and %d more sent, %d folds and %d kills of compactors in %v",
+		len(all), victims, acked, sent-acked, folds.Load(), killed.Load(), *soak)
+}
+
+// comeAndGo runs writers until ctx ends, some at once, and kills every other one.
+func comeAndGo(t *testing.T, ctx context.Context, root cohort.Root) (all []*writer, victims int) {
+	const atOnce = 24
+	var mu sync.Mutex // guards all, victims
+	var group sync.WaitGroup
+	for range atOnce {
+		group.Go(func() {
+			for ctx.Err() == nil {
+				mu.Lock()
+				w := startWriter(t, root, len(all))
+				all = append(all, w)
+				rnd := rand.New(rand.NewPCG(*seed, 1000+uint64(w.number)))
+				victim := rnd.IntN(2) == 0
+				if victim {
+					victims++
+				}
+				mu.Unlock()
+				end := w.finish
+				if victim {
+					end = func() error { return w.kill(rnd) }
+				}
+				if err := end(); err != nil {
+					t.Errorf("writer %d: %v: %s", w.number, err, w.stderr.String())
+				}
+			}
+		})
+	}
+	group.Wait()
+	return all, victims
+}
+
+// foldAndDie folds again and again, and kills every other fold at a random moment.
+func foldAndDie(t *testing.T, ctx context.Context, root cohort.Root, rnd *rand.Rand, folds, killed *atomic.Int64) {
+	for ctx.Err() == nil {
+		cmd := exec.Command("compactd", append([]string{"once", "--wait", "1m", "--root", string(root)}, hasty...)...)
+		var words strings.Builder
+		cmd.Stderr = &words
+		if err := cmd.Start(); err != nil {
+			t.Error(err)
+			return
+		}
+		after := time.Hour
+		if rnd.IntN(2) == 0 {
+			after = time.Duration(rnd.Int64N(int64(10 * time.Millisecond << rnd.IntN(7))))
+		}
+		timer := time.AfterFunc(after, func() { cmd.Process.Kill() })
+		err := cmd.Wait()
+		timer.Stop()
+		var exit *exec.ExitError
+		switch {
+		case err == nil:
+			folds.Add(1)
+		case errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL:
+			killed.Add(1)
+		default:
+			t.Errorf("compactd once: %v: %s", err, words.String())
+		}
+	}
+}
+
+// TestStoppedWriter stops a writer for longer than every grace: its stream is folded, reaped and deleted.
+// When it goes on it finds that out before it acknowledges anything more.
+func TestStoppedWriter(t *testing.T) {
+	root := newRoot(t)
+	w := startWriter(t, root, 0)
+	for range 5 {
+		if err := errors.Join(w.send(1), w.ack()); err != nil {
+			t.Fatalf("%v: %s", err, w.stderr.String())
+		}
+	}
+	if err := w.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	streams, _, err := journal.Streams(durable.OS, root)
+	if err != nil || len(streams) != 1 {
+		t.Fatalf("streams %v, %v", streams, err)
+	}
+	s := streams[0]
+	others := []*writer{w}
+	for n := 1; exists(root.Stream(s.Cohort, s.ID)) || exists(root.Reaped(s.Cohort, s.ID)); n++ {
+		if n > 20 {
+			t.Fatal("the stream of a stopped writer is still there")
+		}
+		other := startWriter(t, root, n) // so that there is something to commit
+		if err := other.finish(); err != nil {
+			t.Fatalf("writer %d: %v: %s", n, err, other.stderr.String())
+		}
+		others = append(others, other)
+		if _, stderr, code := compactd(t, append([]string{"once", "--root", string(root)}, hasty...)...); code != 0 {
+			t.Fatalf("compactd once: exit code %d: %s", code, stderr)
+		}
+	}
+	if err := w.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.finish(); err != nil {
+		t.Fatalf("behind SIGCONT: %v: %s", err, w.stderr.String())
+	}
+	settle(t, root)
+	rows := readIndex(t, root)
+	agree(t, root, rows)
+	compare(t, others, rows)
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// TestSmallDisk fills a file system of a few MiB to its end: what was acknowledged is there, who appends or
+// folds into it is told to try again later, and with room everything goes on.
+func TestSmallDisk(t *testing.T) {
+	disk := smallDisk(t)
+	root := cohort.Root(disk + "/runs")
+	if _, stderr, code := compactd(t, "init", "--root", string(root)); code != 0 {
+		t.Fatal(stderr)
+	}
+	ballast := disk + "/ballast"
+	if err := os.WriteFile(ballast, make([]byte, 7<<20), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	acked, code := 0, 0
+	for n := 0; code == 0; n++ {
+		if n > 10000 {
+			t.Fatal("the disk does not get full")
+		}
+		line := fmt.Sprintf(`{"run_id":"r-%05d","stage":"S","note":%q}`, n, strings.Repeat("x", 20000))
+		cmd := exec.Command("journal-append", "--root", string(root), "--cohort", "c")
+		cmd.Stdin = strings.NewReader(line)
+		var words strings.Builder
+		cmd.Stderr = &words
+		cmd.Run()
+		switch code = cmd.ProcessState.ExitCode(); code {
+		case 0:
+			acked++
+		case 75:
+			if !strings.Contains(words.String(), "no space left on device") {
+				t.Errorf("exit code 75: %s", words.String())
+			}
+		default:
+			t.Fatalf("journal-append: exit code %d: %s", code, words.String())
+		}
+	}
+	if _, stderr, code := compactd(t, "once", "--root", string(root)); code != 75 || !strings.Contains(stderr, "no space left on device") {
+		t.Errorf("a fold on a full disk: exit code %d: %s", code, stderr)
+	}
+	if stdout, stderr, code := compactd(t, "check", "--root", string(root)); code != 0 {
+		t.Errorf("check of a full disk: exit code %d: %s%s", code, stdout, stderr)
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	settle(t, root)
+	if rows := readIndex(t, root); len(rows) < acked || len(rows) > acked+1 {
+		t.Errorf("%d rows, %d records were acknowledged and one was not", len(rows), acked)
+	}
+}
+
+// smallDisk is a file system of 12 MiB on a loop device.
+func smallDisk(t *testing.T) string {
+	t.Helper()
+	skip := t.Skipf
+	if os.Getenv("RUNFOLD_MUST_RUN") != "" && os.Getuid() == 0 {
+		skip = t.Fatalf
+	}
+	image, dir := t.TempDir()+"/image", t.TempDir()
+	if err := os.WriteFile(image, make([]byte, 12<<20), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("mkfs.ext4", "-q", "-F", image).CombinedOutput(); err != nil {
+		skip("mkfs.ext4: %v: %s", err, out)
+	}
+	if out, err := exec.Command("mount", "-o", "loop", image, dir).CombinedOutput(); err != nil {
+		t.Skipf("this machine does not let us mount: %v: %s", err, out) // a container, or not root
+	}
+	t.Cleanup(func() {
+		if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil {
+			t.Errorf("umount: %v: %s", err, out)
+		}
+	})
+	return dir
+}
