@@ -238,6 +238,9 @@ func latest(fsys durable.FS, root cohort.Root) (head, error) {
 // readManifest reads the manifest of one generation. It fails with fs.ErrNotExist if it was swept.
 func readManifest(fsys durable.FS, root cohort.Root, g cohort.Generation) (head, error) {
 	name := root.Manifest(g)
+	if err := durable.Regular(fsys, name); err != nil {
+		return head{}, fmt.Errorf("read manifest: %w", damagedIfLink(err))
+	}
 	data, err := durable.Read(fsys, name, maxManifest)
 	if err != nil {
 		return head{}, fmt.Errorf("read manifest: %w", err)

@@ -120,6 +120,11 @@ func (f *folder) replacePublic(h head) error {
 	if ok, err := f.isPublished(h); err != nil || ok {
 		return err
 	}
+	for _, name := range []string{h.Index.Name, h.Snapshots.Name} {
+		if err := durable.Regular(f.FS, f.Root.Data(name)); err != nil {
+			return damagedIfLink(err)
+		}
+	}
 	if err := durable.ReplaceWith(f.FS, f.Root.Index(), f.Root.Data(h.Index.Name), mode); err != nil {
 		return err
 	}

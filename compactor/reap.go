@@ -3,6 +3,7 @@ package compactor
 import (
 	"errors"
 	"io/fs"
+	"path/filepath"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/internal/doctor"
@@ -127,7 +128,11 @@ func (f *folder) emptyReaped(prev, next head, now cohort.Stamp) {
 			f.sweepStream(dir, f.Root.Quarantined(m.Stream.Cohort, m.Stream.ID))
 			continue
 		}
-		if err := durable.RemoveAll(f.FS, dir); err != nil {
+		err := f.staysWithin(dir, filepath.Dir(dir))
+		if err == nil {
+			err = durable.RemoveAll(f.FS, dir)
+		}
+		if err != nil {
 			f.notify(NotSwept{f.Root.Rel(dir), err})
 		}
 	}

@@ -364,6 +364,9 @@ func (r *repairer) goBack() error {
 
 // digestOf is what a child says of its parent, whose file may be damaged or unreadable.
 func (r *repairer) digestOf(g cohort.Generation) string {
+	if durable.Regular(r.FS, r.Root.Manifest(g)) != nil {
+		return ""
+	}
 	data, err := durable.Read(r.FS, r.Root.Manifest(g), maxManifest)
 	if err != nil {
 		return ""

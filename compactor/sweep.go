@@ -58,6 +58,9 @@ func (f *folder) moveAway(from, to string) error {
 	if _, err := f.FS.Stat(from); err != nil {
 		return err
 	}
+	if err := f.staysWithin(from, filepath.Dir(from), filepath.Dir(to)); err != nil {
+		return err
+	}
 	err := f.FS.Rename(from, to)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err

@@ -169,6 +169,9 @@ func marked(err error) error {
 }
 
 func (f *folder) openFile(want DataFile) (durable.ReadFile, error) {
+	if err := durable.Regular(f.FS, f.Root.Data(want.Name)); err != nil {
+		return nil, damagedIfLink(err)
+	}
 	file, err := f.FS.Open(f.Root.Data(want.Name))
 	if err != nil {
 		return nil, err

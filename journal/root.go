@@ -18,6 +18,9 @@ const maxSettings = 1 << 20
 // OpenRoot reads the settings of an existing root. It makes nothing: a mistyped path is ErrNoRoot and
 // never becomes an empty root.
 func OpenRoot(fsys durable.FS, root cohort.Root) (cohort.Settings, error) {
+	if err := noLinks(fsys, root); err != nil {
+		return cohort.Settings{}, fmt.Errorf("open root: %w", err)
+	}
 	data, err := durable.Read(fsys, root.Settings(), maxSettings)
 	if errors.Is(err, fs.ErrNotExist) {
 		return cohort.Settings{}, fmt.Errorf("%s: %w", root, ErrNoRoot)
@@ -30,6 +33,22 @@ func OpenRoot(fsys durable.FS, root cohort.Root) (cohort.Settings, error) {
 		return cohort.Settings{}, fmt.Errorf("%s: %w", root.Settings(), err)
 	}
 	return s, nil
+}
+
+// noLinks refuses a root with a link in the place of one of its own files or directories: what is written,
+// moved and deleted there would be somebody else's. The root itself may be a link.
+func noLinks(fsys durable.FS, root cohort.Root) error {
+	if err := durable.Regular(fsys, root.Settings()); err != nil {
+		return err
+	}
+	for _, dir := range []string{
+		root.Cohorts(), root.Manifests(), root.DataDir(), root.ReapedDir(), root.QuarantineDir(),
+	} {
+		if err := durable.RealDir(fsys, dir); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // InitRoot makes a root, or opens it if it is one already; created tells which. Of several callers at
@@ -64,7 +83,8 @@ func makeRoot(fsys durable.FS, root cohort.Root, want cohort.Settings) (cohort.S
 		return cohort.Settings{}, false, err
 	}
 	want = want.WithDefaults()
-	if err := durable.MkdirAll(fsys, string(root), want.DirMode.FS()); err != nil {
+	err := durable.MkdirAll(fsys, string(root), want.DirMode.FS())
+	if err != nil && !errors.Is(err, durable.ErrLink) { // the root may be a link, what is in it may not
 		return cohort.Settings{}, false, fmt.Errorf("make root: %w", err)
 	}
 	if err := mayBecomeRoot(fsys, root); err != nil {
@@ -73,7 +93,7 @@ func makeRoot(fsys durable.FS, root cohort.Root, want cohort.Settings) (cohort.S
 		}
 		return cohort.Settings{}, false, err
 	}
-	err := durable.Create(fsys, root.Settings(), want.Encode(), want.FileMode.FS())
+	err = durable.Create(fsys, root.Settings(), want.Encode(), want.FileMode.FS())
 	if errors.Is(err, fs.ErrExist) {
 		s, err := OpenRoot(fsys, root) // another process was first
 		return s, false, err

@@ -58,10 +58,7 @@ const mkdirTries = 5
 //
 // Nothing of it is durable yet: the first write sees to that.
 func newStream(root cohort.Root, id cohort.ID, settings cohort.Settings) (*stream, error) {
-	if err := durable.MkdirAll(durable.OS, root.Cohort(id), settings.DirMode.FS()); err != nil {
-		return nil, err
-	}
-	err := checkCohort(root, id)
+	err := durable.MkdirAll(durable.OS, root.Cohort(id), settings.DirMode.FS())
 	if err != nil {
 		return nil, err
 	}
@@ -77,16 +74,6 @@ func newStream(root cohort.Root, id cohort.ID, settings cohort.Settings) (*strea
 		return nil, err
 	}
 	return s, s.open()
-}
-
-// checkCohort refuses a cohort that is a link to a directory. Readers follow no links, and what they do
-// not read must not be acknowledged.
-func checkCohort(root cohort.Root, id cohort.ID) error {
-	info, err := os.Lstat(root.Cohort(id))
-	if err == nil && !info.IsDir() {
-		return fmt.Errorf("cohort %s is not a directory: links are not followed", root.Cohort(id))
-	}
-	return err
 }
 
 func (s *stream) dir() string  { return s.root.Stream(s.Cohort, s.ID) }

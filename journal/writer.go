@@ -3,7 +3,6 @@ package journal
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"sync"
 	"time"
 
@@ -85,7 +84,8 @@ func Create(root cohort.Root, id cohort.ID, options Options) (*Writer, error) {
 	if _, err := cohort.ParseID(string(id)); err != nil {
 		return nil, err
 	}
-	if err := checkCohort(root, id); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	// Readers follow no links, and what they do not read must not be acknowledged.
+	if err := durable.RealDir(durable.OS, root.Cohort(id)); err != nil {
 		return nil, err
 	}
 	ids, _, err := cohorts(durable.OS, root.Cohorts())

@@ -100,6 +100,9 @@ const maxVerdict = 1 << 20
 // Read reads the verdict that Save wrote. It fails with fs.ErrNotExist if nothing was measured, and with
 // cohort.ErrNewer if a later version did.
 func Read(fsys durable.FS, root cohort.Root) (Verdict, error) {
+	if err := durable.Regular(fsys, root.Verdict()); err != nil {
+		return Verdict{}, err
+	}
 	data, err := durable.Read(fsys, root.Verdict(), maxVerdict)
 	if err != nil {
 		return Verdict{}, fmt.Errorf("read verdict: %w", err)

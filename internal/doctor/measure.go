@@ -342,7 +342,7 @@ func (p *probe) clock() (string, string) {
 	if err != nil {
 		return unknown, err.Error()
 	}
-	if ahead := t.Sub(time.Now()); ahead > 0 {
+	if ahead := time.Until(t); ahead > 0 {
 		return ahead.Round(time.Millisecond).String() + " ahead", ""
 	}
 	return max(before.Sub(t), 0).Round(time.Millisecond).String() + " behind", ""

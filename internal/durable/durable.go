@@ -189,8 +189,8 @@ func removeTree(fsys FS, name string) error {
 
 // MkdirAll makes a directory and its missing parents, durably: each directory that got a new entry is
 // synced. An existing directory is left as it is, and not synced: if another process has only just made
-// it, it may not be durable yet, and who needs that syncs its parents. The umask applies to perm; the set-group-id bit does
-// not depend on it.
+// it, it may not be durable yet, and who needs that syncs its parents. Its parents may be links to directories;
+// name itself may not: see ErrLink. The umask applies to perm; the set-group-id bit does not depend on it.
 //
 //	for each missing one from the top: mkdirat; fsync parent
 func MkdirAll(fsys FS, name string, perm fs.FileMode) error {
@@ -203,7 +203,7 @@ func MkdirAll(fsys FS, name string, perm fs.FileMode) error {
 	}
 	parent := filepath.Dir(name)
 	if parent != name {
-		if err := MkdirAll(fsys, parent, perm); err != nil {
+		if err := MkdirAll(fsys, parent, perm); err != nil && !errors.Is(err, ErrLink) {
 			return err
 		}
 	}
@@ -217,14 +217,6 @@ func MkdirAll(fsys FS, name string, perm fs.FileMode) error {
 		return err
 	}
 	return fsys.SyncDir(parent)
-}
-
-// mustBeDir lets a symbolic link pass: if it leads elsewhere, the first use of the directory says so.
-func mustBeDir(name string, info fs.FileInfo) error {
-	if info.IsDir() || info.Mode()&fs.ModeSymlink != 0 {
-		return nil
-	}
-	return fmt.Errorf("make directory %s: %w", name, syscall.ENOTDIR)
 }
 
 // IsFull tells that a call failed because the disk or the quota is full: it may succeed later.

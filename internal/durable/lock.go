@@ -37,7 +37,7 @@ const lockTries = 10
 //
 //	openat name O_CREAT|O_RDWR; flock; openat name O_TRUNC; write body
 //
-// It never waits in the kernel. An error that matches errors.ErrUnsupported means that the file system
+// It never waits in the kernel. What is no regular file is refused (ErrLink). An error that matches errors.ErrUnsupported means that the file system
 // has no locks.
 func TryLock(name, body string, perm fs.FileMode) (*Lock, error) {
 	if _, taken := held.LoadOrStore(name, true); taken {
@@ -56,6 +56,9 @@ func TryLock(name, body string, perm fs.FileMode) (*Lock, error) {
 
 // tryLock opens for writing, as NFS wants it for an exclusive lock; create is os.O_CREATE or nothing.
 func tryLock(name string, create int, perm fs.FileMode) (*Lock, error) {
+	if err := Regular(OS, name); err != nil {
+		return nil, err // opening a link would make or lock a file elsewhere
+	}
 	for range lockTries {
 		fl := flock.New(name, flock.SetFlag(create|os.O_RDWR), flock.SetPermissions(perm))
 		ok, err := fl.TryLock()
@@ -118,6 +121,9 @@ const maxBody = 4096
 // LockHolder is the body of a lock file: who holds it, or held it last and was killed. It is empty if
 // nobody holds it or if it cannot be read (Windows locks the content too).
 func LockHolder(name string) string {
+	if err := Regular(OS, name); err != nil {
+		return ""
+	}
 	body, err := Read(OS, name, maxBody)
 	if err != nil {
 		return ""
