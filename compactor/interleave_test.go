@@ -13,12 +13,16 @@ import (
 
 var full = flag.Bool("full", false, "interleave at every change of the disk, not only at some")
 
-// TestTwoInterleaved lets a second compactor run before the k-th change of the disk that a first one makes. The
-// second runs to its end or is stopped at a change of its own; the first goes on behind it, or never does.
-// Then the power fails. Whoever comes next ends where an undisturbed one would.
-func TestTwoInterleaved(t *testing.T) {
+// TestRepairInterleaved lets a fold run before the k-th change of the disk that a repair makes. The fold
+// runs to its end or is stopped at a change of its own; the repair goes on behind it, or never does.
+// Then the power fails. Whoever comes next ends where an undisturbed one would. See TestMeetAnywhere for all
+// else that compactors do.
+func TestRepairInterleaved(t *testing.T) {
 	t.Logf("-seed %d", *seed)
 	for name, s := range scenarios {
+		if !s.repairs {
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			rnd := rand.New(rand.NewPCG(*seed, 6))
@@ -39,7 +43,7 @@ func TestTwoInterleaved(t *testing.T) {
 			if states < 12 {
 				t.Errorf("only %d states: is this test looking in the right place?", states)
 			}
-			t.Logf("figure: %d crash states behind two interleaved compactors in %q", states, name)
+			t.Logf("figure: %d crash states behind a repair and a fold, interleaved, in %q", states, name)
 		})
 	}
 }
@@ -52,7 +56,7 @@ func stride(rnd *rand.Rand) int {
 	case *full:
 		return 1
 	case testing.Short() || sparse > 1:
-		return 10 + rnd.IntN(20)
+		return 5 + rnd.IntN(10)
 	}
 	return 1 + rnd.IntN(5)
 }
@@ -63,9 +67,7 @@ func (s scenario) interleave(t *testing.T, rnd *rand.Rand, root cohort.Root, k, 
 	disk := loaded(t, root)
 	cfg := Config{Root: root, Lock: yes{}, KeepAge: -1, KeepGenerations: 1, DeadAfter: -1, ReapGrace: -1}
 	first, second := cfg, cfg
-	if s.repairs { // what a repair goes back to must not be swept before it looks
-		second.KeepAge, second.KeepGenerations = 0, 0
-	}
+	second.KeepAge, second.KeepGenerations = 0, 0 // what a repair goes back to must not be swept before it looks
 	var serr error
 	second.FS = &durabletest.Fault{FS: disk, Hook: durabletest.StopAt(stopAt)}
 	stop := durabletest.StopAt(k)
@@ -80,13 +82,13 @@ func (s scenario) interleave(t *testing.T, rnd *rand.Rand, root cohort.Root, k, 
 		return stop(n, op, name)
 	}}
 	mode := durabletest.Modes()[rnd.IntN(len(durabletest.Modes()))]
-	when := fmt.Sprintf("before change %d, the second one stopped at %d, the first one resumes: %v, %v", k, stopAt, resumes, mode)
+	when := fmt.Sprintf("before change %d, the fold stopped at %d, the repair resumes: %v, %v", k, stopAt, resumes, mode)
 	if err := s.do(first); err != nil && !errors.Is(err, durabletest.ErrStopped) && !errors.Is(err, ErrConflict) {
-		t.Errorf("%s: the first one ends with %v", when, err)
+		t.Errorf("%s: the repair ends with %v", when, err)
 	}
 	// Where the newest generation is damaged the second one can only say so.
 	if serr != nil && !errors.Is(serr, durabletest.ErrStopped) && !IsDamage(serr) {
-		t.Errorf("%s: the second one ends with %v", when, serr)
+		t.Errorf("%s: the fold ends with %v", when, serr)
 	}
 	s.again(t, disk.Crash(mode, rnd), root, when)
 	return reached

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/runfold/runfold/cohort"
@@ -74,7 +75,8 @@ func (f *folder) moveAway(from, to string) error {
 // sweepGenerations removes manifests, and the data files that only they name, once the last
 // KeepGenerations do not include them and they were succeeded KeepAge ago. Data files and temporary
 // files that no manifest names go when they are that old: they may belong to an attempt that is still
-// under way. All ages are differences of times that one file system gave: no wall clock.
+// under way. Data files of a generation behind h never go, however old they are: who made them may have slept,
+// and commit them yet (R16). All ages are differences of times that one file system gave: no wall clock.
 func (f *folder) sweepGenerations(h head) error {
 	now, err := f.fileSystemTime(h)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -92,8 +94,9 @@ func (f *folder) sweepGenerations(h head) error {
 	}
 	keep := map[string]bool{h.Index.Name: true, h.Snapshots.Name: true}
 	kept, unreadable := []head{h}, map[cohort.Generation]error{}
+	sure, _ := slices.BinarySearch(gens, h.Generation+1) // later ones may not be on the disk yet (R11)
 	for i, g := range gens {
-		if g <= h.Generation && f.isOld(gens, i, now) {
+		if i < sure && f.isOld(gens[:sure], i, now) {
 			f.remove(f.Root.Manifest(g))
 			f.report.SweptGens++
 			continue
@@ -115,8 +118,8 @@ func (f *folder) sweepGenerations(h head) error {
 		}
 	}
 	f.sweepFiles(f.Root.DataDir(), now, func(name string) bool {
-		_, _, ours := cohort.ParseDataName(name)
-		return ours && !keep[name] || durable.IsTemp(name)
+		g, _, ours := cohort.ParseDataName(name)
+		return ours && g <= h.Generation && !keep[name] || durable.IsTemp(name)
 	})
 	f.sweepFiles(f.Root.Manifests(), now, durable.IsTemp)
 	f.sweepFiles(string(f.Root), now, durable.IsTemp)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -224,6 +225,37 @@ func TestKilledPipe(t *testing.T) {
 	p.wait(t)
 	if diff := cmp.Diff([][]string{{"r-1", "r-2"}}, streams(t, p.root)); diff != "" {
 		t.Errorf("streams (-want +got):\n%s", diff)
+	}
+}
+
+// TestMovedAway moves the stream of a pipe that was idle for long to where a fold would move it. The next
+// record goes to a stream of its own; at the end, when there is none, the exit code is 0 all the same.
+func TestMovedAway(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("files that are open cannot be moved")
+	}
+	p := startPipe(t)
+	away := func(ack acknowledgement) {
+		t.Helper()
+		to := p.root.Reaped("a", ack.Stream)
+		err := os.MkdirAll(filepath.Dir(to), 0o777)
+		if err = errors.Join(err, os.Rename(p.root.Stream("a", ack.Stream), to)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.send(t, "r-1")
+	away(p.send(t, "r-2"))
+	ack := p.send(t, "r-3")
+	if diff := cmp.Diff([][]string{{"r-3"}}, streams(t, p.root)); diff != "" {
+		t.Errorf("streams once one was moved away (-want +got):\n%s", diff)
+	}
+	away(ack)
+	p.in.Close()
+	if code := p.wait(t); code != exitDone {
+		t.Errorf("exit code %d, want %d: %s", code, exitDone, p.stderr.String())
+	}
+	if want := "journal-append: the stream has no seal, which loses nothing: "; !strings.Contains(p.stderr.String(), want) {
+		t.Errorf("standard error %q, want %q", p.stderr.String(), want)
 	}
 }
 
