@@ -208,10 +208,18 @@ func (d *daemon) until(ctx context.Context, p plan, hangup <-chan os.Signal) pla
 		}
 	}()
 	p.schedule.Run(ctx, func(ctx context.Context) error { return d.fold(ctx, p.cfg) },
-		func(err error) { d.log.Error("fold failed", zap.Error(err), zap.String("hint", hint(err))) },
-		p.cfg.Notify)
+		d.failed, p.cfg.Notify)
 	cancel()
 	return <-next
+}
+
+// failed logs a run that failed, with the next step where there is one.
+func (d *daemon) failed(err error) {
+	fields := []zap.Field{zap.Error(err)}
+	if h := hint(err); h != "" {
+		fields = append(fields, zap.String("hint", h))
+	}
+	d.log.Error("fold failed", fields...)
 }
 
 // fold is one run. That another compactor is at work, or that we are told to stop, is no failure.

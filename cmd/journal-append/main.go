@@ -86,6 +86,8 @@ func hint(err error) string {
 		return "journal-append --help shows examples"
 	case errors.Is(err, cohort.ErrNewer):
 		return "use the runfold version that made this root, or a later one"
+	case durable.IsReadOnly(err):
+		return "mount the file system of the root for writing, then append these records again"
 	case errors.Is(err, os.ErrPermission):
 		return "the user of this process must be able to write in the root and in its cohorts"
 	}

@@ -219,6 +219,9 @@ func MkdirAll(fsys FS, name string, perm fs.FileMode) error {
 	return fsys.SyncDir(parent)
 }
 
+// IsReadOnly tells that a call failed because the file system is mounted for reading only.
+func IsReadOnly(err error) bool { return errors.Is(err, syscall.EROFS) }
+
 // IsFull tells that a call failed because the disk or the quota is full: it may succeed later.
 func IsFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, errQuota)

@@ -1,0 +1,139 @@
+package acceptance
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/runfold/runfold/cohort"
+)
+
+// journalAppend runs the command to its end on one input.
+func journalAppend(t *testing.T, root cohort.Root, input string) (stderr string, code int) {
+	t.Helper()
+	cmd := exec.Command("journal-append", "--root", string(root), "--cohort", "c")
+	cmd.Stdin = strings.NewReader(input)
+	var words strings.Builder
+	cmd.Stderr = &words
+	cmd.Run()
+	return words.String(), cmd.ProcessState.ExitCode()
+}
+
+// TestReadOnlyMount goes through all commands where nothing can be written: who only reads works, anybody else
+// says what is in the way and leaves no trace.
+func TestReadOnlyMount(t *testing.T) {
+	disk := smallDisk(t)
+	root := cohort.Root(disk + "/runs")
+	for _, id := range []string{"folded", "waiting"} {
+		if words, code := journalAppend(t, root, fmt.Sprintf(`{"run_id":%q,"stage":"S"}`, id)); code != 0 {
+			t.Fatal(words)
+		}
+		if id == "folded" {
+			settle(t, root)
+		}
+	}
+	mount := func(how string) {
+		t.Helper()
+		if out, err := exec.Command("mount", "-o", "remount,"+how, disk).CombinedOutput(); err != nil {
+			t.Fatalf("mount: %v: %s", err, out)
+		}
+	}
+	mount("ro")
+	for _, args := range [][]string{{"status"}, {"check"}, {"repair"}, {"previous", "--cohort", "c", "--run-id", "x", "--stage", "S"}} {
+		if _, stderr, code := compactd(t, append(args, "--root", string(root))...); code != 0 {
+			t.Errorf("%s: exit code %d: %s", args, code, stderr)
+		}
+	}
+	if stdout, stderr, code := compactd(t, "dump", root.Index()); code != 0 || !strings.Contains(stdout, `"folded"`) {
+		t.Errorf("dump: exit code %d: %s%s", code, stdout, stderr)
+	}
+	snapshots := filepath.Join(t.TempDir(), "old.json")
+	if err := os.WriteFile(snapshots, []byte(`{"x:S": {"v": 1}}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"once"}, {"doctor"}, {"repair", "--apply"}, {"import", "--cohort", "x", "--snapshots", snapshots},
+	} {
+		_, stderr, code := compactd(t, append(args, "--root", string(root))...)
+		hinted := strings.Contains(stderr, "hint: status, check") || args[0] == "doctor" // whose child only sends words
+		if code != 1 || !strings.Contains(stderr, ": read-only file system") || !hinted {
+			t.Errorf("%s: exit code %d: %s", args, code, stderr)
+		}
+	}
+	words, code := journalAppend(t, root, `{"run_id":"refused","stage":"S"}`)
+	if code != 1 || !strings.Contains(words, ": read-only file system") || !strings.Contains(words, "hint: mount the file system") {
+		t.Errorf("journal-append: exit code %d: %s", code, words)
+	}
+	mount("rw")
+	settle(t, root)
+	if rows := readIndex(t, root); len(rows) != 2 {
+		t.Errorf("rows %v, want two", rows)
+	}
+}
+
+// TestBombs appends records that are made to break parsers, each as large as a record may be: they go the whole
+// way, or are refused alone.
+func TestBombs(t *testing.T) {
+	const limit = 16 << 20
+	members := func(n int) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, `"k%d":%d,`, i, i)
+		}
+		return b.String()
+	}
+	bombs := map[string]string{
+		"long key":       `"` + strings.Repeat("k", 10<<20) + `":1,`,
+		"long string":    `"x":"` + strings.Repeat("\\u0001", 2<<20) + `",`,
+		"many keys":      members(700_000),
+		"many equal":     strings.Repeat(`"k":1,`, 2<<20),
+		"deep":           `"x":` + strings.Repeat("[", 499) + strings.Repeat("]", 499) + `,`,
+		"deep objects":   strings.Repeat(`"x":{`, 499) + strings.Repeat("}", 499) + `,`,
+		"long number":    `"x":` + strings.Repeat("9", 10<<20) + `,`,
+		"large exponent": `"x":1e999999999,`,
+		"own names":      `"_key":"a","_stamp":1,"_record_id":"b","_stream":"c","extra":"d","snapshot_seq":null,`,
+		"odd names":      `"":1,"a.b":2,"a\u0000":3,"__proto__":4,"\ud800":5,`,
+	}
+	root := newRoot(t)
+	want := map[string]bool{}
+	for name, bomb := range bombs {
+		line := fmt.Sprintf(`{%s"run_id":%q,"stage":"S"}`, bomb, name)
+		if len(line) > limit {
+			t.Fatalf("%s is a bomb of %d bytes, which is refused for that", name, len(line))
+		}
+		words, code := journalAppend(t, root, line+"\n"+`{"run_id":"behind `+name+`","stage":"S"}`)
+		switch {
+		case code == 0:
+			want[name+":S"] = true
+		case code != 1 || !strings.Contains(words, "<stdin>:1: ") || len(words) > 1000:
+			t.Errorf("%s: exit code %d: %.2000s", name, code, words)
+		}
+		want["behind "+name+":S"] = true
+	}
+	settle(t, root)
+	if stdout, stderr, code := compactd(t, "check", "--root", string(root)); code != 0 {
+		t.Errorf("check: exit code %d: %.2000s%.2000s", code, stdout, stderr)
+	}
+	data, err := os.ReadFile(root.Snapshots())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got map[string]json.RawMessage
+	if err := json.Unmarshal(data, &got); err != nil {
+		t.Fatal(err)
+	}
+	rows := readIndex(t, root)
+	for key := range want {
+		if _, ok := rows[key]; !ok || got[key] == nil {
+			t.Errorf("%s was acknowledged and is in index.parquet: %t, in snapshot_index.json: %t", key, ok, got[key] != nil)
+		}
+	}
+	if len(got) != len(want) || len(rows) != len(want) {
+		t.Errorf("%d entries and %d rows, want %d", len(got), len(rows), len(want))
+	}
+	t.Logf("figure: %d records made to break parsers", len(bombs))
+}
