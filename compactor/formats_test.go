@@ -1,0 +1,177 @@
+package compactor
+
+import (
+	"bytes"
+	"flag"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/txtar"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/doctor"
+	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/journal"
+)
+
+var writeFormat = flag.String("write-format", "", "write the root and what is read from it to testdata/formats/`NAME`, which must not exist")
+
+// TestFormats reads the roots that released versions wrote. They are never written again: a change of a format
+// adds one beside them.
+//
+// Each is a directory with a root, as that version left it, and with read.txtar: what it read from each file, and
+// what the next fold made of them.
+func TestFormats(t *testing.T) {
+	const dir = "testdata/formats"
+	if *writeFormat != "" {
+		writeRoot(t, filepath.Join(dir, *writeFormat))
+	}
+	versions, err := os.ReadDir(dir)
+	if err != nil || len(versions) == 0 {
+		t.Fatalf("%d versions, %v", len(versions), err)
+	}
+	for _, v := range versions {
+		t.Run(v.Name(), func(t *testing.T) {
+			want, err := txtar.ParseFile(filepath.Join(dir, v.Name(), "read.txtar"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			root := copyOf(t, filepath.Join(dir, v.Name(), "root"))
+			if diff := cmp.Diff(sections(want), sections(readAll(t, root))); diff != "" {
+				t.Errorf("what is read (-then +now):\n%s", diff)
+			}
+			goesOn(t, root)
+		})
+	}
+}
+
+func sections(a *txtar.Archive) map[string]string {
+	out := map[string]string{}
+	for _, f := range a.Files {
+		out[f.Name] = string(f.Data)
+	}
+	return out
+}
+
+// copyOf copies a root to where it may be changed, as a backup that is brought back would be: with new times, and
+// without hard links.
+func copyOf(t *testing.T, dir string) cohort.Root {
+	t.Helper()
+	root := cohort.Root(filepath.Join(t.TempDir(), "runs"))
+	if err := os.CopyFS(string(root), os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+// readAll is everything that can be read from a root, which it folds once.
+func readAll(t *testing.T, root cohort.Root) *txtar.Archive {
+	t.Helper()
+	a := &txtar.Archive{}
+	add := func(name string, data []byte) { a.Files = append(a.Files, txtar.File{Name: name, Data: data}) }
+	dump := func(name, path string) {
+		var out bytes.Buffer
+		if err := Dump(durable.OS, path, &out); err != nil {
+			out.WriteString("and an error\n") // its words may change
+		}
+		add(name, out.Bytes())
+	}
+	err := filepath.WalkDir(string(root), func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() || filepath.Ext(path) == ".lock" {
+			return err
+		}
+		dump(filepath.ToSlash(root.Rel(path)), path)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	verdict, err := doctor.Read(durable.OS, root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	add("verdict", []byte(strings.Join(verdict.Missing(), "\n")+"\n"))
+	foldNow(t, Config{Root: root})
+	dump("folded index", root.Index())
+	dump("folded snapshots", root.Snapshots())
+	return a
+}
+
+// goesOn shows that a root of an earlier version is one like any other.
+func goesOn(t *testing.T, root cohort.Root) {
+	t.Helper()
+	before := values(t, root)
+	appendTo(t, root, "c", `{"run_id":"today","stage":"S","v":9}`)
+	foldNow(t, Config{Root: root})
+	before["today:S"] = "9"
+	if diff := cmp.Diff(before, values(t, root)); diff != "" {
+		t.Errorf("rows behind one more append and fold (-want +got):\n%s", diff)
+	}
+	if got := damage(t, root); got != "" {
+		t.Error(got)
+	}
+}
+
+// writeRoot makes a root with one of each: generations of folds, an import and a repair; streams that are
+// sealed, alive, torn, damaged, in reaped/ and in quarantine/; values of every type.
+func writeRoot(t *testing.T, dir string) {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		t.Fatal("write formats on Linux")
+	}
+	if _, err := os.Stat(dir); err == nil {
+		t.Fatalf("%s is there: formats that were released never change", dir)
+	}
+	root := newDamagedRoot(t)
+	appendTo(t, root, "c", firstLines...)
+	appendTo(t, root, "Churn_eu-1.0=x", `{"run_id":"types","stage":"S","v":1,"i":-9223372036854775808,"u":18446744073709551615,"f":1.5e-300,"t":true,`+
+		`"n":null,"s":"日\u0000\n\"\\","params":{"lr":0.1,"layers":[1,"two",null,{"three":3}]},"metrics":{"auc":1,"deep":{"er":2}},`+
+		`"tags":{"owner":"growth"},"target":"t","view":"v","symbol":"s","timestamp":"2026-03-01T12:00:00Z","record_id":"mine"}`)
+	foldNow(t, Config{Root: root})
+	if err := importOf(Config{Root: root}, `{"x:S": {"snapshot_seq": 8, "v": 4}, "a:S": {"snapshot_seq": 9, "v": 4}}`); err != nil {
+		t.Fatal(err)
+	}
+	appendTo(t, root, "c", `{"run_id":"e","stage":"S","v":5}`, `{"run_id":"lost","stage":"S","v":5}`, `{"run_id":"f","stage":"T","v":5,"metrics":{"auc":"text now"}}`)
+	flipEntry(t, root, 2)
+	foldNow(t, Config{Root: root})
+	appendTo(t, root, "d", secondLines...)
+	foldNow(t, Config{Root: root})
+	spoil(t, root, "index", 4)
+	if err := repairOnce(Config{Root: root}); err != nil {
+		t.Fatal(err)
+	}
+	appendTo(t, root, "c", `{"run_id":"sealed","stage":"S","v":6}`)
+	live := openWriter(t, root, "d")
+	appendLines(t, live, `{"run_id":"live","stage":"S","v":6}`)
+	foldNow(t, Config{Root: root})
+	appendLines(t, live, `{"run_id":"live","stage":"S","v":7}`, `{"run_id":"torn","stage":"S","v":7}`)
+	streams, _, err := journal.Streams(durable.OS, root)
+	if err != nil || len(streams) == 0 {
+		t.Fatalf("streams %v, %v", streams, err)
+	}
+	for _, s := range streams {
+		if s.Cohort == "d" {
+			change(t, root.Segment(s.Cohort, s.ID), func(b []byte) []byte { return b[:len(b)-5] })
+		}
+	}
+	appendTo(t, root, "c", `{"run_id":"unfolded","stage":"S","v":7}`)
+	verdict := doctor.Verdict{
+		Version: 1, MeasuredAt: "2026-11-24T00:00:00Z", FileSystem: "ext4", Local: true,
+		Checks: []doctor.Check{{Name: doctor.ExclusiveCreate, Result: "yes"}, {Name: "time step of stamps", Result: "4ms", Needed: true}},
+	}
+	if err := doctor.Save(durable.OS, root, verdict, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(filepath.Join(dir, "root"), os.DirFS(string(root))); err != nil {
+		t.Fatal(err)
+	}
+	text := txtar.Format(readAll(t, copyOf(t, filepath.Join(dir, "root"))))
+	if err := os.WriteFile(filepath.Join(dir, "read.txtar"), text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
