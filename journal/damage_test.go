@@ -293,7 +293,7 @@ func TestSegmentThatIsNone(t *testing.T) {
 		r, err := Open(durable.OS, root, Stream{"c", id}, from)
 		if err == nil {
 			defer r.Close()
-			if _, err = r.Next(); err == io.EOF && r.Size() == 0 && r.Torn() == 0 && r.Position() == from {
+			if _, err = r.Next(); err == io.EOF && r.size == 0 && r.Torn() == 0 && r.Position() == from {
 				return io.EOF
 			}
 		}

@@ -144,9 +144,6 @@ func (r *Reader) Position() Position { return r.pos }
 // Torn is, after io.EOF, how many bytes stand behind Position.
 func (r *Reader) Torn() int64 { return r.torn }
 
-// Size is that of the segment when it was opened; later bytes are for the next Reader.
-func (r *Reader) Size() int64 { return r.size }
-
 // Close closes the file.
 func (r *Reader) Close() error {
 	if r.w == nil {

@@ -132,8 +132,8 @@ func drain(t testing.TB, r *Reader) found {
 			recs = append(recs, rec)
 		case errors.As(err, &damage):
 			out.Damage = append(out.Damage, fmt.Sprintf("%d+%d: %v", damage.Offset, damage.Length, damage.Err))
-			if damage.Offset < before.Offset || damage.Offset+damage.Length > r.Size() {
-				t.Fatalf("damage %v is not between %d and %d", damage, before.Offset, r.Size())
+			if damage.Offset < before.Offset || damage.Offset+damage.Length > r.size {
+				t.Fatalf("damage %v is not between %d and %d", damage, before.Offset, r.size)
 			}
 		default:
 			if _, again := r.Next(); again == nil || (again == io.EOF) != (err == io.EOF) || r.Position() != at {
@@ -141,8 +141,8 @@ func drain(t testing.TB, r *Reader) found {
 			}
 			if err != io.EOF {
 				out.Err = err.Error()
-			} else if out.Torn = r.Torn(); at.Offset+out.Torn != r.Size() {
-				t.Fatalf("Position %d and Torn %d do not make the size %d", at.Offset, out.Torn, r.Size())
+			} else if out.Torn = r.Torn(); at.Offset+out.Torn != r.size {
+				t.Fatalf("Position %d and Torn %d do not make the size %d", at.Offset, out.Torn, r.size)
 			}
 			for _, rec := range recs {
 				out.Records = append(out.Records, show(rec))

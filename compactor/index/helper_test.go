@@ -81,7 +81,7 @@ func mergeWith(t testing.TB, old []byte, puts []Put, size groupSize) ([]byte, St
 	var found map[cohort.Key]Found
 	gen := cohort.Generation(1)
 	if f != nil {
-		schema, gen = f.Schema(), f.Meta().Generation+1
+		schema, gen = f.Schema(), f.meta.Generation+1
 		var keys []cohort.Key
 		for _, p := range puts {
 			keys = append(keys, p.Key)

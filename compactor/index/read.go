@@ -139,9 +139,6 @@ func (f *File) readMeta() error {
 	return nil
 }
 
-// Meta is what the index says about itself.
-func (f *File) Meta() Meta { return f.meta }
-
 // Schema is the dynamic columns. The caller must not change it.
 func (f *File) Schema() Schema { return f.layout.dynamic }
 
