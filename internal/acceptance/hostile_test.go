@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -21,58 +20,6 @@ func journalAppend(t *testing.T, root cohort.Root, input string) (stderr string,
 	cmd.Stderr = &words
 	cmd.Run()
 	return words.String(), cmd.ProcessState.ExitCode()
-}
-
-// TestReadOnlyMount goes through all commands where nothing can be written: who only reads works, anybody else
-// says what is in the way and leaves no trace.
-func TestReadOnlyMount(t *testing.T) {
-	disk := smallDisk(t)
-	root := cohort.Root(disk + "/runs")
-	for _, id := range []string{"folded", "waiting"} {
-		if words, code := journalAppend(t, root, fmt.Sprintf(`{"run_id":%q,"stage":"S"}`, id)); code != 0 {
-			t.Fatal(words)
-		}
-		if id == "folded" {
-			settle(t, root)
-		}
-	}
-	mount := func(how string) {
-		t.Helper()
-		if out, err := exec.Command("mount", "-o", "remount,"+how, disk).CombinedOutput(); err != nil {
-			t.Fatalf("mount: %v: %s", err, out)
-		}
-	}
-	mount("ro")
-	for _, args := range [][]string{{"status"}, {"check"}, {"repair"}, {"previous", "--cohort", "c", "--run-id", "x", "--stage", "S"}} {
-		if _, stderr, code := compactd(t, append(args, "--root", string(root))...); code != 0 {
-			t.Errorf("%s: exit code %d: %s", args, code, stderr)
-		}
-	}
-	if stdout, stderr, code := compactd(t, "dump", root.Index()); code != 0 || !strings.Contains(stdout, `"folded"`) {
-		t.Errorf("dump: exit code %d: %s%s", code, stdout, stderr)
-	}
-	snapshots := filepath.Join(t.TempDir(), "old.json")
-	if err := os.WriteFile(snapshots, []byte(`{"x:S": {"v": 1}}`), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	for _, args := range [][]string{
-		{"once"}, {"doctor"}, {"repair", "--apply"}, {"import", "--cohort", "x", "--snapshots", snapshots},
-	} {
-		_, stderr, code := compactd(t, append(args, "--root", string(root))...)
-		hinted := strings.Contains(stderr, "hint: status, check") || args[0] == "doctor" // whose child only sends words
-		if code != 1 || !strings.Contains(stderr, ": read-only file system") || !hinted {
-			t.Errorf("%s: exit code %d: %s", args, code, stderr)
-		}
-	}
-	words, code := journalAppend(t, root, `{"run_id":"refused","stage":"S"}`)
-	if code != 1 || !strings.Contains(words, ": read-only file system") || !strings.Contains(words, "hint: mount the file system") {
-		t.Errorf("journal-append: exit code %d: %s", code, words)
-	}
-	mount("rw")
-	settle(t, root)
-	if rows := readIndex(t, root); len(rows) != 2 {
-		t.Errorf("rows %v, want two", rows)
-	}
 }
 
 // TestBombs appends records that are made to break parsers, each as large as a record may be: they go the whole

@@ -1,0 +1,140 @@
+//go:build unix
+
+package acceptance
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/runfold/runfold/cohort"
+)
+
+// TestSmallDisk fills a file system of a few MiB to its end: what was acknowledged is there, who appends or
+// folds into it is told to try again later, and with room everything goes on.
+func TestSmallDisk(t *testing.T) {
+	disk := smallDisk(t)
+	root := cohort.Root(disk + "/runs")
+	if _, stderr, code := compactd(t, "init", "--root", string(root)); code != 0 {
+		t.Fatal(stderr)
+	}
+	ballast := disk + "/ballast"
+	if err := os.WriteFile(ballast, make([]byte, 7<<20), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	acked, code := 0, 0
+	for n := 0; code == 0; n++ {
+		if n > 10000 {
+			t.Fatal("the disk does not get full")
+		}
+		line := fmt.Sprintf(`{"run_id":"r-%05d","stage":"S","note":%q}`, n, strings.Repeat("x", 20000))
+		cmd := exec.Command("journal-append", "--root", string(root), "--cohort", "c")
+		cmd.Stdin = strings.NewReader(line)
+		var words strings.Builder
+		cmd.Stderr = &words
+		cmd.Run()
+		switch code = cmd.ProcessState.ExitCode(); code {
+		case 0:
+			acked++
+		case 75:
+			if !strings.Contains(words.String(), "no space left on device") {
+				t.Errorf("exit code 75: %s", words.String())
+			}
+		default:
+			t.Fatalf("journal-append: exit code %d: %s", code, words.String())
+		}
+	}
+	if _, stderr, code := compactd(t, "once", "--root", string(root)); code != 75 || !strings.Contains(stderr, "no space left on device") {
+		t.Errorf("a fold on a full disk: exit code %d: %s", code, stderr)
+	}
+	if stdout, stderr, code := compactd(t, "check", "--root", string(root)); code != 0 {
+		t.Errorf("check of a full disk: exit code %d: %s%s", code, stdout, stderr)
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	settle(t, root)
+	if rows := readIndex(t, root); len(rows) < acked || len(rows) > acked+1 {
+		t.Errorf("%d rows, %d records were acknowledged and one was not", len(rows), acked)
+	}
+}
+
+// smallDisk is a file system of 12 MiB on a loop device.
+func smallDisk(t *testing.T) string {
+	t.Helper()
+	skip := t.Skipf
+	if os.Getenv("RUNFOLD_MUST_RUN") != "" && os.Getuid() == 0 {
+		skip = t.Fatalf
+	}
+	image, dir := t.TempDir()+"/image", t.TempDir()
+	if err := os.WriteFile(image, make([]byte, 12<<20), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("mkfs.ext4", "-q", "-F", image).CombinedOutput(); err != nil {
+		skip("mkfs.ext4: %v: %s", err, out)
+	}
+	if out, err := exec.Command("mount", "-o", "loop", image, dir).CombinedOutput(); err != nil {
+		t.Skipf("this machine does not let us mount: %v: %s", err, out) // a container, or not root
+	}
+	t.Cleanup(func() {
+		if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil {
+			t.Errorf("umount: %v: %s", err, out)
+		}
+	})
+	return dir
+}
+
+// TestReadOnlyMount goes through all commands where nothing can be written: who only reads works, anybody else
+// says what is in the way and leaves no trace.
+func TestReadOnlyMount(t *testing.T) {
+	disk := smallDisk(t)
+	root := cohort.Root(disk + "/runs")
+	for _, id := range []string{"folded", "waiting"} {
+		if words, code := journalAppend(t, root, fmt.Sprintf(`{"run_id":%q,"stage":"S"}`, id)); code != 0 {
+			t.Fatal(words)
+		}
+		if id == "folded" {
+			settle(t, root)
+		}
+	}
+	mount := func(how string) {
+		t.Helper()
+		if out, err := exec.Command("mount", "-o", "remount,"+how, disk).CombinedOutput(); err != nil {
+			t.Fatalf("mount: %v: %s", err, out)
+		}
+	}
+	mount("ro")
+	for _, args := range [][]string{{"status"}, {"check"}, {"repair"}, {"previous", "--cohort", "c", "--run-id", "x", "--stage", "S"}} {
+		if _, stderr, code := compactd(t, append(args, "--root", string(root))...); code != 0 {
+			t.Errorf("%s: exit code %d: %s", args, code, stderr)
+		}
+	}
+	if stdout, stderr, code := compactd(t, "dump", root.Index()); code != 0 || !strings.Contains(stdout, `"folded"`) {
+		t.Errorf("dump: exit code %d: %s%s", code, stdout, stderr)
+	}
+	snapshots := filepath.Join(t.TempDir(), "old.json")
+	if err := os.WriteFile(snapshots, []byte(`{"x:S": {"v": 1}}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"once"}, {"doctor"}, {"repair", "--apply"}, {"import", "--cohort", "x", "--snapshots", snapshots},
+	} {
+		_, stderr, code := compactd(t, append(args, "--root", string(root))...)
+		hinted := strings.Contains(stderr, "hint: status, check") || args[0] == "doctor" // whose child only sends words
+		if code != 1 || !strings.Contains(stderr, ": read-only file system") || !hinted {
+			t.Errorf("%s: exit code %d: %s", args, code, stderr)
+		}
+	}
+	words, code := journalAppend(t, root, `{"run_id":"refused","stage":"S"}`)
+	if code != 1 || !strings.Contains(words, ": read-only file system") || !strings.Contains(words, "hint: mount the file system") {
+		t.Errorf("journal-append: exit code %d: %s", code, words)
+	}
+	mount("rw")
+	settle(t, root)
+	if rows := readIndex(t, root); len(rows) != 2 {
+		t.Errorf("rows %v, want two", rows)
+	}
+}
