@@ -2,7 +2,9 @@ package compactor
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"strings"
@@ -137,5 +139,41 @@ func TestFullDiskLeavesNothing(t *testing.T) {
 			}
 			completesOn(t, durable.OS, root, test.name)
 		})
+	}
+}
+
+// TestDeletionBehindMove shows that a stream whose deletion survives a power loss does not come back where
+// it was before the move that nobody synced (R17).
+func TestDeletionBehindMove(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(*seed, 4))
+	t.Logf("-seed %d", *seed)
+	root := newRoot(t)
+	appendTo(t, root, "c", firstLines[0])
+	unmoved := &durabletest.Fault{FS: durable.OS, Hook: func(_ int, op, name string) error {
+		if op == "rename" && strings.HasPrefix(name, root.ReapedDir()) {
+			return syscall.EIO
+		}
+		return nil
+	}}
+	foldNow(t, Config{Root: root, FS: unmoved})
+	moved := newestOn(t, root).Streams[0].Stream
+	appendTo(t, root, "c", secondLines[0])
+	for range 20 {
+		for _, mode := range durabletest.Modes() {
+			disk := durabletest.New()
+			if err := disk.Load(string(root)); err != nil {
+				t.Fatal(err)
+			}
+			foldNow(t, Config{Root: root, FS: disk})
+			if _, err := disk.Stat(root.Reaped(moved.Cohort, moved.ID)); !errors.Is(err, fs.ErrNotExist) {
+				t.Fatalf("the fold did not delete the stream: %v", err)
+			}
+			reboot := disk.Crash(mode, rnd)
+			_, dir := reboot.Stat(root.Stream(moved.Cohort, moved.ID))
+			_, segment := reboot.Stat(root.Segment(moved.Cohort, moved.ID))
+			if dir == nil && segment != nil {
+				t.Fatalf("%v: the stream is back, without its segment", mode)
+			}
+		}
 	}
 }

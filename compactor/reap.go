@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
+	"slices"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/internal/doctor"
@@ -116,7 +117,7 @@ func (f *folder) emptyReaped(prev, next head, now cohort.Stamp) {
 	for _, m := range next.Streams {
 		newer[m.Stream] = m
 	}
-	for _, m := range prev.Streams {
+	for _, m := range f.movedForGood(prev.Streams) {
 		dir := f.Root.Reaped(m.Stream.Cohort, m.Stream.ID)
 		switch {
 		case m.Sealed && !m.Damaged:
@@ -136,6 +137,40 @@ func (f *folder) emptyReaped(prev, next head, now cohort.Stamp) {
 			f.notify(NotSwept{f.Root.Rel(dir), err})
 		}
 	}
+}
+
+// movedForGood picks the streams that lie in reaped/ and will still do so after a power loss. Sweeping syncs
+// no move, and another compactor may have made this one just now; if it were undone behind a deletion,
+// the stream would stand among the living again, cut off (R17).
+func (f *folder) movedForGood(all []Watermark) (moved []Watermark) {
+	for _, m := range all {
+		if _, err := f.FS.Stat(f.Root.Reaped(m.Stream.Cohort, m.Stream.ID)); err == nil {
+			moved = append(moved, m)
+		}
+	}
+	synced := map[cohort.ID]error{}
+	return slices.DeleteFunc(moved, func(m Watermark) bool {
+		err, done := synced[m.Stream.Cohort]
+		if !done {
+			err = f.syncMoves(m.Stream.Cohort)
+			synced[m.Stream.Cohort] = err
+		}
+		return err != nil
+	})
+}
+
+func (f *folder) syncMoves(id cohort.ID) error {
+	err := f.FS.SyncDir(f.Root.Reaped(id, ""))
+	if err == nil {
+		err = f.FS.SyncDir(f.Root.Stream(id, ""))
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // somebody removed the cohort's directory, and with it what the move could go back to
+	}
+	if err != nil {
+		f.notify(NotSwept{f.Root.Rel(f.Root.Reaped(id, "")), err})
+	}
+	return err
 }
 
 // endsAt tells whether the segment in dir has a size, or is gone: the rest of a deletion that was cut off.
