@@ -49,13 +49,20 @@ func (k Kind) String() string {
 	return [...]string{"?", "null", "bool", "int64", "double", "string", "object", "array"}[k]
 }
 
-// Members yields the members of a JSON object in the order they stand: the decoded name and the
-// value's own bytes, which alias obj. A name that stands twice is yielded twice; the last one counts.
+// Member is one member of a JSON object. All of it aliases the object, but for a Name with escapes.
+type Member struct {
+	Name  []byte // decoded
+	Value []byte
+	Text  []byte // `"name": value` as it stands
+}
+
+// EachMember yields the members of a JSON object in the order they stand. A name that stands twice is
+// yielded twice; the last one counts.
 //
 // obj must be valid JSON (json.Valid) and an object: then skipping a value is a matter of quotes and
 // brackets only, and no user byte is ever decoded and encoded again.
-func Members(obj []byte) iter.Seq2[string, []byte] {
-	return func(yield func(string, []byte) bool) {
+func EachMember(obj []byte) iter.Seq[Member] {
+	return func(yield func(Member) bool) {
 		i := skipSpace(obj, 0) + 1 // behind '{'
 		for {
 			i = skipSpace(obj, i)
@@ -65,15 +72,34 @@ func Members(obj []byte) iter.Seq2[string, []byte] {
 			if obj[i] == ',' {
 				i = skipSpace(obj, i+1)
 			}
-			end := skipString(obj, i)
-			name := Text(obj[i:end])
+			start, end := i, skipString(obj, i)
+			name := decoded(obj[i:end])
 			i = skipSpace(obj, end)
 			i = skipSpace(obj, i+1) // behind ':'
 			end = skipValue(obj, i)
-			if !yield(name, obj[i:end:end]) {
+			if !yield(Member{name, obj[i:end:end], obj[start:end:end]}) {
 				return
 			}
 			i = end
+		}
+	}
+}
+
+// decoded is Text without a copy where nothing is escaped.
+func decoded(quoted []byte) []byte {
+	if bytes.IndexByte(quoted, '\\') < 0 {
+		return quoted[1 : len(quoted)-1]
+	}
+	return []byte(Text(quoted))
+}
+
+// Members is EachMember with the name as a string, which is a copy.
+func Members(obj []byte) iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		for m := range EachMember(obj) {
+			if !yield(string(m.Name), m.Value) {
+				return
+			}
 		}
 	}
 }
@@ -86,7 +112,7 @@ func AppendMember(obj []byte, name string, value []byte) []byte {
 		sep = '{'
 	}
 	obj = append(obj, sep)
-	obj = append(obj, Quote(name)...)
+	obj = AppendQuote(obj, name)
 	obj = append(obj, ':')
 	return append(obj, value...)
 }
@@ -137,14 +163,30 @@ func codeUnit(b []byte) rune {
 
 // Quote is the one spelling of s as a JSON string that our files use: encoding/json's, without
 // escaping <, > and &, so that equal strings are equal bytes.
-func Quote(s string) []byte {
+func Quote(s string) []byte { return AppendQuote(make([]byte, 0, len(s)+2), s) }
+
+// AppendQuote appends what Quote returns to dst.
+func AppendQuote(dst []byte, s string) []byte {
+	if isPlain(s) { // nearly every name and id
+		return append(append(append(dst, '"'), s...), '"')
+	}
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(s); err != nil {
 		panic(fmt.Sprintf("cohort: internal error: encode a string: %v", err))
 	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+	return append(dst, bytes.TrimSuffix(b.Bytes(), []byte("\n"))...)
+}
+
+// isPlain tells whether no byte of s needs an escape or may be no UTF-8.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 func skipSpace(b []byte, i int) int {
@@ -156,12 +198,14 @@ func skipSpace(b []byte, i int) int {
 
 // skipString returns the index behind the string that starts at i.
 func skipString(b []byte, i int) int {
-	for i++; b[i] != '"'; i++ {
-		if b[i] == '\\' {
-			i++
+	for i++; ; i++ {
+		n := bytes.IndexByte(b[i:], '"')
+		if e := bytes.IndexByte(b[i:i+n], '\\'); e < 0 {
+			return i + n + 1
+		} else {
+			i += e + 1 // what is escaped may be a quote
 		}
 	}
-	return i + 1
 }
 
 // skipValue returns the index behind the value that starts at i.
@@ -226,6 +270,9 @@ func finite(data []byte) ([]byte, int) {
 
 // deeper tells whether arrays and objects nest deeper than limit. data may not be JSON.
 func deeper(data []byte, limit int) bool {
+	if bytes.Count(data, []byte("{"))+bytes.Count(data, []byte("[")) <= limit {
+		return false // nearly always, and found without looking at each byte
+	}
 	depth := 0
 	for i := 0; i < len(data); i++ {
 		switch data[i] {

@@ -1,6 +1,7 @@
 package cohort_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"testing"
 
@@ -125,6 +126,12 @@ func FuzzQuote(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		quoted := cohort.Quote(s)
+		var std bytes.Buffer
+		e := json.NewEncoder(&std)
+		e.SetEscapeHTML(false)
+		if err := e.Encode(s); err != nil || std.String() != string(quoted)+"\n" {
+			t.Fatalf("Quote(%q) = %s, encoding/json writes %s, %v", s, quoted, std.Bytes(), err)
+		}
 		var want string
 		if err := json.Unmarshal(quoted, &want); err != nil {
 			t.Fatalf("Unmarshal(Quote(%q)): %v", s, err)

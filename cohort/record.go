@@ -144,25 +144,26 @@ func oneLine(data []byte) []byte {
 // readFields takes the fields that we own out of the JSON. null counts as absent.
 func (r *Record) readFields() error {
 	var phase string
-	for name, value := range Members(r.JSON) {
+	for m := range EachMember(r.JSON) {
+		value := m.Value
 		var err error
-		switch name {
+		switch string(m.Name) {
 		case "run_id":
-			r.RunID, err = textField(name, value)
+			r.RunID, err = textField("run_id", value)
 		case "stage":
-			r.Stage, err = textField(name, value)
+			r.Stage, err = textField("stage", value)
 		case "phase":
-			phase, err = textField(name, value)
+			phase, err = textField("phase", value)
 		case "timestamp":
-			r.Timestamp, err = textField(name, value)
+			r.Timestamp, err = textField("timestamp", value)
 		case "record_id":
-			r.ID, err = textField(name, value)
+			r.ID, err = textField("record_id", value)
 		case "target":
-			r.Target, err = scalarText(name, value)
+			r.Target, err = scalarText("target", value)
 		case "view":
-			r.View, err = scalarText(name, value)
+			r.View, err = scalarText("view", value)
 		case "symbol":
-			r.Symbol, err = scalarText(name, value)
+			r.Symbol, err = scalarText("symbol", value)
 		case "snapshot_seq":
 			if KindOf(value) != Null {
 				err = errors.New("snapshot_seq must be absent or null: the compactor assigns it")

@@ -1,0 +1,49 @@
+package cohort_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/runfold/runfold/cohort"
+)
+
+// kilobyte is a record of about 1 KB, as a training job logs it.
+func kilobyte() []byte {
+	var features []byte
+	for i := range 28 {
+		features = fmt.Appendf(features, `"feature_%04d",`, i*17)
+	}
+	return fmt.Appendf(nil, `{"run_id":"run-000000017","stage":"TRAINING","timestamp":"2026-03-01T10:00:00Z",`+
+		`"metrics":{"auc":0.000017,"loss":1.000017,"n_rows":17,"m1":0.5,"m2":0.25,"m3":0.125,"m4":1e-3},`+
+		`"params":{"lr":0.001,"depth":8,"seed":17},"tags":{"family":"lgbm","mode":"prod"},`+
+		`"snapshot":{"features":[%s"end"],"note":"%0100d"}}`, features, 17)
+}
+
+func BenchmarkParseRecord(b *testing.B) {
+	data := kilobyte()
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := cohort.ParseRecord(data, 0); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkEachMember(b *testing.B) {
+	data := kilobyte()
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
+	for b.Loop() {
+		for range cohort.EachMember(data) {
+		}
+	}
+}
+
+func BenchmarkQuote(b *testing.B) {
+	b.ReportAllocs()
+	var buf []byte
+	for b.Loop() {
+		buf = cohort.AppendQuote(buf[:0], "run-000000017:TRAINING")
+	}
+}
