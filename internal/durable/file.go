@@ -13,6 +13,8 @@ type File struct {
 	fsys       FS
 	w          WriteFile
 	temp, name string
+	size       int64 // written
+	started    int64 // of those, on their way to the disk
 	err        error // the first error: the file can only be discarded
 	done       bool
 }
@@ -30,13 +32,22 @@ func Pending(fsys FS, name string, perm fs.FileMode) (*File, error) {
 	return &File{fsys: fsys, w: w, temp: temp, name: name}, nil
 }
 
-// Write appends to the file. After an error the file is dead.
+// writebackBytes is how much a File gathers before it begins to send it to the disk.
+const writebackBytes = 16 << 20
+
+// Write appends to the file. After an error the file is dead. Of a large file the disk begins to write what
+// is there, so that the sync at the end does not have to wait for all of it.
 func (f *File) Write(p []byte) (int, error) {
 	if f.err != nil {
 		return 0, f.err
 	}
 	n, err := f.w.Write(p)
 	f.err = err
+	f.size += int64(n)
+	if f.size-f.started >= writebackBytes {
+		startWriteback(f.w, f.started, f.size-f.started)
+		f.started = f.size
+	}
 	return n, err
 }
 
