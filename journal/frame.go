@@ -69,7 +69,11 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // streamCRC is the checksum of the stream's name, which every frame's checksum goes on from.
 func streamCRC(id cohort.StreamID) uint32 {
-	return crc32.Checksum([]byte(id), castagnoli)
+	crc := ^uint32(0)
+	for i := range len(id) { // as crc32.Checksum does, which would need a copy of id on the heap
+		crc = castagnoli[byte(crc)^id[i]] ^ crc>>8
+	}
+	return ^crc
 }
 
 // appendFrame appends f's frame, without the length in front, to dst, which is empty. It returns the

@@ -42,11 +42,13 @@ type Reader struct {
 	path   string
 	rootID string // of runfold.json; empty until it is needed
 
-	dead bool // nothing can still be coming
+	dead   bool // nothing can still be coming
+	borrow bool // see Borrow
 
 	w      *window // nil if there is no segment yet
 	pos    Position
 	size   int64
+	ref    Ref  // of the last record
 	sealed bool // a seal was seen at the end of the segment
 	torn   int64
 }
@@ -112,6 +114,9 @@ func (r *Reader) InRoot(id string) { r.rootID = id }
 // valid entries stand behind them, and a torn tail where none do, which Torn counts.
 func (r *Reader) Dead() { r.dead = true }
 
+// Borrow makes the JSON of a record valid only until the next call of the Reader, which spares a copy.
+func (r *Reader) Borrow() { r.borrow = true }
+
 // Next returns the next record. Headers and seals are passed over.
 //
 // io.EOF is the end, or a tail that is no valid entry: that is "not yet", as a reader may see the size
@@ -127,6 +132,7 @@ func (r *Reader) Next() (cohort.Record, error) {
 			return cohort.Record{}, err
 		}
 		rec, ok, err := r.accept(f)
+		r.ref = Ref{f.at, f.crc}
 		if isMoved(err) || isRead(err) {
 			r.pos = before
 		} else if err != nil {
@@ -136,6 +142,40 @@ func (r *Reader) Next() (cohort.Record, error) {
 			return rec, err
 		}
 	}
+}
+
+// Ref is where one record stands in its stream.
+type Ref struct {
+	Offset int64
+	CRC    uint32 // of its frame
+}
+
+// Ref is where the record stands that Next returned last.
+func (r *Reader) Ref() Ref { return r.ref }
+
+// Reread returns a record that a Reader of this stream returned before; it does not change the Position.
+// Whoever folds more records than memory holds notes where they stand, and reads them again one by one. Bytes
+// that are not that record any more are a *CorruptError.
+func (r *Reader) Reread(at Ref) (cohort.Record, error) {
+	f, err := sized{}, errShort
+	if r.w != nil && at.Offset < r.size {
+		f, err = r.parse(at.Offset)
+	}
+	if err == nil && (f.kind != kindRecord || f.crc != at.CRC) {
+		err = errors.New("is not the record that was read before")
+	}
+	var rec cohort.Record
+	if err == nil {
+		rec, err = cohort.ParseAgain(r.payload(f))
+	}
+	switch {
+	case isRead(err):
+		return cohort.Record{}, err
+	case err != nil:
+		return cohort.Record{}, &CorruptError{r.path, at.Offset, f.size, err}
+	}
+	r.own(&rec, f)
+	return rec, nil
 }
 
 // Position is behind the last entry that Next has dealt with.
@@ -310,6 +350,9 @@ var errCutOff = errors.New("it was cut off")
 func IsMisfit(err error) bool { return isMoved(err) || errors.Is(err, errCutOff) }
 
 func isMoved(err error) bool {
+	if err == nil {
+		return false // and nothing is allocated to find that out
+	}
 	var m movedError
 	return errors.As(err, &m)
 }
@@ -354,16 +397,28 @@ func (r *Reader) checkHeader(f sized) error {
 }
 
 func (r *Reader) record(f sized) (cohort.Record, error) {
-	payload := bytes.Clone(f.payload) // the window moves on
-	rec, err := cohort.ParseRecord(payload, maxFrame)
+	rec, err := cohort.ParseRecord(r.payload(f), maxFrame)
 	if err == nil {
 		err = rec.Validate()
 	}
 	if err != nil {
 		return cohort.Record{}, fmt.Errorf("entry %d holds no record: %w", f.seq, err)
 	}
-	rec.Cohort, rec.Stream, rec.Stamp, rec.ID = r.stream.Cohort, r.stream.ID, f.stamp, f.recordID
+	r.own(&rec, f)
 	return rec, nil
+}
+
+// payload is the JSON of a record.
+func (r *Reader) payload(f sized) []byte {
+	if r.borrow {
+		return f.payload
+	}
+	return bytes.Clone(f.payload) // the window moves on
+}
+
+// own sets what a record has of its stream and frame.
+func (r *Reader) own(rec *cohort.Record, f sized) {
+	rec.Cohort, rec.Stream, rec.Stamp, rec.ID = r.stream.Cohort, r.stream.ID, f.stamp, f.recordID
 }
 
 // checkSeal compares the seal's count with its own number: before it stand the header and the records.

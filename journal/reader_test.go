@@ -347,3 +347,47 @@ func TestEntries(t *testing.T) {
 		break // the caller may stop
 	}
 }
+
+// TestReread returns every record again, in any order, and nothing that is not that record.
+func TestReread(t *testing.T) {
+	s := newSample(20, true)
+	fsys := &memFS{data: s.data}
+	r, err := fsys.reader(inC, Position{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []cohort.Record
+	var refs []Ref
+	for rec, err := r.Next(); err == nil; rec, err = r.Next() {
+		want, refs = append(want, rec), append(refs, r.Ref())
+	}
+	if len(want) != 20 {
+		t.Fatalf("%d records, want 20", len(want))
+	}
+	again, err := fsys.reader(inC, Position{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range slices.Backward(refs) {
+		got, err := again.Reread(refs[i])
+		if err != nil {
+			t.Fatalf("Reread(%v): %v", refs[i], err)
+		}
+		if diff := cmp.Diff(want[i], got); diff != "" {
+			t.Errorf("record %d (-Next +Reread):\n%s", i, diff)
+		}
+	}
+	for name, bad := range map[string]Ref{
+		"another frame": {refs[1].Offset, refs[2].CRC}, "within one": {refs[1].Offset + 1, refs[1].CRC},
+		"header": {0, refs[0].CRC}, "behind the end": {int64(len(s.data)), refs[0].CRC},
+	} {
+		if _, err := again.Reread(bad); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %v, want ErrCorrupt", name, err)
+		}
+	}
+	fsys.fail = func(int64, int) error { return fs.ErrPermission }
+	again.w.buf = nil
+	if _, err := again.Reread(refs[3]); !errors.Is(err, fs.ErrPermission) || errors.Is(err, ErrCorrupt) {
+		t.Errorf("disk fails: %v", err)
+	}
+}

@@ -14,6 +14,9 @@ type readError struct{ error }
 func (e readError) Unwrap() error { return e.error }
 
 func isRead(err error) bool {
+	if err == nil {
+		return false
+	}
 	var r readError
 	return errors.As(err, &r)
 }
@@ -28,7 +31,7 @@ type window struct {
 }
 
 // step is how much is read at once.
-const step = 256 << 10
+const step = 64 << 10
 
 // at returns up to n bytes at an offset, fewer only at the end of the segment. They stay valid until
 // the next call.
@@ -45,7 +48,7 @@ func (w *window) at(off int64, n int) ([]byte, error) {
 
 func (w *window) load(off int64, n int) error {
 	n = int(min(int64(n), w.size-off))
-	if cap(w.buf) < n {
+	if cap(w.buf) < n || n <= step && cap(w.buf) > 4*step { // what one long entry took is given back
 		w.buf = make([]byte, n)
 	}
 	w.buf = w.buf[:n]

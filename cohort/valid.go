@@ -1,0 +1,172 @@
+package cohort
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+// valid is json.Valid, which takes more than half of the time that reading a record does, in a third of its
+// time. FuzzValid compares the two. It calls itself for what is nested: who calls it bounds the depth first.
+func valid(data []byte) bool {
+	end := validValue(data, skipBlank(data, 0))
+	return end >= 0 && skipBlank(data, end) == len(data)
+}
+
+// skipBlank is skipSpace for bytes that may end.
+func skipBlank(b []byte, i int) int {
+	for i < len(b) && (b[i] == ' ' || b[i] == '\t' || b[i] == '\n' || b[i] == '\r') {
+		i++
+	}
+	return i
+}
+
+// validValue returns the index behind the value that starts at i, or -1.
+func validValue(b []byte, i int) int {
+	if i >= len(b) {
+		return -1
+	}
+	switch b[i] {
+	case '"':
+		return validString(b, i)
+	case '{':
+		return validList(b, i, '}', validMember)
+	case '[':
+		return validList(b, i, ']', validValue)
+	case 't':
+		return validWord(b, i, "true")
+	case 'f':
+		return validWord(b, i, "false")
+	case 'n':
+		return validWord(b, i, "null")
+	}
+	return validNumber(b, i)
+}
+
+func validWord(b []byte, i int, word string) int {
+	if len(b)-i < len(word) || string(b[i:i+len(word)]) != word {
+		return -1
+	}
+	return i + len(word)
+}
+
+// validList is an object or an array.
+func validList(b []byte, i int, closing byte, element func([]byte, int) int) int {
+	i = skipBlank(b, i+1)
+	if i < len(b) && b[i] == closing {
+		return i + 1
+	}
+	for {
+		if i = element(b, i); i < 0 {
+			return -1
+		}
+		if i = skipBlank(b, i); i >= len(b) {
+			return -1
+		}
+		switch b[i] {
+		case closing:
+			return i + 1
+		case ',':
+			i = skipBlank(b, i+1)
+		default:
+			return -1
+		}
+	}
+}
+
+func validMember(b []byte, i int) int {
+	if i >= len(b) || b[i] != '"' {
+		return -1
+	}
+	if i = validString(b, i); i < 0 {
+		return -1
+	}
+	if i = skipBlank(b, i); i >= len(b) || b[i] != ':' {
+		return -1
+	}
+	return validValue(b, skipBlank(b, i+1))
+}
+
+func validString(b []byte, i int) int {
+	for i = notable(b, i+1); i < len(b); i = notable(b, i) {
+		switch {
+		case b[i] == '"':
+			return i + 1
+		case b[i] < ' ':
+			return -1
+		case i+1 == len(b):
+			return -1
+		}
+		switch b[i+1] {
+		case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+			i += 2
+		case 'u':
+			if i+6 > len(b) || !isHex(b[i+2]) || !isHex(b[i+3]) || !isHex(b[i+4]) || !isHex(b[i+5]) {
+				return -1
+			}
+			i += 6
+		default:
+			return -1
+		}
+	}
+	return -1
+}
+
+// notable is the index of the first quote, backslash or control character from i on, or len(b). It looks at
+// eight bytes at a time, see special.
+func notable(b []byte, i int) int {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	for ; i+8 <= len(b); i += 8 {
+		w := binary.LittleEndian.Uint64(b[i:])
+		quote, slash := w^(ones*'"'), w^(ones*'\\')
+		found := ((quote-ones)&^quote | (slash-ones)&^slash | (w-ones*' ')&^w) & high
+		if found != 0 {
+			return i + bits.TrailingZeros64(found)/8
+		}
+	}
+	for i < len(b) && b[i] != '"' && b[i] != '\\' && b[i] >= ' ' {
+		i++
+	}
+	return i
+}
+
+func isHex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'f'
+}
+
+func validNumber(b []byte, i int) int {
+	if b[i] == '-' {
+		i++
+	}
+	switch start := i; {
+	case i < len(b) && b[i] == '0':
+		i++
+	default:
+		if i = skipDigits(b, i); i == start {
+			return -1
+		}
+	}
+	if i < len(b) && b[i] == '.' {
+		start := i + 1
+		if i = skipDigits(b, start); i == start {
+			return -1
+		}
+	}
+	if i < len(b) && b[i]|0x20 == 'e' {
+		i++
+		if i < len(b) && (b[i] == '+' || b[i] == '-') {
+			i++
+		}
+		start := i
+		if i = skipDigits(b, start); i == start {
+			return -1
+		}
+	}
+	return i
+}
+
+func skipDigits(b []byte, i int) int {
+	for i < len(b) && '0' <= b[i] && b[i] <= '9' {
+		i++
+	}
+	return i
+}
