@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/runfold/runfold/cohort"
@@ -15,11 +16,14 @@ import (
 type watched struct {
 	durable.FS
 	k  int
+	mu *sync.Mutex // guards n, and holds everybody up while at runs
 	n  *int
 	at func()
 }
 
 func (w watched) look() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	*w.n++
 	if *w.n-1 == w.k {
 		w.at()
@@ -100,7 +104,7 @@ func TestReadersOfARootAtWork(t *testing.T) {
 				}
 				disk := loaded(t, root)
 				n, met := 0, false
-				fsys := watched{disk, k, &n, func() {
+				fsys := watched{disk, k, new(sync.Mutex), &n, func() {
 					met = true
 					foldNow(t, Config{Root: root, FS: disk, Lock: yes{}, BatchBytes: 1, KeepAge: -1, KeepGenerations: 1})
 				}}

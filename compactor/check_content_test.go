@@ -28,13 +28,17 @@ func forged(t *testing.T, root cohort.Root, rows, snapshots []index.Put, edit fu
 		t.Fatal(err)
 	}
 	m.Generation, m.RootID, m.Parent, m.NextSeq, m.Streams = 1, s.RootID, "", 100, []Watermark{}
-	m.Schema = index.Schema(nil).Extend(putRecords(rows))
+	var recs []cohort.Record
+	for _, p := range rows {
+		recs = append(recs, *p.Record)
+	}
+	m.Schema = index.Schema(nil).Extend(recs)
 	m.Index = store(t, root, cohort.IndexName(1, token), func(w io.Writer) (int64, error) {
-		stats, err := index.Merge(w, nil, nil, m.Schema, rows, index.Meta{Generation: 1, Token: token, Program: "test"})
+		stats, err := index.Merge(w, nil, nil, m.Schema, rows, nil, index.Meta{Generation: 1, Token: token, Program: "test"})
 		return stats.Rows, err
 	})
 	m.Snapshots = store(t, root, cohort.SnapshotsName(1, token), func(w io.Writer) (int64, error) {
-		return index.MergeSnapshots(w, nil, snapshots, func(cohort.Key) bool { return false })
+		return index.MergeSnapshots(w, nil, snapshots, nil, nil)
 	})
 	m.Snapshots.Rows = m.Index.Rows
 	if edit != nil {
@@ -65,7 +69,7 @@ func putOf(run string, seq cohort.Seq, stamp cohort.Stamp) index.Put {
 		panic(err)
 	}
 	r.Cohort, r.Stamp, r.ID = "c", stamp, "id-"+run
-	return index.Put{Key: cohort.KeyForm{}.Of(r), Seq: seq, Record: r}
+	return index.Put{Key: cohort.KeyForm{}.Of(r), Seq: seq, Record: &r}
 }
 
 // TestCheckReadsTheContent gives Check files whose checksums are in order and whose content is not: what

@@ -39,6 +39,9 @@ import (
 	"github.com/runfold/runfold/journal"
 )
 
+// DefaultBatchBytes is enough for a little more than a million records in one commit.
+const DefaultBatchBytes = 320 << 20
+
 // Config says what to fold and how. The zero value of each field is the recommended setting; Root
 // must be given.
 type Config struct {
@@ -50,8 +53,9 @@ type Config struct {
 	Lock Locker
 	// Wait is how long that FileLock waits for another compactor. If zero, not at all.
 	Wait time.Duration
-	// BatchBytes bounds the records held in memory; more are folded in further batches, each its own
-	// commit. If zero, 64 MiB.
+	// BatchBytes bounds the memory for the records of one commit: an eighth of it holds whole records, the
+	// rest what decides over all of them, 256 bytes each; those that are not held are read again when they are
+	// written. More are folded in further batches, each its own commit. If zero, DefaultBatchBytes.
 	BatchBytes int64
 	// KeepGenerations is how many generations stay in any case. If zero, 3.
 	KeepGenerations int
@@ -80,7 +84,7 @@ func (c Config) withDefaults() Config {
 		c.FS = durable.OS
 	}
 	if c.BatchBytes == 0 {
-		c.BatchBytes = 64 << 20
+		c.BatchBytes = DefaultBatchBytes
 	}
 	if c.KeepGenerations == 0 {
 		c.KeepGenerations = 3
@@ -134,14 +138,16 @@ type Report struct {
 	Repeated   int               `json:"repeated"`   // appended again with the id of the write that stands
 	Narrow     int               `json:"narrow"`     // beaten although target, view or symbol differ
 	Extra      int64             `json:"extra"`      // values that no column could hold
-	Swept      int               `json:"swept_streams"`
-	SweptGens  int               `json:"swept_generations"`
-	Reaped     int               `json:"reaped_streams"`  // of dead writers, moved to reaped/
-	TornTails  int               `json:"torn_tails"`      // of those, kept in quarantine/
-	Damage     int               `json:"damage"`          // places in streams that could not be read
-	Skipped    int               `json:"skipped_streams"` // not read to their end for another reason
-	Conflicts  int               `json:"conflicts"`       // commits that another compactor won
-	Elapsed    time.Duration     `json:"elapsed_ns"`
+	Merged
+
+	Swept     int           `json:"swept_streams"`
+	SweptGens int           `json:"swept_generations"`
+	Reaped    int           `json:"reaped_streams"`  // of dead writers, moved to reaped/
+	TornTails int           `json:"torn_tails"`      // of those, kept in quarantine/
+	Damage    int           `json:"damage"`          // places in streams that could not be read
+	Skipped   int           `json:"skipped_streams"` // not read to their end for another reason
+	Conflicts int           `json:"conflicts"`       // commits that another compactor won
+	Elapsed   time.Duration `json:"elapsed_ns"`
 }
 
 // Clean tells whether every byte that the run met was in order.

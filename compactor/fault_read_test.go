@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -21,11 +22,14 @@ type deaf struct {
 	durable.FS
 	k     int
 	cause error
+	mu    *sync.Mutex // guards what follows: streams are read side by side
 	n     *int
 	said  *string // the call that failed
 }
 
 func (d deaf) ask(op, name string) (fail bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	*d.n++
 	if *d.n-1 == d.k {
 		*d.said = op + " " + name
@@ -98,7 +102,7 @@ func TestReadFailsAnywhere(t *testing.T) {
 			disk := loaded(t, root)
 			n, failed := 0, ""
 			said := &notices{}
-			cfg := Config{Root: root, FS: deaf{disk, k, cause, &n, &failed}, Lock: yes{}, KeepAge: -1, KeepGenerations: 1, Notify: said.add}
+			cfg := Config{Root: root, FS: deaf{disk, k, cause, new(sync.Mutex), &n, &failed}, Lock: yes{}, KeepAge: -1, KeepGenerations: 1, Notify: said.add}
 			report, err := Fold(context.Background(), cfg)
 			if failed == "" {
 				t.Logf("figure: %d faults injected into looks at the disk (%v)", k, cause)

@@ -1,6 +1,7 @@
 package compactor
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/runfold/runfold/cohort"
@@ -9,8 +10,9 @@ import (
 
 // folded is what one batch of records changes.
 type folded struct {
-	puts    []index.Put // in seq order
-	raised  []index.Put // rows that stay as they are but for their stamp
+	puts    []index.Put            // in seq order; N is the candidate's n
+	raised  []index.Put            // rows that stay as they are but for their stamp
+	later   map[int32]cohort.Stamp // by N: the stamps of puts that were appended again
 	nextSeq cohort.Seq
 	highest cohort.Stamp
 
@@ -21,14 +23,21 @@ type folded struct {
 	narrow     int // superseded or replaced, and different in target, view or symbol
 }
 
-// standing is the last write of a key so far: a row of the index, or a record of the batch.
+// folding is a fold under way.
+type folding struct {
+	folded
+	recs  []candidate
+	found map[cohort.Key]index.Found
+	last  map[cohort.Key]int32 // in standing
+	all   []standing           // by their first write
+}
+
+// standing is a write of a key that was the last one, and is it unless it is gone.
 type standing struct {
-	cohort.Version
-	facet
-	key    cohort.Key
-	row    *index.Found // nil if there is none, or it was replaced
-	record cohort.Record
-	raised bool // by a repeat
+	row    *index.Found // a row of the index; nil: recs[at]
+	at     int32        // of a row: some record of its key
+	gone   bool
+	raised cohort.Stamp // by a repeat; 0: not
 }
 
 // fold is the heart: last write wins. Of all records of a key, in the batch and in the index, the one
@@ -38,82 +47,104 @@ type standing struct {
 //
 // It is pure: no I/O, no clock, and the same winners for every order of recs and every way to split
 // them into batches. found holds what the index has under the batch's keys. recs is sorted in place.
-func fold(form cohort.KeyForm, recs []cohort.Record, found map[cohort.Key]index.Found, next cohort.Seq) folded {
-	slices.SortStableFunc(recs, func(a, b cohort.Record) int { return a.Version().Compare(b.Version()) })
-	out := folded{nextSeq: next}
-	last := make(map[cohort.Key]*standing, len(recs))
-	var order []*standing // by their first write
-	for _, r := range recs {
-		key := form.Of(r)
-		s := last[key]
-		if old, ok := found[key]; s == nil && ok {
-			s = &standing{Version: old.Version, facet: facetsOf(old), key: key, row: &old}
-			last[key] = s
-			order = append(order, s)
-		}
-		if w := out.write(s, key, r); w != s {
-			last[key] = w
-			order = append(order, w)
-		}
-		out.highest = max(out.highest, r.Stamp)
+func fold(recs []candidate, found map[cohort.Key]index.Found, next cohort.Seq) folded {
+	slices.SortFunc(recs, func(a, b candidate) int { return cmp.Or(a.Compare(b.Version), cmp.Compare(a.n, b.n)) })
+	f := folding{
+		folded: folded{nextSeq: next, later: map[int32]cohort.Stamp{}}, recs: recs, found: found,
+		last: make(map[cohort.Key]int32, len(recs)), all: make([]standing, 0, len(recs)),
 	}
-	for _, s := range order {
-		if last[s.key] == s {
-			out.keep(s)
+	for i := range recs {
+		f.write(int32(i))
+		f.highest = max(f.highest, recs[i].Stamp)
+	}
+	f.puts = make([]index.Put, 0, len(f.last))
+	for _, s := range f.all {
+		if !s.gone {
+			f.keep(s)
 		}
 	}
-	return out
+	return f.folded
 }
 
-// write applies one record to what stands, and returns what stands then.
-func (f *folded) write(s *standing, key cohort.Key, r cohort.Record) *standing {
+// write applies one record to what stands.
+func (f *folding) write(i int32) {
+	r := &f.recs[i]
+	s := f.standing(i)
 	switch {
 	case s == nil:
-	case s.Version == r.Version():
+	case f.version(s) == r.Version:
 		f.duplicates++
-		return s
-	case s.Compare(r.Version()) > 0:
+		return
+	case f.version(s).Compare(r.Version) > 0:
 		f.superseded++
-		f.countNarrow(s.facet, facets(r))
-		return s
-	case s.RecordID == r.ID:
+		f.countNarrow(s, r)
+		return
+	case f.version(s).RecordID == r.RecordID:
 		f.repeats++
-		s.Stamp, s.raised = r.Stamp, true
-		return s
+		s.raised = r.Stamp
+		return
 	default:
-		f.countNarrow(s.facet, facets(r))
+		f.countNarrow(s, r)
 		if s.row != nil {
 			f.replaced++
 		} else {
 			f.superseded++
 		}
+		s.gone = true
 	}
-	return &standing{Version: r.Version(), facet: facets(r), key: key, record: r}
+	f.stand(r.key, standing{at: i})
+}
+
+// standing is what stands under the key of a record, or nil. It is valid until something else stands.
+func (f *folding) standing(of int32) *standing {
+	key := f.recs[of].key
+	if i, ok := f.last[key]; ok {
+		return &f.all[i]
+	}
+	if row, ok := f.found[key]; ok {
+		return f.stand(key, standing{row: &row, at: of})
+	}
+	return nil
+}
+
+func (f *folding) stand(key cohort.Key, s standing) *standing {
+	f.last[key] = int32(len(f.all))
+	f.all = append(f.all, s)
+	return &f.all[len(f.all)-1]
+}
+
+func (f *folding) version(s *standing) cohort.Version {
+	v := f.recs[s.at].Version
+	if s.row != nil {
+		v = s.row.Version
+	}
+	if s.raised > 0 { // stamps of imported rows lie below
+		v.Stamp = s.raised
+	}
+	return v
 }
 
 // keep makes a winner what the index gets.
-func (f *folded) keep(s *standing) {
+func (f *folding) keep(s standing) {
 	switch {
 	case s.row == nil:
-		r := s.record
-		if s.raised {
-			r.Timestamp = r.TimeText() // the time of the first write
-			r.Stamp = s.Stamp
+		r := f.recs[s.at]
+		if s.raised > 0 {
+			f.later[r.n] = s.raised
 		}
-		f.puts = append(f.puts, index.Put{Key: s.key, Seq: f.nextSeq, Record: r})
+		f.puts = append(f.puts, index.Put{Key: r.key, Seq: f.nextSeq, N: r.n})
 		f.nextSeq++
-	case s.raised:
-		f.raised = append(f.raised, index.Put{Key: s.key, Seq: s.row.Seq, Record: cohort.Record{Stamp: s.Stamp}, Raise: true})
+	case s.raised > 0:
+		f.raised = append(f.raised, index.Put{Key: f.recs[s.at].key, Seq: s.row.Seq, Record: &cohort.Record{Stamp: s.raised}, Raise: true})
 	}
 }
 
-// facet is what tells results apart that share a run and a stage.
-type facet struct{ target, view, symbol string }
-
-func facets(r cohort.Record) facet { return facet{r.Target, r.View, r.Symbol} }
-func facetsOf(f index.Found) facet { return facet{f.Target, f.View, f.Symbol} }
-func (f *folded) countNarrow(a, b facet) {
-	if a != b {
+func (f *folding) countNarrow(s *standing, r *candidate) {
+	facet := f.recs[s.at].facet
+	if s.row != nil {
+		facet = facetOf(s.row.Target, s.row.View, s.row.Symbol)
+	}
+	if !facet.equal(r.facet) {
 		f.narrow++
 	}
 }

@@ -17,6 +17,15 @@ func stamped(run string, stamp cohort.Stamp, id string) cohort.Record {
 	return cohort.Record{RunID: run, Stage: "S", Stamp: stamp, ID: id}
 }
 
+// candidates are what a fold sees of records.
+func candidates(form cohort.KeyForm, recs []cohort.Record) []candidate {
+	all := make([]candidate, len(recs))
+	for i, r := range recs {
+		all[i] = candidateOf(form, r, int32(i))
+	}
+	return all
+}
+
 func TestFoldLastWriteWins(t *testing.T) {
 	found := map[cohort.Key]index.Found{
 		"old:S": {Version: cohort.Version{Stamp: 10, RecordID: "a"}},
@@ -31,10 +40,10 @@ func TestFoldLastWriteWins(t *testing.T) {
 		stamped("new", 61, "b"), // comes too late
 		stamped("eq", 20, "a"),  // is the row already
 	}
-	got := fold(cohort.KeyForm{}, recs, found, 7)
+	got := fold(candidates(cohort.KeyForm{}, recs), found, 7)
 	var puts []string
 	for _, p := range got.puts {
-		puts = append(puts, fmt.Sprintf("%d %s %d %s", p.Seq, p.Key, p.Record.Stamp, p.Record.ID))
+		puts = append(puts, fmt.Sprintf("%d %s %d %s", p.Seq, p.Key, recs[p.N].Stamp, recs[p.N].ID))
 	}
 	want := []string{"7 two:S 31 b", "8 tie:S 40 b", "9 dup:S 50 a", "10 old:S 60 b"}
 	if diff := cmp.Diff(want, puts); diff != "" {
@@ -49,18 +58,18 @@ func TestFoldLastWriteWins(t *testing.T) {
 func TestFoldCountsNarrowKeys(t *testing.T) {
 	a, b, c := stamped("r", 1, "a"), stamped("r", 2, "b"), stamped("r", 3, "c")
 	a.Target, b.Target, c.Target = "x", "y", "y"
-	if got := fold(cohort.KeyForm{}, []cohort.Record{a, b, c}, nil, 1).narrow; got != 1 {
+	if got := fold(candidates(cohort.KeyForm{}, []cohort.Record{a, b, c}), nil, 1).narrow; got != 1 {
 		t.Errorf("narrow = %d, want 1: only a and b differ in target", got)
 	}
 	found := map[cohort.Key]index.Found{"r:S": {Version: cohort.Version{Stamp: 0}, Target: "z"}}
-	if got := fold(cohort.KeyForm{}, []cohort.Record{c}, found, 1).narrow; got != 1 {
+	if got := fold(candidates(cohort.KeyForm{}, []cohort.Record{c}), found, 1).narrow; got != 1 {
 		t.Errorf("narrow over the index = %d, want 1", got)
 	}
 	wide, err := cohort.ParseKeyForm([]string{"run_id", "phase", "target"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := fold(wide, []cohort.Record{a, b, c}, nil, 1)
+	got := fold(candidates(wide, []cohort.Record{a, b, c}), nil, 1)
 	if len(got.puts) != 2 || got.narrow != 0 {
 		t.Errorf("under a wide key: %d rows, narrow %d; want 2 and 0", len(got.puts), got.narrow)
 	}
@@ -96,13 +105,13 @@ func winners(t *testing.T, recs []cohort.Record, size int, rnd *rand.Rand) map[c
 		if size > len(recs) {
 			n = len(rest)
 		}
-		out := fold(cohort.KeyForm{}, slices.Clone(rest[:n]), found, next)
+		out := fold(candidates(cohort.KeyForm{}, rest[:n]), found, next)
 		for _, p := range out.puts {
 			if p.Seq <= last {
 				t.Errorf("seq %d after %d", p.Seq, last)
 			}
 			last = p.Seq
-			found[p.Key] = index.Found{Version: p.Record.Version(), Seq: p.Seq}
+			found[p.Key] = index.Found{Version: raised(rest[p.N], out.later[p.N]).Version(), Seq: p.Seq}
 		}
 		for _, p := range out.raised {
 			f := found[p.Key]
@@ -137,7 +146,7 @@ func TestFoldCountsEachRecordOnce(t *testing.T) {
 			r.Target = string(rune('x' + rnd.IntN(2)))
 			recs, distinct[cohort.KeyForm{}.Of(r)] = append(recs, r), true
 		}
-		got := fold(cohort.KeyForm{}, slices.Clone(recs), found, 5)
+		got := fold(candidates(cohort.KeyForm{}, recs), found, 5)
 		if sum := len(got.puts) + got.superseded + got.duplicates + got.repeats; sum != len(recs) {
 			t.Fatalf("%d puts, %d superseded, %d duplicates, %d repeats: %d of %d records", len(got.puts), got.superseded, got.duplicates, got.repeats, sum, len(recs))
 		}

@@ -166,23 +166,29 @@ func (im *importer) take() error {
 	if err != nil {
 		return err
 	}
-	keys := make([]cohort.Key, len(recs))
+	all, keys := make([]candidate, len(recs)), make([]cohort.Key, len(recs))
 	for i, r := range recs {
-		keys[i] = im.settings.Key.Of(r)
+		all[i] = candidateOf(im.settings.Key, r, int32(i))
+		keys[i] = all[i].key
 	}
 	found, err := old.find(keys)
 	if err != nil {
 		return err
 	}
-	recs = slices.DeleteFunc(recs, func(r cohort.Record) bool {
-		old, ok := found[im.settings.Key.Of(r)]
-		known := ok && (old.RecordID == r.ID || old.Stamp == r.Stamp && old.Stamp > 0) // the same row, or the same seq
+	all = slices.DeleteFunc(all, func(r candidate) bool {
+		old, ok := found[r.key]
+		known := ok && (old.RecordID == r.RecordID || old.Stamp == r.Stamp && old.Stamp > 0) // the same row, or the same seq
 		if known {
 			im.report.Known++
 		}
 		return known
 	})
-	out := fold(im.settings.Key, recs, found, prev.NextSeq)
+	out := fold(all, found, prev.NextSeq)
+	for i := range out.puts {
+		p := &out.puts[i]
+		r := raised(recs[p.N], out.later[p.N])
+		p.Record = &r
+	}
 	im.report.Newer, im.report.Taken = out.superseded, len(out.puts)
 	im.report.Known += out.duplicates + out.repeats
 	if len(out.puts) == 0 {
@@ -205,8 +211,14 @@ func (im *importer) take() error {
 }
 
 func (im *importer) commitPuts(prev head, next *head, old *data, found map[cohort.Key]index.Found, puts []index.Put) error {
-	next.Schema = prev.Schema.Extend(putRecords(puts))
-	if err := im.writeData(next, old, found, puts); err != nil {
+	c := changes{puts: puts}
+	recs := make([]cohort.Record, len(puts))
+	for i, p := range puts {
+		recs[i] = *p.Record
+		c.bytes += int64(len(p.Record.JSON))
+	}
+	next.Schema = prev.Schema.Extend(recs)
+	if err := im.writeData(next, old, found, c); err != nil {
 		return err
 	}
 	done, err := im.commit(*next)

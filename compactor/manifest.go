@@ -49,8 +49,26 @@ type Manifest struct {
 	Schema       index.Schema `json:"schema"`
 	Index        DataFile     `json:"index"`
 	Snapshots    DataFile     `json:"snapshots"`
+	// Merged says how the index came to be; nil in manifests of before it was told.
+	Merged *Merged `json:"merged,omitempty"`
 	// Streams holds a watermark for every stream that was on the disk, sorted by name.
 	Streams []Watermark `json:"streams"`
+}
+
+// Merged counts what became of row groups and rows when an index was written. A group that nothing touched is
+// copied as bytes; that those are most of them is what keeps a fold cheap, so everybody may see it.
+type Merged struct {
+	GroupsCopied  int   `json:"groups_copied"`
+	GroupsWritten int   `json:"groups_written"`
+	RowsCopied    int64 `json:"rows_copied"`
+	RowsWritten   int64 `json:"rows_written"`
+}
+
+func (m *Merged) add(s index.Stats) {
+	m.GroupsCopied += s.GroupsCopied
+	m.GroupsWritten += s.GroupsWritten
+	m.RowsCopied += s.RowsCopied
+	m.RowsWritten += s.RowsWritten
 }
 
 // DataFile is what a manifest says of an immutable file under data/.

@@ -355,7 +355,7 @@ func (r *repairer) goBack() error {
 		return err
 	}
 	defer old.Close()
-	if err := r.writeData(&next, old, nil, nil); err != nil {
+	if err := r.writeData(&next, old, nil, changes{}); err != nil {
 		return err
 	}
 	_, err = r.commit(next)

@@ -1,6 +1,7 @@
 package compactor
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -8,31 +9,17 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
 )
-
-// batch is what one scan found: at most the byte budget of new records, and how far each stream has
-// been read with them.
-type batch struct {
-	records []cohort.Record
-	marks   []Watermark // of every stream on the disk, sorted by name
-	dead    []place     // streams whose writer has ended without a seal
-	moved   bool        // a watermark moved
-	full    bool        // the budget ended the scan: there is more
-	damage  int
-	skipped int
-
-	now  cohort.Stamp // the file system's time; 0: not known
-	left int64        // of the byte budget
-}
-
-// recordOverhead is what a record in memory takes besides its JSON, roughly.
-const recordOverhead = 400
 
 // place is where a stream lies: in its cohort, or in reaped/ on its way out.
 type place struct {
@@ -85,69 +72,202 @@ func (f *folder) scan(ctx context.Context, prev head) (batch, error) {
 	for _, m := range prev.Streams {
 		marks[m.Stream] = m
 	}
-	b := batch{marks: make([]Watermark, 0, len(streams)), now: f.now(prev), left: f.BatchBytes}
+	b := batch{marks: make([]Watermark, 0, len(streams)), now: f.now(prev), left: newBudget(f.BatchBytes), shapes: index.NewShapes()}
 	if err != nil {
 		f.skip(journal.Stream{}, err, &b)
 	}
+	var unread []*reading
 	for _, s := range streams {
 		m := marks[s.Stream]
 		m.Stream = s.Stream
-		if !m.Sealed && b.left > 0 {
-			if err := ctx.Err(); err != nil {
-				return batch{}, err
-			}
-			if err := f.read(s, &m, &b); err != nil {
-				return batch{}, err
-			}
+		if m.Sealed {
+			b.marks = append(b.marks, m)
+		} else {
+			unread = append(unread, &reading{p: s, old: m, mark: m})
 		}
-		b.marks = append(b.marks, m)
 	}
-	b.full = b.left <= 0
+	if err := f.readAll(ctx, unread, &b); err != nil {
+		return batch{}, err
+	}
+	b.full = b.left.all <= 0
 	slices.SortFunc(b.marks, func(a, b Watermark) int {
 		return strings.Compare(a.Stream.String(), b.Stream.String())
 	})
 	return b, nil
 }
 
-// read appends the new records of one stream to b and moves its watermark m behind them. What is
-// wrong with one stream is noted and never stops the others; the error is that of keeping damage.
-func (f *folder) read(p place, m *Watermark, b *batch) error {
-	r, err := f.open(p, m.Position)
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && p.reaped: // it never had a segment, or is half deleted
-		return f.atEnd(p, *m, m, m.Torn, b)
-	case errors.Is(err, fs.ErrNotExist):
-		return nil // swept by another compactor since the listing
-	}
-	if err != nil {
-		f.skip(p.Stream, err, b)
-		return nil
-	}
-	defer r.Close()
-	old := *m
-	for b.left > 0 {
-		rec, err := r.Next()
-		m.Position = r.Position()
-		b.moved = b.moved || m.Position != old.Position
-		var damage *journal.CorruptError
-		switch {
-		case errors.As(err, &damage):
-			if err := f.quarantine(p.Stream, damage); err != nil {
+// readAhead is how many streams are read before what they hold is taken. They are read side by side, as
+// parsing is most of the work, and taken in their order.
+const readAhead = 16
+
+// readAll reads streams into b until its budget is taken; the others keep their watermarks.
+func (f *folder) readAll(ctx context.Context, unread []*reading, b *batch) error {
+	for len(unread) > 0 {
+		n := min(readAhead, len(unread))
+		if b.left.all <= 0 {
+			n = len(unread)
+		}
+		now := unread[:n]
+		unread = unread[n:]
+		if b.left.all > 0 {
+			if err := ctx.Err(); err != nil {
 				return err
 			}
-			m.Damaged = true
-			b.damage++
-		case errors.Is(err, io.EOF):
-			return f.atEnd(p, old, m, r.Torn(), b)
-		case err != nil:
-			f.skip(p.Stream, err, b)
-			return nil
-		default:
-			b.records = append(b.records, rec)
-			b.left -= int64(len(rec.JSON)) + recordOverhead
+			f.readSome(now, b)
+		}
+		for _, r := range now {
+			if b.left.all <= 0 {
+				b.marks = append(b.marks, r.old)
+			} else if err := f.take(r, b); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// readSome reads streams with all cores.
+func (f *folder) readSome(streams []*reading, b *batch) {
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(streams)) {
+		all.Go(func() {
+			shaper := b.shapes.Shaper()
+			for i := next.Add(1) - 1; i < int64(len(streams)); i = next.Add(1) - 1 {
+				f.read(streams[i], b.left, shaper)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// reading is what was read of one stream.
+type reading struct {
+	p         place
+	old, mark Watermark
+
+	records []candidate // without their texts until texts are whole
+	texts   []byte      // of all records: key, then id
+	ends    []textEnds  // of each record
+	refs    []ref
+	held    []cohort.Record
+	bytes   int64
+	damage  []*journal.CorruptError
+	atEnd   bool
+	torn    int64
+	err     error // what is wrong with the stream as a whole
+}
+
+// read reads the new records of one stream, as many as the budget allows. It changes nothing but r.
+func (f *folder) read(r *reading, left budget, shaper *index.Shaper) {
+	in, err := f.open(r.p, r.old.Position)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && r.p.reaped: // it never had a segment, or is half deleted
+		r.atEnd, r.torn = true, r.old.Torn
+		return
+	case errors.Is(err, fs.ErrNotExist):
+		return // swept by another compactor since the listing
+	case err != nil:
+		r.err = err
+		return
+	}
+	defer in.Close()
+	defer r.cut()
+	in.Borrow()
+	for left.all > 0 {
+		rec, err := in.Next()
+		r.mark.Position = in.Position()
+		var damage *journal.CorruptError
+		switch {
+		case errors.As(err, &damage):
+			r.damage = append(r.damage, damage)
+			r.mark.Damaged = true
+		case errors.Is(err, io.EOF):
+			r.atEnd, r.torn = true, in.Torn()
+			return
+		case err != nil:
+			r.err = err
+			return
+		default:
+			r.add(f.settings.Key, rec, in.Ref(), shaper.Of(rec), left.take(rec))
+		}
+	}
+}
+
+func (r *reading) add(form cohort.KeyForm, rec cohort.Record, at journal.Ref, shape index.Shape, held bool) {
+	to := ref{Ref: at, shape: shape}
+	r.bytes += int64(len(rec.JSON))
+	if held {
+		rec.JSON = bytes.Clone(rec.JSON)
+		r.held = append(r.held, rec)
+		to.held = int32(len(r.held))
+	}
+	c := candidateOf(form, rec, int32(len(r.refs)))
+	r.texts = append(r.texts, c.key...)
+	key := len(r.texts)
+	r.texts = append(r.texts, c.RecordID...)
+	r.ends = append(r.ends, textEnds{key, len(r.texts)})
+	c.key, c.RecordID = "", ""
+	r.records, r.refs = append(r.records, c), append(r.refs, to)
+}
+
+// textEnds are where the key and the id of a record end in the texts of its stream.
+type textEnds struct{ key, id int }
+
+// cut gives each candidate its texts. Those of a whole stream are one piece of memory.
+func (r *reading) cut() {
+	all, from := string(r.texts), 0
+	for i, end := range r.ends {
+		c := &r.records[i]
+		c.key, c.RecordID = cohort.Key(all[from:end.key]), all[end.key:end.id]
+		from = end.id
+	}
+	r.texts, r.ends = nil, nil
+}
+
+// take adds what was read of one stream to b, and keeps what was damaged before its watermark passes it. What
+// is wrong with one stream is noted and never stops the others; the error is that of keeping damage.
+func (f *folder) take(r *reading, b *batch) error {
+	for _, damage := range r.damage {
+		if err := f.quarantine(r.p.Stream, damage); err != nil {
+			return err
+		}
+		b.damage++
+	}
+	b.moved = b.moved || r.mark.Position != r.old.Position
+	b.add(r)
+	if r.err != nil {
+		f.skip(r.p.Stream, r.err, b)
+	}
+	if r.atEnd {
+		if err := f.atEnd(r.p, r.old, &r.mark, r.torn, b); err != nil {
+			return err
+		}
+	}
+	b.marks = append(b.marks, r.mark)
+	return nil
+}
+
+func (b *batch) add(r *reading) {
+	first, held, place := int32(len(b.refs)), int32(len(b.held)), int32(len(b.places))
+	for _, c := range r.records {
+		at := r.refs[c.n]
+		at.place = place
+		switch {
+		case at.held == 0:
+			b.left.all -= entryBytes
+		case b.left.take(r.held[at.held-1]):
+			b.held = append(b.held, r.held[at.held-1])
+			held++
+			at.held = held
+		default:
+			at.held = 0
+		}
+		c.n += first
+		b.records, b.refs = append(b.records, c), append(b.refs, at)
+	}
+	b.places = append(b.places, r.p)
+	b.bytes += r.bytes
 }
 
 // open opens a stream of this root where it lies. In reaped/ one without a segment is fs.ErrNotExist.

@@ -22,7 +22,8 @@ type Status struct {
 	Generation cohort.Generation `json:"generation"` // 0: never folded
 	Rows       int64             `json:"rows"`
 	NextSeq    cohort.Seq        `json:"next_seq"`
-	Published  bool              `json:"published"` // the public files show that generation
+	Published  bool              `json:"published"`        // the public files show that generation
+	Merged     *Merged           `json:"merged,omitempty"` // of the fold that wrote the index
 	FoldedAt   string            `json:"folded_at,omitempty"`
 	FoldedBy   string            `json:"folded_by,omitempty"`
 	Holder     string            `json:"lock_holder,omitempty"` // as the lock file says; may have died
@@ -55,7 +56,7 @@ func ReadStatus(ctx context.Context, cfg Config) (Status, error) {
 	}
 	s := Status{
 		Root: f.Root, Generation: newest.Generation, Rows: newest.Index.Rows, NextSeq: newest.NextSeq,
-		Holder: lockHolder(f.Root),
+		Merged: newest.Merged, Holder: lockHolder(f.Root),
 	}
 	if newest.Generation > 0 {
 		s.FoldedAt = newest.CreatedAt

@@ -142,6 +142,7 @@ func (f *daemonFlags) read(name string) error {
 	override(&f.schedule, c.Schedule)
 	override(&f.logLevel, c.LogLevel)
 	override(&f.fold.BatchBytes, c.BatchBytes)
+	limitMemory(f.fold.BatchBytes)
 	override(&f.fold.KeepGenerations, c.KeepGenerations)
 	return errors.Join(overrideTime(&f.fold.KeepAge, c.KeepAge, name+": keep_age"),
 		overrideTime(&f.fold.DeadAfter, c.DeadAfter, name+": dead_after"),

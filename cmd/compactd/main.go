@@ -37,7 +37,19 @@ const (
 const exitCodes = `Exit codes: 0 done or nothing to do, 1 failed, 2 usage, 3 another compactor holds the
 lock, 4 damage found (the rest was done), 75 try again later (disk full).`
 
-func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+func main() {
+	limitMemory(compactor.DefaultBatchBytes)
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// limitMemory makes the garbage collector work harder before the process takes more than a batch and what a
+// row group needs besides. It is no bound: more is taken where it is needed. GOMEMLIMIT overrides it.
+func limitMemory(batch int64) {
+	const besides = 96 << 20
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(max(batch, compactor.DefaultBatchBytes) + besides)
+	}
+}
 
 // app is what every subcommand needs.
 type app struct {

@@ -12,7 +12,7 @@ import (
 // foldFlags are the settings of a fold, the same for once, run and import.
 func foldFlags(cmd *cobra.Command, cfg *compactor.Config) {
 	f := cmd.Flags()
-	f.Int64Var(&cfg.BatchBytes, "batch-bytes", 0, "hold at most so many bytes of records in memory (default 64 MiB)")
+	f.Int64Var(&cfg.BatchBytes, "batch-bytes", 0, "hold at most so many bytes of records in memory (default 320 MiB)")
 	f.IntVar(&cfg.KeepGenerations, "keep-generations", 0, "keep at least so many generations (default 3)")
 	f.DurationVar(&cfg.KeepAge, "keep-age", 0, "keep older ones for so long after they were succeeded (default 1h)")
 	f.DurationVar(&cfg.DeadAfter, "dead-after", 0,
@@ -28,6 +28,7 @@ func withFlags(cfg, flags compactor.Config) (compactor.Config, error) {
 		return cfg, usageError{fmt.Errorf("a negative number makes no sense here")}
 	}
 	cfg.BatchBytes, cfg.KeepGenerations = flags.BatchBytes, flags.KeepGenerations
+	limitMemory(flags.BatchBytes)
 	cfg.KeepAge, cfg.Wait = flags.KeepAge, flags.Wait
 	cfg.DeadAfter, cfg.ReapGrace = flags.DeadAfter, flags.ReapGrace
 	return cfg, nil

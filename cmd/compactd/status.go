@@ -52,6 +52,9 @@ func (a *app) printStatus(s compactor.Status) error {
 			fmt.Fprintf(out, "published   an earlier generation: the next fold publishes this one\n")
 		}
 	}
+	if m := s.Merged; m != nil {
+		fmt.Fprintf(out, "row groups  %d, of which the last fold copied %d as bytes\n", m.GroupsCopied+m.GroupsWritten, m.GroupsCopied)
+	}
 	if s.Holder != "" {
 		fmt.Fprintf(out, "lock        %s\n", s.Holder)
 	}

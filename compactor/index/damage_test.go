@@ -47,7 +47,7 @@ func use(data []byte) (rows []string, err error) {
 	if _, err := f.Find([]cohort.Key{"r1:TRAINING", "r200:TRAINING"}); err != nil {
 		return nil, err
 	}
-	_, err = mergeSized(io.Discard, f, nil, f.Schema(), nil, meta(2), groupSize{100, 1 << 20})
+	_, err = mergeSized(io.Discard, f, nil, f.Schema(), nil, nil, meta(2), groupSize{100, 1 << 20})
 	return rows, err
 }
 
@@ -112,7 +112,7 @@ func TestCopyChecksPages(t *testing.T) {
 		bad[at] ^= 0x10
 		var out bytes.Buffer
 		b := open(t, bad)
-		_, err := mergeSized(&out, b, nil, b.Schema(), nil, meta(2), groupSize{100, 1 << 20})
+		_, err := mergeSized(&out, b, nil, b.Schema(), nil, nil, meta(2), groupSize{100, 1 << 20})
 		if errors.Is(err, ErrDamaged) {
 			found++
 			continue
@@ -177,7 +177,7 @@ func TestReadErrors(t *testing.T) {
 	for n := 0; ; n += 1 + n/20 {
 		f, err := Open(&failing{bytes.NewReader(data), n}, int64(len(data)))
 		if err == nil {
-			_, err = mergeSized(io.Discard, f, nil, f.Schema(), nil, meta(2), groupSize{100, 1 << 20})
+			_, err = mergeSized(io.Discard, f, nil, f.Schema(), nil, nil, meta(2), groupSize{100, 1 << 20})
 		}
 		if err == nil {
 			t.Logf("%d reads", n)
@@ -203,7 +203,7 @@ func TestWriteErrors(t *testing.T) {
 	f := open(t, data)
 	more := puts(1000, runRecord(t, 3000, `,"a":1`))
 	for n := 0; ; n += 701 {
-		_, err := mergeSized(&failingWriter{n}, f, nil, f.Schema(), more, meta(2), groupSize{100, 1 << 20})
+		_, err := mergeSized(&failingWriter{n}, f, nil, f.Schema(), more, nil, meta(2), groupSize{100, 1 << 20})
 		if err == nil {
 			return
 		}

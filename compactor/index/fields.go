@@ -20,18 +20,24 @@ type field struct {
 	value []byte
 }
 
-// flattener takes records apart. It keeps its memory from one record to the next.
+// flattener takes records apart. It keeps its memory, and the names that it met, from one record to the
+// next: records of one kind have the same names over and over.
 type flattener struct {
 	top, nested, out []field
+	names            map[string]map[string]string // by group, "" for none, and name: the column's name
+	known            int                          // how many names it keeps
 	last             map[string]int
 }
+
+// maxNames bounds the names that a flattener keeps.
+const maxNames = 10_000
 
 // flatten lists what a row must hold of r, in the record's order: all but the fields that we own, the
 // snapshot, and nulls. Members of metrics, params and tags stand as "metrics.auc". Of a name that
 // stands twice within one object the last one counts. The result is valid until the next call.
 func (f *flattener) flatten(r cohort.Record) []field {
 	f.out = f.out[:0]
-	f.top = f.members(f.top[:0], r.JSON)
+	f.top = f.members(f.top[:0], "", r.JSON)
 	for _, m := range f.top {
 		switch {
 		case isOwned(m.name), m.name == snapshotMember && cohort.KindOf(m.value) == cohort.Object:
@@ -45,12 +51,12 @@ func (f *flattener) flatten(r cohort.Record) []field {
 }
 
 func (f *flattener) flattenGroup(group field) {
-	f.nested = f.members(f.nested[:0], group.value)
+	f.nested = f.members(f.nested[:0], group.name, group.value)
 	if len(f.nested) == 0 {
 		f.add(group) // an empty object, which has no members to stand for it
 	}
 	for _, m := range f.nested {
-		f.add(field{group.name + "." + m.name, m.value})
+		f.add(m)
 	}
 }
 
@@ -60,30 +66,66 @@ func (f *flattener) add(m field) {
 	}
 }
 
-// members appends the members of obj to dst, of each name the last.
-func (f *flattener) members(dst []field, obj []byte) []field {
-	if f.last == nil {
-		f.last = map[string]int{}
-	}
-	clear(f.last)
+// members appends the members of obj to dst, which is empty, of each name the last.
+func (f *flattener) members(dst []field, group string, obj []byte) []field {
+	var seen [16]uint64 // a bit for each name that was met, which some share
 	double := false
-	for name, value := range cohort.Members(obj) {
-		if _, ok := f.last[name]; ok {
-			double = true
-		}
-		f.last[name] = len(dst)
-		dst = append(dst, field{name, value})
+	for m := range cohort.EachMember(obj) {
+		h := hash(m.Name)
+		double = double || seen[h/64]&(1<<(h%64)) != 0
+		seen[h/64] |= 1 << (h % 64)
+		dst = append(dst, field{f.name(group, m.Name), m.Value})
 	}
 	if !double {
 		return dst
 	}
-	kept := dst[:0]
-	for i, m := range dst {
+	return f.lastOfEach(dst)
+}
+
+// hash is a number below 1024 that tells most names of one object apart.
+func hash(name []byte) uint32 {
+	h := uint32(2166136261) // FNV-1a
+	for _, c := range name {
+		h = (h ^ uint32(c)) * 16777619
+	}
+	return (h ^ h>>16) & 1023
+}
+
+func (f *flattener) lastOfEach(members []field) []field {
+	if f.last == nil {
+		f.last = map[string]int{}
+	}
+	clear(f.last)
+	for i, m := range members {
+		f.last[m.name] = i
+	}
+	kept := members[:0]
+	for i, m := range members {
 		if f.last[m.name] == i {
 			kept = append(kept, m)
 		}
 	}
 	return kept
+}
+
+// name is the name of the column for a member of a group, or of the record.
+func (f *flattener) name(group string, member []byte) string {
+	if s, ok := f.names[group][string(member)]; ok {
+		return s
+	}
+	if f.names == nil || f.known == maxNames {
+		f.names, f.known = map[string]map[string]string{}, 0
+	}
+	if f.names[group] == nil {
+		f.names[group] = map[string]string{}
+	}
+	s := string(member)
+	if group != "" {
+		s = group + "." + s
+	}
+	f.names[group][string(member)] = s
+	f.known++
+	return s
 }
 
 // snapshotMember is the field whose object becomes the value in snapshot_index.json.
@@ -111,6 +153,8 @@ func canHold(k cohort.Kind, value []byte) bool {
 	switch {
 	case k == cohort.Bool && of == cohort.Bool:
 		return true
+	case k == cohort.Int && of == cohort.Int && len(value) < 19: // at most 18 digits
+		return true
 	case k == cohort.Int && of == cohort.Int:
 		_, err := strconv.ParseInt(string(value), 10, 64)
 		return err == nil
@@ -136,6 +180,9 @@ func exact(n int64) bool {
 // surrogate pair is lost, as U+FFFD; a text that spells U+FFFD as an escape is taken for one, which
 // costs it nothing but its column.
 func holdsText(quoted []byte) bool {
+	if len(quoted) <= maxString && bytes.IndexByte(quoted, '\\') < 0 {
+		return true
+	}
 	if len(quoted) > 6*maxString+2 {
 		return false
 	}

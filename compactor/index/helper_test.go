@@ -41,7 +41,7 @@ func record(t testing.TB, text string) cohort.Record {
 func puts(first cohort.Seq, recs ...cohort.Record) []Put {
 	out := make([]Put, len(recs))
 	for i, r := range recs {
-		out[i] = Put{cohort.KeyForm{}.Of(r), first + cohort.Seq(i), r, false}
+		out[i] = Put{Key: cohort.KeyForm{}.Of(r), Seq: first + cohort.Seq(i), Record: &r}
 	}
 	return out
 }
@@ -49,7 +49,7 @@ func puts(first cohort.Seq, recs ...cohort.Record) []Put {
 func recordsOf(puts []Put) []cohort.Record {
 	var recs []cohort.Record
 	for _, p := range puts {
-		recs = append(recs, p.Record)
+		recs = append(recs, *p.Record)
 	}
 	return recs
 }
@@ -92,7 +92,7 @@ func mergeWith(t testing.TB, old []byte, puts []Put, size groupSize) ([]byte, St
 		}
 	}
 	var out bytes.Buffer
-	stats, err := mergeSized(&out, f, found, schema.Extend(recordsOf(puts)), puts, meta(gen), size)
+	stats, err := mergeSized(&out, f, found, schema.Extend(recordsOf(puts)), puts, nil, meta(gen), size)
 	if err != nil {
 		t.Fatalf("Merge: %v", err)
 	}
@@ -122,30 +122,58 @@ func rows(t testing.TB, data []byte) []string {
 func snapshots(t testing.TB, old []byte, puts []Put, replaced map[cohort.Key]bool) []byte {
 	t.Helper()
 	var out bytes.Buffer
-	var err error
-	var n int64
-	if old == nil {
-		n, err = MergeSnapshots(&out, nil, puts, nil)
-	} else {
-		n, err = MergeSnapshots(&out, bytes.NewReader(old), puts, func(k cohort.Key) bool { return replaced[k] })
-	}
+	n, err := MergeSnapshots(&out, oldSnapshots(old), puts, nil, replaced)
 	if err != nil {
 		t.Fatalf("MergeSnapshots: %v", err)
 	}
 	if !json.Valid(out.Bytes()) {
 		t.Fatalf("snapshots are not JSON: %.500s", out.Bytes())
 	}
-	count := int64(0)
-	for _, err := range Snapshots(bytes.NewReader(out.Bytes())) {
+	if _, count := lastSeq(t, out.Bytes()); n != count {
+		t.Fatalf("MergeSnapshots says %d entries, Snapshots reads %d", n, count)
+	}
+	copied(t, old, puts, replaced, out.Bytes())
+	return out.Bytes()
+}
+
+// oldSnapshots is a file of which nothing is known.
+func oldSnapshots(data []byte) *OldSnapshots {
+	if data == nil {
+		return nil
+	}
+	return &OldSnapshots{R: bytes.NewReader(data), Size: int64(len(data))}
+}
+
+// lastSeq reads a whole file.
+func lastSeq(t testing.TB, data []byte) (last cohort.Seq, entries int64) {
+	t.Helper()
+	for s, err := range Snapshots(bytes.NewReader(data)) {
 		if err != nil {
 			t.Fatalf("Snapshots: %v", err)
 		}
-		count++
+		last = s.Seq
+		entries++
 	}
-	if n != count {
-		t.Fatalf("MergeSnapshots says %d entries, Snapshots reads %d", n, count)
+	return last, entries
+}
+
+// copied makes sure that the old lines copied as bytes give the same file, where puts allow it.
+func copied(t testing.TB, old []byte, puts []Put, replaced map[cohort.Key]bool, want []byte) {
+	t.Helper()
+	if old == nil {
+		return
 	}
-	return out.Bytes()
+	last, rows := lastSeq(t, old)
+	if len(puts) > 0 && puts[0].Seq <= last {
+		return
+	}
+	from := oldSnapshots(old)
+	from.Next, from.Rows = last+1, rows
+	var out bytes.Buffer
+	n, err := MergeSnapshots(&out, from, puts, nil, replaced)
+	if _, entries := lastSeq(t, want); err != nil || n != entries || !bytes.Equal(out.Bytes(), want) {
+		t.Fatalf("copied as bytes: %d entries, %v:\n%s\nwant:\n%s", n, err, out.Bytes(), want)
+	}
 }
 
 func runRecord(t testing.TB, run int, members string) cohort.Record {

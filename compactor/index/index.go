@@ -9,8 +9,8 @@
 //	found, err := old.Find(keys)
 //	// ... decide which records win over found, and give each its seq ...
 //	schema := old.Schema().Extend(records)
-//	stats, err := index.Merge(w, old, found, schema, puts, meta)
-//	n, err := index.MergeSnapshots(w, oldSnapshots, puts, replaced)
+//	stats, err := index.Merge(w, old, found, schema, puts, load, meta)
+//	n, err := index.MergeSnapshots(w, oldSnapshots, puts, load, replaced)
 //
 // # What is held where
 //
@@ -56,12 +56,27 @@ func guard(err *error) {
 
 // Put is a row that a fold decided to write.
 type Put struct {
-	Key    cohort.Key
-	Seq    cohort.Seq
-	Record cohort.Record
+	Key cohort.Key
+	Seq cohort.Seq
+	// Record is the record; nil where Load gives it, so that a million puts do not lie in memory.
+	Record *cohort.Record
+	// N is the caller's own number for it.
+	N int32
 	// Raise leaves the row that stands under Key as it is but for its stamp, which becomes the Record's.
 	// Nothing else of the Record is looked at.
 	Raise bool
+}
+
+// Load returns the record of a put that has none. It is called for each such put once, in seq order. Merge
+// needs the record's JSON for as long as a row group lasts, MergeSnapshots only until the next call.
+type Load func(Put) (cohort.Record, error)
+
+// record is the record of p.
+func (p Put) record(load Load) (cohort.Record, error) {
+	if p.Record != nil {
+		return *p.Record, nil
+	}
+	return load(p)
 }
 
 // Meta is what the index says about itself in the footer.

@@ -64,22 +64,10 @@ func newLineReader(r io.Reader) *lineReader {
 
 // next returns the next entry, and io.EOF behind the last one.
 func (s *lineReader) next() (line, error) {
-	if s.n == 0 {
-		if head, err := s.read(); err != nil || string(head) != "{" {
-			return line{}, cmp.Or(err, s.damaged("not the start of a snapshots file"))
-		}
-	}
-	text, err := s.read()
+	text, err := s.body()
 	if err != nil {
 		return line{}, err
 	}
-	if string(text) == "}" && !s.more {
-		return line{}, s.end()
-	}
-	if s.n > 2 && !s.more {
-		return line{}, s.damaged("an entry follows the last one")
-	}
-	text, s.more = bytes.CutSuffix(text, []byte(","))
 	l, ok := parseLine(text)
 	if !ok {
 		return line{}, s.damaged("key and fields are not in the form that we write")
@@ -89,6 +77,27 @@ func (s *lineReader) next() (line, error) {
 	}
 	s.seq = l.seq
 	return l, nil
+}
+
+// body returns the text of the next entry, whatever it is, and io.EOF behind the last one.
+func (s *lineReader) body() ([]byte, error) {
+	if s.n == 0 {
+		if head, err := s.read(); err != nil || string(head) != "{" {
+			return nil, cmp.Or(err, s.damaged("not the start of a snapshots file"))
+		}
+	}
+	text, err := s.read()
+	if err != nil {
+		return nil, err
+	}
+	if string(text) == "}" && !s.more {
+		return nil, s.end()
+	}
+	if s.n > 2 && !s.more {
+		return nil, s.damaged("an entry follows the last one")
+	}
+	text, s.more = bytes.CutSuffix(text, []byte(","))
+	return text, nil
 }
 
 // end makes sure that nothing follows.

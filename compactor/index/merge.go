@@ -23,22 +23,24 @@ type Stats struct {
 // Merge writes a whole new index to w: the rows of old, without those in found whose key is in puts,
 // and puts, all in seq order. old may be nil. found is what old.Find returned for at least the keys of
 // puts. schema must be old's or one that Extend made of it; if it differs, every row is converted.
-// A put that raises leaves its row where and as it is but for the stamp. The others must be sorted by seq; usually all are above those of old, but they may lie between.
+// A put that raises leaves its row where and as it is but for the stamp. The others must be sorted by seq;
+// usually all are above those of old, but they may lie between. load gives the records of puts that have
+// none; it may be nil if all have theirs.
 //
 // On error what was written to w is not an index. A row that is lost or counted twice is an error,
 // never a result. Rows are streamed: memory is bounded by one row group, its largest rows included.
-func Merge(w io.Writer, old *File, found map[cohort.Key]Found, schema Schema, puts []Put, meta Meta) (Stats, error) {
-	return mergeSized(w, old, found, schema, puts, meta, fullGroup)
+func Merge(w io.Writer, old *File, found map[cohort.Key]Found, schema Schema, puts []Put, load Load, meta Meta) (Stats, error) {
+	return mergeSized(w, old, found, schema, puts, load, meta, fullGroup)
 }
 
-func mergeSized(w io.Writer, old *File, found map[cohort.Key]Found, schema Schema, puts []Put, meta Meta, size groupSize) (Stats, error) {
+func mergeSized(w io.Writer, old *File, found map[cohort.Key]Found, schema Schema, puts []Put, load Load, meta Meta, size groupSize) (Stats, error) {
 	to := newLayout(schema)
 	out, err := newWriter(w, to, size, meta)
 	if err != nil {
 		return Stats{}, err
 	}
 	puts, raised := splitPuts(puts)
-	m := merger{out: out, encoder: encoder{layout: to}, puts: puts, drop: replaced(found, puts), raised: raised, found: found}
+	m := merger{out: out, encoder: encoder{layout: to}, puts: puts, load: load, drop: replaced(found, puts), raised: raised, found: found}
 	expect := int64(len(puts))
 	if old != nil {
 		if err := old.Schema().widens(schema); err != nil {
@@ -49,7 +51,7 @@ func mergeSized(w io.Writer, old *File, found map[cohort.Key]Found, schema Schem
 			return Stats{}, err
 		}
 	}
-	if err := m.putBelow(-1); err != nil {
+	if err := m.putRest(); err != nil {
 		return Stats{}, err
 	}
 	if err := out.close(); err != nil {
@@ -68,6 +70,9 @@ func mergeSized(w io.Writer, old *File, found map[cohort.Key]Found, schema Schem
 // splitPuts tells rows that are written from those that only get another stamp.
 func splitPuts(all []Put) (puts []Put, raised map[string]cohort.Stamp) {
 	raised = map[string]cohort.Stamp{}
+	if !slices.ContainsFunc(all, func(p Put) bool { return p.Raise }) {
+		return all, raised // a million puts are not copied
+	}
 	for _, p := range all {
 		if p.Raise {
 			raised[string(p.Key)] = p.Record.Stamp
@@ -92,7 +97,8 @@ func replaced(found map[cohort.Key]Found, puts []Put) map[string]int {
 type merger struct {
 	out     *writer
 	encoder encoder
-	puts    []Put                   // not yet written
+	puts    []Put // not yet written
+	load    Load
 	drop    map[string]int          // keys of old rows that are left out, and their row groups
 	raised  map[string]cohort.Stamp // keys of old rows whose stamp is raised; taken out as they are met
 	found   map[cohort.Key]Found
@@ -162,7 +168,10 @@ func (m *merger) putBelow(seq int64) error {
 	for len(m.puts) > 0 && (seq < 0 || int64(m.puts[0].Seq) < seq) {
 		p := m.puts[0]
 		m.puts = m.puts[1:]
-		err := m.out.add(true, func(dst parquet.Row) (parquet.Row, error) { return m.encoder.encode(dst, p), nil })
+		r, err := p.record(m.load)
+		if err == nil {
+			err = m.out.add(true, func(dst parquet.Row) (parquet.Row, error) { return m.encoder.encode(dst, p, r), nil })
+		}
 		if err != nil {
 			return fmt.Errorf("put %q: %w", p.Key, err)
 		}

@@ -2,9 +2,12 @@ package index
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -73,14 +76,14 @@ func TestMergeRefuses(t *testing.T) {
 		found  map[cohort.Key]Found
 	}{
 		{"a seq that is taken", f.Schema(), twice, meta(2), nil},
-		{"puts out of order", f.Schema(), []Put{{"a:b", 9, old[0].Record, false}, {"a:c", 8, old[0].Record, false}}, meta(2), nil},
+		{"puts out of order", f.Schema(), []Put{{Key: "a:b", Seq: 9, Record: old[0].Record}, {Key: "a:c", Seq: 8, Record: old[0].Record}}, meta(2), nil},
 		{"a lost column", nil, nil, meta(2), nil},
 		{"a narrowed column", Schema{{"a", cohort.String}}, nil, meta(2), nil},
 		{"generation 0", f.Schema(), nil, meta(0), nil},
 		{"no token", f.Schema(), nil, Meta{Generation: 1}, nil},
 		{"a found key that is not there", f.Schema(), puts(3, runRecord(t, 9, "")), meta(2), map[cohort.Key]Found{"r9:TRAINING": {}}},
 	} {
-		if _, err := Merge(new(bytes.Buffer), f, tt.found, tt.schema, tt.puts, tt.meta); err == nil {
+		if _, err := Merge(new(bytes.Buffer), f, tt.found, tt.schema, tt.puts, nil, tt.meta); err == nil {
 			t.Errorf("Merge accepts %s", tt.name)
 		} else {
 			t.Logf("%s: %v", tt.name, err)
@@ -285,7 +288,7 @@ func fold(first cohort.Seq, recs []cohort.Record) []Put {
 	var out []Put
 	for i, r := range recs {
 		if key := (cohort.KeyForm{}).Of(r); last[key] == i {
-			out = append(out, Put{key, first + cohort.Seq(i), r, false})
+			out = append(out, Put{Key: key, Seq: first + cohort.Seq(i), Record: &r})
 		}
 	}
 	return out
@@ -352,7 +355,7 @@ func checkAgainstRecords(t *testing.T, rows []map[string]string, puts []Put) {
 	var f flattener
 	for i, p := range puts {
 		want := map[string]string{}
-		for _, m := range f.flatten(p.Record) {
+		for _, m := range f.flatten(*p.Record) {
 			want[m.name] = canonical(m.value)
 		}
 		got := rows[i]
@@ -366,6 +369,54 @@ func checkAgainstRecords(t *testing.T, rows []map[string]string, puts []Put) {
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Fatalf("row of %s (-want +got):\n%s", p.Record.JSON, diff)
+		}
+	}
+}
+
+// TestManyPuts: so many puts that they are encoded by all cores are the same rows in the same order, and an
+// error in the middle ends the merge.
+func TestManyPuts(t *testing.T) {
+	r := rand.New(rand.NewPCG(*seed, 7))
+	var all []Put
+	for i := range 3*parallel + 17 {
+		rec := randomRecord(t, r)
+		all = append(all, Put{Key: cohort.Key(fmt.Sprint("r", i, ":T")), Seq: cohort.Seq(i + 1), Record: &rec})
+	}
+	size := groupSize{1000, 1 << 20}
+	schema := Schema(nil).Extend(recordsOf(all))
+	whole, stats := mergeWith(t, nil, all, size)
+	var parts []byte
+	for from := 0; from < len(all); from += parallel / 2 {
+		var out bytes.Buffer
+		part := all[from:min(from+parallel/2, len(all))]
+		if _, err := mergeSized(&out, open(t, parts), nil, schema, part, nil, meta(cohort.Generation(from+1)), size); err != nil {
+			t.Fatal(err)
+		}
+		parts = out.Bytes()
+	}
+	if diff := cmp.Diff(rows(t, parts), rows(t, whole)); diff != "" {
+		t.Fatalf("rows (-few at a time +all at once):\n%.2000s", diff)
+	}
+	if stats.Rows != int64(len(all)) {
+		t.Errorf("%d rows, want %d", stats.Rows, len(all))
+	}
+
+	for _, at := range []int{0, parallel / 2, len(all) - 1} {
+		lazy := slices.Clone(all)
+		for i := range lazy {
+			lazy[i].Record, lazy[i].N = nil, int32(i)
+		}
+		load := func(p Put) (cohort.Record, error) {
+			if int(p.N) == at {
+				return cohort.Record{}, errDisk
+			}
+			return *all[p.N].Record, nil
+		}
+		if _, err := mergeSized(io.Discard, nil, nil, schema, lazy, load, meta(1), size); !errors.Is(err, errDisk) {
+			t.Errorf("record %d cannot be loaded: %v", at, err)
+		}
+		if _, err := mergeSized(&failingWriter{10 * at}, nil, nil, schema, all, nil, meta(1), size); !errors.Is(err, errDisk) {
+			t.Errorf("the disk fails at byte %d: %v", 10*at, err)
 		}
 	}
 }

@@ -2,7 +2,6 @@ package index
 
 import (
 	"bytes"
-	"fmt"
 	"strconv"
 
 	"github.com/parquet-go/parquet-go"
@@ -14,27 +13,27 @@ import (
 type encoder struct {
 	layout   *layout
 	fields   flattener
-	conflict int64 // scalars that went to _extra though rows have columns for scalars
+	texts    []byte // the memory of strings; never written again once a row has them
+	conflict int64  // scalars that went to _extra though rows have columns for scalars
 }
 
-// encode appends the row of a put to dst. Byte arrays in it may alias the record.
-func (e *encoder) encode(dst parquet.Row, p Put) parquet.Row {
+// encode appends the row of a put, whose record is r, to dst. Byte arrays in it may alias the record.
+func (e *encoder) encode(dst parquet.Row, p Put, r cohort.Record) parquet.Row {
 	start := len(dst)
 	for i := range e.layout.width() {
 		dst = append(dst, parquet.NullValue().Level(0, 0, i))
 	}
-	r := p.Record
 	cells := cells{e.layout, dst[start:]}
-	cells.set(columnRunID, textValue(r.RunID))
-	cells.set(columnPhase, textValue(r.Stage))
-	cells.set(columnCohort, textValue(string(r.Cohort)))
+	cells.set(columnRunID, e.text(r.RunID))
+	cells.set(columnPhase, e.text(r.Stage))
+	cells.set(columnCohort, e.text(string(r.Cohort)))
 	cells.set(columnSeq, parquet.Int64Value(int64(p.Seq)))
 	cells.set(columnTimestamp, parquet.Int64Value(r.Time().UnixMicro()))
-	cells.set(columnKey, textValue(string(p.Key)))
+	cells.set(columnKey, e.text(string(p.Key)))
 	cells.set(columnStamp, parquet.Int64Value(int64(r.Stamp)))
-	cells.set(columnRecordID, textValue(r.ID))
+	cells.set(columnRecordID, e.text(r.ID))
 	if r.Stream != "" {
-		cells.set(columnStream, textValue(string(r.Stream)))
+		cells.set(columnStream, e.text(string(r.Stream)))
 	}
 	var extra extra
 	for _, f := range e.fields.flatten(r) {
@@ -50,6 +49,19 @@ func (e *encoder) encode(dst parquet.Row, p Put) parquet.Row {
 		cells.set(columnExtra, parquet.ByteArrayValue(text))
 	}
 	return dst
+}
+
+// textsBytes is how much memory for strings is taken at once.
+const textsBytes = 64 << 10
+
+// text is a string value. Its bytes stay as they are for as long as a row needs them.
+func (e *encoder) text(s string) parquet.Value {
+	if cap(e.texts)-len(e.texts) < len(s) {
+		e.texts = make([]byte, 0, max(textsBytes, len(s)))
+	}
+	from := len(e.texts)
+	e.texts = append(e.texts, s...)
+	return parquet.ByteArrayValue(e.texts[from:len(e.texts):len(e.texts)])
 }
 
 // cells is one row, its columns by name.
@@ -85,36 +97,26 @@ func (c cells) hold(f field) bool {
 	return ok
 }
 
-// decode makes the value of a column of kind k out of a JSON token.
+// decode makes the value of a column of kind k out of a JSON token. It reports false for what canHold does
+// not let such a column hold.
 func decode(k cohort.Kind, token []byte) (parquet.Value, bool) {
-	if !canHold(k, token) {
-		return parquet.Value{}, false
-	}
-	var v parquet.Value
-	switch k {
-	case cohort.Bool:
-		v = parquet.BooleanValue(token[0] == 't')
-	case cohort.Int:
-		n, err := strconv.ParseInt(string(token), 10, 64)
-		must(err)
-		v = parquet.Int64Value(n)
-	case cohort.Double:
+	of := cohort.KindOf(token)
+	switch {
+	case k == cohort.Double && (of == cohort.Double || of == cohort.Int && canHold(k, token)):
 		f, err := strconv.ParseFloat(string(token), 64)
-		must(err)
-		v = parquet.DoubleValue(f)
-	case cohort.String:
-		v = textValue(cohort.Text(token))
+		return parquet.DoubleValue(f), err == nil
+	case k != of:
+		return parquet.Value{}, false
+	case k == cohort.Int:
+		n, err := strconv.ParseInt(string(token), 10, 64)
+		return parquet.Int64Value(n), err == nil
+	case k == cohort.Bool:
+		return parquet.BooleanValue(token[0] == 't'), true
+	case k == cohort.String && holdsText(token):
+		return parquet.ByteArrayValue(cohort.TextBytes(token)), true
 	}
-	return v, true
+	return parquet.Value{}, false
 }
-
-func must(err error) {
-	if err != nil {
-		panic(fmt.Sprintf("index: internal error: %v", err))
-	}
-}
-
-func textValue(s string) parquet.Value { return parquet.ByteArrayValue([]byte(s)) }
 
 // extra is the text of one _extra value while it grows.
 type extra struct{ b bytes.Buffer }

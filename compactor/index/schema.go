@@ -110,27 +110,12 @@ func (s Schema) Equal(t Schema) bool { return slices.Equal(s, t) }
 //
 // The result depends only on the order of the records, not on how they are split into calls.
 func (s Schema) Extend(recs []cohort.Record) Schema {
-	out := slices.Clone(s)
-	place := make(map[string]int, len(out))
-	for i, c := range out {
-		place[c.Name] = i
-	}
-	var f flattener
+	shapes := NewShapes()
+	shaper, e := shapes.Shaper(), s.Extender(shapes)
 	for _, r := range recs {
-		for _, v := range f.flatten(r) {
-			i, known := place[v.name]
-			switch {
-			case known && (out[i].Kind != cohort.Int || cohort.KindOf(v.value) != cohort.Double):
-			case known && canHold(cohort.Double, v.value):
-				out[i].Kind = cohort.Double
-			case known, len(out) == maxColumns, !columnName(v.name):
-			case canHold(cohort.KindOf(v.value), v.value):
-				place[v.name] = len(out)
-				out = append(out, Column{v.name, cohort.KindOf(v.value)})
-			}
-		}
+		e.Add(shaper.Of(r))
 	}
-	return out
+	return e.Schema()
 }
 
 // widens tells whether every row of s can be converted to t: t has all columns of s in the same

@@ -1,11 +1,9 @@
 package index
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"strconv"
 
 	"github.com/runfold/runfold/cohort"
@@ -32,39 +30,40 @@ type Snapshot struct {
 	Value []byte
 }
 
+// OldSnapshots is the snapshot_index.json that the next one is made of.
+type OldSnapshots struct {
+	R    io.Reader
+	Size int64 // how many bytes R has
+	Rows int64 // how many entries
+	// Next is a seq that lies above all of them. If zero, none is known.
+	Next cohort.Seq
+}
+
 // MergeSnapshots writes a whole new snapshot_index.json to w: the lines of old whose key is not
-// replaced, and puts, all in seq order. old may be nil. puts must be sorted by seq; usually all are
-// above those of old, but they may lie between. It returns the number of entries.
+// replaced, and puts, all in seq order. old may be nil. puts must be sorted by seq. It returns the number
+// of entries.
 //
-// Old lines are copied as bytes; only what we wrote in front of the user's members is looked at. An
-// old file that is not one of ours, or not a whole one, is ErrDamaged. Memory is bounded by the
+// Where all puts lie above old.Next, as those of a fold do, old lines are copied as bytes: in one piece if
+// nothing is replaced, else line by line, of which only the key is looked at. Then it is for the caller to
+// know, by the checksum of what was read, that old is a file of ours. Otherwise what we wrote in front of the
+// user's members is looked at, and what is not ours or not whole is ErrDamaged. Memory is bounded by the
 // longest line.
-func MergeSnapshots(w io.Writer, old io.Reader, puts []Put, replaced func(cohort.Key) bool) (entries int64, err error) {
+func MergeSnapshots(w io.Writer, old *OldSnapshots, puts []Put, load Load, replaced map[cohort.Key]bool) (entries int64, err error) {
 	out := snapshotsWriter{w: w}
-	if old != nil {
-		lines := newLineReader(old)
-		for {
-			l, err := lines.next()
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				return 0, err
-			}
-			for len(puts) > 0 && puts[0].Seq < l.seq {
-				out.put(puts[0])
-				puts = puts[1:]
-			}
-			if !replaced(l.key) {
-				out.line(l.seq, l.text)
-			}
-			if out.err != nil {
-				return 0, out.err
-			}
-		}
+	switch {
+	case old == nil:
+	case old.Next == 0 || len(puts) > 0 && puts[0].Seq < old.Next:
+		puts, err = out.interleave(old, puts, load, replaced)
+	case len(replaced) == 0:
+		err = out.copyWhole(old)
+	default:
+		err = out.copyOthers(old, replaced)
 	}
-	for _, p := range puts {
-		out.put(p)
+	for i := 0; i < len(puts) && err == nil; i++ {
+		err = out.put(puts[i], load)
+	}
+	if err != nil {
+		return 0, err
 	}
 	return out.close()
 }
@@ -75,25 +74,117 @@ type snapshotsWriter struct {
 	n   int64
 	seq cohort.Seq
 	err error
+	buf []byte
 }
 
-func (s *snapshotsWriter) put(p Put) {
-	if s.err == nil {
-		s.line(p.Seq, snapshotLine(p))
+// interleave writes old lines and the puts that lie between them. It returns the puts that are left.
+func (s *snapshotsWriter) interleave(old *OldSnapshots, puts []Put, load Load, replaced map[cohort.Key]bool) ([]Put, error) {
+	lines := newLineReader(old.R)
+	for {
+		l, err := lines.next()
+		if errors.Is(err, io.EOF) {
+			return puts, nil
+		}
+		for err == nil && len(puts) > 0 && puts[0].Seq < l.seq {
+			err = s.put(puts[0], load)
+			puts = puts[1:]
+		}
+		if err == nil && !replaced[l.key] {
+			err = s.line(l.seq, l.text)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
 }
 
-func (s *snapshotsWriter) line(seq cohort.Seq, text []byte) {
+// copyWhole copies all that stands between the frame of the file.
+func (s *snapshotsWriter) copyWhole(old *OldSnapshots) error {
+	if old.Rows == 0 {
+		return nil
+	}
+	body := old.Size - int64(len(snapshotsHead)+len("\n"+snapshotsTail))
+	if err := expect(old.R, snapshotsHead); err != nil {
+		return err
+	}
+	s.write([]byte(snapshotsHead))
+	if s.err != nil {
+		return s.err
+	}
+	if n, err := io.CopyN(s.w, old.R, body); err != nil {
+		return fmt.Errorf("copy snapshots, %d of %d bytes: %w", n, body, err)
+	}
+	s.n, s.seq = old.Rows, old.Next-1
+	return expect(old.R, "\n"+snapshotsTail)
+}
+
+// expect reads text.
+func expect(r io.Reader, text string) error {
+	got := make([]byte, len(text))
+	if _, err := io.ReadFull(r, got); err != nil {
+		return fmt.Errorf("snapshots: %w", err)
+	}
+	if string(got) != text {
+		return damaged("snapshots: %q stands where %q should", got, text)
+	}
+	return nil
+}
+
+// copyOthers copies the lines whose key is not replaced.
+func (s *snapshotsWriter) copyOthers(old *OldSnapshots, replaced map[cohort.Key]bool) error {
+	gone := make(map[string]bool, len(replaced))
+	for key := range replaced {
+		gone[string(cohort.Quote(string(key)))] = true
+	}
+	lines := newLineReader(old.R)
+	for {
+		text, err := lines.body()
+		if errors.Is(err, io.EOF) {
+			s.seq = old.Next - 1
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		end := quotedEnd(text)
+		if end < 0 {
+			return lines.damaged("no key")
+		}
+		if !gone[string(text[:end])] {
+			s.text(text)
+		}
+		if s.err != nil {
+			return s.err
+		}
+	}
+}
+
+func (s *snapshotsWriter) put(p Put, load Load) error {
+	r, err := p.record(load)
+	if err != nil {
+		return fmt.Errorf("put %q: %w", p.Key, err)
+	}
+	s.buf = appendSnapshotLine(s.buf[:0], p, r)
+	return s.line(p.Seq, s.buf)
+}
+
+func (s *snapshotsWriter) line(seq cohort.Seq, text []byte) error {
 	if s.err == nil && seq <= s.seq {
 		s.err = fmt.Errorf("snapshot_seq %d follows %d", seq, s.seq)
 	}
+	s.text(text)
+	s.seq = seq
+	return s.err
+}
+
+func (s *snapshotsWriter) text(text []byte) {
 	sep := snapshotsNext
 	if s.n == 0 {
 		sep = snapshotsHead
 	}
 	s.write([]byte(sep))
 	s.write(text)
-	s.n, s.seq = s.n+1, seq
+	s.n++
 }
 
 func (s *snapshotsWriter) write(p []byte) {
@@ -112,21 +203,20 @@ func (s *snapshotsWriter) close() (entries int64, err error) {
 	return s.n, s.err
 }
 
-// snapshotLine is the line of a put, without what separates it from others. The members of the
+// appendSnapshotLine appends the line of a put, without what separates it from others. The members of the
 // record's snapshot, or of the record if it has none, follow the four fields that we own with their
 // own bytes: no number is read and written again.
-func snapshotLine(p Put) []byte {
-	r := p.Record
-	b := append(cohort.Quote(string(p.Key)), `:{"run_id":`...)
-	b = append(append(b, cohort.Quote(r.RunID)...), `,"stage":`...)
-	b = append(append(b, cohort.Quote(r.Stage)...), `,"timestamp":`...)
-	b = append(append(b, cohort.Quote(r.TimeText())...), `,"snapshot_seq":`...)
+func appendSnapshotLine(b []byte, p Put, r cohort.Record) []byte {
+	b = append(cohort.AppendQuote(b, string(p.Key)), `:{"run_id":`...)
+	b = append(cohort.AppendQuote(b, r.RunID), `,"stage":`...)
+	b = append(cohort.AppendQuote(b, r.Stage), `,"timestamp":`...)
+	b = append(cohort.AppendQuote(b, r.TimeText()), `,"snapshot_seq":`...)
 	b = strconv.AppendUint(b, uint64(p.Seq), 10)
-	for name, text := range rawMembers(snapshotOf(r)) {
-		switch name {
+	for m := range cohort.EachMember(snapshotOf(r)) {
+		switch string(m.Name) {
 		case "run_id", "stage", "timestamp", "snapshot_seq":
 		default:
-			b = append(append(b, ','), text...)
+			b = append(append(b, ','), m.Text...)
 		}
 	}
 	return append(b, '}')
@@ -135,36 +225,13 @@ func snapshotLine(p Put) []byte {
 // snapshotOf is the object that the value is made of.
 func snapshotOf(r cohort.Record) []byte {
 	obj := r.JSON
-	for name, value := range cohort.Members(r.JSON) {
-		if name != snapshotMember {
+	for m := range cohort.EachMember(r.JSON) {
+		if string(m.Name) != snapshotMember {
 			continue
 		}
-		if obj = r.JSON; cohort.KindOf(value) == cohort.Object {
-			obj = value
+		if obj = r.JSON; cohort.KindOf(m.Value) == cohort.Object {
+			obj = m.Value
 		}
 	}
 	return obj
-}
-
-// rawMembers yields the decoded name of each member and all its bytes: `"name": value`. A name may be
-// written with escapes that have no other spelling, so it is not written again either.
-func rawMembers(obj []byte) iter.Seq2[string, []byte] {
-	return func(yield func(string, []byte) bool) {
-		rest := obj
-		for name, value := range cohort.Members(obj) {
-			start := bytes.IndexByte(rest, '"')
-			end := start + 1
-			for ; rest[end] != '"'; end++ {
-				if rest[end] == '\\' {
-					end++
-				}
-			}
-			end += bytes.IndexByte(rest[end:], ':') + 1
-			end += len(rest[end:]) - len(bytes.TrimLeft(rest[end:], " \t\r\n")) + len(value)
-			if !yield(name, rest[start:end]) {
-				return
-			}
-			rest = rest[end:]
-		}
-	}
 }

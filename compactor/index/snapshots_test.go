@@ -90,7 +90,7 @@ func TestSnapshotsDamage(t *testing.T) {
 		if _, err := read(old[:n]); !errors.Is(err, ErrDamaged) {
 			t.Errorf("snapshots cut at %d: %v", n, err)
 		}
-		if _, err := MergeSnapshots(new(bytes.Buffer), bytes.NewReader(old[:n]), nil, func(cohort.Key) bool { return false }); !errors.Is(err, ErrDamaged) {
+		if _, err := MergeSnapshots(new(bytes.Buffer), oldSnapshots(old[:n]), nil, nil, nil); !errors.Is(err, ErrDamaged) {
 			t.Errorf("merge of snapshots cut at %d: %v", n, err)
 		}
 	}
@@ -105,16 +105,35 @@ func TestSnapshotsDamage(t *testing.T) {
 			t.Errorf("snapshots %q: %v", bad, err)
 		}
 	}
-	_, err := MergeSnapshots(new(bytes.Buffer), &failingReader{old, 100}, nil, func(cohort.Key) bool { return false })
+	_, err := MergeSnapshots(new(bytes.Buffer), &OldSnapshots{R: &failingReader{old, 100}, Size: int64(len(old))}, nil, nil, nil)
 	if !errors.Is(err, errDisk) || errors.Is(err, ErrDamaged) {
 		t.Errorf("reading fails: %v", err)
 	}
-	_, err = MergeSnapshots(&failingWriter{50}, bytes.NewReader(old), nil, func(cohort.Key) bool { return false })
+	_, err = MergeSnapshots(&failingWriter{50}, oldSnapshots(old), nil, nil, nil)
 	if !errors.Is(err, errDisk) {
 		t.Errorf("writing fails: %v", err)
 	}
-	if _, err := MergeSnapshots(new(bytes.Buffer), bytes.NewReader(old), puts(2, runRecord(t, 9, "")), func(cohort.Key) bool { return false }); err == nil {
+	if _, err := MergeSnapshots(new(bytes.Buffer), oldSnapshots(old), puts(2, runRecord(t, 9, "")), nil, nil); err == nil {
 		t.Error("a seq that is taken is accepted")
+	}
+}
+
+// TestCopyOfDamage: what is copied as bytes must at least have the frame of a file of ours, and its length.
+func TestCopyOfDamage(t *testing.T) {
+	old := snapshots(t, nil, puts(1, runRecord(t, 1, `,"a":[1]`), runRecord(t, 2, "")), nil)
+	for _, replaced := range []map[cohort.Key]bool{nil, {"r1:TRAINING": true}} {
+		for n := range len(old) {
+			from := &OldSnapshots{R: bytes.NewReader(old[:n]), Size: int64(len(old)), Rows: 2, Next: 3}
+			if _, err := MergeSnapshots(new(bytes.Buffer), from, nil, nil, replaced); err == nil {
+				t.Errorf("cut at %d, %d replaced: no error", n, len(replaced))
+			}
+		}
+		for _, bad := range []string{"[" + string(old[1:]), string(old[:len(old)-2]) + "]\n"} {
+			from := &OldSnapshots{R: strings.NewReader(bad), Size: int64(len(bad)), Rows: 2, Next: 3}
+			if _, err := MergeSnapshots(new(bytes.Buffer), from, nil, nil, replaced); !errors.Is(err, ErrDamaged) {
+				t.Errorf("%q, %d replaced: %v", bad, len(replaced), err)
+			}
+		}
 	}
 }
 
@@ -146,7 +165,8 @@ func TestVectors(t *testing.T) {
 		if !ok {
 			t.Fatalf("vector %q has no =>", block)
 		}
-		got := snapshotLine(puts(1, record(t, in))[0])
+		p := puts(1, record(t, in))[0]
+		got := appendSnapshotLine(nil, p, *p.Record)
 		if string(got) != strings.TrimSpace(want) {
 			t.Errorf("vector %s\n got %s\nwant %s", in, got, want)
 		}
@@ -168,12 +188,14 @@ func FuzzSnapshots(f *testing.F) {
 			}
 		}
 		var out bytes.Buffer
-		if _, err := MergeSnapshots(&out, bytes.NewReader(data), nil, func(cohort.Key) bool { return false }); err != nil {
+		if _, err := MergeSnapshots(&out, oldSnapshots(data), nil, nil, nil); err != nil {
 			t.Fatalf("MergeSnapshots of %q: %v", data, err)
 		}
 		if !bytes.Equal(out.Bytes(), data) {
 			t.Fatalf("MergeSnapshots makes %q of %q", out.Bytes(), data)
 		}
+		copied(t, data, nil, nil, data)
+		copied(t, data, nil, map[cohort.Key]bool{"of nobody": true}, data)
 	})
 }
 

@@ -1,0 +1,175 @@
+package compactor
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor/index"
+	"github.com/runfold/runfold/journal"
+)
+
+// candidate is a record as a fold sees it: what decides which one stays, and a number that leads to the
+// rest. A million of them lie in memory at once, their records do not.
+type candidate struct {
+	cohort.Version
+	key   cohort.Key
+	facet *facet // nil if all of it is empty
+	n     int32  // in its batch
+}
+
+// facet is what tells results apart that share a run and a stage.
+type facet struct{ target, view, symbol string }
+
+// facetOf returns nil for the empty one, which most records have.
+func facetOf(target, view, symbol string) *facet {
+	if target == "" && view == "" && symbol == "" {
+		return nil
+	}
+	return &facet{target, view, symbol}
+}
+
+func (f *facet) equal(g *facet) bool {
+	return f == g || f != nil && g != nil && *f == *g
+}
+
+// candidateOf is what a fold sees of a record.
+func candidateOf(form cohort.KeyForm, r cohort.Record, n int32) candidate {
+	return candidate{r.Version(), form.Of(r), facetOf(r.Target, r.View, r.Symbol), n}
+}
+
+// ref leads to a record of a batch.
+type ref struct {
+	journal.Ref
+	place int32 // of the stream, among those of the batch
+	held  int32 // its number among the records that are held, from 1; 0 if it is read again
+	shape index.Shape
+}
+
+// batch is what one scan found: as many new records as the budget allows, and how far each stream has
+// been read with them.
+type batch struct {
+	records []candidate
+	refs    []ref           // by candidate.n
+	held    []cohort.Record // by ref.held - 1
+	places  []place         // by ref.place
+	shapes  *index.Shapes
+	bytes   int64 // of all records as JSON
+
+	marks   []Watermark // of every stream on the disk, sorted by name
+	dead    []place     // streams whose writer has ended without a seal
+	moved   bool        // a watermark moved
+	full    bool        // the budget ended the scan: there is more
+	damage  int
+	skipped int
+
+	now  cohort.Stamp // the file system's time; 0: not known
+	left budget
+}
+
+// budget is the memory that a batch may still take.
+type budget struct {
+	all  int64
+	held int64 // part of all, for whole records
+}
+
+// A record that is not held takes entryBytes, one that is heldBytes more than its JSON.
+const (
+	entryBytes = 256
+	heldBytes  = 250
+)
+
+func newBudget(bytes int64) budget { return budget{bytes, bytes / 8} }
+
+// take takes what a record needs and reports whether it may be held.
+func (b *budget) take(r cohort.Record) (held bool) {
+	b.all -= entryBytes
+	size := int64(len(r.JSON)) + heldBytes
+	if b.held < size {
+		return false
+	}
+	b.held -= size
+	b.all -= size
+	return true
+}
+
+// loader gives the records of a batch's puts. It is used by one goroutine.
+type loader struct {
+	f     *folder
+	b     *batch
+	later map[int32]cohort.Stamp // see folded
+	open  map[int32]*journal.Reader
+	order []int32 // of open, oldest first
+	// borrow makes the JSON of a record valid only until the next one is loaded.
+	borrow bool
+}
+
+// maxOpen bounds the streams that a loader has open at once, each with a window of the file.
+const maxOpen = 128
+
+func (f *folder) loader(b *batch, later map[int32]cohort.Stamp) *loader {
+	return &loader{f: f, b: b, later: later, open: map[int32]*journal.Reader{}}
+}
+
+// load is an index.Load.
+func (l *loader) load(p index.Put) (cohort.Record, error) {
+	at := l.b.refs[p.N]
+	var r cohort.Record
+	if at.held > 0 {
+		r = l.b.held[at.held-1]
+	} else {
+		in, err := l.reader(at.place)
+		if err == nil {
+			r, err = in.Reread(at.Ref)
+		}
+		if err != nil {
+			return cohort.Record{}, fmt.Errorf("read a record again: %w", err)
+		}
+	}
+	return raised(r, l.later[p.N]), nil
+}
+
+// raised is r after it was appended again with a later stamp; 0 if it was not.
+func raised(r cohort.Record, later cohort.Stamp) cohort.Record {
+	if later > 0 {
+		r.Timestamp = r.TimeText() // the time of the first write
+		r.Stamp = later
+	}
+	return r
+}
+
+func (l *loader) reader(n int32) (*journal.Reader, error) {
+	if r, ok := l.open[n]; ok {
+		return r, nil
+	}
+	p := l.b.places[n]
+	r, err := l.f.open(p, journal.Position{})
+	if errors.Is(err, fs.ErrNotExist) && !p.reaped { // moved by another compactor since it was read
+		p.dir, p.reaped = l.f.Root.Reaped(p.Cohort, p.ID), true
+		r, err = l.f.open(p, journal.Position{})
+	}
+	if errors.Is(err, fs.ErrNotExist) { // deleted: others have folded it, and committed
+		return nil, fmt.Errorf("stream %v is gone: %w", p.Stream, ErrConflict)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(l.order) == maxOpen {
+		l.open[l.order[0]].Close()
+		delete(l.open, l.order[0])
+		l.order = l.order[1:]
+	}
+	if l.borrow {
+		r.Borrow()
+	}
+	l.open[n], l.order = r, append(l.order, n)
+	return r, nil
+}
+
+// close closes what is open. All of it was only read.
+func (l *loader) close() {
+	for _, r := range l.open {
+		r.Close()
+	}
+}

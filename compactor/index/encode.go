@@ -1,0 +1,118 @@
+package index
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+
+	"github.com/parquet-go/parquet-go"
+
+	"github.com/runfold/runfold/cohort"
+)
+
+// Encoding records is most of the work of a large fold, so the puts that lie above all old rows, in nearly
+// every fold all of them, are encoded by all cores: one goroutine loads records in seq order, others encode
+// a few at a time, and the caller writes them in their order. All end before putRest returns.
+
+const (
+	// chunkRows are encoded at once. Fewer puts than a few chunks are not worth the goroutines.
+	chunkRows = 128
+	parallel  = 4 * chunkRows
+)
+
+// rowChunk is a piece of the puts on its way.
+type rowChunk struct {
+	puts     []Put
+	recs     []cohort.Record
+	rows     []parquet.Row
+	conflict int64
+	err      error         // of loading
+	done     chan struct{} // closed when it is encoded
+}
+
+// putRest writes all puts that are left.
+func (m *merger) putRest() error {
+	if len(m.puts) < parallel {
+		return m.putBelow(-1)
+	}
+	puts := m.puts
+	m.puts = nil
+	stop := make(chan struct{})
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer close(stop)
+	workers := runtime.GOMAXPROCS(0)
+	ordered, todo := make(chan *rowChunk, 2*workers), make(chan *rowChunk, 2*workers)
+	all.Go(func() {
+		defer close(ordered)
+		defer close(todo)
+		m.feed(puts, ordered, todo, stop)
+	})
+	for range workers {
+		all.Go(func() {
+			e := encoder{layout: m.encoder.layout}
+			for c := range todo {
+				c.encode(&e)
+			}
+		})
+	}
+	for c := range ordered {
+		if err := m.writeChunk(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// feed loads records until all are loaded, one fails, or nobody wants them any more.
+func (m *merger) feed(puts []Put, ordered, todo chan<- *rowChunk, stop <-chan struct{}) {
+	for len(puts) > 0 {
+		n := min(chunkRows, len(puts))
+		c := &rowChunk{puts: puts[:n], recs: make([]cohort.Record, 0, n), done: make(chan struct{})}
+		puts = puts[n:]
+		for _, p := range c.puts {
+			r, err := p.record(m.load)
+			if err != nil {
+				c.err = fmt.Errorf("put %q: %w", p.Key, err)
+				break
+			}
+			c.recs = append(c.recs, r)
+		}
+		select {
+		case ordered <- c:
+		case <-stop:
+			return
+		}
+		select {
+		case todo <- c:
+		case <-stop:
+			return
+		}
+		if c.err != nil {
+			return
+		}
+	}
+}
+
+func (c *rowChunk) encode(e *encoder) {
+	e.conflict = 0
+	cells := make([]parquet.Value, 0, len(c.recs)*e.layout.width())
+	for i, r := range c.recs {
+		from := len(cells)
+		cells = e.encode(cells, c.puts[i], r)
+		c.rows = append(c.rows, cells[from:len(cells):len(cells)])
+	}
+	c.conflict = e.conflict
+	close(c.done)
+}
+
+func (m *merger) writeChunk(c *rowChunk) error {
+	<-c.done
+	m.encoder.conflict += c.conflict
+	for i, r := range c.rows {
+		if err := m.out.add(true, func(dst parquet.Row) (parquet.Row, error) { return append(dst, r...), nil }); err != nil {
+			return fmt.Errorf("put %q: %w", c.puts[i].Key, err)
+		}
+	}
+	return c.err
+}
