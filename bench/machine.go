@@ -1,0 +1,63 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// machine says where and when a run was made.
+type machine struct {
+	CPU     string `json:"cpu"`
+	Cores   int    `json:"cores"`
+	Kernel  string `json:"kernel"`
+	Go      string `json:"go"`
+	Disk    string `json:"file_system"`
+	Date    string `json:"date"`
+	Command string `json:"command"`
+}
+
+func (m machine) String() string {
+	return fmt.Sprintf("%s, %d cores; %s; %s; %s; %s; `%s`", m.CPU, m.Cores, m.Kernel, m.Disk, m.Go, m.Date, m.Command)
+}
+
+func thisMachine(dir, command string) machine {
+	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	return machine{
+		CPU: cpuModel(), Cores: runtime.NumCPU(), Kernel: strings.TrimSpace(runtime.GOOS + " " + string(kernel)),
+		Go: runtime.Version(), Disk: fileSystem(dir), Date: time.Now().UTC().Format(time.DateOnly), Command: command,
+	}
+}
+
+func cpuModel() string {
+	info, _ := os.ReadFile("/proc/cpuinfo")
+	for l := range strings.Lines(string(info)) {
+		if name, value, ok := strings.Cut(l, ":"); ok && strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return runtime.GOARCH
+}
+
+// fileSystem is the type of the mount that dir lies in.
+func fileSystem(dir string) string {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "unknown file system"
+	}
+	mounts, _ := os.ReadFile("/proc/self/mounts")
+	best, kind := "", "unknown file system"
+	for l := range strings.Lines(string(mounts)) {
+		f := strings.Fields(l)
+		if len(f) < 3 || len(f[1]) < len(best) {
+			continue
+		}
+		if rel, err := filepath.Rel(f[1], dir); err == nil && rel != ".." && !strings.HasPrefix(rel, "../") {
+			best, kind = f[1], f[2]
+		}
+	}
+	return kind
+}

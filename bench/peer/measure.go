@@ -1,0 +1,104 @@
+package peer
+
+import (
+	"encoding/gob"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Sample is the latencies of the appends of one process, and how long it appended.
+type Sample struct {
+	Latencies []time.Duration
+	Elapsed   time.Duration
+}
+
+// Send writes a Sample for Receive.
+func (s Sample) Send(w io.Writer) error { return gob.NewEncoder(w).Encode(s) }
+
+// Receive reads what Send wrote.
+func Receive(r io.Reader) (s Sample, err error) {
+	err = gob.NewDecoder(r).Decode(&s)
+	return s, err
+}
+
+// Values are what tables show of samples of processes that ran at the same time.
+func Values(samples []Sample) map[string]float64 {
+	var all []time.Duration
+	rate := 0.0
+	for _, s := range samples {
+		all = append(all, s.Latencies...)
+		if s.Elapsed > 0 {
+			rate += float64(len(s.Latencies)) / s.Elapsed.Seconds()
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	slices.Sort(all)
+	at := func(p float64) float64 { return ms(all[min(int(p*float64(len(all))), len(all)-1)]) }
+	return map[string]float64{"records/s": rate, "p50 ms": at(0.5), "p99 ms": at(0.99), "max ms": ms(all[len(all)-1])}
+}
+
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// Work says how a process appends.
+type Work struct {
+	Writers int           // goroutines
+	For     time.Duration // how long
+	Every   time.Duration // each writer appends once in this time; 0: without a pause
+	Records [][]byte      // taken in turn
+	Ready   func()        // called when every writer has appended once, which is not counted
+}
+
+// Run appends with the writers of one process. An append that is under way when the time is over is counted.
+func Run(p Peer, w Work) (Sample, error) {
+	appends := make([]Append, w.Writers)
+	for i := range appends {
+		a, err := p.Writer()
+		if err != nil {
+			return Sample{}, fmt.Errorf("open writer %d: %w", i, err)
+		}
+		if err := a(w.Records[0]); err != nil {
+			return Sample{}, fmt.Errorf("first append of writer %d: %w", i, err)
+		}
+		appends[i] = a
+	}
+	if w.Ready != nil {
+		w.Ready()
+	}
+	start := time.Now()
+	parts, errs := make([][]time.Duration, w.Writers), make([]error, w.Writers)
+	var all sync.WaitGroup
+	for i, a := range appends {
+		all.Go(func() { parts[i], errs[i] = loop(a, w, i, start) })
+	}
+	all.Wait()
+	s := Sample{slices.Concat(parts...), time.Since(start)}
+	for i, err := range errs {
+		if err != nil {
+			return s, fmt.Errorf("writer %d: %w", i, err)
+		}
+	}
+	return s, nil
+}
+
+func loop(a Append, w Work, writer int, start time.Time) (took []time.Duration, err error) {
+	next := start.Add(w.Every * time.Duration(writer) / time.Duration(w.Writers)) // spread over the period
+	for n := writer; ; n++ {
+		if w.Every > 0 {
+			time.Sleep(time.Until(next))
+			next = next.Add(w.Every)
+		}
+		begin := time.Now()
+		if begin.Sub(start) >= w.For {
+			return took, nil
+		}
+		if err := a(w.Records[n%len(w.Records)]); err != nil {
+			return took, err
+		}
+		took = append(took, time.Since(begin))
+	}
+}

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Result is what was measured of one competitor at one piece of work, once. Work that is repeated makes one
+// Result a round; tables show the median.
+type Result struct {
+	Work   string             `json:"work"` // "append goroutines=100"
+	Who    string             `json:"who"`  // "runfold", "SQLite"
+	Values map[string]float64 `json:"values,omitempty"`
+	Note   string             `json:"note,omitempty"` // why there is no value, or what to know of it
+}
+
+// columns are the values in the order of tables. A name ends with its unit.
+var columns = []string{
+	"records/s", "p50 ms", "p99 ms", "max ms", "wall s", "user s", "cpu s", "peak MiB", "written MiB", "ms/stream",
+	"groups copied", "groups written",
+}
+
+// results gathers what a run measured.
+type results struct {
+	Machine machine  `json:"machine"`
+	All     []Result `json:"results"`
+}
+
+func (r *results) add(one Result) { r.All = append(r.All, one) }
+
+// cell is the median of each value over the rounds.
+type cell struct {
+	Work, Who, Note string
+	Values          map[string]float64
+}
+
+// cells are the medians, in the order in which they were first measured.
+func (r *results) cells() []cell {
+	byName := map[[2]string][]Result{}
+	var order [][2]string
+	for _, one := range r.All {
+		name := [2]string{one.Work, one.Who}
+		if byName[name] == nil {
+			order = append(order, name)
+		}
+		byName[name] = append(byName[name], one)
+	}
+	var out []cell
+	for _, name := range order {
+		c := cell{Work: name[0], Who: name[1], Values: map[string]float64{}}
+		samples := map[string][]float64{}
+		for _, one := range byName[name] {
+			c.Note = one.Note
+			for k, v := range one.Values {
+				samples[k] = append(samples[k], v)
+			}
+		}
+		for k, all := range samples {
+			c.Values[k] = median(all)
+		}
+		out = append(out, c)
+	}
+	slices.SortStableFunc(out, func(a, b cell) int { return firstOf(order, a.Work) - firstOf(order, b.Work) })
+	return out
+}
+
+func firstOf(order [][2]string, work string) int {
+	return slices.IndexFunc(order, func(n [2]string) bool { return n[0] == work })
+}
+
+func median(all []float64) float64 {
+	slices.Sort(all)
+	if n := len(all); n%2 == 0 {
+		return (all[n/2-1] + all[n/2]) / 2
+	}
+	return all[len(all)/2]
+}
+
+// value is a median, or 0 if it was not measured.
+func (r *results) value(work, who, name string) float64 {
+	for _, c := range r.cells() {
+		if c.Work == work && c.Who == who {
+			return c.Values[name]
+		}
+	}
+	return 0
+}
+
+// table writes Markdown: a table for each piece of work.
+func (r *results) table(w io.Writer) {
+	fmt.Fprintf(w, "%s\n", r.Machine)
+	work := ""
+	var shown []string
+	for _, c := range r.cells() {
+		if c.Work != work {
+			work = c.Work
+			shown = r.columnsOf(work)
+			fmt.Fprintf(w, "\n### %s\n\n| | %s | |\n|---|%s---|\n", work, strings.Join(shown, " | "), strings.Repeat("---:|", len(shown)))
+		}
+		fmt.Fprintf(w, "| %s |", c.Who)
+		for _, name := range shown {
+			if v, ok := c.Values[name]; ok {
+				fmt.Fprintf(w, " %s |", number(v))
+			} else {
+				fmt.Fprint(w, " |")
+			}
+		}
+		fmt.Fprintf(w, " %s |\n", c.Note)
+	}
+	r.bars(w)
+}
+
+func (r *results) columnsOf(work string) []string {
+	var out []string
+	for _, name := range columns {
+		if slices.ContainsFunc(r.All, func(o Result) bool { _, ok := o.Values[name]; return ok && o.Work == work }) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// number has three digits that count.
+func number(v float64) string {
+	switch {
+	case v == 0:
+		return "0"
+	case v >= 100:
+		return fmt.Sprintf("%.0f", v)
+	case v >= 10:
+		return fmt.Sprintf("%.1f", v)
+	case v >= 1:
+		return fmt.Sprintf("%.2f", v)
+	}
+	return fmt.Sprintf("%.3g", v)
+}
+
+// save writes the results, the table and the charts to dir.
+func (r *results) save(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	raw, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "results.json"), append(raw, '\n'), 0o644); err != nil {
+		return err
+	}
+	var table strings.Builder
+	table.WriteString("# Results\n\nWritten by `make bench`; [README](../../bench/README.md) says how to read it.\n\n")
+	r.table(&table)
+	if err := os.WriteFile(filepath.Join(dir, "README.md"), []byte(table.String()), 0o644); err != nil {
+		return err
+	}
+	return r.charts(dir)
+}

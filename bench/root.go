@@ -1,0 +1,157 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/journal"
+)
+
+// cohorts is how many cohorts the roots of folds have.
+const cohorts = 4
+
+// appendRuns appends the records of runs to a root, spread over its cohorts.
+func appendRuns(root string, runs []int) error {
+	if _, _, err := journal.InitRoot(durable.OS, cohort.Root(root), cohort.Settings{}); err != nil {
+		return err
+	}
+	var all errgroup.Group
+	all.SetLimit(runtime.GOMAXPROCS(0))
+	for c := range cohorts {
+		from, to := len(runs)*c/cohorts, len(runs)*(c+1)/cohorts
+		all.Go(func() error { return appendTo(root, cohort.ID(fmt.Sprint("cohort-", c)), runs[from:to]) })
+	}
+	return all.Wait()
+}
+
+func appendTo(root string, id cohort.ID, runs []int) (err error) {
+	w, err := journal.Create(cohort.Root(root), id, journal.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.Close()) }()
+	for len(runs) > 0 {
+		n := min(len(runs), 1000)
+		recs := make([]cohort.Record, n)
+		for i, run := range runs[:n] {
+			if recs[i], err = cohort.ParseRecord(line(run), 0); err != nil {
+				return err
+			}
+		}
+		if err := w.Append(recs); err != nil {
+			return err
+		}
+		runs = runs[n:]
+	}
+	return nil
+}
+
+// report is what compactd once --json says.
+type report struct {
+	Rows          int64 `json:"rows"`
+	Commits       int   `json:"commits"`
+	GroupsCopied  int   `json:"groups_copied"`
+	GroupsWritten int   `json:"groups_written"`
+}
+
+// foldOnce runs compactd on a root and measures the process.
+func (e env) foldOnce(root string) (report, map[string]float64, error) {
+	out, values, err := e.measured(filepath.Join(e.bin, "compactd"), "once", "--root", root, "--json", "--keep-generations", "1", "--keep-age", "1ns")
+	var r report
+	if err == nil {
+		err = json.Unmarshal(out, &r)
+	}
+	if err != nil {
+		return r, nil, err
+	}
+	values["groups copied"], values["groups written"] = float64(r.GroupsCopied), float64(r.GroupsWritten)
+	return r, values, nil
+}
+
+// measured runs a command: its output, and what it took.
+func (e env) measured(name string, args ...string) (out []byte, values map[string]float64, err error) {
+	to := filepath.Join(e.dir, "measured.json")
+	cmd := exec.Command(filepath.Join(e.bin, "worker"), append([]string{"measure", to, name}, args...)...)
+	cmd.Dir = e.dir // where DuckDB spills
+	if out, err = cmd.Output(); err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			err = fmt.Errorf("%s: %w: %s", cmd, err, exit.Stderr)
+		}
+		return out, nil, err
+	}
+	raw, err := os.ReadFile(to)
+	if err == nil {
+		err = json.Unmarshal(raw, &values)
+	}
+	return out, values, err
+}
+
+// settle brings the machine into the same state before each measurement: nothing waits to be written, the
+// files that will be read are cached, and there is as much free memory that this machine has really got as they
+// take, twice. A virtual machine gives unused memory back to its host, and the first to touch it again pays.
+func (e env) settle(files ...string) error {
+	syscall.Sync()
+	name := filepath.Join(e.dir, "scratch")
+	out, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	for range 2 {
+		for _, f := range files {
+			if err := cat(out, f); err != nil {
+				return err
+			}
+		}
+	}
+	return errors.Join(out.Close(), os.Remove(name))
+}
+
+func cat(w io.Writer, name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.Copy(struct{ io.Writer }{w}, struct{ io.Reader }{f})
+	return err
+}
+
+// copyAndSync is the limit: cp of files, and fsync of the copies.
+func (e env) copyAndSync(files ...string) (map[string]float64, error) {
+	to := filepath.Join(e.dir, "copies")
+	if err := os.MkdirAll(to, 0o755); err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(to)
+	begin := time.Now()
+	_, values, err := e.measured("cp", append([]string{"--reflink=never"}, append(files, to)...)...)
+	if err != nil {
+		return nil, err
+	}
+	for i := 0; i < len(files) && err == nil; i++ {
+		err = syncFile(filepath.Join(to, filepath.Base(files[i])))
+	}
+	values["wall s"] = time.Since(begin).Seconds()
+	return values, err
+}
+
+func syncFile(name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
