@@ -29,11 +29,12 @@ test-foreign: ## read the published files with DuckDB
 check: fmt vet staticcheck cross ## gofmt, vet, staticcheck, builds for macOS and Windows
 
 fmt:
-	@bad=$$(gofmt -l cmd cohort compactor internal journal); \
+	@bad=$$(gofmt -l bench cmd cohort compactor internal journal); \
 	if [ -n "$$bad" ]; then echo "gofmt these files:" $$bad; exit 1; fi
 
 vet:
 	$(GO) vet ./...
+	cd bench && $(GO) vet ./...
 
 staticcheck:
 	$(GO) run $(STATICCHECK) ./...
@@ -56,8 +57,8 @@ fuzz: ## run every fuzz target for FUZZTIME (default 20s)
 	  done; \
 	done
 
-bench: ## benchmarks of append and fold, see bench/README.md
-	$(GO) test -run "^$$" -bench . -benchmem $(BENCHFLAGS) ./bench/...
+bench: ## side by side with others, about half an hour, into docs/bench; see bench/README.md
+	cd bench && $(GO) run . -out ../docs/bench $(BENCHFLAGS)
 
 clean: ## remove what the targets above made
 	rm -rf bin example-runs

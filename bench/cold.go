@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -54,20 +55,24 @@ func coldBuild(e env) error {
 }
 
 func (e env) duckBuilds(work, lines, dir string) error {
-	for _, how := range []struct{ name, verb, note string }{
-		{duck, "build", "index only, the snapshot as its column"},
-		{duck + ", no deduplication", "copy", "for comparison: not the same work"},
+	for _, how := range []struct {
+		name, note string
+		verb       []string
+	}{
+		{duck, "both files", []string{"both", "build"}},
+		{duck + ", index only", "the snapshot as a column", []string{"build"}},
+		{duck + ", no deduplication", "for comparison: not the same work", []string{"copy"}},
 	} {
 		if err := e.settle(lines); err != nil {
 			return err
 		}
 		to := filepath.Join(dir, "duck.parquet")
-		values, err := e.duckdb(how.verb, lines, to)
+		values, err := e.duckdb(append(how.verb, lines, to)...)
 		if err != nil {
 			return err
 		}
 		e.out.add(Result{Work: work, Who: how.name, Values: values, Note: how.note})
-		if err := os.Remove(to); err != nil {
+		if err := errors.Join(os.Remove(to), os.RemoveAll(to+".json")); err != nil {
 			return err
 		}
 	}

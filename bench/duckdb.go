@@ -19,19 +19,21 @@ func (e env) duckdb(args ...string) (map[string]float64, error) {
 	return values, err
 }
 
-// records are read with their columns given, which spares DuckDB to find them out.
+// readRecords gives the columns, which spares DuckDB to find them out.
 const readRecords = `read_json('%s', format = 'newline_delimited', columns = {run_id: 'VARCHAR', stage: 'VARCHAR', timestamp: 'TIMESTAMPTZ',
-	metrics: 'STRUCT(auc DOUBLE, loss DOUBLE, n_rows BIGINT, m1 DOUBLE, m2 DOUBLE, m3 DOUBLE, m4 DOUBLE, m5 BIGINT)',
-	params: 'STRUCT(lr DOUBLE, depth BIGINT, seed BIGINT)', tags: 'STRUCT(family VARCHAR, mode VARCHAR)', snapshot: 'JSON'})`
+	metrics: 'STRUCT(auc DOUBLE, loss DOUBLE, val_loss DOUBLE, "precision" DOUBLE, recall DOUBLE, f1 DOUBLE, logloss DOUBLE, rmse DOUBLE, mae DOUBLE, r2 DOUBLE, n_rows BIGINT)',
+	params: 'STRUCT(lr DOUBLE, depth BIGINT, seed BIGINT, optimizer VARCHAR)', tags: 'STRUCT(family VARCHAR, mode VARCHAR, git_commit VARCHAR)',
+	duration_s: 'DOUBLE', snapshot: 'JSON'})`
 
 // columnsOfIndex are those of our index, but for the ones that start with '_', and the snapshot as text.
 const columnsOfIndex = `run_id, stage as phase, 'bench' as cohort_id, %s as snapshot_seq, timestamp,
-	metrics.auc as "metrics.auc", metrics.loss as "metrics.loss", metrics.n_rows as "metrics.n_rows", metrics.m1 as "metrics.m1",
-	metrics.m2 as "metrics.m2", metrics.m3 as "metrics.m3", metrics.m4 as "metrics.m4", metrics.m5 as "metrics.m5",
-	params.lr as "params.lr", params.depth as "params.depth", params.seed as "params.seed",
-	tags.family as "tags.family", tags.mode as "tags.mode", snapshot::VARCHAR as snapshot`
+	metrics.auc as "metrics.auc", metrics.loss as "metrics.loss", metrics.val_loss as "metrics.val_loss", metrics."precision" as "metrics.precision",
+	metrics.recall as "metrics.recall", metrics.f1 as "metrics.f1", metrics.logloss as "metrics.logloss", metrics.rmse as "metrics.rmse",
+	metrics.mae as "metrics.mae", metrics.r2 as "metrics.r2", metrics.n_rows as "metrics.n_rows",
+	params.lr as "params.lr", params.depth as "params.depth", params.seed as "params.seed", params.optimizer as "params.optimizer",
+	tags.family as "tags.family", tags.mode as "tags.mode", tags.git_commit as "tags.git_commit", duration_s, snapshot::VARCHAR as snapshot`
 
-// statements are what each verb does. %[1]s and %[2]s are its files.
+// statements are what each verb does. %[1]s and so on are its files, the last one the index that it writes.
 var statements = map[string]string{
 	// No deduplication, no numbers.
 	"copy": `copy (select ` + fmt.Sprintf(columnsOfIndex, "0") + ` from ` + numbered(readRecords, 1) + `)
@@ -49,12 +51,22 @@ var statements = map[string]string{
 		to '%[3]s' (format parquet, compression zstd)`,
 }
 
+// snapshots writes the lines of snapshot_index.json from an index.
+const snapshots = `copy (select '"' || run_id || ':' || phase || '":{"run_id":"' || run_id || '","stage":"' || phase || '","timestamp":"' || timestamp ||
+	'","snapshot_seq":' || snapshot_seq || ',' || substr(snapshot, 2) || ',' from '%[1]s')
+	to '%[1]s.json' (format csv, header false, quote '', delimiter '\x01')`
+
 func numbered(text string, n int) string {
 	return strings.Replace(text, "%s", fmt.Sprintf("%%[%d]s", n), 1)
 }
 
-// duckChild is the process of one statement: it ends when the file is on stable storage.
+// duckChild is the process of one statement: it ends when the index is on stable storage, and with "both" before
+// the verb the snapshots, too.
 func duckChild(args []string) error {
+	both := args[0] == "both"
+	if both {
+		args = args[1:]
+	}
 	statement, ok := statements[args[0]]
 	if !ok {
 		return fmt.Errorf("no statement is named %q", args[0])
@@ -74,5 +86,12 @@ func duckChild(args []string) error {
 	if _, err := db.Exec(fmt.Sprintf(statement, files...)); err != nil {
 		return err
 	}
-	return syncFile(args[len(args)-1])
+	index := args[len(args)-1]
+	if err := syncFile(index); err != nil || !both {
+		return err
+	}
+	if _, err := db.Exec(fmt.Sprintf(snapshots, index)); err != nil {
+		return err
+	}
+	return syncFile(index + ".json")
 }

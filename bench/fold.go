@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 )
 
 // folds is a root that grows, and DuckDB's index of the same rows.
@@ -155,12 +156,19 @@ func (f *folds) others(work string, runs []int) error {
 	if err := errors.Join(writeRecords(news, runs), f.settle(f.duck, news)); err != nil {
 		return err
 	}
-	values, err = f.duckdb("fold", f.duck, news, f.duck+".next")
-	if err != nil {
+	next := strings.TrimSuffix(f.duck, ".parquet") + ".next.parquet"
+	if values, err = f.duckdb("fold", f.duck, news, next); err != nil {
 		return err
 	}
-	f.out.add(Result{Work: work, Who: duck, Values: values, Note: "index only, the snapshot as its column"})
-	return os.Rename(f.duck+".next", f.duck)
+	f.out.add(Result{Work: work, Who: duck + ", index only", Values: values, Note: "the snapshot as a column"})
+	if err := errors.Join(os.Remove(next), f.settle(f.duck, news)); err != nil {
+		return err
+	}
+	if values, err = f.duckdb("both", "fold", f.duck, news, next); err != nil {
+		return err
+	}
+	f.out.add(Result{Work: work, Who: duck, Values: values, Note: "both files"})
+	return errors.Join(os.Remove(next+".json"), os.Rename(next, f.duck))
 }
 
 // duckBase makes DuckDB's index of so many rows, from the same lines.

@@ -3,21 +3,35 @@ package main
 import (
 	"bufio"
 	"fmt"
-	"io"
+	"math/rand/v2"
 	"os"
 )
 
-// line is a record of about 1 KB, of run n: metrics, parameters, tags, and a snapshot that is most of it.
+// line is a record of about 1 KB, of run n, as a training job logs it: metrics that are never round, parameters
+// and tags from small sets, and a snapshot of what went in, with fingerprints. The same n gives the same bytes.
 func line(n int) []byte {
-	features := make([]byte, 0, 640)
-	for i := range 34 {
-		features = fmt.Appendf(features, `"feature_%04d",`, (n*31+i*17)%10000)
+	r := rand.New(rand.NewPCG(uint64(n), 1))
+	b := fmt.Appendf(make([]byte, 0, 1100), `{"run_id":"run-%09d","stage":"%s","timestamp":"2026-03-%02dT%02d:%02d:%02d.%03dZ","metrics":{`,
+		n, []string{"TRAINING", "EVALUATION"}[n%2], 1+n/86400/1000%28, n/3600000%24, n/60000%60, n/1000%60, n%1000)
+	for i, name := range [...]string{"auc", "loss", "val_loss", "precision", "recall", "f1", "logloss", "rmse", "mae", "r2"} {
+		if i > 2 && r.IntN(5) == 0 {
+			continue // not every run has every metric
+		}
+		b = fmt.Appendf(b, `"%s":%.12g,`, name, r.Float64())
 	}
-	return fmt.Appendf(nil, `{"run_id":"run-%09d","stage":"TRAINING","timestamp":"2026-03-01T10:00:00Z",`+
-		`"metrics":{"auc":0.%06d,"loss":1.%06d,"n_rows":%d,"m1":0.5,"m2":0.25,"m3":0.125,"m4":1e-3,"m5":17},`+
-		`"params":{"lr":0.001,"depth":8,"seed":%d},"tags":{"family":"lgbm","mode":"prod"},`+
-		`"snapshot":{"features":[%s"end"],"note":"%0100d"}}`,
-		n, n%1000000, n%999983, n, n, features, n)
+	b = fmt.Appendf(b, `"n_rows":%d},"params":{"lr":%g,"depth":%d,"seed":%d,"optimizer":"%s"},"tags":{"family":"%s","mode":"prod","git_commit":"%010x"},`,
+		r.IntN(1_000_000), []float64{0.1, 0.03, 0.01, 1e-3}[r.IntN(4)], 4+r.IntN(12), r.IntN(1_000_000), []string{"adam", "sgd"}[r.IntN(2)],
+		[]string{"lgbm", "resnet", "mlp"}[r.IntN(3)], r.Uint64()>>24)
+	b = fmt.Appendf(b, `"duration_s":%.3f,"snapshot":{"fingerprints":{"data":"sha256:%016x%016x","code":"%010x","config":"sha256:%016x%016x"},"features":[`,
+		1000*r.Float64(), r.Uint64(), r.Uint64(), r.Uint64()>>24, r.Uint64(), r.Uint64())
+	for range 16 {
+		b = fmt.Appendf(b, `"feature_%04d",`, r.IntN(10_000))
+	}
+	b = append(b, `"end"],"curve":[`...)
+	for range 8 {
+		b = fmt.Appendf(b, `%.6f,`, r.Float64())
+	}
+	return append(b, `0],"early_stop":false}}`...)
 }
 
 // writeRecords writes the records of these runs as NDJSON, for those who read that.
@@ -33,7 +47,7 @@ func writeRecords(name string, runs []int) (err error) {
 	}()
 	w := bufio.NewWriterSize(f, 1<<20)
 	for _, n := range runs {
-		if _, err := io.WriteString(w, string(line(n))+"\n"); err != nil {
+		if _, err := w.Write(append(line(n), '\n')); err != nil {
 			return err
 		}
 	}

@@ -1,12 +1,17 @@
 package index
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"slices"
 	"strconv"
 
 	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/bloom"
+	"github.com/parquet-go/parquet-go/bloom/xxhash"
+	"github.com/parquet-go/parquet-go/encoding/thrift"
+	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/runfold/runfold/cohort"
 )
@@ -23,21 +28,25 @@ type Found struct {
 // foundColumns are what Find reads of a row. The last three need not exist.
 var foundColumns = []string{columnStamp, columnRecordID, columnSeq, "target", "view", "symbol"}
 
-// Find looks up keys; those that the index does not hold are absent from the result. It reads the
-// _key column of each row group whose smallest and largest key leave a chance, and is exact.
+// Find looks up keys; those that the index does not hold are absent from the result. It is exact: it reads
+// the _key column of each row group in which one of the keys may stand.
 //
-// The bloom filters are not asked: they are for readers that look for one key. A fold asks for
-// thousands at once, of which some are false positives in every row group.
+// Whether one may is told by the group's smallest and largest key, and, of few keys, by its bloom filter. Of
+// thousands of keys some are false positives in every filter, so of many it is not asked. A damaged filter could
+// hide a row: the caller makes sure that the file is what was written.
 func (f *File) Find(keys []cohort.Key) (map[cohort.Key]Found, error) {
-	sorted := slices.Clone(keys)
-	slices.Sort(sorted)
+	sorted := slices.Compact(slices.Sorted(slices.Values(keys)))
 	want := make(map[string]bool, len(sorted))
 	for _, k := range sorted {
 		want[string(k)] = true
 	}
 	found := map[cohort.Key]Found{}
 	for i, g := range f.file.RowGroups() {
-		if !f.mayHold(i, sorted) {
+		may, err := f.mayHold(i, sorted)
+		if err != nil {
+			return nil, err
+		}
+		if !may {
 			continue
 		}
 		if err := f.findInGroup(i, g, want, found); err != nil {
@@ -47,14 +56,58 @@ func (f *File) Find(keys []cohort.Key) (map[cohort.Key]Found, error) {
 	return found, nil
 }
 
-// mayHold compares the sorted keys with the bounds of a row group.
-func (f *File) mayHold(group int, sorted []cohort.Key) bool {
-	s := f.file.Metadata().RowGroups[group].Columns[f.layout.place[columnKey]].MetaData.Statistics
-	if len(s.MinValue) == 0 || len(s.MaxValue) == 0 {
-		return len(sorted) > 0
+// fewKeys is up to how many keys a bloom filter is asked: with one false positive in 770, it excludes a group
+// that holds none of them more often than not.
+const fewKeys = 500
+
+// mayHold tells whether one of the sorted keys may stand in a row group.
+func (f *File) mayHold(group int, sorted []cohort.Key) (bool, error) {
+	meta := &f.file.Metadata().RowGroups[group].Columns[f.layout.place[columnKey]].MetaData
+	if s := meta.Statistics; len(s.MinValue) > 0 && len(s.MaxValue) > 0 {
+		first, _ := slices.BinarySearch(sorted, cohort.Key(s.MinValue))
+		last, found := slices.BinarySearch(sorted, cohort.Key(s.MaxValue))
+		if found {
+			last++
+		}
+		sorted = sorted[first:max(first, last)]
 	}
-	first, _ := slices.BinarySearch(sorted, cohort.Key(s.MinValue))
-	return first < len(sorted) && sorted[first] <= cohort.Key(s.MaxValue)
+	if len(sorted) == 0 || len(sorted) > fewKeys || meta.BloomFilterLength == 0 {
+		return len(sorted) > 0, nil
+	}
+	filter, err := f.bloom(meta.BloomFilterOffset, int64(meta.BloomFilterLength))
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(sorted, func(k cohort.Key) bool { return filter.Check(xxhash.Sum64([]byte(k))) }), nil
+}
+
+// bloom reads a filter whole. The library's own would read 32 bytes of the file for each key.
+func (f *File) bloom(offset, length int64) (bloom.SplitBlockFilter, error) {
+	if offset < 4 || length <= 0 || offset > f.size-length {
+		return nil, damaged("bloom filter at %d with %d bytes in a file of %d", offset, length, f.size)
+	}
+	section := make([]byte, length)
+	if err := readFull(f.source, section, offset); err != nil {
+		return nil, err
+	}
+	var h format.BloomFilterHeader
+	r := bytes.NewReader(section)
+	if err := decodeThrift(r, &h); err != nil {
+		return nil, err
+	}
+	bits := section[len(section)-r.Len():]
+	if int64(h.NumBytes) != int64(len(bits)) || len(bits) == 0 || len(bits)%bloom.BlockSize != 0 {
+		return nil, damaged("bloom filter at %d says %d bytes and has %d", offset, h.NumBytes, len(bits))
+	}
+	return bloom.MakeSplitBlockFilter(bits), nil
+}
+
+func decodeThrift(r *bytes.Reader, v any) (err error) {
+	defer guard(&err)
+	if err := thrift.NewDecoder(new(thrift.CompactProtocol).NewReader(r)).Decode(v); err != nil {
+		return libraryError("bloom filter", err)
+	}
+	return nil
 }
 
 func (f *File) findInGroup(group int, g parquet.RowGroup, want map[string]bool, found map[cohort.Key]Found) error {
