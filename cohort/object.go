@@ -60,31 +60,45 @@ type Member struct {
 	Text  []byte // `"name": value` as it stands
 }
 
-// EachMember yields the members of a JSON object in the order they stand. A name that stands twice is
-// yielded twice; the last one counts.
+// Span is where a member stands in its object. It stays true for a copy of the object.
+type Span struct{ start, name, value, end int32 } // of the text, behind the name's string, of the value, behind it
+
+// Spans appends where the members of obj stand to dst, in their order. A name that stands twice has two.
 //
 // obj must be valid JSON (json.Valid) and an object: then skipping a value is a matter of quotes and
 // brackets only, and no user byte is ever decoded and encoded again.
+func Spans(dst []Span, obj []byte) []Span {
+	i := skipSpace(obj, 0) + 1 // behind '{'
+	for {
+		i = skipSpace(obj, i)
+		if obj[i] == '}' {
+			return dst
+		}
+		if obj[i] == ',' {
+			i = skipSpace(obj, i+1)
+		}
+		start, name := i, skipString(obj, i)
+		i = skipSpace(obj, name)
+		i = skipSpace(obj, i+1) // behind ':'
+		value := i
+		i = skipValue(obj, i)
+		dst = append(dst, Span{int32(start), int32(name), int32(value), int32(i)})
+	}
+}
+
+// Member is the member of obj that stands there.
+func (s Span) Member(obj []byte) Member {
+	return Member{TextBytes(obj[s.start:s.name]), obj[s.value:s.end:s.end], obj[s.start:s.end:s.end]}
+}
+
+// EachMember yields the members of an object as Spans finds them.
 func EachMember(obj []byte) iter.Seq[Member] {
 	return func(yield func(Member) bool) {
-		i := skipSpace(obj, 0) + 1 // behind '{'
-		for {
-			i = skipSpace(obj, i)
-			if obj[i] == '}' {
+		var some [24]Span // more than most objects have, and not on the heap
+		for _, s := range Spans(some[:0], obj) {
+			if !yield(s.Member(obj)) {
 				return
 			}
-			if obj[i] == ',' {
-				i = skipSpace(obj, i+1)
-			}
-			start, end := i, skipString(obj, i)
-			name := TextBytes(obj[i:end])
-			i = skipSpace(obj, end)
-			i = skipSpace(obj, i+1) // behind ':'
-			end = skipValue(obj, i)
-			if !yield(Member{name, obj[i:end:end], obj[start:end:end]}) {
-				return
-			}
-			i = end
 		}
 	}
 }

@@ -42,6 +42,9 @@ type Record struct {
 	// string, where JSON forbids them) became spaces, and NonFinite tokens became null.
 	JSON      []byte
 	NonFinite int // how many NaN, Infinity and -Infinity became null
+
+	// Top is where the members of JSON stand. It may be nil: then nobody has kept it.
+	Top []Span
 }
 
 // ParseRecord reads one JSON object. It copies nothing: the record aliases data unless a token had to
@@ -51,6 +54,32 @@ type Record struct {
 // The error says what is wrong with the record, not where it came from. Bytes in it count from 1 at
 // the first byte of the object.
 func ParseRecord(data []byte, maxBytes int) (Record, error) {
+	r, err := checkRecord(data, maxBytes)
+	if err != nil {
+		return Record{}, err
+	}
+	var some [24]Span // more than most records have, and not on the heap
+	if err := r.readFields(Spans(some[:0], r.JSON)); err != nil {
+		return Record{}, err
+	}
+	return r, nil
+}
+
+// ParseTop is ParseRecord with the Record's Top, which stands in the memory of top; that may be nil.
+func ParseTop(data []byte, maxBytes int, top []Span) (Record, error) {
+	r, err := checkRecord(data, maxBytes)
+	if err == nil {
+		r.Top = Spans(top[:0], r.JSON)
+		err = r.readFields(r.Top)
+	}
+	if err != nil {
+		return Record{}, err
+	}
+	return r, nil
+}
+
+// checkRecord is the Record without what its fields say.
+func checkRecord(data []byte, maxBytes int) (Record, error) {
 	if maxBytes == 0 {
 		maxBytes = DefaultMaxRecord
 	}
@@ -72,18 +101,15 @@ func ParseRecord(data []byte, maxBytes int) (Record, error) {
 	if err := checkObject(data, n == 0); err != nil {
 		return Record{}, err
 	}
-	r := Record{JSON: oneLine(data), NonFinite: n}
-	if err := r.readFields(); err != nil {
-		return Record{}, err
-	}
-	return r, nil
+	return Record{JSON: oneLine(data), NonFinite: n}, nil
 }
 
 // ParseAgain is ParseRecord for the JSON of a Record that it returned before: what was valid then is not
-// checked again, which is most of the work. The record aliases json, which must not be anything else.
-func ParseAgain(json []byte) (Record, error) {
-	r := Record{JSON: json}
-	err := r.readFields()
+// checked again, which is most of the work. The record aliases json, which must not be anything else. Its Top
+// stands in the memory of top, which may be nil.
+func ParseAgain(json []byte, top []Span) (Record, error) {
+	r := Record{JSON: json, Top: Spans(top[:0], json)}
+	err := r.readFields(r.Top)
 	return r, err
 }
 
@@ -150,9 +176,10 @@ func oneLine(data []byte) []byte {
 }
 
 // readFields takes the fields that we own out of the JSON. null counts as absent.
-func (r *Record) readFields() error {
+func (r *Record) readFields(top []Span) error {
 	var phase string
-	for m := range EachMember(r.JSON) {
+	for _, at := range top {
+		m := at.Member(r.JSON)
 		value := m.Value
 		var err error
 		switch string(m.Name) {

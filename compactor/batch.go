@@ -101,8 +101,6 @@ type loader struct {
 	later map[int32]cohort.Stamp // see folded
 	open  map[int32]*journal.Reader
 	order []int32 // of open, oldest first
-	// borrow makes the JSON of a record valid only until the next one is loaded.
-	borrow bool
 }
 
 // maxOpen bounds the streams that a loader has open at once, each with a window of the file.
@@ -160,9 +158,7 @@ func (l *loader) reader(n int32) (*journal.Reader, error) {
 		delete(l.open, l.order[0])
 		l.order = l.order[1:]
 	}
-	if l.borrow {
-		r.Borrow()
-	}
+	r.Borrow()
 	l.open[n], l.order = r, append(l.order, n)
 	return r, nil
 }

@@ -198,7 +198,7 @@ func (r *reading) add(form cohort.KeyForm, rec cohort.Record, at journal.Ref, sh
 	to := ref{Ref: at, shape: shape}
 	r.bytes += int64(len(rec.JSON))
 	if held {
-		rec.JSON = bytes.Clone(rec.JSON)
+		rec.JSON, rec.Top = bytes.Clone(rec.JSON), nil
 		r.held = append(r.held, rec)
 		to.held = int32(len(r.held))
 	}

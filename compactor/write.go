@@ -57,7 +57,6 @@ func (f *folder) write(prev head, b batch) (head, error) {
 	}
 	next.Schema = schema.Schema()
 	rows, lines := f.loader(&b, out.later), f.loader(&b, out.later)
-	lines.borrow = true
 	defer rows.close()
 	defer lines.close()
 	return next, f.writeData(&next, old, found, changes{out.puts, out.raised, b.bytes, rows.load, lines.load})

@@ -48,7 +48,8 @@ type Reader struct {
 	w      *window // nil if there is no segment yet
 	pos    Position
 	size   int64
-	ref    Ref  // of the last record
+	ref    Ref // of the last record
+	top    []cohort.Span
 	sealed bool // a seal was seen at the end of the segment
 	torn   int64
 }
@@ -114,7 +115,8 @@ func (r *Reader) InRoot(id string) { r.rootID = id }
 // valid entries stand behind them, and a torn tail where none do, which Torn counts.
 func (r *Reader) Dead() { r.dead = true }
 
-// Borrow makes the JSON of a record valid only until the next call of the Reader, which spares a copy.
+// Borrow makes the JSON of a record, and its Top, valid only until the next call of the Reader, which spares
+// a copy of each.
 func (r *Reader) Borrow() { r.borrow = true }
 
 // Next returns the next record. Headers and seals are passed over.
@@ -166,7 +168,11 @@ func (r *Reader) Reread(at Ref) (cohort.Record, error) {
 	}
 	var rec cohort.Record
 	if err == nil {
-		rec, err = cohort.ParseAgain(r.payload(f))
+		if !r.borrow {
+			r.top = nil
+		}
+		rec, err = cohort.ParseAgain(r.payload(f), r.top)
+		r.top = rec.Top
 	}
 	switch {
 	case isRead(err):
@@ -397,7 +403,7 @@ func (r *Reader) checkHeader(f sized) error {
 }
 
 func (r *Reader) record(f sized) (cohort.Record, error) {
-	rec, err := cohort.ParseRecord(r.payload(f), maxFrame)
+	rec, err := r.parseRecord(f)
 	if err == nil {
 		err = rec.Validate()
 	}
@@ -406,6 +412,17 @@ func (r *Reader) record(f sized) (cohort.Record, error) {
 	}
 	r.own(&rec, f)
 	return rec, nil
+}
+
+func (r *Reader) parseRecord(f sized) (cohort.Record, error) {
+	if !r.borrow {
+		return cohort.ParseRecord(r.payload(f), maxFrame)
+	}
+	rec, err := cohort.ParseTop(f.payload, maxFrame, r.top)
+	if err == nil {
+		r.top = rec.Top
+	}
+	return rec, err
 }
 
 // payload is the JSON of a record.

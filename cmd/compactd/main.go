@@ -45,7 +45,7 @@ func main() {
 // limitMemory makes the garbage collector work harder before the process takes more than a batch and what a
 // row group needs besides. It is no bound: more is taken where it is needed. GOMEMLIMIT overrides it.
 func limitMemory(batch int64) {
-	const besides = 96 << 20
+	const besides = 128 << 20
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(max(batch, compactor.DefaultBatchBytes) + besides)
 	}

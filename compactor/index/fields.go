@@ -16,16 +16,32 @@ const maxString = 4096
 
 // field is one value of a record under the name of its column. The value is never null.
 type field struct {
-	name  string
+	*name
 	value []byte
+}
+
+// name is what is known of a name that was met.
+type name struct {
+	column string
+	id     uint32 // among all names of its flattener
+	place  int    // of the column, if the flattener has a layout; -1 if there is none
+	kind   cohort.Kind
+	owned  bool
+	group  bool
+	seen   uint64           // the last object that had it
+	under  map[string]*name // the members of a group, by their own names
 }
 
 // flattener takes records apart. It keeps its memory, and the names that it met, from one record to the
 // next: records of one kind have the same names over and over.
 type flattener struct {
+	layout           *layout // nil: places are not asked for
 	top, nested, out []field
-	names            map[string]map[string]string // by group, "" for none, and name: the column's name
-	known            int                          // how many names it keeps
+	spans            []cohort.Span
+	root             name // the names of whole records stand under it
+	known            int  // names that are kept
+	ids              uint32
+	objects          uint64
 	last             map[string]int
 }
 
@@ -37,11 +53,19 @@ const maxNames = 10_000
 // stands twice within one object the last one counts. The result is valid until the next call.
 func (f *flattener) flatten(r cohort.Record) []field {
 	f.out = f.out[:0]
-	f.top = f.members(f.top[:0], "", r.JSON)
+	if f.known >= maxNames {
+		f.root, f.known = name{}, 0
+	}
+	top := r.Top
+	if top == nil {
+		f.spans = cohort.Spans(f.spans[:0], r.JSON)
+		top = f.spans
+	}
+	f.top = f.members(f.top[:0], &f.root, r.JSON, top)
 	for _, m := range f.top {
 		switch {
-		case isOwned(m.name), m.name == snapshotMember && cohort.KindOf(m.value) == cohort.Object:
-		case isGroup(m.name) && cohort.KindOf(m.value) == cohort.Object:
+		case m.owned, m.column == snapshotMember && cohort.KindOf(m.value) == cohort.Object:
+		case m.group && cohort.KindOf(m.value) == cohort.Object:
 			f.flattenGroup(m)
 		default:
 			f.add(m)
@@ -51,7 +75,8 @@ func (f *flattener) flatten(r cohort.Record) []field {
 }
 
 func (f *flattener) flattenGroup(group field) {
-	f.nested = f.members(f.nested[:0], group.name, group.value)
+	f.spans = cohort.Spans(f.spans[:0], group.value)
+	f.nested = f.members(f.nested[:0], group.name, group.value, f.spans)
 	if len(f.nested) == 0 {
 		f.add(group) // an empty object, which has no members to stand for it
 	}
@@ -66,29 +91,24 @@ func (f *flattener) add(m field) {
 	}
 }
 
-// members appends the members of obj to dst, which is empty, of each name the last.
-func (f *flattener) members(dst []field, group string, obj []byte) []field {
-	var seen [16]uint64 // a bit for each name that was met, which some share
+// members appends the members of an object to dst, which is empty, of each name the last.
+func (f *flattener) members(dst []field, of *name, obj []byte, spans []cohort.Span) []field {
+	f.objects++
 	double := false
-	for m := range cohort.EachMember(obj) {
-		h := hash(m.Name)
-		double = double || seen[h/64]&(1<<(h%64)) != 0
-		seen[h/64] |= 1 << (h % 64)
-		dst = append(dst, field{f.name(group, m.Name), m.Value})
+	for _, at := range spans {
+		m := at.Member(obj)
+		n := of.under[string(m.Name)]
+		if n == nil {
+			n = f.meet(of, string(m.Name))
+		}
+		double = double || n.seen == f.objects
+		n.seen = f.objects
+		dst = append(dst, field{n, m.Value})
 	}
 	if !double {
 		return dst
 	}
 	return f.lastOfEach(dst)
-}
-
-// hash is a number below 1024 that tells most names of one object apart.
-func hash(name []byte) uint32 {
-	h := uint32(2166136261) // FNV-1a
-	for _, c := range name {
-		h = (h ^ uint32(c)) * 16777619
-	}
-	return (h ^ h>>16) & 1023
 }
 
 func (f *flattener) lastOfEach(members []field) []field {
@@ -97,35 +117,37 @@ func (f *flattener) lastOfEach(members []field) []field {
 	}
 	clear(f.last)
 	for i, m := range members {
-		f.last[m.name] = i
+		f.last[m.column] = i
 	}
 	kept := members[:0]
 	for i, m := range members {
-		if f.last[m.name] == i {
+		if f.last[m.column] == i {
 			kept = append(kept, m)
 		}
 	}
 	return kept
 }
 
-// name is the name of the column for a member of a group, or of the record.
-func (f *flattener) name(group string, member []byte) string {
-	if s, ok := f.names[group][string(member)]; ok {
-		return s
+// meet makes the name of a member of a group, or of the record.
+func (f *flattener) meet(of *name, member string) *name {
+	n := &name{column: member, place: -1, id: f.ids}
+	if of == &f.root {
+		n.owned, n.group = isOwned(member), isGroup(member)
+	} else {
+		n.column = of.column + "." + member
 	}
-	if f.names == nil || f.known == maxNames {
-		f.names, f.known = map[string]map[string]string{}, 0
+	if f.layout != nil && !isFixed(n.column) {
+		if i, ok := f.layout.place[n.column]; ok {
+			n.place, n.kind = i, f.layout.kindAt(i)
+		}
 	}
-	if f.names[group] == nil {
-		f.names[group] = map[string]string{}
+	if of.under == nil {
+		of.under = map[string]*name{}
 	}
-	s := string(member)
-	if group != "" {
-		s = group + "." + s
-	}
-	f.names[group][string(member)] = s
+	of.under[member] = n
 	f.known++
-	return s
+	f.ids++
+	return n
 }
 
 // snapshotMember is the field whose object becomes the value in snapshot_index.json.

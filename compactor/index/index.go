@@ -67,8 +67,8 @@ type Put struct {
 	Raise bool
 }
 
-// Load returns the record of a put that has none. It is called for each such put once, in seq order. Merge
-// needs the record's JSON for as long as a row group lasts, MergeSnapshots only until the next call.
+// Load returns the record of a put that has none. It is called for each such put once, in seq order. The
+// record's JSON and Top need not outlive the next call.
 type Load func(Put) (cohort.Record, error)
 
 // record is the record of p.

@@ -40,7 +40,7 @@ func mergeSized(w io.Writer, old *File, found map[cohort.Key]Found, schema Schem
 		return Stats{}, err
 	}
 	puts, raised := splitPuts(puts)
-	m := merger{out: out, encoder: encoder{layout: to}, puts: puts, load: load, drop: replaced(found, puts), raised: raised, found: found}
+	m := merger{out: out, encoder: newEncoder(to), puts: puts, load: load, drop: replaced(found, puts), raised: raised, found: found}
 	expect := int64(len(puts))
 	if old != nil {
 		if err := old.Schema().widens(schema); err != nil {
@@ -96,7 +96,7 @@ func replaced(found map[cohort.Key]Found, puts []Put) map[string]int {
 
 type merger struct {
 	out     *writer
-	encoder encoder
+	encoder *encoder
 	puts    []Put // not yet written
 	load    Load
 	drop    map[string]int          // keys of old rows that are left out, and their row groups

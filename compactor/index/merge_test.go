@@ -356,7 +356,7 @@ func checkAgainstRecords(t *testing.T, rows []map[string]string, puts []Put) {
 	for i, p := range puts {
 		want := map[string]string{}
 		for _, m := range f.flatten(*p.Record) {
-			want[m.name] = canonical(m.value)
+			want[m.column] = canonical(m.value)
 		}
 		got := rows[i]
 		if got["_key"] != canonical(cohort.Quote(string(p.Key))) || got["snapshot_seq"] != p.Seq.String() {

@@ -13,16 +13,24 @@ import (
 type encoder struct {
 	layout   *layout
 	fields   flattener
-	texts    []byte // the memory of strings; never written again once a row has them
-	conflict int64  // scalars that went to _extra though rows have columns for scalars
+	nulls    parquet.Row // a row of them
+	texts    []byte      // the memory of strings; never written again once a row has them
+	conflict int64       // scalars that went to _extra though rows have columns for scalars
 }
 
-// encode appends the row of a put, whose record is r, to dst. Byte arrays in it may alias the record.
+func newEncoder(l *layout) *encoder {
+	e := &encoder{layout: l, fields: flattener{layout: l}}
+	for i := range l.width() {
+		e.nulls = append(e.nulls, parquet.NullValue().Level(0, 0, i))
+	}
+	return e
+}
+
+// encode appends the row of a put, whose record is r, to dst. Byte arrays in it alias the encoder's memory and
+// not the record.
 func (e *encoder) encode(dst parquet.Row, p Put, r cohort.Record) parquet.Row {
 	start := len(dst)
-	for i := range e.layout.width() {
-		dst = append(dst, parquet.NullValue().Level(0, 0, i))
-	}
+	dst = append(dst, e.nulls...)
 	cells := cells{e.layout, dst[start:]}
 	cells.set(columnRunID, e.text(r.RunID))
 	cells.set(columnPhase, e.text(r.Stage))
@@ -37,10 +45,10 @@ func (e *encoder) encode(dst parquet.Row, p Put, r cohort.Record) parquet.Row {
 	}
 	var extra extra
 	for _, f := range e.fields.flatten(r) {
-		if cells.hold(f) {
+		if e.hold(cells.row, f) {
 			continue
 		}
-		extra.add(f.name, f.value)
+		extra.add(f.column, f.value)
 		if k := cohort.KindOf(f.value); k != cohort.Object && k != cohort.Array {
 			e.conflict++
 		}
@@ -51,17 +59,35 @@ func (e *encoder) encode(dst parquet.Row, p Put, r cohort.Record) parquet.Row {
 	return dst
 }
 
+// hold puts a field into its column. It reports false if there is none, if it is taken by a field
+// before (a literal "metrics.auc" beside metrics), or if the column cannot hold the value.
+func (e *encoder) hold(row parquet.Row, f field) bool {
+	if f.place < 0 || !row[f.place].IsNull() {
+		return false
+	}
+	v, ok := e.decode(f.kind, f.value)
+	if ok {
+		row[f.place] = v.Level(0, 1, f.place)
+	}
+	return ok
+}
+
 // textsBytes is how much memory for strings is taken at once.
 const textsBytes = 64 << 10
 
 // text is a string value. Its bytes stay as they are for as long as a row needs them.
 func (e *encoder) text(s string) parquet.Value {
-	if cap(e.texts)-len(e.texts) < len(s) {
-		e.texts = make([]byte, 0, max(textsBytes, len(s)))
-	}
-	from := len(e.texts)
+	from := e.room(len(s))
 	e.texts = append(e.texts, s...)
 	return parquet.ByteArrayValue(e.texts[from:len(e.texts):len(e.texts)])
+}
+
+// room makes sure that so many bytes can be appended to the texts, and returns where.
+func (e *encoder) room(n int) (from int) {
+	if cap(e.texts)-len(e.texts) < n {
+		e.texts = make([]byte, 0, max(textsBytes, n))
+	}
+	return len(e.texts)
 }
 
 // cells is one row, its columns by name.
@@ -83,23 +109,9 @@ func at(v parquet.Value, place int, optional bool) parquet.Value {
 	return v.Level(0, 0, place)
 }
 
-// hold puts a field into its column. It reports false if there is none, if it is taken by a field
-// before (a literal "metrics.auc" beside metrics), or if the column cannot hold the value.
-func (c cells) hold(f field) bool {
-	i, ok := c.layout.place[f.name]
-	if !ok || !c.row[i].IsNull() || isFixed(f.name) {
-		return false
-	}
-	v, ok := decode(c.layout.kindAt(i), f.value)
-	if ok {
-		c.row[i] = at(v, i, true)
-	}
-	return ok
-}
-
 // decode makes the value of a column of kind k out of a JSON token. It reports false for what canHold does
 // not let such a column hold.
-func decode(k cohort.Kind, token []byte) (parquet.Value, bool) {
+func (e *encoder) decode(k cohort.Kind, token []byte) (parquet.Value, bool) {
 	of := cohort.KindOf(token)
 	switch {
 	case k == cohort.Double && (of == cohort.Double || of == cohort.Int && canHold(k, token)):
@@ -113,7 +125,10 @@ func decode(k cohort.Kind, token []byte) (parquet.Value, bool) {
 	case k == cohort.Bool:
 		return parquet.BooleanValue(token[0] == 't'), true
 	case k == cohort.String && holdsText(token):
-		return parquet.ByteArrayValue(cohort.TextBytes(token)), true
+		text := cohort.TextBytes(token)
+		from := e.room(len(text))
+		e.texts = append(e.texts, text...)
+		return parquet.ByteArrayValue(e.texts[from:len(e.texts):len(e.texts)]), true
 	}
 	return parquet.Value{}, false
 }

@@ -42,8 +42,8 @@ func (s *Shapes) Bytes() int64 {
 type Shaper struct {
 	shapes *Shapes
 	fields flattener
-	traits []trait
-	text   []byte
+	known  map[string]Shape // by key
+	key    []byte
 }
 
 // Shaper returns a new one.
@@ -51,20 +51,43 @@ func (s *Shapes) Shaper() *Shaper { return &Shaper{shapes: s} }
 
 // Of is the shape of a record.
 func (s *Shaper) Of(r cohort.Record) Shape {
-	s.text, s.traits = s.text[:0], s.traits[:0]
-	for _, f := range s.fields.flatten(r) {
-		t := trait{name: f.name, kind: cohort.KindOf(f.value)}
-		t.holds = canHold(t.kind, f.value)
-		s.traits = append(s.traits, t)
-		s.text = binary.AppendUvarint(s.text, uint64(len(f.name)))
-		s.text = append(s.text, f.name...)
-		held := byte(0)
-		if t.holds {
-			held = 1
-		}
-		s.text = append(s.text, byte(t.kind), held)
+	fields := s.fields.flatten(r)
+	s.key = s.key[:0]
+	for _, f := range fields {
+		s.key = binary.LittleEndian.AppendUint32(s.key, f.id)
+		s.key = append(s.key, kindByte(f.value))
 	}
-	return s.shapes.number(s.text, s.traits)
+	if shape, ok := s.known[string(s.key)]; ok {
+		return shape
+	}
+	if s.known == nil || len(s.known) == maxNames {
+		s.known = map[string]Shape{}
+	}
+	shape := s.shapes.of(fields)
+	s.known[string(s.key)] = shape
+	return shape
+}
+
+// kindByte is the kind of a value, and whether a column of that kind holds it.
+func kindByte(value []byte) byte {
+	kind := cohort.KindOf(value)
+	if canHold(kind, value) {
+		return byte(kind) | 0x80
+	}
+	return byte(kind)
+}
+
+// of is the shape with these fields, under the names that all Shapers share.
+func (s *Shapes) of(fields []field) Shape {
+	var text []byte
+	traits := make([]trait, len(fields))
+	for i, f := range fields {
+		kind := kindByte(f.value)
+		traits[i] = trait{f.column, cohort.Kind(kind &^ 0x80), kind&0x80 != 0}
+		text = binary.AppendUvarint(text, uint64(len(f.column)))
+		text = append(append(text, f.column...), kind)
+	}
+	return s.number(text, traits)
 }
 
 func (s *Shapes) number(text []byte, traits []trait) Shape {
@@ -75,7 +98,7 @@ func (s *Shapes) number(text []byte, traits []trait) Shape {
 	}
 	id := Shape(len(s.lists))
 	s.ids[string(text)] = id
-	s.lists = append(s.lists, slices.Clone(traits))
+	s.lists = append(s.lists, traits)
 	s.bytes += int64(2*len(text) + 32*len(traits))
 	return id
 }

@@ -225,7 +225,12 @@ func appendSnapshotLine(b []byte, p Put, r cohort.Record) []byte {
 // snapshotOf is the object that the value is made of.
 func snapshotOf(r cohort.Record) []byte {
 	obj := r.JSON
-	for m := range cohort.EachMember(r.JSON) {
+	top := r.Top
+	if top == nil {
+		top = cohort.Spans(nil, r.JSON)
+	}
+	for _, at := range top {
+		m := at.Member(r.JSON)
 		if string(m.Name) != snapshotMember {
 			continue
 		}
