@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"hash/crc32"
 	"io"
 	"io/fs"
@@ -139,7 +138,7 @@ func (f *folder) openData(h head) (*data, error) {
 		return nil, f.dataError(h, err)
 	}
 	d.files = append(d.files, file)
-	d.snapshots = &checkedReader{r: file, crc: crc32.New(castagnoli), path: f.Root.Data(h.Snapshots.Name), want: h.Snapshots}
+	d.snapshots = &checkedReader{r: file, path: f.Root.Data(h.Snapshots.Name), want: h.Snapshots}
 	return d, nil
 }
 
@@ -320,11 +319,12 @@ const readOnly fs.FileMode = 0o222
 
 // newData is a data file that is being written under a temporary name. What is written to it is buffered.
 type newData struct {
-	*bufio.Writer
 	name string
 	rows int64
 	file *durable.File
-	sum  *checkedWriter
+	buf  *bufio.Writer
+	n    int64
+	crc  uint32 // of all that was written
 }
 
 // writeBytes is how much is written at once. More is not better: on ext4 of Linux 6.18 writes of 1 MiB took
@@ -336,19 +336,38 @@ func (f *folder) newData(name string) (*newData, error) {
 	if err != nil {
 		return nil, err
 	}
-	sum := &checkedWriter{w: file, crc: crc32.New(castagnoli)}
-	return &newData{Writer: bufio.NewWriterSize(sum, writeBytes), name: name, file: file, sum: sum}, nil
+	return &newData{name: name, file: file, buf: bufio.NewWriterSize(file, writeBytes)}, nil
+}
+
+func (d *newData) Write(p []byte) (int, error) {
+	n, err := d.buf.Write(p)
+	d.n += int64(n)
+	d.crc = crc32.Update(d.crc, castagnoli, p[:n])
+	return n, err
+}
+
+// ReadFrom copies r. Where that is an old file, and until now the new one has the same bytes, it goes on
+// having the same checksum: nothing is summed twice.
+func (d *newData) ReadFrom(r io.Reader) (int64, error) {
+	if l, ok := r.(*io.LimitedReader); ok {
+		if old, ok := l.R.(*checkedReader); ok && old.n == d.n && old.crc == d.crc {
+			n, err := d.buf.ReadFrom(r)
+			d.n, d.crc = old.n, old.crc
+			return n, err
+		}
+	}
+	return io.Copy(struct{ io.Writer }{d}, r)
 }
 
 // commit makes the file durable under its name.
 func (d *newData) commit() (DataFile, error) {
-	if err := d.Flush(); err != nil {
+	if err := d.buf.Flush(); err != nil {
 		return DataFile{}, err
 	}
 	if err := d.file.Commit(); err != nil {
 		return DataFile{}, err
 	}
-	return DataFile{Name: d.name, Size: d.sum.n, Rows: d.rows, CRC32C: CRC(d.sum.crc.Sum32())}, nil
+	return DataFile{Name: d.name, Size: d.n, Rows: d.rows, CRC32C: CRC(d.crc)}, nil
 }
 
 // discard is deferred: it takes a file away that was not committed.
@@ -383,25 +402,11 @@ func (e exact) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// checkedWriter counts and sums what passes.
-type checkedWriter struct {
-	w   io.Writer
-	crc hash.Hash32
-	n   int64
-}
-
-func (c *checkedWriter) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.crc.Write(p[:n])
-	c.n += int64(n)
-	return n, err
-}
-
 // checkedReader sums what passes, so that a flipped bit of the old file is found before the new file
 // carries it on.
 type checkedReader struct {
 	r    io.Reader
-	crc  hash.Hash32
+	crc  uint32
 	n    int64
 	path string
 	want DataFile
@@ -409,7 +414,7 @@ type checkedReader struct {
 
 func (c *checkedReader) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
-	c.crc.Write(p[:n])
+	c.crc = crc32.Update(c.crc, castagnoli, p[:n])
 	c.n += int64(n)
 	return n, err
 }
@@ -419,7 +424,7 @@ func (c *checkedReader) check() error {
 	if _, err := io.Copy(io.Discard, c); err != nil {
 		return err
 	}
-	if c.n != c.want.Size || CRC(c.crc.Sum32()) != c.want.CRC32C {
+	if c.n != c.want.Size || CRC(c.crc) != c.want.CRC32C {
 		return fmt.Errorf("%s: %w: its bytes are not those that were committed", c.path, ErrCorrupt)
 	}
 	return nil
