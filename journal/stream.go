@@ -28,6 +28,9 @@ type stream struct {
 	info fs.FileInfo // the segment as it was made: the path must go on being this file
 	size int64       // what we wrote
 
+	where string // see path
+	texts []byte // the memory of frames, used again for each group
+
 	seq    uint64 // of the last entry
 	born   time.Time
 	synced bool // the directories that lead to it are durable
@@ -76,8 +79,15 @@ func newStream(root cohort.Root, id cohort.ID, settings cohort.Settings) (*strea
 	return s, s.open()
 }
 
-func (s *stream) dir() string  { return s.root.Stream(s.Cohort, s.ID) }
-func (s *stream) path() string { return s.root.Segment(s.Cohort, s.ID) }
+func (s *stream) dir() string { return s.root.Stream(s.Cohort, s.ID) }
+
+// path is built once: every append asks for it twice.
+func (s *stream) path() string {
+	if s.where == "" {
+		s.where = s.root.Segment(s.Cohort, s.ID)
+	}
+	return s.where
+}
 
 func (s *stream) open() error {
 	lock, err := durable.TryLock(s.root.WriterLock(s.Cohort, s.ID), owner(), s.settings.FileMode.FS())
@@ -162,14 +172,25 @@ func (s *stream) checkPath() error {
 	return nil
 }
 
-// frames makes the entries of a group: the header first if the stream is new.
+// maxTexts is up to how many bytes a stream keeps the memory of frames.
+const maxTexts = 1 << 20
+
+// frames makes the entries of a group: the header first if the stream is new. They are valid until the next
+// call: the library copies what it is given to write.
 func (s *stream) frames(recs []cohort.Record, program string) [][]byte {
 	frames := make([][]byte, 0, len(recs)+1)
-	seq := s.seq
+	if cap(s.texts) > maxTexts {
+		s.texts = nil
+	}
+	rest, seq := s.texts[:0], s.seq
 	add := func(f frame) {
 		seq++
 		f.seq = seq
-		b, _ := appendFrame(make([]byte, 0, frameHead+len(f.recordID)+len(f.payload)), s.ID, f)
+		if need := frameHead + len(f.recordID) + len(f.payload); cap(rest)-len(rest) < need {
+			rest = make([]byte, 0, max(2*cap(rest), need)) // frames before stay in the memory that this leaves
+		}
+		b, _ := appendFrame(rest[len(rest):len(rest)], s.ID, f)
+		rest = rest[:len(rest)+len(b)]
 		frames = append(frames, b)
 	}
 	if seq == 0 {
@@ -178,6 +199,7 @@ func (s *stream) frames(recs []cohort.Record, program string) [][]byte {
 	for _, r := range recs {
 		add(frame{kind: kindRecord, stamp: r.Stamp, recordID: r.ID, payload: r.JSON})
 	}
+	s.texts = rest
 	return frames
 }
 
