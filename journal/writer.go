@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"time"
 
@@ -176,11 +177,27 @@ func (w *Writer) join(recs []cohort.Record) (g *group, leader bool, err error) {
 func (w *Writer) lead(g *group) {
 	w.commit.Lock()
 	defer w.commit.Unlock()
-	w.mu.Lock()
-	w.pending = nil
-	w.mu.Unlock()
+	w.gather(g)
 	g.err = w.commitGroup(g.recs)
 	close(g.done)
+}
+
+// gather ends the joining of a group once nobody is about to join. The callers of the group before were
+// woken just now, and come again in a moment: to go without them would make two half groups that take turns,
+// and a sync for each. Nothing is waited for: a caller that is alone goes at once.
+func (w *Writer) gather(g *group) {
+	for before := -1; ; runtime.Gosched() {
+		w.mu.Lock()
+		now := len(g.recs)
+		if now == before {
+			w.pending = nil
+		}
+		w.mu.Unlock()
+		if now == before {
+			return
+		}
+		before = now
+	}
 }
 
 // commitGroup writes a group, in parts that fit into a stream, so that the size of a stream and of what
