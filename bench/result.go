@@ -152,11 +152,16 @@ func (r *results) save(dir string) error {
 	if err := os.WriteFile(filepath.Join(dir, "results.json"), append(raw, '\n'), 0o644); err != nil {
 		return err
 	}
-	var table strings.Builder
-	table.WriteString("# Results\n\nWritten by `make bench`; [README](../../bench/README.md) says how to read it.\n\n")
-	r.table(&table)
-	if err := os.WriteFile(filepath.Join(dir, "README.md"), []byte(table.String()), 0o644); err != nil {
+	if err := r.charts(dir); err != nil {
 		return err
 	}
-	return r.charts(dir)
+	var table strings.Builder
+	table.WriteString("# Results\n\nWritten by `make bench`; [README](../../bench/README.md) says how to read it.\n\n")
+	for _, name := range []string{"append-goroutines", "append-processes", "append-max", "fold-by-size"} {
+		if _, err := os.Stat(filepath.Join(dir, name+".svg")); err == nil {
+			fmt.Fprintf(&table, "![%s](%[1]s.svg)\n\n", name)
+		}
+	}
+	r.table(&table)
+	return os.WriteFile(filepath.Join(dir, "README.md"), []byte(table.String()), 0o644)
 }
