@@ -189,7 +189,7 @@ func (s *stream) frames(recs []cohort.Record, program string) [][]byte {
 		if need := frameHead + len(f.recordID) + len(f.payload); cap(rest)-len(rest) < need {
 			rest = make([]byte, 0, max(2*cap(rest), need)) // frames before stay in the memory that this leaves
 		}
-		b, _ := appendFrame(rest[len(rest):len(rest)], s.ID, f)
+		b, _ := appendFrame(rest[len(rest):], s.ID, f)
 		rest = rest[:len(rest)+len(b)]
 		frames = append(frames, b)
 	}
