@@ -107,7 +107,13 @@ func SnapshotsName(g Generation, t Token) string {
 	return "snapshots-" + g.String() + "-" + string(t) + ".json"
 }
 
-// ParseDataName reads either kind of data file name.
+// CohortSnapshotsName names the n-th of the snapshots data files of one attempt, in a root that has one for
+// each cohort. Which cohort it is of stands in the manifest: its name could be too long for one of a file.
+func CohortSnapshotsName(g Generation, t Token, n int) string {
+	return fmt.Sprintf("snapshots-%v-%s-%06d.json", g, t, n)
+}
+
+// ParseDataName reads any kind of data file name.
 func ParseDataName(name string) (Generation, Token, bool) {
 	body, ok := strings.CutSuffix(name, ".parquet")
 	prefix := "index-"
@@ -117,9 +123,17 @@ func ParseDataName(name string) (Generation, Token, bool) {
 	}
 	body, hasPrefix := strings.CutPrefix(body, prefix)
 	digits, token, hasToken := strings.Cut(body, "-")
+	if cut, n, ok := strings.Cut(token, "-"); ok && prefix == "snapshots-" && isNumber(n) {
+		token = cut
+	}
 	g, gerr := ParseGeneration(digits)
 	t, terr := ParseToken(token)
 	return g, t, ok && hasPrefix && hasToken && gerr == nil && terr == nil
+}
+
+// isNumber tells whether n is spelled as CohortSnapshotsName spells it.
+func isNumber(n string) bool {
+	return len(n) >= 6 && len(n) <= 9 && strings.Trim(n, "0123456789") == "" && (len(n) == 6 || n[0] != '0')
 }
 
 // Index is the published index.parquet.
@@ -127,6 +141,15 @@ func (r Root) Index() string { return r.path("index.parquet") }
 
 // Snapshots is the published snapshot_index.json.
 func (r Root) Snapshots() string { return r.path("snapshot_index.json") }
+
+// SnapshotsOf is the published snapshot_index.json of one cohort, in a root that has one for each, or that of
+// all if id is empty.
+func (r Root) SnapshotsOf(id ID) string {
+	if id == "" {
+		return r.Snapshots()
+	}
+	return r.path("cohorts", string(id), "snapshot_index.json")
+}
 
 // CompactLock is the lock file of the running compactor.
 func (r Root) CompactLock() string { return r.path("compact.lock") }

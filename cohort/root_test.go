@@ -103,7 +103,10 @@ func TestManifestName(t *testing.T) {
 
 func TestDataName(t *testing.T) {
 	for _, g := range []cohort.Generation{1, 20, lastGen} {
-		for _, name := range []string{cohort.IndexName(g, aToken), cohort.SnapshotsName(g, aToken)} {
+		for _, name := range []string{
+			cohort.IndexName(g, aToken), cohort.SnapshotsName(g, aToken),
+			cohort.CohortSnapshotsName(g, aToken, 1), cohort.CohortSnapshotsName(g, aToken, 1_000_000),
+		} {
 			if got, token, ok := cohort.ParseDataName(name); !ok || got != g || token != aToken {
 				t.Errorf("ParseDataName(%q) = %d, %s, %v, want %d, %s", name, got, token, ok, g, aToken)
 			}
@@ -122,6 +125,11 @@ func TestDataName(t *testing.T) {
 		"index-00000000000000000001-0123456789abcdef-.parquet",
 		"index-00000000000000000001-0123456789abcdef.parquet.tmp",
 		"Index-00000000000000000001-0123456789abcdef.parquet",
+		"index-00000000000000000001-0123456789abcdef-000001.parquet",
+		"snapshots-00000000000000000001-0123456789abcdef-1.json",
+		"snapshots-00000000000000000001-0123456789abcdef-0000001.json",
+		"snapshots-00000000000000000001-0123456789abcdef-00000a.json",
+		"snapshots-00000000000000000001-0123456789abcdef-000001-000001.json",
 		"index-index-00000000000000000001-0123456789abcdef.parquet",
 	} {
 		if g, token, ok := cohort.ParseDataName(name); ok {
@@ -147,6 +155,8 @@ func TestRootLayout(t *testing.T) {
 		"Snapshots-7": root.Data(cohort.SnapshotsName(7, aToken)),
 		"Index":       root.Index(),
 		"Snapshots":   root.Snapshots(),
+		"SnapshotsOf": root.SnapshotsOf("c"),
+		"OfAll":       root.SnapshotsOf(""),
 		"CompactLock": root.CompactLock(),
 		"Reaped":      root.Reaped("c", aStream),
 		"Quarantines": root.QuarantineDir(),
@@ -159,6 +169,8 @@ func TestRootLayout(t *testing.T) {
 	}
 	want := map[string]string{
 		"Settings":    "R/runfold.json",
+		"SnapshotsOf": "R/cohorts/c/snapshot_index.json",
+		"OfAll":       "R/snapshot_index.json",
 		"Cohorts":     "R/cohorts",
 		"Cohort":      "R/cohorts/c",
 		"Stream":      "R/cohorts/c/01JQ4Z8E7N3V5T0X9YABCDEFGH",

@@ -8,8 +8,24 @@ import (
 	"strconv"
 )
 
-// settingsVersion is the version of runfold.json. Part of the format, do not change.
-const settingsVersion = 1
+// The versions of runfold.json. Version 2 is written only for settings that version 1 does not have, so that a
+// root without them is still one for older programs. Part of the format, do not change.
+const (
+	settingsVersion  = 1
+	perCohortVersion = 2
+)
+
+// SnapshotsForm says which snapshot_index.json a root has.
+type SnapshotsForm string
+
+// The forms, as they are spelled in flags and, PerCohort only, on the disk.
+const (
+	// OneSnapshots is one file for the whole root.
+	OneSnapshots SnapshotsForm = "root"
+	// PerCohort is cohorts/<cohort>/snapshot_index.json for each cohort: a fold rewrites only those of the cohorts
+	// that it touches.
+	PerCohort SnapshotsForm = "per-cohort"
+)
 
 // Settings is what runfold.json fixes when a root is made. The zero value is the recommended one.
 type Settings struct {
@@ -22,6 +38,8 @@ type Settings struct {
 	// DirMode and FileMode are the permissions of what is made in the root, less the umask; a shared
 	// group wants 2775 and 0664. If zero, 0777 and 0666.
 	DirMode, FileMode Mode
+	// Snapshots says which snapshot_index.json is published. If empty, OneSnapshots.
+	Snapshots SnapshotsForm
 }
 
 // Mode is a permission as its octal digits say it, the set-group-id bit (2000) included.
@@ -65,6 +83,8 @@ type settingsFile struct {
 	MaxRecord int     `json:"max_record_bytes"`
 	DirMode   Mode    `json:"dir_mode"`
 	FileMode  Mode    `json:"file_mode"`
+
+	Snapshots SnapshotsForm `json:"snapshots,omitempty"`
 }
 
 // WithDefaults replaces zero fields by what they stand for.
@@ -77,6 +97,9 @@ func (s Settings) WithDefaults() Settings {
 	}
 	if s.FileMode == 0 {
 		s.FileMode = 0o666
+	}
+	if s.Snapshots == "" {
+		s.Snapshots = OneSnapshots
 	}
 	return s
 }
@@ -93,6 +116,9 @@ func (s Settings) Validate() error {
 	if s.MaxRecord < 256 || s.MaxRecord > maxSettableRecord {
 		return fmt.Errorf("max_record_bytes %d is not within 256 and %d", s.MaxRecord, maxSettableRecord)
 	}
+	if s.Snapshots != OneSnapshots && s.Snapshots != PerCohort {
+		return fmt.Errorf("snapshots %q is neither %s nor %s", s.Snapshots, OneSnapshots, PerCohort)
+	}
 	if s.DirMode&0o700 != 0o700 || s.FileMode&0o600 != 0o600 {
 		return fmt.Errorf("dir_mode %v and file_mode %v must let the owner read and write", s.DirMode, s.FileMode)
 	}
@@ -102,9 +128,11 @@ func (s Settings) Validate() error {
 // Encode is the content of runfold.json. The settings must be valid.
 func (s Settings) Encode() []byte {
 	s = s.WithDefaults()
-	data, err := json.MarshalIndent(settingsFile{
-		settingsVersion, s.RootID, s.Key, s.MaxRecord, s.DirMode, s.FileMode,
-	}, "", "  ")
+	file := settingsFile{settingsVersion, s.RootID, s.Key, s.MaxRecord, s.DirMode, s.FileMode, ""}
+	if s.Snapshots == PerCohort {
+		file.Version, file.Snapshots = perCohortVersion, PerCohort
+	}
+	data, err := json.MarshalIndent(file, "", "  ")
 	if err != nil {
 		panic(fmt.Sprintf("cohort: internal error: encode settings: %v", err))
 	}
@@ -120,7 +148,7 @@ func DecodeSettings(data []byte) (Settings, error) {
 	if err := json.Unmarshal(data, &head); err != nil {
 		return Settings{}, fmt.Errorf("not the JSON of runfold.json: %w", err)
 	}
-	if head.Version > settingsVersion {
+	if head.Version > perCohortVersion {
 		return Settings{}, fmt.Errorf("version %d: %w", head.Version, ErrNewer)
 	}
 	if head.Version < 1 {
@@ -132,6 +160,9 @@ func DecodeSettings(data []byte) (Settings, error) {
 	if err := d.Decode(&file); err != nil {
 		return Settings{}, err
 	}
-	s := Settings{file.RootID, file.Key, file.MaxRecord, file.DirMode, file.FileMode}.WithDefaults()
+	s := Settings{file.RootID, file.Key, file.MaxRecord, file.DirMode, file.FileMode, file.Snapshots}.WithDefaults()
+	if (file.Version == perCohortVersion) != (file.Snapshots == PerCohort) || file.Snapshots == OneSnapshots {
+		return Settings{}, fmt.Errorf("snapshots %q does not go with version %d", file.Snapshots, file.Version)
+	}
 	return s, s.Validate()
 }

@@ -37,6 +37,8 @@ func TestSettingsRoundTrip(t *testing.T) {
 		{RootID: rootID, Key: mustForm(t, "run_id", "phase", "target", "view", "symbol")},
 		{RootID: rootID, MaxRecord: 256, DirMode: 0o2775, FileMode: 0o664},
 		{RootID: rootID, MaxRecord: 60 << 20, DirMode: 0o700, FileMode: 0o600},
+		{RootID: rootID, Snapshots: cohort.OneSnapshots},
+		{RootID: rootID, Snapshots: cohort.PerCohort},
 	} {
 		if err := s.Validate(); err != nil {
 			t.Errorf("%+v.Validate: %v", s, err)
@@ -50,7 +52,7 @@ func TestSettingsRoundTrip(t *testing.T) {
 
 func TestSettingsWithDefaults(t *testing.T) {
 	got := cohort.Settings{RootID: rootID}.WithDefaults()
-	want := cohort.Settings{RootID: rootID, MaxRecord: 16 << 20, DirMode: 0o777, FileMode: 0o666}
+	want := cohort.Settings{RootID: rootID, MaxRecord: 16 << 20, DirMode: 0o777, FileMode: 0o666, Snapshots: "root"}
 	if got != want {
 		t.Errorf("WithDefaults = %+v, want %+v", got, want)
 	}
@@ -74,7 +76,14 @@ func TestDecodeSettings(t *testing.T) {
 		{`{}`, `version 0 is not valid`},
 		{`{"version":0,` + id + `}`, `version 0 is not valid`},
 		{`{"version":-1,` + id + `}`, `version -1 is not valid`},
-		{`{"version":2}`, `version 2: written by a newer version of runfold`},
+		{`{"version":2,` + id + `,"snapshots":"per-cohort"}`, ``},
+		{`{"version":2,` + id + `}`, `snapshots "" does not go with version 2`},
+		{`{"version":2,` + id + `,"snapshots":"root"}`, `snapshots "root" does not go with version 2`},
+		{`{"version":2,` + id + `,"snapshots":"per-stage"}`, `snapshots "per-stage" does not go with version 2`},
+		{`{"version":1,` + id + `,"snapshots":"per-cohort"}`, `snapshots "per-cohort" does not go with version 1`},
+		{`{"version":1,` + id + `,"snapshots":"root"}`, `snapshots "root" does not go with version 1`},
+		{`{"version":1,` + id + `,"snapshots":"x"}`, `snapshots "x" is neither root nor per-cohort`},
+		{`{"version":3}`, `version 3: written by a newer version of runfold`},
 		{`{"version":99,"root_id":7,"key":{"a":1},"new":true}`, `version 99: written by a newer version of runfold`},
 		{`{"version":1,` + id + `,"max_record":1024}`, `json: unknown field "max_record"`},
 		{`{"version":1}`, `root_id "" is not a ULID`},
@@ -106,8 +115,8 @@ func TestDecodeSettings(t *testing.T) {
 
 // Only a higher version is ErrNewer; a file cut short anywhere is not, and is never accepted.
 func TestDecodeSettingsTruncated(t *testing.T) {
-	if _, err := cohort.DecodeSettings([]byte(`{"version":2,"x":[1]}`)); !errors.Is(err, cohort.ErrNewer) {
-		t.Errorf("DecodeSettings of version 2 = %v, want ErrNewer", err)
+	if _, err := cohort.DecodeSettings([]byte(`{"version":3,"x":[1]}`)); !errors.Is(err, cohort.ErrNewer) {
+		t.Errorf("DecodeSettings of version 3 = %v, want ErrNewer", err)
 	}
 	data := cohort.Settings{RootID: rootID}.Encode()
 	for n := range len(data) - 1 { // without the last byte only the line feed is missing

@@ -86,7 +86,7 @@ func TestReadersOfARootAtWork(t *testing.T) {
 			return err
 		},
 		"Previous": func(cfg Config) error {
-			run, ok, err := Previous(context.Background(), cfg, Query{"c", "new", "S"})
+			run, ok, err := Previous(context.Background(), cfg, Query{Cohort: "c", RunID: "new", Stage: "S"})
 			if err == nil && (!ok || run.Key != "b:S" && run.Key != "c:S") {
 				err = fmt.Errorf("answers %v, %v", run, ok)
 			}

@@ -68,6 +68,9 @@ type batch struct {
 	left budget
 }
 
+// cohort is that of a put's record: of the stream in which it stands.
+func (b *batch) cohort(p index.Put) cohort.ID { return b.places[b.refs[p.N].place].Cohort }
+
 // budget is the memory that a batch may still take.
 type budget struct {
 	all  int64

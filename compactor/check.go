@@ -150,7 +150,7 @@ func (c *checker) outside(void []head) {
 func (c *checker) dataFiles(ctx context.Context, newest head) error {
 	seen := map[string]bool{}
 	for _, m := range slices.Backward(c.all) {
-		for _, d := range []DataFile{m.Index, m.Snapshots} {
+		for _, d := range m.files() {
 			if seen[d.Name] {
 				continue
 			}
@@ -224,7 +224,9 @@ func (c *checker) rows(ctx context.Context, newest head) error {
 	if int64(len(heads)) != newest.Index.Rows {
 		c.damage(path, "has %d readable rows, its manifest says %d", len(heads), newest.Index.Rows)
 	}
-	c.snapshotLines(d.snapshots, newest, heads)
+	for _, s := range newest.Snapshots {
+		c.snapshotLines(d, s, heads)
+	}
 	for _, err := range d.index.Rows() {
 		if err != nil {
 			c.damage(path, "%v", err)
@@ -235,8 +237,9 @@ func (c *checker) rows(ctx context.Context, newest head) error {
 }
 
 type rowHead struct {
-	key cohort.Key
-	seq cohort.Seq
+	cohort cohort.ID
+	key    cohort.Key
+	seq    cohort.Seq
 }
 
 // indexRows checks keys and seqs of the index and returns them in file order.
@@ -260,15 +263,27 @@ func (c *checker) indexRows(file *index.File, newest head) []rowHead {
 		}
 		last = max(last, h.Seq)
 		c.versions[h.Key] = h.Version
-		heads = append(heads, rowHead{h.Key, h.Seq})
+		heads = append(heads, rowHead{h.Cohort, h.Key, h.Seq})
 	}
 	c.audit.Rows = int64(len(heads))
 	return heads
 }
 
-// snapshotLines checks that the snapshots are those of the rows, in the same order.
-func (c *checker) snapshotLines(r io.Reader, newest head, heads []rowHead) {
-	path := c.Root.Data(newest.Snapshots.Name)
+// snapshotLines checks that the snapshots of a file are those of the rows, in the same order.
+func (c *checker) snapshotLines(d *data, file SnapshotsFile, heads []rowHead) {
+	path := c.Root.Data(file.Name)
+	r, err := d.openSnapshots(file)
+	if errors.Is(err, ErrConflict) {
+		return // swept
+	}
+	if err != nil {
+		c.damage(path, "%v", err)
+		return
+	}
+	defer r.Close()
+	if file.Cohort != "" {
+		heads = slices.DeleteFunc(slices.Clone(heads), func(h rowHead) bool { return h.cohort != file.Cohort })
+	}
 	i := 0
 	for s, err := range index.Snapshots(r) {
 		switch {
@@ -292,11 +307,11 @@ func (c *checker) snapshotLines(r io.Reader, newest head, heads []rowHead) {
 // public checks that the published files are the newest generation, which may change meanwhile.
 func (c *checker) public(ctx context.Context, newest head) error {
 	for newest.Generation > 0 && ctx.Err() == nil {
-		ok, err := c.isPublished(newest)
+		old, err := c.unpublished(newest)
 		busy := false
-		if err == nil && !ok {
+		if err == nil && len(old) > 0 {
 			busy = c.isBusy()
-			ok, err = c.isPublished(newest) // again: who is no longer busy may have done it just now
+			old, err = c.unpublished(newest) // again: who is no longer busy may have done it just now
 		}
 		now, lerr := latest(c.FS, c.Root)
 		if lerr != nil {
@@ -306,12 +321,15 @@ func (c *checker) public(ctx context.Context, newest head) error {
 			newest = now
 			continue
 		}
-		switch {
-		case err == nil && ok:
-		case err == nil && busy:
-			c.note(c.Root.Index(), "is not generation %d yet, which a compactor at work has committed", newest.Generation)
-		default:
-			c.damage(c.Root.Index(), "is not generation %d, which is committed: compactd once publishes it", newest.Generation)
+		if err != nil {
+			c.damage(c.Root.Index(), "%v", err)
+		}
+		for _, p := range old {
+			if busy {
+				c.note(p.name, "is not generation %d yet, which a compactor at work has committed", newest.Generation)
+			} else {
+				c.damage(p.name, "is not generation %d, which is committed: compactd once publishes it", newest.Generation)
+			}
 		}
 		break
 	}

@@ -37,10 +37,10 @@ func forged(t *testing.T, root cohort.Root, rows, snapshots []index.Put, edit fu
 		stats, err := index.Merge(w, nil, nil, m.Schema, rows, nil, index.Meta{Generation: 1, Token: token, Program: "test"})
 		return stats.Rows, err
 	})
-	m.Snapshots = store(t, root, cohort.SnapshotsName(1, token), func(w io.Writer) (int64, error) {
+	m.Snapshots = Snapshots{{"", store(t, root, cohort.SnapshotsName(1, token), func(w io.Writer) (int64, error) {
 		return index.MergeSnapshots(w, nil, snapshots, nil, nil)
-	})
-	m.Snapshots.Rows = m.Index.Rows
+	})}}
+	m.Snapshots[0].Rows = m.Index.Rows
 	if edit != nil {
 		edit(m)
 	}
@@ -88,7 +88,7 @@ func TestCheckReadsTheContent(t *testing.T) {
 			`damage: INDEX: row 2 has snapshot_seq 2: it must be above 1 and below 2`}},
 		"stamp to come": {rows: []index.Put{a, b}, snapshots: []index.Put{a, b}, edit: func(m *Manifest) { m.HighestStamp = 15 }, want: []string{
 			`damage: INDEX: row 2 has a stamp above the manifest's highest`}},
-		"wrong count": {rows: []index.Put{a, b}, snapshots: []index.Put{a, b}, edit: func(m *Manifest) { m.Index.Rows, m.Snapshots.Rows = 3, 3 }, want: []string{
+		"wrong count": {rows: []index.Put{a, b}, snapshots: []index.Put{a, b}, edit: func(m *Manifest) { m.Index.Rows, m.Snapshots[0].Rows = 3, 3 }, want: []string{
 			`damage: INDEX: has 2 readable rows, its manifest says 3`}},
 		"snapshot missing": {rows: []index.Put{a, b, c}, snapshots: []index.Put{a, b}, want: []string{
 			`damage: SNAPSHOTS: has 2 entries, the index has 3 rows`}},
@@ -158,7 +158,7 @@ func TestNewerManifest(t *testing.T) {
 	root := newDamagedRoot(t)
 	appendTo(t, root, "c", firstLines...)
 	a := putOf("a", 1, 10)
-	forged(t, root, []index.Put{a}, []index.Put{a}, func(m *Manifest) { m.Version = manifestVersion + 1 })
+	forged(t, root, []index.Put{a}, []index.Put{a}, func(m *Manifest) { m.Version = perCohortVersion + 1 })
 	_, err := Fold(context.Background(), Config{Root: root, KeepAge: -1})
 	if !errors.Is(err, cohort.ErrNewer) || IsDamage(err) || !strings.Contains(err.Error(), root.Manifest(1)) {
 		t.Errorf("Fold of a newer root = %v, want ErrNewer with the path, and no damage", err)
@@ -166,7 +166,7 @@ func TestNewerManifest(t *testing.T) {
 	if _, err := ReadStatus(context.Background(), Config{Root: root}); !errors.Is(err, cohort.ErrNewer) {
 		t.Errorf("ReadStatus of a newer root = %v, want ErrNewer", err)
 	}
-	if _, _, err := Previous(context.Background(), Config{Root: root}, Query{"c", "a", "S"}); !errors.Is(err, cohort.ErrNewer) {
+	if _, _, err := Previous(context.Background(), Config{Root: root}, Query{Cohort: "c", RunID: "a", Stage: "S"}); !errors.Is(err, cohort.ErrNewer) {
 		t.Errorf("Previous in a newer root = %v, want ErrNewer", err)
 	}
 	if n := streamsLeft(t, root); n != 1 {

@@ -96,17 +96,17 @@ func TestCheckFindsDamage(t *testing.T) {
 			remove(t, root.Data(m.Index.Name))
 		}, []string{"data/index-00000000000000000001-"}},
 		"snapshots flipped": {func(t *testing.T, root cohort.Root, h head) {
-			change(t, root.Data(h.Snapshots.Name), func(b []byte) []byte { return bytes.Replace(b, []byte(`"v":2`), []byte(`"v":3`), 1) })
+			change(t, root.Data(h.Snapshots[0].Name), func(b []byte) []byte { return bytes.Replace(b, []byte(`"v":2`), []byte(`"v":3`), 1) })
 		}, []string{"TOKEN.json: checksum is"}},
 		"snapshots without a key": {func(t *testing.T, root cohort.Root, h head) {
-			change(t, root.Data(h.Snapshots.Name), func(b []byte) []byte { return bytes.Replace(b, []byte(`"a:S"`), []byte(`"q:S"`), 1) })
+			change(t, root.Data(h.Snapshots[0].Name), func(b []byte) []byte { return bytes.Replace(b, []byte(`"a:S"`), []byte(`"q:S"`), 1) })
 		}, []string{"TOKEN.json: checksum is", `TOKEN.json: entry 1 is "q:S"`}},
 		"published replaced": {func(t *testing.T, root cohort.Root, h head) {
 			put(t, root.Index(), []byte("theirs"))
 		}, []string{"index.parquet: is not generation 2"}},
 		"published gone": {func(t *testing.T, root cohort.Root, h head) {
 			remove(t, root.Snapshots())
-		}, []string{"index.parquet: is not generation 2"}},
+		}, []string{"snapshot_index.json: is not generation 2"}},
 		"folded record flipped": {func(t *testing.T, root cohort.Root, h head) {
 			change(t, onlyStream(t, root), flip(int(h.Streams[len(h.Streams)-1].Offset)-5))
 		}, []string{"has no entry that ends at offset"}},
@@ -147,9 +147,9 @@ func TestFoldOverDamage(t *testing.T) {
 		"index cut":       func(t *testing.T, root cohort.Root, h head) { change(t, root.Data(h.Index.Name), cut) },
 		"index gone":      func(t *testing.T, root cohort.Root, h head) { remove(t, root.Data(h.Index.Name)) },
 		"snapshots": func(t *testing.T, root cohort.Root, h head) {
-			change(t, root.Data(h.Snapshots.Name), func(b []byte) []byte { return bytes.Replace(b, []byte(`"v":2`), []byte(`"v":3`), 1) })
+			change(t, root.Data(h.Snapshots[0].Name), func(b []byte) []byte { return bytes.Replace(b, []byte(`"v":2`), []byte(`"v":3`), 1) })
 		},
-		"snapshots gone": func(t *testing.T, root cohort.Root, h head) { remove(t, root.Data(h.Snapshots.Name)) },
+		"snapshots gone": func(t *testing.T, root cohort.Root, h head) { remove(t, root.Data(h.Snapshots[0].Name)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			root, h := planted(t)

@@ -38,14 +38,14 @@ func TestDump(t *testing.T) {
 		lines int // 0: one value, however many lines
 		has   string
 	}{
-		segment:                     {3, `"kind":"record","seq":2,`},
-		filepath.Dir(segment):       {3, `"payload":{"run_id":"c","stage":"S","v":2}`},
-		root.Index():                {2, `"_key":"b:S"`},
-		root.Data(h.Index.Name):     {2, `"v":1`},
-		root.Snapshots():            {2, `{"key":"a:S","value":{"run_id":"a","stage":"S",`},
-		root.Data(h.Snapshots.Name): {2, `"snapshot_seq":2`},
-		root.Manifest(1):            {0, `"next_seq": 3`},
-		root.Settings():             {0, `"key"`},
+		segment:                        {3, `"kind":"record","seq":2,`},
+		filepath.Dir(segment):          {3, `"payload":{"run_id":"c","stage":"S","v":2}`},
+		root.Index():                   {2, `"_key":"b:S"`},
+		root.Data(h.Index.Name):        {2, `"v":1`},
+		root.Snapshots():               {2, `{"key":"a:S","value":{"run_id":"a","stage":"S",`},
+		root.Data(h.Snapshots[0].Name): {2, `"snapshot_seq":2`},
+		root.Manifest(1):               {0, `"next_seq": 3`},
+		root.Settings():                {0, `"key"`},
 	} {
 		got, err := dumped(t, path)
 		if err != nil || !strings.Contains(got, want.has) {
@@ -70,7 +70,7 @@ func TestDumpOfDamage(t *testing.T) {
 	}{
 		"manifest":  {func(r cohort.Root, h head) string { return r.Manifest(1) }, flip(-5), `"next_seq": 3`, ErrCorrupt},
 		"index":     {func(r cohort.Root, h head) string { return r.Data(h.Index.Name) }, cut, "", ErrCorrupt},
-		"snapshots": {func(r cohort.Root, h head) string { return r.Data(h.Snapshots.Name) }, func(b []byte) []byte { return b[:len(b)-10] }, `{"key":"a:S"`, ErrCorrupt},
+		"snapshots": {func(r cohort.Root, h head) string { return r.Data(h.Snapshots[0].Name) }, func(b []byte) []byte { return b[:len(b)-10] }, `{"key":"a:S"`, ErrCorrupt},
 		"settings":  {func(r cohort.Root, h head) string { return r.Settings() }, cut, "", ErrCorrupt},
 		"stream": {func(r cohort.Root, h head) string {
 			list, _, _ := journal.Streams(durable.OS, r)

@@ -63,6 +63,17 @@ var scenarios = map[string]scenario{
 		},
 		do: foldOnce, want: bothRows,
 	},
+	"snapshots per cohort": { // one file is touched, one made, one left alone; a key moves from one to another
+		prepare: func(t *testing.T) cohort.Root {
+			root := newCohortsRoot(t)
+			appendTo(t, root, "c", firstLines...)
+			appendTo(t, root, "d", `{"run_id":"alone","stage":"S","v":1}`)
+			foldNow(t, Config{Root: root})
+			appendTo(t, root, "e", secondLines...)
+			return root
+		},
+		do: foldOnce, want: map[string]string{"a:S": "1", "b:S": "2", "c:S": "2", "alone:S": "1"},
+	},
 	"damage": {
 		prepare: func(t *testing.T) cohort.Root {
 			root := newDamagedRoot(t)
@@ -81,6 +92,12 @@ var scenarios = map[string]scenario{
 		},
 		want: bothRows, kept: 3,
 	},
+	"repair of a cohort": {prepare: func(t *testing.T) cohort.Root {
+		root := preparedIn(t, newRootWith(t, cohort.Settings{Snapshots: cohort.PerCohort}))
+		foldNow(t, Config{Root: root})
+		spoil(t, root, "snapshots", 2)
+		return root
+	}, do: repairOnce, want: bothRows, repairs: true},
 	"repair of an index":     {prepare: spoiled("index"), do: repairOnce, want: bothRows, repairs: true},
 	"repair of snapshots":    {prepare: spoiled("snapshots"), do: repairOnce, want: bothRows, repairs: true},
 	"repair of the manifest": {prepare: spoiled("manifest"), do: repairOnce, want: bothRows, repairs: true},

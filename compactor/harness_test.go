@@ -22,7 +22,11 @@ var seed = flag.Uint64("seed", 1, "seed of the random tests")
 // about.
 func newRoot(t testing.TB) cohort.Root {
 	t.Helper()
-	root := newDamagedRoot(t)
+	return audited(t, newDamagedRoot(t))
+}
+
+func audited(t testing.TB, root cohort.Root) cohort.Root {
+	t.Helper()
 	t.Cleanup(func() {
 		if t.Failed() {
 			return
@@ -34,6 +38,12 @@ func newRoot(t testing.TB) cohort.Root {
 		}
 	})
 	return root
+}
+
+// newCohortsRoot is newRoot with snapshots per cohort.
+func newCohortsRoot(t testing.TB) cohort.Root {
+	t.Helper()
+	return audited(t, newRootWith(t, cohort.Settings{Snapshots: cohort.PerCohort}))
 }
 
 // newDamagedRoot is newRoot for tests that damage their root.

@@ -57,7 +57,7 @@ func TestHeadroom(t *testing.T) {
 	}
 	h := newestOn(t, root)
 	cfg.Free = func(string) (int64, error) {
-		return h.Index.Size + h.Snapshots.Size + margin + 4096, nil
+		return h.Index.Size + h.Snapshots[0].Size + margin + 4096, nil
 	}
 	foldNow(t, cfg)
 	if diff := cmp.Diff(bothRows, values(t, root)); diff != "" {

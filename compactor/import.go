@@ -211,7 +211,7 @@ func (im *importer) take() error {
 }
 
 func (im *importer) commitPuts(prev head, next *head, old *data, found map[cohort.Key]index.Found, puts []index.Put) error {
-	c := changes{puts: puts}
+	c := changes{puts: puts, cohort: func(p index.Put) cohort.ID { return p.Record.Cohort }}
 	recs := make([]cohort.Record, len(puts))
 	for i, p := range puts {
 		recs[i] = *p.Record

@@ -248,7 +248,7 @@ func (s *scene) lookAround(finds string) {
 	if strings.Contains(status.Holder, "work") {
 		s.t.Errorf("status shows %q as the holder of the lock (%v)", status.Holder, err)
 	}
-	if run, ok, err := Previous(context.Background(), Config{Root: s.root}, Query{"c", "z", "S"}); ok && run.RunID != "b" {
+	if run, ok, err := Previous(context.Background(), Config{Root: s.root}, Query{Cohort: "c", RunID: "z", Stage: "S"}); ok && run.RunID != "b" {
 		s.t.Errorf("Previous = %v, %v", run, err)
 	}
 	if diff := cmp.Diff(before, contents(s.t, string(s.root))); diff != "" {

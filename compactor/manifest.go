@@ -2,6 +2,7 @@ package compactor
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -48,7 +49,7 @@ type Manifest struct {
 	HighestStamp cohort.Stamp `json:"highest_stamp"` // writers read it: see journal's clock
 	Schema       index.Schema `json:"schema"`
 	Index        DataFile     `json:"index"`
-	Snapshots    DataFile     `json:"snapshots"`
+	Snapshots    Snapshots    `json:"snapshots"`
 	// Merged says how the index came to be; nil in manifests of before it was told.
 	Merged *Merged `json:"merged,omitempty"`
 	// Streams holds a watermark for every stream that was on the disk, sorted by name.
@@ -77,6 +78,60 @@ type DataFile struct {
 	Size   int64  `json:"size"`
 	Rows   int64  `json:"rows"`
 	CRC32C CRC    `json:"crc32c"`
+}
+
+// SnapshotsFile is a data file that holds snapshots: those of a cohort, or all where Cohort is empty.
+type SnapshotsFile struct {
+	Cohort cohort.ID `json:"cohort,omitempty"`
+	DataFile
+}
+
+// Snapshots are the data files with snapshots: one for the whole root, or one for each cohort, sorted by its name.
+type Snapshots []SnapshotsFile
+
+// MarshalJSON writes one file for the whole root as an object, and those of cohorts as a list.
+func (s Snapshots) MarshalJSON() ([]byte, error) {
+	if len(s) == 1 && s[0].Cohort == "" {
+		return json.Marshal(s[0])
+	}
+	return json.Marshal(append([]SnapshotsFile{}, s...))
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (s *Snapshots) UnmarshalJSON(data []byte) error {
+	if len(data) > 0 && data[0] == '[' {
+		return json.Unmarshal(data, (*[]SnapshotsFile)(s))
+	}
+	*s = make(Snapshots, 1)
+	return json.Unmarshal(data, &(*s)[0])
+}
+
+// of returns the file of a cohort.
+func (s Snapshots) of(id cohort.ID) (SnapshotsFile, bool) {
+	i, ok := slices.BinarySearchFunc(s, id, func(f SnapshotsFile, id cohort.ID) int { return cmp.Compare(f.Cohort, id) })
+	if !ok {
+		return SnapshotsFile{}, false
+	}
+	return s[i], true
+}
+
+// with returns s with some files in the place of those of the same cohorts.
+func (s Snapshots) with(files Snapshots) Snapshots {
+	all := slices.Clone(files)
+	for _, f := range s {
+		if _, ok := files.of(f.Cohort); !ok {
+			all = append(all, f)
+		}
+	}
+	slices.SortFunc(all, func(a, b SnapshotsFile) int { return cmp.Compare(a.Cohort, b.Cohort) })
+	return all
+}
+
+func (s Snapshots) rows() (n int64) {
+	for _, f := range s {
+		n += f.Rows
+	}
+	return n
 }
 
 // CRC is a CRC32C (Castagnoli) of a whole file, in JSON as 8 hex digits.
@@ -148,9 +203,11 @@ func (w *Watermark) UnmarshalJSON(data []byte) error {
 }
 
 const (
-	// manifestVersion and checksumHead are part of the format, do not change.
-	manifestVersion = 1
-	checksumHead    = `{"crc32c":"`
+	// The versions and checksumHead are part of the format, do not change. Version 2 has the snapshots of each
+	// cohort in a file of its own.
+	manifestVersion  = 1
+	perCohortVersion = 2
+	checksumHead     = `{"crc32c":"`
 	// maxManifest bounds what is read: 1,000,000 streams take about 150 MB.
 	maxManifest = 1 << 30
 )
@@ -186,7 +243,7 @@ func decodeManifest(data []byte) (*Manifest, error) {
 	if err := json.Unmarshal(data, &version); err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrCorrupt, err)
 	}
-	if version.Version > manifestVersion {
+	if version.Version > perCohortVersion {
 		return nil, fmt.Errorf("version %d: %w", version.Version, cohort.ErrNewer)
 	}
 	m := new(Manifest)
@@ -202,19 +259,23 @@ func decodeManifest(data []byte) (*Manifest, error) {
 func (m *Manifest) validate() error {
 	_, terr := cohort.ParseToken(string(m.Token))
 	made, token, ok := cohort.ParseDataName(m.Index.Name)
+	rows := m.Snapshots.rows()
 	sorted := slices.IsSortedFunc(m.Streams, func(a, b Watermark) int {
 		return strings.Compare(a.Stream.String(), b.Stream.String())
 	})
 	switch {
-	case m.Version != manifestVersion:
+	case m.Version != manifestVersion && m.Version != perCohortVersion:
 		return fmt.Errorf("%w: version %d", ErrCorrupt, m.Version)
 	case m.Generation == 0 || terr != nil:
 		return fmt.Errorf("%w: generation %d, token %q", ErrCorrupt, m.Generation, m.Token)
-	case !ok || made > m.Generation || m.Index.Name != cohort.IndexName(made, token),
-		m.Snapshots.Name != cohort.SnapshotsName(made, token):
-		return fmt.Errorf("%w: data files %q and %q are no pair of its own or an earlier generation", ErrCorrupt, m.Index.Name, m.Snapshots.Name)
-	case m.Index.Rows != m.Snapshots.Rows || m.Index.Rows < 0 || m.NextSeq == 0:
-		return fmt.Errorf("%w: %d rows, %d snapshots, next_seq %d", ErrCorrupt, m.Index.Rows, m.Snapshots.Rows, m.NextSeq)
+	case !ok || made > m.Generation || m.Index.Name != cohort.IndexName(made, token):
+		return fmt.Errorf("%w: index %q is no file of its own or an earlier generation", ErrCorrupt, m.Index.Name)
+	case m.Version == manifestVersion && !m.isPair(made, token):
+		return fmt.Errorf("%w: data files %q and %v are no pair", ErrCorrupt, m.Index.Name, m.Snapshots)
+	case m.Version == perCohortVersion && !m.arePerCohort():
+		return fmt.Errorf("%w: snapshots are not those of cohorts, each once and in order", ErrCorrupt)
+	case m.Index.Rows != rows || m.Index.Rows < 0 || m.NextSeq == 0:
+		return fmt.Errorf("%w: %d rows, %d snapshots, next_seq %d", ErrCorrupt, m.Index.Rows, rows, m.NextSeq)
 	case m.RepairedFrom != nil && *m.RepairedFrom >= m.Generation:
 		return fmt.Errorf("%w: repaired from generation %d, which is none before it", ErrCorrupt, *m.RepairedFrom)
 	case !sorted:
@@ -223,10 +284,40 @@ func (m *Manifest) validate() error {
 	return nil
 }
 
+// isPair tells whether the snapshots of a root with one file for all were made with the index.
+func (m *Manifest) isPair(made cohort.Generation, token cohort.Token) bool {
+	return len(m.Snapshots) == 1 && m.Snapshots[0].Cohort == "" && m.Snapshots[0].Name == cohort.SnapshotsName(made, token)
+}
+
+// arePerCohort tells whether the snapshots are files of cohorts, of this or an earlier generation.
+func (m *Manifest) arePerCohort() bool {
+	last := cohort.ID("")
+	for _, s := range m.Snapshots {
+		_, err := cohort.ParseID(string(s.Cohort))
+		made, token, ok := cohort.ParseDataName(s.Name)
+		if err != nil || s.Cohort <= last || s.Rows < 0 || !ok || made > m.Generation ||
+			!strings.HasPrefix(s.Name, strings.TrimSuffix(cohort.SnapshotsName(made, token), ".json")+"-") {
+			return false
+		}
+		last = s.Cohort
+	}
+	return true
+}
+
+// files are all data files that the manifest names, the index first.
+func (m *Manifest) files() []DataFile {
+	all := []DataFile{m.Index}
+	for _, s := range m.Snapshots {
+		all = append(all, s.DataFile)
+	}
+	return all
+}
+
 // head is the newest manifest together with what its child must say of it.
 type head struct {
 	Manifest
 	digest string
+	made   []string // data files that this attempt to commit makes
 }
 
 // latest returns the newest manifest: the highest number in a fresh listing, never a name opened
@@ -271,7 +362,7 @@ func readManifest(fsys durable.FS, root cohort.Root, g cohort.Generation) (head,
 		return head{}, fmt.Errorf("manifest %s: %w: says generation %d", name, ErrCorrupt, m.Generation)
 	}
 	sum := sha256.Sum256(data)
-	return head{*m, hex.EncodeToString(sum[:])}, nil
+	return head{Manifest: *m, digest: hex.EncodeToString(sum[:])}, nil
 }
 
 // newestOf is the last of gens, or 0 if there is none.

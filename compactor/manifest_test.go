@@ -26,7 +26,7 @@ func sample() *Manifest {
 		CreatedAt: "2026-03-01T10:00:00Z", Host: "h", PID: 4, Program: "compactd test", NextSeq: 12, HighestStamp: 99,
 		Schema:    index.Schema{{Name: "metrics.auc", Kind: cohort.Double}},
 		Index:     DataFile{cohort.IndexName(7, token), 100, 11, 0x00c0ffee},
-		Snapshots: DataFile{cohort.SnapshotsName(7, token), 200, 11, 0xdeadbeef},
+		Snapshots: Snapshots{{"", DataFile{cohort.SnapshotsName(7, token), 200, 11, 0xdeadbeef}}},
 		Streams: []Watermark{
 			{Stream: journal.Stream{Cohort: "a", ID: "01JE0000000000000000000001"}, Position: journal.Position{Offset: 5, Seq: 2, CRC: 9},
 				Torn: 3, Grown: 1772359200000000000, Reaped: 1772445600000000000},
@@ -35,39 +35,84 @@ func sample() *Manifest {
 	}
 }
 
+// samplePerCohort is one of a root whose cohorts have snapshots of their own: one was written by this commit, one by
+// an earlier one.
+func samplePerCohort() *Manifest {
+	m := sample()
+	m.Version = 2
+	m.Snapshots = Snapshots{
+		{"a", DataFile{cohort.CohortSnapshotsName(7, m.Token, 1), 120, 6, 0xdeadbeef}},
+		{"b", DataFile{cohort.CohortSnapshotsName(3, "fedcba9876543210", 12), 80, 5, 0x0badf00d}},
+	}
+	return m
+}
+
 func TestManifestRoundTrip(t *testing.T) {
-	want := sample()
-	got, err := decodeManifest(want.encode())
-	if err != nil {
-		t.Fatal(err)
+	none := samplePerCohort() // a fold of seals
+	none.Snapshots, none.Index.Rows = Snapshots{}, 0
+	for name, want := range map[string]*Manifest{"one file": sample(), "per cohort": samplePerCohort(), "no cohort yet": none} {
+		got, err := decodeManifest(want.encode())
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: decoded manifest (-want +got):\n%s", name, diff)
+		}
+		if !bytes.Equal(got.encode(), want.encode()) {
+			t.Errorf("%s: encoding is not the same twice", name)
+		}
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("decoded manifest (-want +got):\n%s", diff)
+}
+
+// TestSnapshotsWith puts files in the place of those of the same cohorts.
+func TestSnapshotsWith(t *testing.T) {
+	old := Snapshots{{"b", DataFile{Name: "b1", Rows: 1}}, {"d", DataFile{Name: "d1", Rows: 2}}}
+	got := old.with(Snapshots{{"a", DataFile{Name: "a2", Rows: 4}}, {"d", DataFile{Name: "d2", Rows: 8}}})
+	want := Snapshots{{"a", DataFile{Name: "a2", Rows: 4}}, {"b", DataFile{Name: "b1", Rows: 1}}, {"d", DataFile{Name: "d2", Rows: 8}}}
+	if diff := cmp.Diff(want, got); diff != "" || got.rows() != 13 {
+		t.Errorf("%d rows, want 13 (-want +got):\n%s", got.rows(), diff)
 	}
-	if !bytes.Equal(got.encode(), want.encode()) {
-		t.Error("encoding is not the same twice")
+	if _, ok := got.of("c"); ok {
+		t.Error("there is a file of c")
 	}
 }
 
 // vector is the first block of a format page that is marked so.
 func vector(t *testing.T, page string) string {
 	t.Helper()
+	return vectors(t, page)[0]
+}
+
+// vectors are all of them.
+func vectors(t *testing.T, page string) (all []string) {
+	t.Helper()
 	data, err := os.ReadFile(filepath.Join("..", "docs", "format", page))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, ok := strings.Cut(string(data), "\n```vector\n")
-	block, _, closed := strings.Cut(rest, "```\n")
-	if !ok || !closed {
-		t.Fatalf("%s has no vector", page)
+	for rest := string(data); ; {
+		_, from, ok := strings.Cut(rest, "\n```vector\n")
+		block, behind, closed := strings.Cut(from, "```\n")
+		if !ok && len(all) > 0 {
+			return all
+		}
+		if !ok || !closed {
+			t.Fatalf("%s has no vector", page)
+		}
+		all, rest = append(all, block), behind
 	}
-	return block
 }
 
 // TestVectors keeps the format pages and the code equal.
 func TestVectors(t *testing.T) {
-	if diff := cmp.Diff(vector(t, "manifest.md"), string(sample().encode())); diff != "" {
-		t.Errorf("manifest.md (-page +code):\n%s", diff)
+	for i, m := range []*Manifest{sample(), samplePerCohort()} {
+		page := vectors(t, "manifest.md")
+		if i >= len(page) {
+			t.Fatalf("manifest.md has %d vectors, want more", len(page))
+		}
+		if diff := cmp.Diff(page[i], string(m.encode())); diff != "" {
+			t.Errorf("manifest.md, vector %d (-page +code):\n%s", i+1, diff)
+		}
 	}
 	page := vector(t, "quarantine.md")
 	var note damageNote
@@ -86,7 +131,12 @@ func TestVectors(t *testing.T) {
 // resealed is an encoded manifest with a part replaced and its checksum made good again.
 func resealed(t *testing.T, old, new string) []byte {
 	t.Helper()
-	data := sample().encode()
+	return resealedOf(t, sample(), old, new)
+}
+
+func resealedOf(t *testing.T, m *Manifest, old, new string) []byte {
+	t.Helper()
+	data := m.encode()
 	if !bytes.Contains(data, []byte(old)) {
 		t.Fatalf("the sample has no %q", old)
 	}
@@ -116,12 +166,31 @@ func TestManifestThatBreaksARule(t *testing.T) {
 			t.Errorf("%s: decodeManifest = %v, want ErrCorrupt", name, err)
 		}
 	}
+	for name, change := range map[string][2]string{
+		"version 1 with a list":   {`"version": 2`, `"version": 1`},
+		"cohort twice":            {`"cohort": "b"`, `"cohort": "a"`},
+		"cohort that leaves":      {`"cohort": "a"`, `"cohort": "../a"`},
+		"cohort of no name":       {`"cohort": "a"`, `"cohort": ""`},
+		"data file of no one":     {`snapshots-00000000000000000003-fedcba9876543210-000012.json`, `../../secret.json`},
+		"data file of the future": {`snapshots-00000000000000000003`, `snapshots-00000000000000000008`},
+		"data file of all":        {`-fedcba9876543210-000012.json`, `-fedcba9876543210.json`},
+		"an index":                {`snapshots-00000000000000000003-fedcba9876543210-000012.json`, `index-00000000000000000003-fedcba9876543210.parquet`},
+		"unequal rows":            {`"rows": 5`, `"rows": 4`},
+		"rows below zero":         {`"rows": 5`, `"rows": -5`},
+	} {
+		if _, err := decodeManifest(resealedOf(t, samplePerCohort(), change[0], change[1])); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("per cohort, %s: decodeManifest = %v, want ErrCorrupt", name, err)
+		}
+	}
+	if _, err := decodeManifest(resealed(t, `"version": 1`, `"version": 2`)); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("version 2 with one file for all: decodeManifest = %v, want ErrCorrupt", err)
+	}
 }
 
 func TestNewerManifestIsNotDamage(t *testing.T) {
-	_, err := decodeManifest(resealed(t, `"version": 1`, `"version": 2`))
+	_, err := decodeManifest(resealed(t, `"version": 1`, `"version": 3`))
 	if !errors.Is(err, cohort.ErrNewer) || errors.Is(err, ErrCorrupt) {
-		t.Errorf("decodeManifest of version 2 = %v, want ErrNewer and not ErrCorrupt", err)
+		t.Errorf("decodeManifest of version 3 = %v, want ErrNewer and not ErrCorrupt", err)
 	}
 }
 
@@ -174,7 +243,7 @@ func TestLatestIsTheHighestNumber(t *testing.T) {
 	for g := range cohort.Generation(11) {
 		m := sample()
 		m.Generation = g + 1
-		m.Index.Name, m.Snapshots.Name = cohort.IndexName(g+1, m.Token), cohort.SnapshotsName(g+1, m.Token)
+		m.Index.Name, m.Snapshots[0].Name = cohort.IndexName(g+1, m.Token), cohort.SnapshotsName(g+1, m.Token)
 		put(t, root.Manifest(g+1), m.encode())
 	}
 	put(t, root.Manifests()+"/12.json", []byte("{}"))

@@ -8,8 +8,8 @@ import (
 	"hash/crc32"
 	"io"
 	"io/fs"
+	"path/filepath"
 
-	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/internal/durable"
 )
 
@@ -71,9 +71,11 @@ func (f *folder) settle(next head, cause error) error {
 // dropData removes the data files of an attempt that certainly did not commit. They bear its own token, so
 // no manifest can name them but the one that was refused or never tried.
 func (f *folder) dropData(lost head) error {
-	return errors.Join(
-		durable.Remove(f.FS, f.Root.Data(cohort.IndexName(lost.Generation, lost.Token))),
-		durable.Remove(f.FS, f.Root.Data(cohort.SnapshotsName(lost.Generation, lost.Token))))
+	var errs []error
+	for _, name := range lost.made {
+		errs = append(errs, durable.Remove(f.FS, f.Root.Data(name)))
+	}
+	return errors.Join(errs...)
 }
 
 // heal makes the newest generation durable and public: the run that committed it may have ended
@@ -116,27 +118,65 @@ func (f *folder) publish(h head, healed bool) error {
 }
 
 func (f *folder) replacePublic(h head) error {
-	mode := f.settings.FileMode.FS() &^ readOnly
-	if ok, err := f.isPublished(h); err != nil || ok {
+	old, err := f.unpublished(h)
+	if err != nil {
 		return err
 	}
-	for _, name := range []string{h.Index.Name, h.Snapshots.Name} {
-		if err := durable.Regular(f.FS, f.Root.Data(name)); err != nil {
+	for _, p := range old {
+		if err := durable.Regular(f.FS, f.Root.Data(p.data.Name)); err != nil {
 			return damagedIfLink(err)
 		}
 	}
-	if err := durable.ReplaceWith(f.FS, f.Root.Index(), f.Root.Data(h.Index.Name), mode); err != nil {
-		return err
+	for _, p := range old {
+		if err := f.publicDir(filepath.Dir(p.name)); err != nil {
+			return err
+		}
+		err := durable.ReplaceWith(f.FS, p.name, f.Root.Data(p.data.Name), f.settings.FileMode.FS()&^readOnly)
+		if err != nil {
+			return err
+		}
 	}
-	return durable.ReplaceWith(f.FS, f.Root.Snapshots(), f.Root.Data(h.Snapshots.Name), mode)
+	return nil
+}
+
+// publicDir makes the directory of a cohort, which an import may bring, and refuses a link in its place.
+func (f *folder) publicDir(dir string) error {
+	if dir == string(f.Root) {
+		return nil
+	}
+	if _, err := f.FS.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return f.makeDir(dir)
+	}
+	return f.staysWithin(dir)
+}
+
+// public is a published name and the data file that it should show.
+type public struct {
+	name string
+	data DataFile
+}
+
+// unpublished are the published names that do not show h.
+func (f *folder) unpublished(h head) (old []public, err error) {
+	all := []public{{f.Root.Index(), h.Index}}
+	for _, s := range h.Snapshots {
+		all = append(all, public{f.Root.SnapshotsOf(s.Cohort), s.DataFile})
+	}
+	for _, p := range all {
+		ok, err := f.shows(p.name, p.data)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			old = append(old, p)
+		}
+	}
+	return old, nil
 }
 
 func (f *folder) isPublished(h head) (bool, error) {
-	ok, err := f.shows(f.Root.Index(), h.Index)
-	if err != nil || !ok {
-		return false, err
-	}
-	return f.shows(f.Root.Snapshots(), h.Snapshots)
+	old, err := f.unpublished(h)
+	return len(old) == 0, err
 }
 
 // shows tells whether a public name is the data file want: the same inode, or, where links are

@@ -111,7 +111,8 @@ var errTorn = errors.New("the end of a dead stream is no entry: it was being wri
 // emptyReaped deletes what lies in reaped/ and is superfluous on the word of prev, on which next stands now:
 // sealed streams that prev had folded whole, and dead ones that prev had read to their end, that
 // did not change for the grace. One generation later, that is: should the files of next be damaged,
-// prev is still there, and so is every stream that next has folded (docs/decisions/0014).
+// prev is still there, and so is every stream that next has folded (docs/decisions/0014). A stream whose records
+// stand in files that both share stays.
 func (f *folder) emptyReaped(prev, next head, now cohort.Stamp) {
 	newer := make(map[journal.Stream]Watermark, len(next.Streams))
 	for _, m := range next.Streams {
@@ -120,6 +121,8 @@ func (f *folder) emptyReaped(prev, next head, now cohort.Stamp) {
 	for _, m := range f.movedForGood(prev.Streams) {
 		dir := f.Root.Reaped(m.Stream.Cohort, m.Stream.ID)
 		switch {
+		case !f.standsTwice(prev, next, m.Stream.Cohort):
+			continue
 		case m.Sealed && !m.Damaged:
 		case m.Sealed || m.Reaped == 0 || newer[m.Stream] != m || (now-m.Reaped).Duration() < f.ReapGrace:
 			continue
@@ -137,6 +140,17 @@ func (f *folder) emptyReaped(prev, next head, now cohort.Stamp) {
 			f.notify(NotSwept{f.Root.Rel(dir), err})
 		}
 	}
+}
+
+// standsTwice tells whether what prev holds of a cohort stands in files of prev, which the fold of next has read
+// whole, and in other ones of next.
+func (f *folder) standsTwice(prev, next head, id cohort.ID) bool {
+	if f.settings.Snapshots != cohort.PerCohort {
+		id = ""
+	}
+	was, ok := prev.Snapshots.of(id)
+	now, _ := next.Snapshots.of(id)
+	return prev.Index.Name != next.Index.Name && (!ok || was.Name != now.Name)
 }
 
 // movedForGood picks the streams that lie in reaped/ and will still do so after a power loss. Sweeping syncs

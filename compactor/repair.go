@@ -185,7 +185,7 @@ func (r *repairer) damaged(path string, err error) {
 // isWhole reads both data files of a generation and compares their checksums.
 func (r *repairer) isWhole(h head) bool {
 	whole := true
-	for _, d := range []DataFile{h.Index, h.Snapshots} {
+	for _, d := range h.files() {
 		if err := r.dataFileError(d); err != nil {
 			r.damaged(r.Root.Data(d.Name), err)
 			whole = false
@@ -355,7 +355,7 @@ func (r *repairer) goBack() error {
 		return err
 	}
 	defer old.Close()
-	if err := r.writeData(&next, old, nil, changes{}); err != nil {
+	if err := r.writeData(&next, old, nil, changes{whole: true}); err != nil {
 		return err
 	}
 	_, err = r.commit(next)

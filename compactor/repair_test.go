@@ -20,7 +20,7 @@ func spoil(t *testing.T, root cohort.Root, what string, g cohort.Generation) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		path = root.Data(map[string]string{"index": h.Index.Name, "snapshots": h.Snapshots.Name}[what])
+		path = root.Data(map[string]string{"index": h.Index.Name, "snapshots": h.Snapshots[0].Name}[what])
 	}
 	if err := os.Chmod(path, 0o644); err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -54,16 +55,41 @@ func (f *folder) places() (all []place, unknown []string, err error) {
 	slices.SortFunc(all, func(a, b place) int {
 		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Cohort, b.Cohort))
 	})
-	return all, append(unknown, strange...), errors.Join(err, rerr)
+	unknown = slices.DeleteFunc(append(unknown, strange...), f.isPublic)
+	return all, unknown, errors.Join(err, rerr)
+}
+
+// isPublic tells whether a path among the streams is the published snapshots of a cohort, or was about to be.
+func (f *folder) isPublic(path string) bool {
+	dir, name := filepath.Split(path)
+	id := cohort.ID(filepath.Base(dir))
+	return f.settings.Snapshots == cohort.PerCohort && (path == f.Root.SnapshotsOf(id) || durable.IsTemp(name))
 }
 
 // scan reads the streams behind their watermarks, oldest stream first, until the budget is read.
 // A stream that is gone loses its watermark; should it come back (a stale listing), it is read again
 // from its start, and every record of it is a duplicate or superseded.
 func (f *folder) scan(ctx context.Context, prev head) (batch, error) {
+	b, unread, err := f.unread(prev, newBudget(f.BatchBytes))
+	if err != nil {
+		return batch{}, err
+	}
+	if err := f.readAll(ctx, unread, &b); err != nil {
+		return batch{}, err
+	}
+	b.full = b.left.all <= 0
+	slices.SortFunc(b.marks, func(a, b Watermark) int {
+		return strings.Compare(a.Stream.String(), b.Stream.String())
+	})
+	return b, nil
+}
+
+// unread lists the streams that may hold more than prev has folded, and begins a batch with the watermarks of the
+// others.
+func (f *folder) unread(prev head, left budget) (batch, []*reading, error) {
 	streams, unknown, err := f.places()
 	if err != nil && len(streams) == 0 {
-		return batch{}, err
+		return batch{}, nil, err
 	}
 	for _, path := range unknown {
 		f.once(Unknown{f.Root.Rel(path)})
@@ -72,7 +98,7 @@ func (f *folder) scan(ctx context.Context, prev head) (batch, error) {
 	for _, m := range prev.Streams {
 		marks[m.Stream] = m
 	}
-	b := batch{marks: make([]Watermark, 0, len(streams)), now: f.now(prev), left: newBudget(f.BatchBytes), shapes: index.NewShapes()}
+	b := batch{marks: make([]Watermark, 0, len(streams)), now: f.now(prev), left: left, shapes: index.NewShapes()}
 	if err != nil {
 		f.skip(journal.Stream{}, err, &b)
 	}
@@ -86,14 +112,7 @@ func (f *folder) scan(ctx context.Context, prev head) (batch, error) {
 			unread = append(unread, &reading{p: s, old: m, mark: m})
 		}
 	}
-	if err := f.readAll(ctx, unread, &b); err != nil {
-		return batch{}, err
-	}
-	b.full = b.left.all <= 0
-	slices.SortFunc(b.marks, func(a, b Watermark) int {
-		return strings.Compare(a.Stream.String(), b.Stream.String())
-	})
-	return b, nil
+	return b, unread, nil
 }
 
 // readAhead is how many streams are read before what they hold is taken. They are read side by side, as
@@ -154,6 +173,7 @@ type reading struct {
 	bytes   int64
 	damage  []*journal.CorruptError
 	atEnd   bool
+	gone    bool
 	torn    int64
 	err     error // what is wrong with the stream as a whole
 }
@@ -166,7 +186,8 @@ func (f *folder) read(r *reading, left budget, shaper *index.Shaper) {
 		r.atEnd, r.torn = true, r.old.Torn
 		return
 	case errors.Is(err, fs.ErrNotExist):
-		return // swept by another compactor since the listing
+		r.gone = true // swept by another compactor since the listing
+		return
 	case err != nil:
 		r.err = err
 		return

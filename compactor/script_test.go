@@ -22,11 +22,11 @@ import (
 // TestScripts runs testdata/fold: one behaviour a file. The scripts are the specification; -rewrite
 // writes what the program says into them, and the difference is then read by a person.
 //
-//	init [key=(run_id,phase,target)]     a fresh root; the first command
+//	init [key=(run_id,phase,target)] [snapshots=per-cohort]   a fresh root; the first command
 //	append cohort=c [writer=w]           the lines of the input; without writer a stream of its own, sealed
 //	close writer=w
 //	fold [keep=n] [age=-1] [dead]               what the report and the notices say
-//	index, snapshots, manifest, status   the published files, the newest commit, and what a reader is told
+//	index, snapshots [cohort=c], manifest, status   the published files, the newest commit, and what a reader is told
 //	ls [dir]                             names under the root, masked
 //	flip cohort=c at=n, cut cohort=c n=n damage the only stream of a cohort
 //	spoil index|snapshots|manifest gen=n flip a byte in the middle of that file
@@ -68,7 +68,9 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 	case "index":
 		return s.index(t)
 	case "snapshots":
-		data, err := os.ReadFile(s.root.Snapshots())
+		var id string
+		maybe(t, d, "cohort", &id)
+		data, err := os.ReadFile(s.root.SnapshotsOf(cohort.ID(id)))
 		return s.mask(string(data) + errText(err))
 	case "manifest":
 		return s.manifest(t)
@@ -117,6 +119,7 @@ func errText(err error) string {
 func (s *script) init(t *testing.T, d *datadriven.TestData) string {
 	t.Helper()
 	var settings cohort.Settings
+	maybe(t, d, "snapshots", (*string)(&settings.Snapshots))
 	for _, arg := range d.CmdArgs {
 		if arg.Key == "key" {
 			var err error

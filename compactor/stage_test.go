@@ -67,6 +67,11 @@ var meetings = map[string]meeting{
 		appendTo(t, root, "d", `{"run_id":"e","stage":"S","v":5}`)
 		return root, func() { appendTo(t, root, "c", thirdLines...) }
 	}, a: batches, b: batches},
+	"snapshots per cohort": {prepare: func(t *testing.T) (cohort.Root, func()) {
+		root := preparedIn(t, newCohortsRoot(t))
+		appendTo(t, root, "d", `{"run_id":"e","stage":"S","v":5}`)
+		return root, func() { appendTo(t, root, "d", thirdLines...) }
+	}},
 	"streams to sweep": {prepare: streamsToSweep},
 	"heal": {prepare: func(t *testing.T) (cohort.Root, func()) {
 		root := prepared(t)

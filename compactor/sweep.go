@@ -92,7 +92,13 @@ func (f *folder) sweepGenerations(h head) error {
 	if newestOf(gens) < h.Generation {
 		return nil // an old listing: it may lack more, whose data files we would remove
 	}
-	keep := map[string]bool{h.Index.Name: true, h.Snapshots.Name: true}
+	keep := map[string]bool{}
+	keepFiles := func(m head) {
+		for _, d := range m.files() {
+			keep[d.Name] = true
+		}
+	}
+	keepFiles(h)
 	kept, unreadable := []head{h}, map[cohort.Generation]error{}
 	sure, _ := slices.BinarySearch(gens, h.Generation+1) // later ones may not be on the disk yet (R11)
 	for i, g := range gens {
@@ -108,7 +114,7 @@ func (f *folder) sweepGenerations(h head) error {
 			unreadable[g] = err
 		default:
 			kept = append(kept, m)
-			keep[m.Index.Name], keep[m.Snapshots.Name] = true, true
+			keepFiles(m)
 		}
 	}
 	for g, err := range unreadable {
@@ -123,6 +129,11 @@ func (f *folder) sweepGenerations(h head) error {
 	})
 	f.sweepFiles(f.Root.Manifests(), now, durable.IsTemp)
 	f.sweepFiles(string(f.Root), now, durable.IsTemp)
+	if f.settings.Snapshots == cohort.PerCohort {
+		for _, s := range h.Snapshots {
+			f.sweepFiles(f.Root.Cohort(s.Cohort), now, durable.IsTemp)
+		}
+	}
 	f.sweepQuarantine(now)
 	return nil
 }

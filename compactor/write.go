@@ -58,7 +58,9 @@ func (f *folder) write(prev head, b batch) (head, error) {
 	rows, lines := f.loader(&b, out.later), f.loader(&b, out.later)
 	defer rows.close()
 	defer lines.close()
-	return next, f.writeData(&next, old, found, changes{out.puts, out.raised, b.bytes, rows.load, lines.load})
+	return next, f.writeData(&next, old, found, changes{
+		puts: out.puts, raised: out.raised, bytes: b.bytes, rows: rows.load, lines: lines.load, cohort: b.cohort,
+	})
 }
 
 func (r *Report) add(out folded) {
@@ -77,11 +79,15 @@ func (f *folder) nextManifest(prev head, b batch) (head, error) {
 		return head{}, err
 	}
 	next := prev
+	next.made = nil
 	next.Version, next.Generation, next.Token = manifestVersion, prev.Generation+1, token
 	next.RootID, next.Parent = f.settings.RootID, prev.digest
 	next.CreatedAt = f.Now().UTC().Format(time.RFC3339Nano)
 	next.Host, next.PID, next.Program = host(), os.Getpid(), f.Program
 	next.Streams, next.RepairedFrom = b.marks, nil
+	if f.settings.Snapshots == cohort.PerCohort {
+		next.Version = perCohortVersion
+	}
 	return next, nil
 }
 
@@ -93,18 +99,29 @@ func newToken() (cohort.Token, error) {
 	return cohort.Token(hex.EncodeToString(raw[:])), nil
 }
 
-// data is the open data files of one generation; empty before the first fold.
+// data is the data files of one generation: the open index, none before the first fold, and the snapshots, which
+// are opened one by one.
 type data struct {
-	index     *index.File
-	files     []io.Closer
-	snapshots *checkedReader
-	nextSeq   cohort.Seq // above all of theirs
+	of    head
+	f     *folder
+	index *index.File
+	file  io.Closer
 }
 
 func (d *data) Close() {
-	for _, c := range d.files {
-		c.Close() // opened to read
+	if d.file != nil {
+		d.file.Close() // opened to read
 	}
+}
+
+// openSnapshots opens one of the generation's snapshots files. A missing one is ErrConflict or ErrCorrupt, as for
+// openData.
+func (d *data) openSnapshots(s SnapshotsFile) (*checkedReader, error) {
+	file, err := d.f.openFile(s.DataFile)
+	if err != nil {
+		return nil, d.f.dataError(d.of, err)
+	}
+	return &checkedReader{r: file, path: d.f.Root.Data(s.Name), want: s.DataFile}, nil
 }
 
 func (d *data) find(keys []cohort.Key) (map[cohort.Key]index.Found, error) {
@@ -118,27 +135,22 @@ func (d *data) find(keys []cohort.Key) (map[cohort.Key]index.Found, error) {
 	return found, nil
 }
 
-// openData opens the data files that h names and checks their sizes. A missing one is ErrConflict if
-// h is no longer the newest (it was swept), else ErrCorrupt.
+// openData opens the index that h names and checks its size. A missing file is ErrConflict if h is no longer the
+// newest (it was swept), else ErrCorrupt.
 func (f *folder) openData(h head) (*data, error) {
-	d := &data{nextSeq: h.NextSeq}
+	d := &data{of: h, f: f}
 	if h.Generation == 0 {
 		return d, nil
 	}
 	file, err := f.openFile(h.Index)
 	if err == nil {
-		d.files = append(d.files, file)
+		d.file = file
 		d.index, err = index.Open(exact{file, h.Index.Size}, h.Index.Size)
-	}
-	if err == nil {
-		file, err = f.openFile(h.Snapshots)
 	}
 	if err != nil {
 		d.Close()
 		return nil, f.dataError(h, err)
 	}
-	d.files = append(d.files, file)
-	d.snapshots = &checkedReader{r: file, path: f.Root.Data(h.Snapshots.Name), want: h.Snapshots}
 	return d, nil
 }
 
@@ -202,14 +214,16 @@ func (f *folder) dataError(h head, err error) error {
 // changes is what a generation has that the one before had not.
 type changes struct {
 	puts, raised []index.Put
-	bytes        int64      // of the records as JSON
-	rows, lines  index.Load // of puts without a record; each for a goroutine of its own
+	bytes        int64                     // of the records as JSON
+	rows, lines  index.Load                // of puts without a record; each for a goroutine of its own
+	cohort       func(index.Put) cohort.ID // of a put's record
+	whole        bool                      // no data file of the one before is to be named
 }
 
-// writeData writes both data files of next and fills in what the manifest says of them. On error neither
-// stays: on a full disk the first of them would be in the way of the next try.
+// writeData writes the data files of next and fills in what the manifest says of them. On error none of them
+// stays: on a full disk they would be in the way of the next try.
 //
-// The files are filled side by side, and then made durable one after the other.
+// Index and snapshots are written side by side, and the index is made durable last.
 func (f *folder) writeData(next *head, old *data, found map[cohort.Key]index.Found, c changes) (err error) {
 	defer func() {
 		if err != nil {
@@ -219,20 +233,16 @@ func (f *folder) writeData(next *head, old *data, found map[cohort.Key]index.Fou
 	if err := durable.MkdirAll(f.FS, f.Root.DataDir(), f.settings.DirMode.FS()); err != nil {
 		return err
 	}
-	if err := f.headroom(*next, c.bytes); err != nil {
+	parts := f.parts(next, c, found)
+	if err := f.headroom(*next, parts, c.bytes); err != nil {
 		return err
 	}
-	rows, err := f.newData(cohort.IndexName(next.Generation, next.Token))
+	rows, err := f.newData(next.made[0])
 	if err != nil {
 		return fmt.Errorf("write index: %w", err)
 	}
 	defer rows.discard(&err)
-	lines, err := f.newData(cohort.SnapshotsName(next.Generation, next.Token))
-	if err != nil {
-		return fmt.Errorf("write snapshots: %w", err)
-	}
-	defer lines.discard(&err)
-	if err := f.fill(next, old, found, c, rows, lines); err != nil {
+	if err := f.fill(next, old, found, c, rows, parts); err != nil {
 		return err
 	}
 	if next.Index, err = rows.commit(); err != nil {
@@ -241,16 +251,14 @@ func (f *folder) writeData(next *head, old *data, found map[cohort.Key]index.Fou
 	if err := f.verify(next.Index); err != nil {
 		return fmt.Errorf("read back index: %w", marked(err))
 	}
-	if next.Snapshots, err = lines.commit(); err != nil {
-		return fmt.Errorf("write snapshots: %w", err)
-	}
 	return nil
 }
 
-// fill writes what the two files hold.
-func (f *folder) fill(next *head, old *data, found map[cohort.Key]index.Found, c changes, rows, lines *newData) error {
+// fill writes what the index holds, and all of the snapshots.
+func (f *folder) fill(next *head, old *data, found map[cohort.Key]index.Found, c changes, rows *newData, parts []*part) error {
 	meta := index.Meta{Generation: next.Generation, Token: next.Token, Program: f.Program}
 	var stats index.Stats
+	var written Snapshots
 	var both errgroup.Group
 	both.Go(func() (err error) {
 		stats, err = index.Merge(rows, old.index, found, next.Schema, append(slices.Clip(c.puts), c.raised...), c.rows, meta)
@@ -260,18 +268,22 @@ func (f *folder) fill(next *head, old *data, found map[cohort.Key]index.Found, c
 		rows.rows = stats.Rows
 		return nil
 	})
-	both.Go(func() (err error) {
-		lines.rows, err = old.mergeSnapshots(lines, c, found)
-		if err != nil {
-			return fmt.Errorf("write snapshots: %w", marked(err))
+	both.Go(func() error {
+		for _, p := range parts {
+			file, err := f.writePart(p, old, c.lines)
+			if err != nil {
+				return fmt.Errorf("write snapshots: %w", marked(err))
+			}
+			written = append(written, SnapshotsFile{p.cohort, file})
 		}
 		return nil
 	})
 	if err := both.Wait(); err != nil {
 		return err
 	}
-	if rows.rows != lines.rows {
-		return fmt.Errorf("%w: index would have %d rows and snapshots %d", ErrCorrupt, rows.rows, lines.rows)
+	next.Snapshots = next.Snapshots.with(written)
+	if lines := next.Snapshots.rows(); rows.rows != lines {
+		return fmt.Errorf("%w: index would have %d rows and snapshots %d", ErrCorrupt, rows.rows, lines)
 	}
 	f.report.Extra += stats.Extra
 	f.report.Merged.add(stats)
@@ -284,33 +296,18 @@ func (f *folder) fill(next *head, old *data, found map[cohort.Key]index.Found, c
 const margin = 1 << 20
 
 // headroom refuses to begin what would fill the disk, and perhaps be in the way of writers: the new data
-// files take at most about what the old ones do, and twice the records. next still names the old ones.
+// files take at most about what the old ones do, and twice the records. next still names the old index.
 // Where nobody can tell what is free, the write finds out.
-func (f *folder) headroom(next head, records int64) error {
-	need := next.Index.Size + next.Snapshots.Size + int64(len(next.Streams))*256 + margin + 2*records
+func (f *folder) headroom(next head, parts []*part, records int64) error {
+	need := next.Index.Size + int64(len(next.Streams))*256 + margin + 2*records
+	for _, p := range parts {
+		need += p.old.Size
+	}
 	free, err := f.Free(f.Root.DataDir())
 	if err == nil && free < need {
 		return fmt.Errorf("%s: generation %d may need %d bytes and %d are free: %w", f.Root.DataDir(), next.Generation, need, free, syscall.ENOSPC)
 	}
 	return nil
-}
-
-func (d *data) mergeSnapshots(w io.Writer, c changes, found map[cohort.Key]index.Found) (int64, error) {
-	replaced := map[cohort.Key]bool{}
-	for _, p := range c.puts {
-		if _, ok := found[p.Key]; ok {
-			replaced[p.Key] = true
-		}
-	}
-	if d.snapshots == nil {
-		return index.MergeSnapshots(w, nil, c.puts, c.lines, nil)
-	}
-	old := &index.OldSnapshots{R: d.snapshots, Size: d.snapshots.want.Size, Rows: d.snapshots.want.Rows, Next: d.nextSeq}
-	n, err := index.MergeSnapshots(w, old, c.puts, c.lines, replaced)
-	if err != nil {
-		return 0, err
-	}
-	return n, d.snapshots.check()
 }
 
 // readOnly keeps a data file from being overwritten through its published name, which is a hard link:
@@ -405,7 +402,7 @@ func (e exact) ReadAt(p []byte, off int64) (int, error) {
 // checkedReader sums what passes, so that a flipped bit of the old file is found before the new file
 // carries it on.
 type checkedReader struct {
-	r    io.Reader
+	r    io.ReadCloser
 	crc  uint32
 	n    int64
 	path string
@@ -418,6 +415,8 @@ func (c *checkedReader) Read(p []byte) (int, error) {
 	c.n += int64(n)
 	return n, err
 }
+
+func (c *checkedReader) Close() error { return c.r.Close() }
 
 // check is called after the last byte was read.
 func (c *checkedReader) check() error {

@@ -41,6 +41,9 @@ func TestSettingsVectors(t *testing.T) {
 				"root_id": s.RootID, "key": strings.Join(s.Key.Fields(), " "), "max_record_bytes": fmt.Sprint(s.MaxRecord),
 				"dir_mode": s.DirMode.String(), "file_mode": s.FileMode.String(), "written": "no",
 			}
+			if s.Snapshots != cohort.OneSnapshots {
+				got["snapshots"] = string(s.Snapshots)
+			}
 			if string(s.Encode()) == data {
 				got["written"] = "yes"
 			}
@@ -86,7 +89,7 @@ func TestRoots(t *testing.T) {
 		{"a home directory", mkdir(".ssh"), "not a runfold root", "not empty (.ssh)", false},
 		{"runfold.json is lost", mkdir("cohorts"), "not a runfold root", "has cohorts but runfold.json is missing", false},
 		{"lost, with manifests", mkdir("manifests"), "not a runfold root", "has manifests but runfold.json is missing", false},
-		{"a newer version", file("runfold.json", `{"version":2}`), "newer version of runfold", "newer version of runfold", false},
+		{"a newer version", file("runfold.json", `{"version":3}`), "newer version of runfold", "newer version of runfold", false},
 		{"an unknown field", file("runfold.json", ok[:len(ok)-1]+`,"shards":4}`), `unknown field "shards"`, `unknown field "shards"`, false},
 		{"cut off", file("runfold.json", ok[:20]), "not the JSON of runfold.json", "not the JSON of runfold.json", false},
 		{"an empty runfold.json", file("runfold.json", ""), "not the JSON of runfold.json", "not the JSON of runfold.json", false},

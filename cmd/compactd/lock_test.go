@@ -118,14 +118,14 @@ func TestCheckBesideFold(t *testing.T) {
 	}
 	lock := hold(t, root)
 	stdout, stderr, code := compactd(t, "check", "--root", string(root))
-	want := "note: index.parquet: is not generation 1 yet, which a compactor at work has committed\n"
+	want := "note: snapshot_index.json: is not generation 1 yet, which a compactor at work has committed\n"
 	if stdout != want || code != exitDone {
 		t.Errorf("compactd check beside a fold: exit code %d: %s%s, want %q", code, stdout, stderr, want)
 	}
 	if err := lock.Unlock(); err != nil {
 		t.Fatal(err)
 	}
-	want = "damage: index.parquet: is not generation 1, which is committed: compactd once publishes it\n"
+	want = "damage: snapshot_index.json: is not generation 1, which is committed: compactd once publishes it\n"
 	if stdout, stderr, code = compactd(t, "check", "--root", string(root)); stdout != want || code != exitDamage {
 		t.Errorf("compactd check behind it: exit code %d: %s%s, want %q", code, stdout, stderr, want)
 	}

@@ -20,13 +20,14 @@ import (
 type Found struct {
 	cohort.Version
 	Seq                  cohort.Seq
+	Cohort               cohort.ID
 	Target, View, Symbol string // from the columns of these names; as their JSON token if not strings
 
 	group int // the row group it stands in
 }
 
 // foundColumns are what Find reads of a row. The last three need not exist.
-var foundColumns = []string{columnStamp, columnRecordID, columnSeq, "target", "view", "symbol"}
+var foundColumns = []string{columnStamp, columnRecordID, columnSeq, columnCohort, "target", "view", "symbol"}
 
 // Find looks up keys; those that the index does not hold are absent from the result. It is exact: it reads
 // the _key column of each row group in which one of the keys may stand.
@@ -42,7 +43,7 @@ func (f *File) Find(keys []cohort.Key) (map[cohort.Key]Found, error) {
 	}
 	found := map[cohort.Key]Found{}
 	for i, g := range f.file.RowGroups() {
-		may, err := f.mayHold(i, sorted)
+		may, err := mayHold(f, i, columnKey, sorted)
 		if err != nil {
 			return nil, err
 		}
@@ -60,12 +61,12 @@ func (f *File) Find(keys []cohort.Key) (map[cohort.Key]Found, error) {
 // that holds none of them more often than not.
 const fewKeys = 500
 
-// mayHold tells whether one of the sorted keys may stand in a row group.
-func (f *File) mayHold(group int, sorted []cohort.Key) (bool, error) {
-	meta := &f.file.Metadata().RowGroups[group].Columns[f.layout.place[columnKey]].MetaData
+// mayHold tells whether one of the sorted texts may stand in a column of a row group.
+func mayHold[T ~string](f *File, group int, column string, sorted []T) (bool, error) {
+	meta := &f.file.Metadata().RowGroups[group].Columns[f.layout.place[column]].MetaData
 	if s := meta.Statistics; len(s.MinValue) > 0 && len(s.MaxValue) > 0 {
-		first, _ := slices.BinarySearch(sorted, cohort.Key(s.MinValue))
-		last, found := slices.BinarySearch(sorted, cohort.Key(s.MaxValue))
+		first, _ := slices.BinarySearch(sorted, T(s.MinValue))
+		last, found := slices.BinarySearch(sorted, T(s.MaxValue))
 		if found {
 			last++
 		}
@@ -78,7 +79,7 @@ func (f *File) mayHold(group int, sorted []cohort.Key) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return slices.ContainsFunc(sorted, func(k cohort.Key) bool { return filter.Check(xxhash.Sum64([]byte(k))) }), nil
+	return slices.ContainsFunc(sorted, func(text T) bool { return filter.Check(xxhash.Sum64([]byte(text))) }), nil
 }
 
 // bloom reads a filter whole. The library's own would read 32 bytes of the file for each key.
@@ -156,10 +157,11 @@ func foundOf(r parquet.Row, columns []string, group int) Found {
 	f := Found{
 		Version: cohort.Version{Stamp: cohort.Stamp(r[0].Int64()), RecordID: string(r[1].ByteArray())},
 		Seq:     cohort.Seq(r[2].Int64()),
+		Cohort:  cohort.ID(r[3].ByteArray()),
 		group:   group,
 	}
-	for i, name := range columns[3:] {
-		text := scalarText(r[3+i])
+	for i, name := range columns[4:] {
+		text := scalarText(r[4+i])
 		switch name {
 		case "target":
 			f.Target = text
