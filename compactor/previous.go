@@ -2,30 +2,19 @@ package compactor
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
-	"time"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/index"
 )
-
-// Run is one row of the index as Previous answers it.
-type Run struct {
-	Key       cohort.Key `json:"key"`
-	Cohort    cohort.ID  `json:"cohort_id"`
-	RunID     string     `json:"run_id"`
-	Stage     string     `json:"stage"`
-	Seq       cohort.Seq `json:"snapshot_seq"` // 0: an old snapshot without one
-	Timestamp time.Time  `json:"timestamp"`
-}
 
 // Query asks for the run before a given one.
 type Query struct {
 	Cohort cohort.ID
 	RunID  string
 	Stage  string
+	// Unfolded also reads what the streams hold and no fold has read yet, see Runs.
+	Unfolded bool
 }
 
 // Previous answers with the row of q's cohort and stage that has the highest snapshot_seq below that
@@ -34,50 +23,45 @@ type Query struct {
 //
 // It reads the newest generation without a lock and is safe while others fold.
 func Previous(ctx context.Context, cfg Config, q Query) (run Run, ok bool, err error) {
-	f, err := newFolder(cfg)
+	v, err := openView(ctx, cfg, q.Unfolded)
 	if err != nil {
 		return Run{}, false, err
 	}
-	for {
-		newest, err := latest(f.FS, f.Root)
-		if err != nil {
-			return Run{}, false, err
+	defer v.close()
+	var last, before *Run // of other runs, unfolded: all above the index
+	own := false
+	for i, r := range v.tail {
+		switch {
+		case r.Cohort != q.Cohort || r.Stage != q.Stage:
+		case r.RunID == q.RunID:
+			own, before = true, last
+		default:
+			last = &v.tail[i]
 		}
-		old, err := f.openData(newest)
-		if errors.Is(err, ErrConflict) && ctx.Err() == nil {
-			continue // swept under a slow reader: there is a newer one
-		}
-		if err != nil {
-			return Run{}, false, err
-		}
-		defer old.Close()
-		if old.index == nil {
-			return Run{}, false, nil
-		}
-		return previousRow(old.index, q)
 	}
+	if before != nil {
+		return *before, true, nil
+	}
+	if v.data.index == nil {
+		return orNone(last, !own)
+	}
+	h, ok, folded, err := v.data.index.Before(q.Cohort, q.Stage, q.RunID, v.replaced)
+	switch {
+	case err != nil:
+		return Run{}, false, marked(err)
+	case !own && !folded && last != nil:
+		return *last, true, nil
+	case !ok:
+		return Run{}, false, nil
+	}
+	return runOf(h), true, nil
 }
 
-// previousRow relies on the rows standing in seq order: the answer is the last other run that stands
-// before the last row of q's run.
-func previousRow(file *index.File, q Query) (Run, bool, error) {
-	var last, answer Run
-	own := false
-	for h, err := range file.Heads() {
-		switch {
-		case err != nil:
-			return Run{}, false, marked(err)
-		case h.Cohort != q.Cohort || h.Stage != q.Stage:
-		case h.RunID == q.RunID:
-			own, answer = true, last
-		default:
-			last = Run{h.Key, h.Cohort, h.RunID, h.Stage, h.Seq, h.Time}
-		}
+func orNone(r *Run, wanted bool) (Run, bool, error) {
+	if r == nil || !wanted {
+		return Run{}, false, nil
 	}
-	if !own {
-		answer = last
-	}
-	return answer, answer.Key != "", nil
+	return *r, true, nil
 }
 
 // PreviousInFile is Previous for any snapshot_index.json, ours or older. Snapshots without
@@ -141,10 +125,5 @@ func oldRun(s index.ForeignSnapshot, q Query) (Run, bool) {
 		return Run{}, false
 	}
 	t, _ := parseOldTime(item.timestamp)
-	return Run{cohort.Key(s.Key), id, item.runID, stage, item.seq, t}, true
-}
-
-// String is the answer on one line.
-func (r Run) String() string {
-	return fmt.Sprintf("%s seq %d at %s", r.Key, r.Seq, r.Timestamp.UTC().Format(time.RFC3339))
+	return Run{Key: cohort.Key(s.Key), Cohort: id, RunID: item.runID, Stage: stage, Seq: item.seq, Timestamp: t}, true
 }

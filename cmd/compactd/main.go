@@ -106,7 +106,7 @@ func (a *app) command() *cobra.Command {
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	cmd.PersistentFlags().StringVar(&a.root, "root", "", "the root directory (required)")
 	cmd.AddCommand(a.initCommand(), a.onceCommand(), a.runCommand(), a.statusCommand(), a.checkCommand(),
-		a.dumpCommand(), a.previousCommand(), a.importCommand(), a.repairCommand(), a.doctorCommand(), a.probeCommand())
+		a.dumpCommand(), a.runsCommand(), a.previousCommand(), a.importCommand(), a.repairCommand(), a.doctorCommand(), a.probeCommand())
 	for _, sub := range cmd.Commands() {
 		sub.Long += "\n\n" + exitCodes
 		sub.Args = usageArgs(sub.Args)
@@ -197,7 +197,7 @@ func hint(err error) string {
 	case errors.Is(err, context.Canceled):
 		return "nothing is lost: the next fold goes on from the last generation"
 	case durable.IsReadOnly(err):
-		return "status, check, previous and dump need no more than this; to fold, mount the file system for writing"
+		return "status, check, runs, previous and dump need no more than this; to fold, mount the file system for writing"
 	case errors.Is(err, fs.ErrPermission):
 		return "the user of this process must be able to read and write in the root"
 	}

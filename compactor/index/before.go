@@ -1,0 +1,114 @@
+package index
+
+import (
+	"errors"
+
+	"github.com/parquet-go/parquet-go"
+
+	"github.com/runfold/runfold/cohort"
+)
+
+// Before looks for the last row of a cohort and stage that stands before the last row of a run in them, and belongs to
+// another run. own tells whether the run has such a row; if it has none, the answer is the last row of another
+// run. Rows whose key is in without are passed over. ok is false if there is no answer.
+//
+// Rows stand in seq order, so it reads from the last row group on and, as a rule, no more than that one. Groups that
+// cannot hold what is still looked for are left out by their bounds and by the bloom filter of run_id.
+func (f *File) Before(id cohort.ID, stage, runID string, without map[cohort.Key]bool) (h Head, ok, own bool, err error) {
+	q := beforeQuery{f: f, cohort: string(id), stage: stage, runID: runID, without: without}
+	group, row := -1, int64(-1)
+	for g := len(f.file.RowGroups()) - 1; g >= 0; g-- {
+		may, err := q.mayMatter(g, !own && row >= 0)
+		if err != nil {
+			return Head{}, false, false, err
+		}
+		if !may {
+			continue
+		}
+		in, err := q.scan(g)
+		if err != nil {
+			return Head{}, false, false, err
+		}
+		switch {
+		case !own && in.own:
+			own, group, row = true, g, in.before
+		case row < 0 && in.last >= 0:
+			group, row = g, in.last
+		}
+		if own && row >= 0 {
+			break
+		}
+	}
+	if row < 0 {
+		return Head{}, false, own, nil
+	}
+	h, err = f.headAt(group, row)
+	return h, err == nil, own, err
+}
+
+type beforeQuery struct {
+	f                    *File
+	cohort, stage, runID string
+	without              map[cohort.Key]bool
+}
+
+// mayMatter tells whether a group may hold a row of the cohort and stage; if only the run itself is still looked
+// for, one of that run.
+func (q *beforeQuery) mayMatter(group int, onlyOwn bool) (bool, error) {
+	for column, want := range map[string]string{columnCohort: q.cohort, columnPhase: q.stage, columnRunID: q.runID} {
+		if column == columnRunID && !onlyOwn {
+			continue
+		}
+		if may, err := mayHold(q.f, group, column, []string{want}); err != nil || !may {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// inGroup is what one row group has: the last row of another run, and if the run itself has a row, the last one of
+// another run before that. -1 is none.
+type inGroup struct {
+	last, before int64
+	own          bool
+}
+
+func (q *beforeQuery) scan(group int) (inGroup, error) {
+	columns := []string{columnCohort, columnPhase, columnRunID}
+	if len(q.without) > 0 {
+		columns = append(columns, columnKey)
+	}
+	places, _ := q.f.places(columns)
+	in, row := inGroup{last: -1, before: -1}, int64(-1)
+	err := each(q.f.file.RowGroups()[group], places, func(r parquet.Row) error {
+		row++
+		switch {
+		case string(r[1].ByteArray()) != q.stage, string(r[0].ByteArray()) != q.cohort:
+		case len(r) > 3 && q.without[cohort.Key(r[3].ByteArray())]:
+		case string(r[2].ByteArray()) == q.runID:
+			in.own, in.before = true, in.last
+		default:
+			in.last = row
+		}
+		return nil
+	})
+	return in, err
+}
+
+// headAt reads the fixed columns of one row.
+func (f *File) headAt(group int, row int64) (h Head, err error) {
+	places, _ := f.places(headColumns)
+	found := errors.New("found")
+	err = each(f.file.RowGroups()[group], places, func(r parquet.Row) error {
+		if row == 0 {
+			h = headOf(r)
+			return found
+		}
+		row--
+		return nil
+	})
+	if err == found {
+		return h, nil
+	}
+	return Head{}, err
+}
