@@ -7,6 +7,8 @@ import (
 	"io"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/runfold/runfold/bench/peer"
@@ -24,6 +26,12 @@ func (e env) lasts() time.Duration {
 func (e env) each(work string, measure func(peer.Kind) (map[string]float64, error)) error {
 	for round := range e.rounds {
 		for _, k := range peer.Kinds {
+			if e.who != "" && !slices.Contains(strings.Split(e.who, ","), k.Name) {
+				continue
+			}
+			if err := e.settle(); err != nil { // what the one before has deleted is of no concern to the next
+				return err
+			}
 			values, err := measure(k)
 			if isLeftOut(err) {
 				if round == 0 {

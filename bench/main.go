@@ -21,7 +21,8 @@ type env struct {
 	dir    string // a directory on the file system to measure; emptied between pieces of work
 	bin    string // where the commands are
 	dsn    string
-	short  bool // tiny counts: it only proves that everything runs
+	who    string // competitors, comma-separated; empty: all
+	short  bool   // tiny counts: it only proves that everything runs
 	rounds int
 	out    *results
 }
@@ -67,6 +68,7 @@ func run() (err error) {
 	dir := flag.String("dir", "", "directory on the file system to measure (default: a temporary one)")
 	save := flag.String("out", "", "directory for results.json, the table and the charts")
 	draw := flag.String("draw", "", "do not measure: draw the table and charts of this results.json again")
+	flag.StringVar(&e.who, "who", "", "comma-separated competitors of appends (default: all)")
 	flag.StringVar(&e.dsn, "dsn", "", "of a PostgreSQL server with fsync=on; without one it is left out")
 	flag.BoolVar(&e.short, "short", false, "tiny counts: only prove that everything runs")
 	flag.IntVar(&e.rounds, "rounds", 3, "how often each work is repeated")

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -45,7 +46,29 @@ type Record struct {
 
 	// Top is where the members of JSON stand. It may be nil: then nobody has kept it.
 	Top []Span
+
+	// Sum is what ParseRecord says of JSON and of the fields that it read from there, see Unchanged. 0: the record was
+	// put together by hand, or by a reader that spared itself the sum.
+	Sum uint32
 }
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// sum is a checksum of JSON and of the fields that are read from there, never 0.
+func (r *Record) sum() uint32 {
+	crc := crc32.Checksum(r.JSON, castagnoli)
+	for _, text := range [...]string{r.RunID, r.Stage, r.Timestamp, r.Target, r.View, r.Symbol} {
+		for i := range len(text) { // as crc32.Update does, which would need a copy of text on the heap
+			crc = castagnoli[byte(crc)^text[i]] ^ crc>>8
+		}
+		crc = castagnoli[byte(crc)^byte(len(text))] ^ crc>>8
+	}
+	return max(crc, 1)
+}
+
+// Unchanged tells whether the record is what ParseRecord made: nobody has touched a field, or the bytes that
+// it aliases. Who needs a record to be what its JSON says need not parse that again.
+func (r *Record) Unchanged() bool { return r.Sum != 0 && r.Sum == r.sum() }
 
 // ParseRecord reads one JSON object. It copies nothing: the record aliases data unless a token had to
 // be replaced. Space around the object and one UTF-8 byte order mark in front of it are dropped.
@@ -62,6 +85,7 @@ func ParseRecord(data []byte, maxBytes int) (Record, error) {
 	if err := r.readFields(Spans(some[:0], r.JSON)); err != nil {
 		return Record{}, err
 	}
+	r.Sum = r.sum()
 	return r, nil
 }
 

@@ -62,8 +62,47 @@ func TestParseRecord(t *testing.T) {
 		JSON: []byte(`{"run_id":"日次:北","phase":"TRAINING","timestamp":"2026-03-01T12:00:00+09:00",` +
 			`"record_id":"k-1","target":"ret5","view":7,"symbol":true,"snapshot_seq":null,"metrics":{"auc":null}}`),
 	}
+	if !got.Unchanged() {
+		t.Error("what ParseRecord returns is not unchanged")
+	}
+	got.Sum = 0
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("ParseRecord (-want +got):\n%s", diff)
+	}
+	if got.Unchanged() {
+		t.Error("a record without a sum is unchanged")
+	}
+}
+
+// TestUnchanged: whatever is changed behind ParseRecord is noticed, and what only the journal sets is not looked at.
+func TestUnchanged(t *testing.T) {
+	data := []byte(`{"run_id":"r","stage":"S","timestamp":"2026-03-01T12:00:00Z","target":"t","view":"v","symbol":"s","x":1}`)
+	parsed := mustRecord(t, string(data))
+	for name, change := range map[string]func(r *cohort.Record){
+		"run_id": func(r *cohort.Record) { r.RunID = "q" }, "stage": func(r *cohort.Record) { r.Stage = "" },
+		"timestamp": func(r *cohort.Record) { r.Timestamp += "Z" }, "target": func(r *cohort.Record) { r.Target = "" },
+		"view": func(r *cohort.Record) { r.View = "s" }, "symbol": func(r *cohort.Record) { r.Symbol = "v" },
+		"stage and run_id": func(r *cohort.Record) { r.RunID, r.Stage = "rS", "" },
+		"JSON":             func(r *cohort.Record) { r.JSON = append([]byte(nil), data[:len(data)-1]...) },
+		"no JSON":          func(r *cohort.Record) { r.JSON = nil },
+	} {
+		r := parsed
+		if change(&r); r.Unchanged() {
+			t.Errorf("%s changed and nobody noticed", name)
+		}
+	}
+	r := parsed
+	r.Cohort, r.Stream, r.Stamp, r.ID, r.Top = "c", "01JE0000000000000000000001", 7, "id", nil
+	if !r.Unchanged() {
+		t.Error("a record that was appended is not unchanged")
+	}
+	alias, err := cohort.ParseRecord(data, 0)
+	if err != nil || !alias.Unchanged() {
+		t.Fatal(err)
+	}
+	data[len(data)-2] = '2' // who reads lines into one buffer does that
+	if alias.Unchanged() {
+		t.Error("the bytes below a record changed and nobody noticed")
 	}
 }
 

@@ -140,11 +140,45 @@ func TestLinkedCohort(t *testing.T) {
 // TestIDs makes ids in numbers: each is new, and a name for a stream.
 func TestIDs(t *testing.T) {
 	seen := map[string]bool{}
+	entropy := newWriter(t, newRoot(t), Options{}).ids
 	for range 10_000 {
-		id := newULID()
+		id := newULID(entropy)
 		if _, err := cohort.ParseStreamID(id); err != nil || seen[id] {
 			t.Fatalf("newULID = %q: %v, seen before: %v", id, err, seen[id])
 		}
 		seen[id] = true
+	}
+}
+
+// TestCacheIsEmptied: the library keeps what it wrote for reads that never come. The memory of a stream is that
+// of one group, however large the stream becomes. If this fails behind an update of the library, its fields have other
+// names: nothing is lost but memory.
+func TestCacheIsEmptied(t *testing.T) {
+	root := newRoot(t)
+	w := newWriter(t, root, Options{})
+	large := fmt.Appendf(nil, `{"run_id":"large","stage":"T","x":"%0*d"}`, 2*maxCache, 7)
+	for i := range 300 {
+		appendRuns(t, w, i, i)
+		if i == 100 {
+			r, err := cohort.ParseRecord(large, 0)
+			if err == nil {
+				err = w.Append([]cohort.Record{r})
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	seg := w.stream.seg.(*walSegment)
+	if len(seg.cache) != 2 {
+		t.Fatalf("%d parts of the library's cache are known, want its bytes and its positions", len(seg.cache))
+	}
+	for i, c := range seg.cache {
+		if len(*c) != 0 || cap(*c) == 0 || cap(*c) > 64<<10 {
+			t.Errorf("part %d of the cache has length %d and capacity %d behind 300 small appends and a large one", i, len(*c), cap(*c))
+		}
+	}
+	if got := len(all(t, root)); got != 301 {
+		t.Errorf("%d records are there, want 301", got)
 	}
 }

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -78,7 +79,7 @@ func InitRoot(fsys durable.FS, root cohort.Root, want cohort.Settings) (s cohort
 }
 
 func makeRoot(fsys durable.FS, root cohort.Root, want cohort.Settings) (cohort.Settings, bool, error) {
-	want.RootID = newULID()
+	want.RootID = newULID(rand.Reader)
 	if err := want.Validate(); err != nil {
 		return cohort.Settings{}, false, err
 	}

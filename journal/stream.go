@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -25,11 +26,13 @@ type stream struct {
 
 	seg  segment
 	lock *durable.Lock
-	info fs.FileInfo // the segment as it was made: the path must go on being this file
+	info fs.FileInfo // the segment as it was made
+	own  *ownFile    // the segment: the path must go on being this file
 	size int64       // what we wrote
 
-	where string // see path
-	texts []byte // the memory of frames, used again for each group
+	where string   // see path
+	texts []byte   // the memory of frames, used again for each group
+	list  [][]byte // likewise
 
 	seq    uint64 // of the last entry
 	born   time.Time
@@ -67,7 +70,7 @@ func newStream(root cohort.Root, id cohort.ID, settings cohort.Settings) (*strea
 	}
 	s := &stream{root: root, settings: settings}
 	for range mkdirTries {
-		s.Stream = Stream{id, cohort.StreamID(newULID())}
+		s.Stream = Stream{id, cohort.StreamID(newULID(rand.Reader))}
 		err = durable.OS.Mkdir(s.dir(), settings.DirMode.FS())
 		if !errors.Is(err, fs.ErrExist) {
 			break
@@ -97,8 +100,7 @@ func (s *stream) open() error {
 	s.lock = lock
 	s.seg, err = openSegment(s.dir(), s.settings.DirMode.FS(), s.settings.FileMode.FS())
 	if err == nil {
-		s.info, err = os.Lstat(s.path())
-		os.SameFile(s.info, s.info) // Windows asks which file it is only now
+		s.own, s.info, err = openOwn(s.path())
 	}
 	if err != nil {
 		s.abandon()
@@ -108,20 +110,23 @@ func (s *stream) open() error {
 	return nil
 }
 
-// newULID names streams, and records that came without an id. Its entropy is the kernel's: ulid.Make
+// newULID names streams, and records that came without an id. The entropy is the kernel's: ulid.Make
 // seeds a generator of 31 bits with the time, and a cluster starts hundreds of writers at one time.
-func newULID() string { return ulid.MustNew(ulid.Now(), rand.Reader).String() }
+func newULID(entropy io.Reader) string { return ulid.MustNew(ulid.Now(), entropy).String() }
 
-// write appends frames, makes them durable and checks that they are where readers look. It looks before
-// the write too: behind a segment that was cut off they would stand behind a hole.
+// write appends frames, makes them durable and checks that they are where readers look. It looks before the
+// write too: behind a segment that was cut off they would stand behind a hole.
 //
-//	lstat segment; write segment; fsync segment; lstat segment
-//	the first time before the second lstat: fsync stream dir; fsync cohort dir; fsync its parents
+//	fstat segment; write segment; fsync segment; lstat segment
+//	the first time before the lstat: fsync stream dir; fsync cohort dir; fsync its parents
 //
 // After an error the stream is dead: only abandon may follow.
 func (s *stream) write(frames [][]byte) error {
-	if err := s.checkPath(); err != nil {
-		return err
+	switch size, err := s.own.size(); {
+	case err != nil:
+		return fmt.Errorf("look at %s: %w", s.path(), err)
+	case size != s.size:
+		return s.resized(size)
 	}
 	if err := s.seg.write(s.seq+1, frames); err != nil {
 		return fmt.Errorf("write %s: %w", s.path(), err)
@@ -157,19 +162,23 @@ func (s *stream) syncDirs() error {
 	return nil
 }
 
-// checkPath makes sure that the path is still the file that was written. A stream that was taken for
+// checkPath makes sure that the path is still the file that was written, and as long as what was written. A stream that was taken for
 // dead and moved away goes on taking writes that nobody will read (R5).
 func (s *stream) checkPath() error {
-	info, err := os.Lstat(s.path())
+	same, size, err := s.own.isAt(s.path())
 	switch {
 	case err != nil:
 		return fmt.Errorf("own stream was moved or removed: %w", err)
-	case !os.SameFile(s.info, info):
+	case !same:
 		return fmt.Errorf("own stream %s was replaced", s.path())
-	case info.Size() != s.size:
-		return fmt.Errorf("own stream %s has %d bytes instead of %d", s.path(), info.Size(), s.size)
+	case size != s.size:
+		return s.resized(size)
 	}
 	return nil
+}
+
+func (s *stream) resized(size int64) error {
+	return fmt.Errorf("own stream %s has %d bytes instead of %d", s.path(), size, s.size)
 }
 
 // maxTexts is up to how many bytes a stream keeps the memory of frames.
@@ -177,8 +186,8 @@ const maxTexts = 1 << 20
 
 // frames makes the entries of a group: the header first if the stream is new. They are valid until the next
 // call: the library copies what it is given to write.
-func (s *stream) frames(recs []cohort.Record, program string) [][]byte {
-	frames := make([][]byte, 0, len(recs)+1)
+func (s *stream) frames(recs []*cohort.Record, program string) [][]byte {
+	frames := s.list[:0]
 	if cap(s.texts) > maxTexts {
 		s.texts = nil
 	}
@@ -199,7 +208,7 @@ func (s *stream) frames(recs []cohort.Record, program string) [][]byte {
 	for _, r := range recs {
 		add(frame{kind: kindRecord, stamp: r.Stamp, recordID: r.ID, payload: r.JSON})
 	}
-	s.texts = rest
+	s.texts, s.list = rest, frames
 	return frames
 }
 
@@ -232,6 +241,10 @@ func (s *stream) abandon() error {
 	if s.seg != nil {
 		errs = append(errs, s.seg.close())
 		s.seg = nil
+	}
+	if s.own != nil {
+		s.own.close()
+		s.own = nil
 	}
 	if s.lock != nil {
 		errs = append(errs, s.lock.Unlock())

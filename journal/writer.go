@@ -1,8 +1,11 @@
 package journal
 
 import (
+	"bufio"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"runtime"
 	"sync"
 	"time"
@@ -27,7 +30,7 @@ func (e *RecordError) Unwrap() error { return e.Err }
 // Options are the settings of a Writer; the zero value is the recommended one.
 type Options struct {
 	// SealBytes is the size over which a stream would not grow: it is sealed before and succeeded by
-	// a new one. A stream is held in memory while it is written. If zero, 4 MiB.
+	// a new one. If zero, 32 MiB.
 	SealBytes int64
 	// SealAge is the age at which an Append seals the stream and begins a new one. If zero, 1 h.
 	SealAge time.Duration
@@ -37,7 +40,7 @@ type Options struct {
 
 func (o Options) withDefaults() Options {
 	if o.SealBytes == 0 {
-		o.SealBytes = 4 << 20
+		o.SealBytes = 32 << 20
 	}
 	if o.SealAge == 0 {
 		o.SealAge = time.Hour
@@ -64,14 +67,17 @@ type Writer struct {
 	clock  clock
 	stream *stream // nil before the first append and between two streams
 	err    error   // the first error that a second stream could not mend: for ever
+	crowd  bool    // the group before was not one caller's alone
 	create func() (*stream, error)
+	ids    io.Reader // random bytes for record ids
 }
 
 // group is what one write and one fsync make durable together.
 type group struct {
-	recs []*cohort.Record
-	done chan struct{} // closed when err stands
-	err  error
+	recs    []*cohort.Record
+	callers int
+	done    chan struct{} // closed when err stands
+	err     error
 }
 
 // Create makes a Writer for one cohort of an existing root. It makes no stream yet: a Writer that never
@@ -100,6 +106,7 @@ func Create(root cohort.Root, id cohort.ID, options Options) (*Writer, error) {
 	}
 	w := &Writer{
 		root: root, id: id, settings: settings, options: options.withDefaults(), clock: clock{since: time.Since},
+		ids: bufio.NewReaderSize(rand.Reader, 256),
 	}
 	w.create = func() (*stream, error) { return newStream(root, id, settings) }
 	return w, nil
@@ -118,7 +125,7 @@ func Create(root cohort.Root, id cohort.ID, options Options) (*Writer, error) {
 // meanwhile.
 func (w *Writer) Append(recs []cohort.Record) error {
 	for i := range recs {
-		if err := w.validate(recs[i]); err != nil {
+		if err := w.validate(&recs[i]); err != nil {
 			return &RecordError{i, err}
 		}
 	}
@@ -136,14 +143,21 @@ func (w *Writer) Append(recs []cohort.Record) error {
 	return g.err
 }
 
-// validate parses the JSON again, as a reader will: it alone is written, and a record that was put
-// together by hand must not be acknowledged and then be damage to whoever reads it.
-func (w *Writer) validate(r cohort.Record) error {
+// validate makes sure that the record is what a reader will find in its JSON, which alone is written: one that was put
+// together by hand must not be acknowledged and then be damage to whoever reads it. The JSON is parsed again unless
+// the record says, and its sum proves, that this was done.
+func (w *Writer) validate(r *cohort.Record) error {
 	if len(r.JSON) == 0 {
 		return errors.New("has no JSON: use cohort.ParseRecord")
 	}
-	if err := errors.Join(r.Validate(), w.settings.Key.Validate(r)); err != nil {
+	if err := r.Validate(); err != nil {
 		return err
+	}
+	if err := w.settings.Key.Validate(*r); err != nil {
+		return err
+	}
+	if len(r.JSON) <= w.settings.MaxRecord && r.Unchanged() {
+		return nil
 	}
 	read, err := cohort.ParseRecord(r.JSON, w.settings.MaxRecord)
 	if err != nil {
@@ -167,6 +181,7 @@ func (w *Writer) join(recs []cohort.Record) (g *group, leader bool, err error) {
 		w.pending = &group{done: make(chan struct{})}
 		leader = true
 	}
+	w.pending.callers++
 	for i := range recs {
 		w.pending.recs = append(w.pending.recs, &recs[i])
 	}
@@ -184,16 +199,19 @@ func (w *Writer) lead(g *group) {
 
 // gather ends the joining of a group once nobody is about to join. The callers of the group before were
 // woken just now, and come again in a moment: to go without them would make two half groups that take turns,
-// and a sync for each. Nothing is waited for: a caller that is alone goes at once.
+// and a sync for each. Nothing is waited for, and a caller that is alone goes at once: to yield would wake another
+// thread for nothing, which a hundred processes on two cores feel.
 func (w *Writer) gather(g *group) {
-	for before := -1; ; runtime.Gosched() {
+	for before := 0; ; runtime.Gosched() {
 		w.mu.Lock()
-		now := len(g.recs)
-		if now == before {
+		now := g.callers
+		last := now == before || now == 1 && !w.crowd
+		if last {
 			w.pending = nil
 		}
 		w.mu.Unlock()
-		if now == before {
+		if last {
+			w.crowd = now > 1
 			return
 		}
 		before = now
@@ -206,27 +224,22 @@ func (w *Writer) commitGroup(group []*cohort.Record) error {
 	if w.err != nil {
 		return w.err
 	}
-	recs := make([]cohort.Record, len(group))
-	for i, r := range group {
-		recs[i] = *r
-		recs[i].Cohort, recs[i].Stream, recs[i].Stamp = w.id, "", 0
-		if recs[i].ID == "" {
-			recs[i].ID = newULID()
+	for _, r := range group {
+		r.Cohort, r.Stream, r.Stamp = w.id, "", 0
+		if r.ID == "" {
+			r.ID = newULID(w.ids)
 		}
 	}
-	for rest := recs; len(rest) > 0 && w.err == nil; {
+	for rest := group; len(rest) > 0 && w.err == nil; {
 		n := w.fitting(rest)
 		w.err = w.tryTwice(rest[:n])
 		rest = rest[n:]
-	}
-	for i, r := range recs {
-		*group[i] = r
 	}
 	return w.err
 }
 
 // fitting is how many of the records fit into one stream, at least one.
-func (w *Writer) fitting(recs []cohort.Record) int {
+func (w *Writer) fitting(recs []*cohort.Record) int {
 	n, size := 1, recordSize(recs[0])
 	for ; n < len(recs); n++ {
 		if size += recordSize(recs[n]); size > w.options.SealBytes {
@@ -237,7 +250,7 @@ func (w *Writer) fitting(recs []cohort.Record) int {
 }
 
 // tryTwice appends records, to a second stream if the first fails.
-func (w *Writer) tryTwice(recs []cohort.Record) error {
+func (w *Writer) tryTwice(recs []*cohort.Record) error {
 	first := w.try(recs)
 	if first == nil {
 		return nil
@@ -252,21 +265,21 @@ func (w *Writer) tryTwice(recs []cohort.Record) error {
 }
 
 // try appends to the current stream or to a new one. Stamps that a first try gave are kept.
-func (w *Writer) try(recs []cohort.Record) error {
+func (w *Writer) try(recs []*cohort.Record) error {
 	if err := w.ready(recs); err != nil {
 		return err
 	}
-	for i := range recs {
-		if recs[i].Stamp == 0 {
-			recs[i].Stamp = w.clock.next()
+	for _, r := range recs {
+		if r.Stamp == 0 {
+			r.Stamp = w.clock.next()
 		}
-		recs[i].Stream = w.stream.ID
+		r.Stream = w.stream.ID
 	}
 	return w.stream.write(w.stream.frames(recs, w.options.Program))
 }
 
 // ready sees to it that there is a stream with room.
-func (w *Writer) ready(recs []cohort.Record) error {
+func (w *Writer) ready(recs []*cohort.Record) error {
 	if w.stream != nil && w.isFull(recs) {
 		w.stream.finish(w.clock.next()) // its records are durable whatever it answers
 		w.stream = nil
@@ -283,7 +296,7 @@ func (w *Writer) ready(recs []cohort.Record) error {
 	return nil
 }
 
-func (w *Writer) isFull(recs []cohort.Record) bool {
+func (w *Writer) isFull(recs []*cohort.Record) bool {
 	if w.stream.seq == 0 {
 		return false
 	}
@@ -295,7 +308,7 @@ func (w *Writer) isFull(recs []cohort.Record) bool {
 }
 
 // recordSize is how many bytes a record takes in a stream.
-func recordSize(r cohort.Record) int64 {
+func recordSize(r *cohort.Record) int64 {
 	return int64(entrySize(frameHead + len(r.ID) + len(r.JSON)))
 }
 
