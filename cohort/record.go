@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
+	"hash/maphash"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -47,23 +47,24 @@ type Record struct {
 	// Top is where the members of JSON stand. It may be nil: then nobody has kept it.
 	Top []Span
 
-	// Sum is what ParseRecord says of JSON and of the fields that it read from there, see Unchanged. 0: the record was
-	// put together by hand, or by a reader that spared itself the sum.
-	Sum uint32
+	// Sum is what ParseRecord says of JSON and of the fields that it read from there, see Unchanged. It means something
+	// in this process only. 0: the record was put together by hand, or by a reader that spared itself the sum.
+	Sum uint64
 }
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+// sumSeed is that of every Sum of this process.
+var sumSeed = maphash.MakeSeed()
 
-// sum is a checksum of JSON and of the fields that are read from there, never 0.
-func (r *Record) sum() uint32 {
-	crc := crc32.Checksum(r.JSON, castagnoli)
+// sum is a hash of JSON and of the fields that are read from there, never 0.
+func (r *Record) sum() uint64 {
+	sum := maphash.Bytes(sumSeed, r.JSON)
 	for _, text := range [...]string{r.RunID, r.Stage, r.Timestamp, r.Target, r.View, r.Symbol} {
-		for i := range len(text) { // as crc32.Update does, which would need a copy of text on the heap
-			crc = castagnoli[byte(crc)^text[i]] ^ crc>>8
+		sum *= 0x9e3779b97f4a7c15 // odd, so that nothing is lost and the order counts
+		if text != "" {
+			sum ^= maphash.String(sumSeed, text)
 		}
-		crc = castagnoli[byte(crc)^byte(len(text))] ^ crc>>8
 	}
-	return max(crc, 1)
+	return max(sum, 1)
 }
 
 // Unchanged tells whether the record is what ParseRecord made: nobody has touched a field, or the bytes that
@@ -77,12 +78,12 @@ func (r *Record) Unchanged() bool { return r.Sum != 0 && r.Sum == r.sum() }
 // The error says what is wrong with the record, not where it came from. Bytes in it count from 1 at
 // the first byte of the object.
 func ParseRecord(data []byte, maxBytes int) (Record, error) {
-	r, err := checkRecord(data, maxBytes)
-	if err != nil {
-		return Record{}, err
-	}
 	var some [24]Span // more than most records have, and not on the heap
-	if err := r.readFields(Spans(some[:0], r.JSON)); err != nil {
+	r, top, err := checkRecord(data, maxBytes, some[:0])
+	if err == nil {
+		err = r.readFields(top)
+	}
+	if err != nil {
 		return Record{}, err
 	}
 	r.Sum = r.sum()
@@ -91,10 +92,10 @@ func ParseRecord(data []byte, maxBytes int) (Record, error) {
 
 // ParseTop is ParseRecord with the Record's Top, which stands in the memory of top; that may be nil.
 func ParseTop(data []byte, maxBytes int, top []Span) (Record, error) {
-	r, err := checkRecord(data, maxBytes)
+	r, top, err := checkRecord(data, maxBytes, top[:0])
 	if err == nil {
-		r.Top = Spans(top[:0], r.JSON)
-		err = r.readFields(r.Top)
+		r.Top = top
+		err = r.readFields(top)
 	}
 	if err != nil {
 		return Record{}, err
@@ -102,30 +103,33 @@ func ParseTop(data []byte, maxBytes int, top []Span) (Record, error) {
 	return r, nil
 }
 
-// checkRecord is the Record without what its fields say.
-func checkRecord(data []byte, maxBytes int) (Record, error) {
+// checkRecord is the Record without what its fields say, and where its members stand.
+func checkRecord(data []byte, maxBytes int, top []Span) (Record, []Span, error) {
 	if maxBytes == 0 {
 		maxBytes = DefaultMaxRecord
 	}
 	data = bytes.TrimSpace(bytes.TrimPrefix(bytes.TrimSpace(data), []byte("\xef\xbb\xbf")))
 	if err := checkSize(data, maxBytes); err != nil {
-		return Record{}, err
+		return Record{}, nil, err
 	}
 	if err := checkEncoding(data); err != nil {
-		return Record{}, err
+		return Record{}, nil, err
 	}
 	if deeper(data, maxDepth) {
-		return Record{}, fmt.Errorf("record is nested deeper than %d levels", maxDepth)
+		return Record{}, nil, fmt.Errorf("record is nested deeper than %d levels", maxDepth)
+	}
+	if top, ok := validSpans(top, data); ok {
+		return Record{JSON: oneLine(data)}, top, nil
 	}
 	data, n := finite(data)
 	// Again, because null is longer than NaN, and a frame over its bound could not be read back.
 	if err := checkSize(data, maxBytes); err != nil {
-		return Record{}, err
+		return Record{}, nil, err
 	}
 	if err := checkObject(data, n == 0); err != nil {
-		return Record{}, err
+		return Record{}, nil, err
 	}
-	return Record{JSON: oneLine(data), NonFinite: n}, nil
+	return Record{JSON: oneLine(data), NonFinite: n}, Spans(top, data), nil
 }
 
 // ParseAgain is ParseRecord for the JSON of a Record that it returned before: what was valid then is not

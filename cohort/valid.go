@@ -29,9 +29,10 @@ func validValue(b []byte, i int) int {
 	case '"':
 		return validString(b, i)
 	case '{':
-		return validList(b, i, '}', validMember)
+		_, i = validMembers(nil, false, b, i)
+		return i
 	case '[':
-		return validList(b, i, ']', validValue)
+		return validArray(b, i)
 	case 't':
 		return validWord(b, i, "true")
 	case 'f':
@@ -49,21 +50,69 @@ func validWord(b []byte, i int, word string) int {
 	return i + len(word)
 }
 
-// validList is an object or an array.
-func validList(b []byte, i int, closing byte, element func([]byte, int) int) int {
+// validSpans is valid and Spans in one pass, for an object with no space in front of it.
+func validSpans(dst []Span, data []byte) ([]Span, bool) {
+	if len(data) == 0 || data[0] != '{' {
+		return dst, false
+	}
+	dst, end := validMembers(dst, true, data, 0)
+	return dst, end >= 0 && skipBlank(data, end) == len(data)
+}
+
+// validMembers returns the index behind the object that starts at i, or -1. If it is to keep them, it appends where
+// the members stand to dst.
+func validMembers(dst []Span, keep bool, b []byte, i int) ([]Span, int) {
 	i = skipBlank(b, i+1)
-	if i < len(b) && b[i] == closing {
+	if i < len(b) && b[i] == '}' {
+		return dst, i + 1
+	}
+	for {
+		if i >= len(b) || b[i] != '"' {
+			return dst, -1
+		}
+		start := i
+		if i = validString(b, i); i < 0 {
+			return dst, -1
+		}
+		name := i
+		if i = skipBlank(b, i); i >= len(b) || b[i] != ':' {
+			return dst, -1
+		}
+		value := skipBlank(b, i+1)
+		if i = validValue(b, value); i < 0 {
+			return dst, -1
+		}
+		if keep {
+			dst = append(dst, Span{int32(start), int32(name), int32(value), int32(i)})
+		}
+		if i = skipBlank(b, i); i >= len(b) {
+			return dst, -1
+		}
+		switch b[i] {
+		case '}':
+			return dst, i + 1
+		case ',':
+			i = skipBlank(b, i+1)
+		default:
+			return dst, -1
+		}
+	}
+}
+
+func validArray(b []byte, i int) int {
+	i = skipBlank(b, i+1)
+	if i < len(b) && b[i] == ']' {
 		return i + 1
 	}
 	for {
-		if i = element(b, i); i < 0 {
+		if i = validValue(b, i); i < 0 {
 			return -1
 		}
 		if i = skipBlank(b, i); i >= len(b) {
 			return -1
 		}
 		switch b[i] {
-		case closing:
+		case ']':
 			return i + 1
 		case ',':
 			i = skipBlank(b, i+1)
@@ -71,19 +120,6 @@ func validList(b []byte, i int, closing byte, element func([]byte, int) int) int
 			return -1
 		}
 	}
-}
-
-func validMember(b []byte, i int) int {
-	if i >= len(b) || b[i] != '"' {
-		return -1
-	}
-	if i = validString(b, i); i < 0 {
-		return -1
-	}
-	if i = skipBlank(b, i); i >= len(b) || b[i] != ':' {
-		return -1
-	}
-	return validValue(b, skipBlank(b, i+1))
 }
 
 func validString(b []byte, i int) int {

@@ -2,6 +2,7 @@ package cohort
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -14,13 +15,27 @@ func TestValid(t *testing.T) {
 		for _, s := range []string{"", "0", "-", ".", "e", "\"", "\\", "{", "}", "[", "]", ",", ":", " ", "\n", "\x00", "\x1f", "u", "t", "\x7f", "é"} {
 			for _, text := range []string{doc[:i] + s, doc[:i] + s + doc[i:], doc[:i] + s + doc[i+1:]} {
 				n++
-				if got, want := valid([]byte(text)), json.Valid([]byte(text)); got != want {
-					t.Fatalf("valid(%q) = %v, want %v", text, got, want)
-				}
+				checkValid(t, []byte(text))
 			}
 		}
 	}
 	t.Logf("figure: %d documents, valid as encoding/json says", n)
+}
+
+// checkValid compares valid with encoding/json, and validSpans with valid and Spans.
+func checkValid(t *testing.T, data []byte) {
+	t.Helper()
+	want := json.Valid(data)
+	if got := valid(data); got != want {
+		t.Fatalf("valid(%q) = %v, want %v", data, got, want)
+	}
+	spans, ok := validSpans(nil, data)
+	if isObject := want && data[0] == '{'; ok != isObject {
+		t.Fatalf("validSpans(%q) = %v, want %v", data, ok, isObject)
+	}
+	if ok && !slices.Equal(spans, Spans(nil, data)) {
+		t.Fatalf("validSpans(%q) = %v, Spans says %v", data, spans, Spans(nil, data))
+	}
 }
 
 func FuzzValid(f *testing.F) {
@@ -32,8 +47,6 @@ func FuzzValid(f *testing.F) {
 		if deeper(data, maxDepth) {
 			return
 		}
-		if got, want := valid(data), json.Valid(data); got != want {
-			t.Fatalf("valid(%q) = %v, want %v", data, got, want)
-		}
+		checkValid(t, data)
 	})
 }

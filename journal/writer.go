@@ -8,6 +8,7 @@ import (
 	"io"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/runfold/runfold/cohort"
@@ -61,6 +62,7 @@ type Writer struct {
 
 	mu      sync.Mutex // guards pending and closed
 	pending *group     // the group that callers may still join
+	usual   int        // how many records the group before had
 	closed  bool
 
 	commit sync.Mutex // held by the leader of a group; guards all below
@@ -75,7 +77,7 @@ type Writer struct {
 // group is what one write and one fsync make durable together.
 type group struct {
 	recs    []*cohort.Record
-	callers int
+	callers atomic.Int64 // written under Writer.mu
 	done    chan struct{} // closed when err stands
 	err     error
 }
@@ -178,10 +180,10 @@ func (w *Writer) join(recs []cohort.Record) (g *group, leader bool, err error) {
 		return nil, false, ErrClosed
 	}
 	if w.pending == nil {
-		w.pending = &group{done: make(chan struct{})}
+		w.pending = &group{done: make(chan struct{}), recs: make([]*cohort.Record, 0, w.usual)}
 		leader = true
 	}
-	w.pending.callers++
+	w.pending.callers.Add(1)
 	for i := range recs {
 		w.pending.recs = append(w.pending.recs, &recs[i])
 	}
@@ -202,20 +204,18 @@ func (w *Writer) lead(g *group) {
 // and a sync for each. Nothing is waited for, and a caller that is alone goes at once: to yield would wake another
 // thread for nothing, which a hundred processes on two cores feel.
 func (w *Writer) gather(g *group) {
-	for before := 0; ; runtime.Gosched() {
-		w.mu.Lock()
-		now := g.callers
-		last := now == before || now == 1 && !w.crowd
-		if last {
-			w.pending = nil
-		}
-		w.mu.Unlock()
-		if last {
-			w.crowd = now > 1
-			return
+	for before := int64(0); w.crowd || g.callers.Load() > 1; runtime.Gosched() {
+		now := g.callers.Load() // without the lock, for which those who join would stand in line
+		if now == before {
+			break
 		}
 		before = now
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.pending = nil
+	w.crowd = g.callers.Load() > 1
+	w.usual = len(g.recs)
 }
 
 // commitGroup writes a group, in parts that fit into a stream, so that the size of a stream and of what

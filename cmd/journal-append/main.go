@@ -148,7 +148,7 @@ Exit codes: 0 all durable, 1 some records were not appended, 2 usage, 75 disk fu
 	f.BoolVar(&o.ack, "ack", false, "print one line of JSON per record once it is durable")
 	f.BoolVar(&o.strict, "strict", false, "stop at the first bad line and append nothing behind it")
 	f.StringVar(&o.summary, "summary", "text", "the closing line: text, json or none (to standard error; json to standard output)")
-	f.Int64Var(&o.sealBytes, "seal-bytes", 0, "begin a new stream before this one grows over so many bytes (default 4 MiB)")
+	f.Int64Var(&o.sealBytes, "seal-bytes", 0, "begin a new stream before this one grows over so many bytes (default 32 MiB)")
 	f.DurationVar(&o.sealAge, "seal-age", 0, "begin a new stream when this one is older (default 1h)")
 	return cmd
 }
