@@ -77,9 +77,11 @@ type Writer struct {
 // group is what one write and one fsync make durable together.
 type group struct {
 	recs    []*cohort.Record
-	callers atomic.Int64 // written under Writer.mu
-	done    chan struct{} // closed when err stands
+	callers atomic.Int64  // written under Writer.mu
+	done    chan struct{} // closed when err stands; nil if only the leader waits
 	err     error
+
+	one [1]*cohort.Record // the memory of recs, of a caller that is alone
 }
 
 // Create makes a Writer for one cohort of an existing root. It makes no stream yet: a Writer that never
@@ -140,8 +142,9 @@ func (w *Writer) Append(recs []cohort.Record) error {
 	}
 	if leader {
 		w.lead(g)
+	} else {
+		<-g.done
 	}
-	<-g.done
 	return g.err
 }
 
@@ -180,8 +183,14 @@ func (w *Writer) join(recs []cohort.Record) (g *group, leader bool, err error) {
 		return nil, false, ErrClosed
 	}
 	if w.pending == nil {
-		w.pending = &group{done: make(chan struct{}), recs: make([]*cohort.Record, 0, w.usual)}
+		w.pending = new(group)
+		w.pending.recs = w.pending.one[:0]
+		if w.usual > 1 {
+			w.pending.recs = make([]*cohort.Record, 0, w.usual)
+		}
 		leader = true
+	} else {
+		w.pending.wait()
 	}
 	w.pending.callers.Add(1)
 	for i := range recs {
@@ -190,13 +199,22 @@ func (w *Writer) join(recs []cohort.Record) (g *group, leader bool, err error) {
 	return w.pending, leader, nil
 }
 
+// wait makes what is closed at the end of the group. It is called under the Writer's mu, before the group is.
+func (g *group) wait() {
+	if g.done == nil {
+		g.done = make(chan struct{})
+	}
+}
+
 // lead waits until the group before is durable, while others join, and then commits its own.
 func (w *Writer) lead(g *group) {
 	w.commit.Lock()
 	defer w.commit.Unlock()
 	w.gather(g)
 	g.err = w.commitGroup(g.recs)
-	close(g.done)
+	if g.done != nil {
+		close(g.done)
+	}
 }
 
 // gather ends the joining of a group once nobody is about to join. The callers of the group before were
@@ -325,6 +343,9 @@ func (w *Writer) drop() {
 func (w *Writer) Close() error {
 	w.mu.Lock()
 	last := w.pending
+	if last != nil {
+		last.wait()
+	}
 	w.closed = true
 	w.mu.Unlock()
 	if last != nil { // its leader may not have the commit lock yet
