@@ -51,6 +51,20 @@ var statements = map[string]string{
 		to '%[3]s' (format parquet, compression zstd)`,
 }
 
+// queries only read; their files and words are %[1]s and so on. Lists go where they cost nothing to keep.
+var queries = map[string]string{
+	// The row of another run with the highest seq below that of the run.
+	"previous": `copy (select run_id, phase, snapshot_seq, timestamp from '%[1]s' where cohort_id = '%[2]s' and phase = '%[3]s' and run_id <> '%[4]s'
+		and snapshot_seq < (select coalesce(max(snapshot_seq), 1::bigint << 62) from '%[1]s' where cohort_id = '%[2]s' and phase = '%[3]s' and run_id = '%[4]s')
+		order by snapshot_seq desc limit 1) to '/dev/null' (format csv)`,
+	"list": `copy (select run_id || ':' || phase, snapshot_seq, timestamp, cohort_id from '%[1]s') to '/dev/null' (format csv)`,
+	"merged": `copy (with lines as (select *, row_number() over () as n from ` + numbered(readRecords, 2) + `),
+		keep as (select max(n) as n from lines group by run_id, stage),
+		news as (select run_id, stage as phase, n, timestamp from lines semi join keep using (n))
+		select run_id || ':' || phase, snapshot_seq, timestamp, cohort_id from '%[1]s' anti join news using (run_id, phase)
+		union all select run_id || ':' || phase, n, timestamp, 'bench' from news) to '/dev/null' (format csv)`,
+}
+
 // snapshots writes the lines of snapshot_index.json from an index.
 const snapshots = `copy (select '"' || run_id || ':' || phase || '":{"run_id":"' || run_id || '","stage":"' || phase || '","timestamp":"' || timestamp ||
 	'","snapshot_seq":' || snapshot_seq || ',' || substr(snapshot, 2) || ',' from '%[1]s')
@@ -68,7 +82,11 @@ func duckChild(args []string) error {
 		args = args[1:]
 	}
 	statement, ok := statements[args[0]]
-	if !ok {
+	query, reads := queries[args[0]]
+	if reads {
+		statement = query
+	}
+	if !ok && !reads {
 		return fmt.Errorf("no statement is named %q", args[0])
 	}
 	db, err := sql.Open("duckdb", "")
@@ -85,6 +103,9 @@ func duckChild(args []string) error {
 	}
 	if _, err := db.Exec(fmt.Sprintf(statement, files...)); err != nil {
 		return err
+	}
+	if reads {
+		return nil
 	}
 	index := args[len(args)-1]
 	if err := syncFile(index); err != nil || !both {

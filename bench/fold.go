@@ -48,7 +48,7 @@ func foldRows(e env) error {
 		if rows != replaced {
 			continue
 		}
-		if err := f.replacing(rows); err != nil {
+		if err := errors.Join(f.replacing(rows), f.reads(rows)); err != nil {
 			return err
 		}
 	}

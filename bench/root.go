@@ -29,12 +29,18 @@ func appendRuns(root string, runs []int) error {
 	}
 	var all errgroup.Group
 	all.SetLimit(runtime.GOMAXPROCS(0))
-	for c := range cohorts {
-		from, to := len(runs)*c/cohorts, len(runs)*(c+1)/cohorts
-		all.Go(func() error { return appendTo(root, cohort.ID(fmt.Sprint("cohort-", c)), runs[from:to]) })
+	byCohort := map[string][]int{}
+	for _, run := range runs {
+		byCohort[cohortOf(run)] = append(byCohort[cohortOf(run)], run)
+	}
+	for id, runs := range byCohort {
+		all.Go(func() error { return appendTo(root, cohort.ID(id), runs) })
 	}
 	return all.Wait()
 }
+
+// cohortOf is the cohort of a run.
+func cohortOf(run int) string { return fmt.Sprint("cohort-", run%cohorts) }
 
 func appendTo(root string, id cohort.ID, runs []int) (err error) {
 	w, err := journal.Create(cohort.Root(root), id, journal.Options{})
