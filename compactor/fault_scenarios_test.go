@@ -225,7 +225,8 @@ func TestScenariosFailAnywhere(t *testing.T) {
 }
 
 var faultKinds = []error{
-	syscall.EIO, durabletest.ShortWrite{Err: syscall.ENOSPC}, durabletest.AfterError{Err: syscall.EIO},
+	syscall.EIO, syscall.EINTR, durabletest.ShortWrite{Err: syscall.ENOSPC}, durabletest.AfterError{Err: syscall.EIO},
+	durabletest.AfterError{Err: syscall.ESTALE}, // the server had done it
 	durabletest.AfterError{Err: fs.ErrExist}, // a request that was sent twice
 }
 

@@ -218,6 +218,7 @@ func (im *importer) commitPuts(prev head, next *head, old *data, found map[cohor
 		c.bytes += int64(len(p.Record.JSON))
 	}
 	next.Schema = prev.Schema.Extend(recs)
+	im.tellRewrite(prev, next.Schema)
 	if err := im.writeData(next, old, found, c); err != nil {
 		return err
 	}

@@ -55,12 +55,28 @@ func (f *folder) write(prev head, b batch) (head, error) {
 		schema.Add(b.refs[p.N].shape)
 	}
 	next.Schema = schema.Schema()
+	f.tellRewrite(prev, next.Schema)
 	rows, lines := f.loader(&b, out.later), f.loader(&b, out.later)
 	defer rows.close()
 	defer lines.close()
 	return next, f.writeData(&next, old, found, changes{
 		puts: out.puts, raised: out.raised, bytes: b.bytes, rows: rows.load, lines: lines.load, cohort: b.cohort,
 	})
+}
+
+// tellRewrite tells of the one thing that makes a fold write every row again.
+func (f *folder) tellRewrite(prev head, schema index.Schema) {
+	if prev.Index.Rows == 0 || prev.Schema.Equal(schema) {
+		return
+	}
+	n := Rewritten{Rows: prev.Index.Rows, New: len(schema) - len(prev.Schema)}
+	for i, c := range prev.Schema {
+		if schema[i] != c {
+			n.Widened++
+		}
+	}
+	f.report.Rewrites++
+	f.notify(n)
 }
 
 func (r *Report) add(out folded) {

@@ -37,7 +37,7 @@ func logNotice(log *zap.Logger, n compactor.Notice) {
 	switch n := n.(type) {
 	case compactor.Published:
 		log.Debug(n.String())
-	case compactor.Conflicted, compactor.Unknown, compactor.Reaped:
+	case compactor.Conflicted, compactor.Unknown, compactor.Reaped, compactor.Rewritten:
 		log.Info(n.String())
 	case compactor.DamagedBytes, compactor.SkippedStream:
 		log.Error(n.String())

@@ -88,6 +88,9 @@ func describe(r compactor.Report) string {
 		text += fmt.Sprintf(", %d repeated", r.Repeated)
 	}
 	text += fmt.Sprintf("; generation %d, %d rows", r.Generation, r.Rows)
+	if r.Rewrites > 0 {
+		text += "; all rows written again for new columns"
+	}
 	if r.Swept > 0 {
 		text += fmt.Sprintf("; %d finished streams moved out", r.Swept)
 	}

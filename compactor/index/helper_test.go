@@ -73,8 +73,8 @@ func merge(t testing.TB, old []byte, puts []Put) ([]byte, Stats) {
 	return mergeWith(t, old, puts, fullGroup)
 }
 
-// mergeWith is merge with row groups of another size.
-func mergeWith(t testing.TB, old []byte, puts []Put, size groupSize) ([]byte, Stats) {
+// mergeOnly folds puts into an index with row groups of a size.
+func mergeOnly(t testing.TB, old []byte, puts []Put, size groupSize) ([]byte, Stats) {
 	t.Helper()
 	f := open(t, old)
 	var schema Schema
@@ -96,10 +96,17 @@ func mergeWith(t testing.TB, old []byte, puts []Put, size groupSize) ([]byte, St
 	if err != nil {
 		t.Fatalf("Merge: %v", err)
 	}
-	if err := Verify(bytes.NewReader(out.Bytes()), int64(out.Len()), stats.Rows); err != nil {
+	return out.Bytes(), stats
+}
+
+// mergeWith is mergeOnly that checks what it made.
+func mergeWith(t testing.TB, old []byte, puts []Put, size groupSize) ([]byte, Stats) {
+	t.Helper()
+	data, stats := mergeOnly(t, old, puts, size)
+	if err := Verify(bytes.NewReader(data), int64(len(data)), stats.Rows); err != nil {
 		t.Fatalf("Verify: %v", err)
 	}
-	return out.Bytes(), stats
+	return data, stats
 }
 
 // rows are all rows of an index as text.

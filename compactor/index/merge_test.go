@@ -200,6 +200,46 @@ func TestSmallGroups(t *testing.T) {
 	}
 }
 
+// TestThousandFolds adds a few rows and replaces one, recent or not, a thousand times. The number of row groups stays in
+// proportion to the rows, and a fold rewrites a few groups and never the whole file.
+func TestThousandFolds(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(*seed, 9))
+	t.Logf("-seed %d", *seed)
+	size := groupSize{150, 1 << 20}
+	folds := manyFolds
+	if testing.Short() {
+		folds = 150
+	}
+	var data []byte
+	seq, run, most, written := cohort.Seq(1), 0, 0, int64(0)
+	for fold := range folds {
+		var recs []cohort.Record
+		if run > 0 {
+			back := run
+			if fold%2 == 0 {
+				back = min(run, 20)
+			}
+			recs = append(recs, runRecord(t, run-1-rnd.IntN(back), ``))
+		}
+		for range 1 + rnd.IntN(2) {
+			recs = append(recs, runRecord(t, run, ``))
+			run++
+		}
+		var stats Stats
+		data, stats = mergeOnly(t, data, puts(seq, recs...), size)
+		seq += cohort.Seq(len(recs))
+		groups, bound := stats.GroupsCopied+stats.GroupsWritten, 4+4*int(stats.Rows)/int(size.rows)
+		if groups > bound {
+			t.Fatalf("fold %d: %d rows stand in %d row groups, want at most %d", fold, stats.Rows, groups, bound)
+		}
+		if stats.RowsWritten > 5*size.rows {
+			t.Fatalf("fold %d writes %d of %d rows for %d that are new", fold, stats.RowsWritten, stats.Rows, len(recs))
+		}
+		most, written = max(most, groups), written+stats.RowsWritten
+	}
+	t.Logf("figure: %d folds made %d rows in at most %d row groups of %d, and wrote %d rows each", folds, run, most, size.rows, written/int64(folds))
+}
+
 // TestGroupBytes makes sure that a row group ends by its bytes too.
 func TestGroupBytes(t *testing.T) {
 	text := strings.Repeat("x", 3000)
