@@ -57,7 +57,19 @@ func fileSystem(dir string) string {
 		}
 		if rel, err := filepath.Rel(f[1], dir); err == nil && rel != ".." && !strings.HasPrefix(rel, "../") {
 			best, kind = f[1], f[2]
+			if kind == "ext4" && !hasJournal(filepath.Base(f[0])) {
+				kind = "ext4 without a journal"
+			}
 		}
 	}
 	return kind
+}
+
+// hasJournal tells whether an ext4 has one, as the kernel says where it says anything.
+func hasJournal(device string) bool {
+	if _, err := os.Stat("/proc/fs/ext4/" + device); err != nil {
+		return true
+	}
+	journals, _ := filepath.Glob("/proc/fs/jbd2/" + device + "-*")
+	return len(journals) > 0
 }
