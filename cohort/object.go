@@ -8,7 +8,6 @@ import (
 	"iter"
 	"math/bits"
 	"strconv"
-	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -61,7 +60,10 @@ type Member struct {
 }
 
 // Span is where a member stands in its object. It stays true for a copy of the object.
-type Span struct{ start, name, value, end int32 } // of the text, behind the name's string, of the value, behind it
+type Span struct {
+	start, name, value, end int32 // of the text, behind the name's string, of the value, behind it
+	plain                   bool  // nothing is escaped in the name
+}
 
 // Spans appends where the members of obj stand to dst, in their order. A name that stands twice has two.
 //
@@ -78,17 +80,22 @@ func Spans(dst []Span, obj []byte) []Span {
 			i = skipSpace(obj, i+1)
 		}
 		start, name := i, skipString(obj, i)
+		plain := special(obj, start+1) == name-1
 		i = skipSpace(obj, name)
 		i = skipSpace(obj, i+1) // behind ':'
 		value := i
 		i = skipValue(obj, i)
-		dst = append(dst, Span{int32(start), int32(name), int32(value), int32(i)})
+		dst = append(dst, Span{int32(start), int32(name), int32(value), int32(i), plain})
 	}
 }
 
 // Member is the member of obj that stands there.
 func (s Span) Member(obj []byte) Member {
-	return Member{TextBytes(obj[s.start:s.name]), obj[s.value:s.end:s.end], obj[s.start:s.end:s.end]}
+	name := obj[s.start+1 : s.name-1]
+	if !s.plain {
+		name = TextBytes(obj[s.start:s.name])
+	}
+	return Member{name, obj[s.value:s.end:s.end], obj[s.start:s.end:s.end]}
 }
 
 // EachMember yields the members of an object as Spans finds them.
@@ -246,11 +253,14 @@ func skipValue(b []byte, i int) int {
 	case '{', '[':
 		return skipNested(b, i)
 	}
-	for i < len(b) && strings.IndexByte(",]} \t\r\n", b[i]) < 0 {
+	for i < len(b) && !endsWord[b[i]] {
 		i++
 	}
 	return i
 }
+
+// endsWord marks the bytes that may follow a number, true, false or null.
+var endsWord = [256]bool{',': true, ']': true, '}': true, ' ': true, '\t': true, '\r': true, '\n': true}
 
 func skipNested(b []byte, i int) int {
 	for depth := 0; ; i++ {

@@ -83,7 +83,7 @@ func validMembers(dst []Span, keep bool, b []byte, i int) ([]Span, int) {
 			return dst, -1
 		}
 		if keep {
-			dst = append(dst, Span{int32(start), int32(name), int32(value), int32(i)})
+			dst = append(dst, Span{int32(start), int32(name), int32(value), int32(i), special(b, start+1) == name-1})
 		}
 		if i = skipBlank(b, i); i >= len(b) {
 			return dst, -1

@@ -115,19 +115,33 @@ func (f *folder) unread(prev head, left budget) (batch, []*reading, error) {
 	return b, unread, nil
 }
 
-// readAhead is how many streams are read before what they hold is taken. They are read side by side, as
-// parsing is most of the work, and taken in their order.
-const readAhead = 16
+// Streams are read side by side, as parsing is most of the work, and what they hold is taken in their order. There are
+// as many of them in a wave as there are cores, and up to readAhead while they are small: what a wave has read and
+// the budget does not know of yet is memory, too.
+const (
+	readAhead = 64
+	waveBytes = 8 << 20
+)
+
+// wave is how many streams are read next.
+func wave(last int, bytes int64) int {
+	cores := runtime.GOMAXPROCS(0)
+	if bytes > waveBytes {
+		return cores
+	}
+	return min(max(2*last, cores), max(readAhead, cores))
+}
 
 // readAll reads streams into b until its budget is taken; the others keep their watermarks.
 func (f *folder) readAll(ctx context.Context, unread []*reading, b *batch) error {
-	for len(unread) > 0 {
-		n := min(readAhead, len(unread))
+	for n := wave(0, 0); len(unread) > 0; {
+		n = min(n, len(unread))
 		if b.left.all <= 0 {
 			n = len(unread)
 		}
 		now := unread[:n]
 		unread = unread[n:]
+		before := b.bytes
 		if b.left.all > 0 {
 			if err := ctx.Err(); err != nil {
 				return err
@@ -141,19 +155,22 @@ func (f *folder) readAll(ctx context.Context, unread []*reading, b *batch) error
 				return err
 			}
 		}
+		n = wave(n, b.bytes-before)
 	}
 	return nil
 }
 
-// readSome reads streams with all cores.
+// readSome reads streams with all cores. Each may hold a part of the records that the batch may still hold.
 func (f *folder) readSome(streams []*reading, b *batch) {
+	left := b.left
+	left.held /= int64(max(len(streams), 1))
 	var next atomic.Int64
 	var all sync.WaitGroup
 	for range min(runtime.GOMAXPROCS(0), len(streams)) {
 		all.Go(func() {
 			shaper := b.shapes.Shaper()
 			for i := next.Add(1) - 1; i < int64(len(streams)); i = next.Add(1) - 1 {
-				f.read(streams[i], b.left, shaper)
+				f.read(streams[i], left, shaper)
 			}
 		})
 	}

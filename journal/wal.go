@@ -45,7 +45,9 @@ type walSegment struct {
 // of one group instead of its size (docs/decisions/0019). The library writes the cache from where it stood before an
 // append to its end, and asks it nothing else; its indices and the file's position are its own.
 //
-// It is nil if the library is not the one that we know: then the cache stays, and only memory is lost.
+// It is nil if the library is not the one that we know: then the cache stays, and only memory is lost. Should a later
+// one have these fields and mean something else by them, the segment does not have the size that it must have
+// (stream.checkPath), and nothing is acknowledged.
 func cacheOf(log *wal.Log) []*[]byte {
 	segments := reflect.ValueOf(log).Elem().FieldByName("segments")
 	if segments.Kind() != reflect.Slice || segments.Len() != 1 || segments.Index(0).Kind() != reflect.Pointer {

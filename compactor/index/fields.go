@@ -30,6 +30,8 @@ type name struct {
 	group  bool
 	seen   uint64           // the last object that had it
 	under  map[string]*name // the members of a group, by their own names
+	member string           // the own name
+	order  []*name          // the members of the group that was met last, in their order
 }
 
 // flattener takes records apart. It keeps its memory, and the names that it met, from one record to the
@@ -95,11 +97,16 @@ func (f *flattener) add(m field) {
 func (f *flattener) members(dst []field, of *name, obj []byte, spans []cohort.Span) []field {
 	f.objects++
 	double := false
-	for _, at := range spans {
+	for i, at := range spans {
 		m := at.Member(obj)
-		n := of.under[string(m.Name)]
+		n := of.nth(i, m.Name)
 		if n == nil {
 			n = f.meet(of, string(m.Name))
+		}
+		if i < len(of.order) {
+			of.order[i] = n
+		} else {
+			of.order = append(of.order, n)
 		}
 		double = double || n.seen == f.objects
 		n.seen = f.objects
@@ -109,6 +116,14 @@ func (f *flattener) members(dst []field, of *name, obj []byte, spans []cohort.Sp
 		return dst
 	}
 	return f.lastOfEach(dst)
+}
+
+// nth is the name of the i-th member: mostly the one that stood there in the object before.
+func (n *name) nth(i int, member []byte) *name {
+	if i < len(n.order) && n.order[i].member == string(member) {
+		return n.order[i]
+	}
+	return n.under[string(member)]
 }
 
 func (f *flattener) lastOfEach(members []field) []field {
@@ -130,7 +145,7 @@ func (f *flattener) lastOfEach(members []field) []field {
 
 // meet makes the name of a member of a group, or of the record.
 func (f *flattener) meet(of *name, member string) *name {
-	n := &name{column: member, place: -1, id: f.ids}
+	n := &name{column: member, member: member, place: -1, id: f.ids}
 	if of == &f.root {
 		n.owned, n.group = isOwned(member), isGroup(member)
 	} else {
@@ -184,6 +199,9 @@ func canHold(k cohort.Kind, value []byte) bool {
 		n, err := strconv.ParseInt(string(value), 10, 64)
 		return err == nil && exact(n)
 	case k == cohort.Double && of == cohort.Double:
+		if len(value) < 300 && bytes.IndexByte(value, 'e') < 0 && bytes.IndexByte(value, 'E') < 0 {
+			return true // below 1e300, without looking at its digits
+		}
 		_, err := strconv.ParseFloat(string(value), 64)
 		return err == nil
 	case k == cohort.String && of == cohort.String:
