@@ -138,7 +138,7 @@ type Report struct {
 	Repeated   int               `json:"repeated"`   // appended again with the id of the write that stands
 	Narrow     int               `json:"narrow"`     // beaten although target, view or symbol differ
 	Extra      int64             `json:"extra"`      // values that no column could hold
-	Rewrites   int   `json:"rewrites"`   // commits that wrote every row again, see Rewritten
+	Rewrites   int               `json:"rewrites"`   // commits that wrote every row again, see Rewritten
 	Merged
 
 	Swept     int           `json:"swept_streams"`

@@ -227,7 +227,7 @@ func TestScenariosFailAnywhere(t *testing.T) {
 var faultKinds = []error{
 	syscall.EIO, syscall.EINTR, durabletest.ShortWrite{Err: syscall.ENOSPC}, durabletest.AfterError{Err: syscall.EIO},
 	durabletest.AfterError{Err: syscall.ESTALE}, // the server had done it
-	durabletest.AfterError{Err: fs.ErrExist}, // a request that was sent twice
+	durabletest.AfterError{Err: fs.ErrExist},    // a request that was sent twice
 }
 
 // failAt lets the k-th change fail in several ways. It reports whether there was no k-th change.
