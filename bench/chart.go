@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"html"
 	"math"
@@ -217,12 +216,8 @@ func (s *svg) curve(c curve, atX, atY func(float64) float64) {
 
 // drawAgain makes table and charts of results that were saved.
 func drawAgain(from, to string) error {
-	raw, err := os.ReadFile(from)
+	r, err := loadResults(from)
 	if err != nil {
-		return err
-	}
-	var r results
-	if err := json.Unmarshal(raw, &r); err != nil {
 		return err
 	}
 	if to == "" {

@@ -67,6 +67,7 @@ func run() (err error) {
 	only := flag.String("only", "", "comma-separated: "+strings.Join(names, ", "))
 	dir := flag.String("dir", "", "directory on the file system to measure (default: a temporary one)")
 	save := flag.String("out", "", "directory for results.json, the table and the charts")
+	add := flag.Bool("add", false, "keep what -out holds of other works; each work is still measured in one run")
 	draw := flag.String("draw", "", "do not measure: draw the table and charts of this results.json again")
 	flag.StringVar(&e.who, "who", "", "comma-separated competitors of appends (default: all)")
 	flag.StringVar(&e.dsn, "dsn", "", "of a PostgreSQL server with fsync=on; without one it is left out")
@@ -90,6 +91,12 @@ func run() (err error) {
 		return err
 	}
 	e.out = &results{Machine: thisMachine(e.dir, "bench "+strings.Join(masked(os.Args[1:]), " "))}
+	var before *results
+	if *add {
+		if before, err = loadResults(filepath.Join(*save, "results.json")); err != nil {
+			return err
+		}
+	}
 	for _, w := range works {
 		if *only != "" && !slices.Contains(strings.Split(*only, ","), w.name) {
 			continue
@@ -100,7 +107,7 @@ func run() (err error) {
 		}
 		e.say("%s took %s", w.name, time.Since(start).Round(time.Second))
 		if *save != "" { // after each, so that a run that is cut off leaves what it has
-			if err := e.out.save(*save); err != nil {
+			if err := e.out.with(before).save(*save); err != nil {
 				return err
 			}
 		}

@@ -33,6 +33,41 @@ type results struct {
 
 func (r *results) add(one Result) { r.All = append(r.All, one) }
 
+// loadResults reads what save wrote.
+func loadResults(name string) (*results, error) {
+	raw, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	r := new(results)
+	return r, json.Unmarshal(raw, r)
+}
+
+// with is r and what another run says of works that r has not measured.
+func (r *results) with(before *results) *results {
+	if before == nil {
+		return r
+	}
+	own := map[string]bool{}
+	for _, one := range r.All {
+		own[one.Work] = true
+	}
+	all := &results{Machine: r.Machine}
+	all.Machine.Command = before.Machine.Command + "`, then `" + r.Machine.Command
+	seen := false
+	for _, one := range before.All { // in the order of the run before
+		if !own[one.Work] {
+			all.All = append(all.All, one)
+		} else if !seen {
+			all.All, seen = append(all.All, r.All...), true
+		}
+	}
+	if !seen {
+		all.All = append(all.All, r.All...)
+	}
+	return all
+}
+
 // cell is the median of each value over the rounds.
 type cell struct {
 	Work, Who, Note string
