@@ -124,11 +124,19 @@ func (l *loader) load(p index.Put) (cohort.Record, error) {
 		if err == nil {
 			r, err = in.Reread(at.Ref)
 		}
+		if err != nil && l.isGone(at.place) { // its deletion was under way, and it looked as if it were still empty
+			err = fmt.Errorf("%w: %w", ErrConflict, err)
+		}
 		if err != nil {
 			return cohort.Record{}, fmt.Errorf("read a record again: %w", err)
 		}
 	}
 	return raised(r, l.later[p.N]), nil
+}
+
+func (l *loader) isGone(n int32) bool {
+	_, err := l.f.FS.Stat(cohort.SegmentIn(l.b.places[n].dir))
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // raised is r after it was appended again with a later stamp; 0 if it was not.
