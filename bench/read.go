@@ -25,7 +25,7 @@ func (f *folds) reads(rows int) error {
 			work string
 			run  int
 		}{{"a recent run", first - 3}, {"a run in the middle", rows / 2}} {
-			id, stage := fmt.Sprintf("run-%09d", at.run), []string{"TRAINING", "EVALUATION"}[at.run%2]
+			id, stage := idOf(at.run), stageOf(at.run)
 			of := []string{"previous", "--root", f.root, "--cohort", cohortOf(at.run), "--stage", stage, "--run-id", id}
 			work := fmt.Sprintf("previous rows=%d of %s", rows, at.work)
 			err := errors.Join(

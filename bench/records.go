@@ -11,8 +11,8 @@ import (
 // and tags from small sets, and a snapshot of what went in, with fingerprints. The same n gives the same bytes.
 func line(n int) []byte {
 	r := rand.New(rand.NewPCG(uint64(n), 1))
-	b := fmt.Appendf(make([]byte, 0, 1100), `{"run_id":"run-%09d","stage":"%s","timestamp":"2026-03-%02dT%02d:%02d:%02d.%03dZ","metrics":{`,
-		n, []string{"TRAINING", "EVALUATION"}[n%2], 1+n/86400/1000%28, n/3600000%24, n/60000%60, n/1000%60, n%1000)
+	b := fmt.Appendf(make([]byte, 0, 1100), `{"run_id":"%s","stage":"%s","timestamp":"2026-03-%02dT%02d:%02d:%02d.%03dZ","metrics":{`,
+		idOf(n), stageOf(n), 1+n/86400/1000%28, n/3600000%24, n/60000%60, n/1000%60, n%1000)
 	for i, name := range [...]string{"auc", "loss", "val_loss", "precision", "recall", "f1", "logloss", "rmse", "mae", "r2"} {
 		if i > 2 && r.IntN(5) == 0 {
 			continue // not every run has every metric
@@ -33,6 +33,10 @@ func line(n int) []byte {
 	}
 	return append(b, `0],"early_stop":false}}`...)
 }
+
+func idOf(n int) string { return fmt.Sprintf("run-%09d", n) }
+
+func stageOf(n int) string { return []string{"TRAINING", "EVALUATION"}[n%2] }
 
 // writeRecords writes the records of these runs as NDJSON, for those who read that.
 func writeRecords(name string, runs []int) (err error) {

@@ -118,11 +118,10 @@ func (f *folder) emptyReaped(prev, next head, now cohort.Stamp) {
 	for _, m := range next.Streams {
 		newer[m.Stream] = m
 	}
-	for _, m := range f.movedForGood(prev.Streams) {
+	twice := slices.DeleteFunc(slices.Clone(prev.Streams), func(m Watermark) bool { return !f.standsTwice(prev, next, m.Stream.Cohort) })
+	for _, m := range f.movedForGood(twice) {
 		dir := f.Root.Reaped(m.Stream.Cohort, m.Stream.ID)
 		switch {
-		case !f.standsTwice(prev, next, m.Stream.Cohort):
-			continue
 		case m.Sealed && !m.Damaged:
 		case m.Sealed || m.Reaped == 0 || newer[m.Stream] != m || (now-m.Reaped).Duration() < f.ReapGrace:
 			continue

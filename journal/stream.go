@@ -162,8 +162,8 @@ func (s *stream) syncDirs() error {
 	return nil
 }
 
-// checkPath makes sure that the path is still the file that was written, and as long as what was written. A stream that was taken for
-// dead and moved away goes on taking writes that nobody will read (R5).
+// checkPath makes sure that the path is still the file that was written, and as long as what was written. A stream
+// that was taken for dead and moved away goes on taking writes that nobody will read (R5).
 func (s *stream) checkPath() error {
 	same, size, err := s.own.isAt(s.path())
 	switch {

@@ -155,10 +155,7 @@ func (w *Writer) validate(r *cohort.Record) error {
 	if len(r.JSON) == 0 {
 		return errors.New("has no JSON: use cohort.ParseRecord")
 	}
-	if err := r.Validate(); err != nil {
-		return err
-	}
-	if err := w.settings.Key.Validate(*r); err != nil {
+	if err := errors.Join(r.Validate(), w.settings.Key.Validate(*r)); err != nil {
 		return err
 	}
 	if len(r.JSON) <= w.settings.MaxRecord && r.Unchanged() {
