@@ -171,8 +171,10 @@ func (e env) together(k peer.Kind, o peer.Options, n int, args ...string) (sampl
 			return nil, fmt.Errorf("worker says %q, %w", l, err)
 		}
 	}
+	// Those who begin while others still wait, and end before them, would have the machine for themselves.
+	start := time.Now().Add(100*time.Millisecond + time.Duration(n)*2*time.Millisecond)
 	for _, c := range all {
-		if _, err := io.WriteString(c.in, "go\n"); err != nil {
+		if err := peer.Start(c.in, start); err != nil {
 			return nil, err
 		}
 	}

@@ -24,6 +24,27 @@ func Receive(r io.Reader) (s Sample, err error) {
 	return s, err
 }
 
+// Start tells a process that Waits when to go.
+func Start(w io.Writer, at time.Time) error {
+	_, err := fmt.Fprintln(w, at.UnixNano())
+	return err
+}
+
+// Wait reads what Start wrote and returns at that time. It is an error if that is over already: some would have gone
+// before others.
+func Wait(r io.Reader) error {
+	var at int64
+	if _, err := fmt.Fscanln(r, &at); err != nil {
+		return fmt.Errorf("read when to go: %w", err)
+	}
+	left := time.Until(time.Unix(0, at))
+	if left < 0 {
+		return fmt.Errorf("the others went %s ago", -left)
+	}
+	time.Sleep(left)
+	return nil
+}
+
 // Values are what tables show of samples of processes that ran at the same time.
 func Values(samples []Sample) map[string]float64 {
 	var all []time.Duration
@@ -50,7 +71,7 @@ type Work struct {
 	For     time.Duration // how long
 	Every   time.Duration // each writer appends once in this time; 0: without a pause
 	Records [][]byte      // taken in turn
-	Ready   func()        // called when every writer has appended once, which is not counted
+	Ready   func() error  // called when every writer has appended once, which is not counted; it returns when all may go
 }
 
 // Run appends with the writers of one process. An append that is under way when the time is over is counted.
@@ -67,7 +88,9 @@ func Run(p Peer, w Work) (Sample, error) {
 		appends[i] = a
 	}
 	if w.Ready != nil {
-		w.Ready()
+		if err := w.Ready(); err != nil {
+			return Sample{}, err
+		}
 	}
 	start := time.Now()
 	parts, errs := make([][]time.Duration, w.Writers), make([]error, w.Writers)

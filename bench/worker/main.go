@@ -1,4 +1,4 @@
-// Command worker is one process of a benchmark: it opens a competitor, says "ready", waits for a line on its
+// Command worker is one process of a benchmark: it opens a competitor, says "ready", reads when all go from its
 // standard input, appends for a time, and writes what it measured to its standard output.
 //
 //	worker -peer NAME -dir DIR -for 2s                 one process among many
@@ -7,7 +7,6 @@
 package main
 
 import (
-	"bufio"
 	"flag"
 	"fmt"
 	"os"
@@ -59,9 +58,9 @@ func run() error {
 	if *once {
 		return appendOnce(p, w.Records[o.Writer%len(w.Records)])
 	}
-	w.Ready = func() {
+	w.Ready = func() error {
 		fmt.Println("ready")
-		bufio.NewReader(os.Stdin).ReadString('\n') // the line, or the end of the parent
+		return peer.Wait(os.Stdin)
 	}
 	s, err := peer.Run(p, w)
 	if err != nil {
