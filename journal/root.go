@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -79,7 +78,7 @@ func InitRoot(fsys durable.FS, root cohort.Root, want cohort.Settings) (s cohort
 }
 
 func makeRoot(fsys durable.FS, root cohort.Root, want cohort.Settings) (cohort.Settings, bool, error) {
-	want.RootID = newULID(rand.Reader)
+	want.RootID = newULID()
 	if err := want.Validate(); err != nil {
 		return cohort.Settings{}, false, err
 	}

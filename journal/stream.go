@@ -5,10 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -37,6 +37,9 @@ type stream struct {
 	seq    uint64 // of the last entry
 	born   time.Time
 	synced bool // the directories that lead to it are durable
+
+	age   *time.Timer // sets isOld
+	isOld atomic.Bool // is to be sealed before the next write
 }
 
 // header is the payload of a stream's first frame.
@@ -70,7 +73,7 @@ func newStream(root cohort.Root, id cohort.ID, settings cohort.Settings) (*strea
 	}
 	s := &stream{root: root, settings: settings}
 	for range mkdirTries {
-		s.Stream = Stream{id, cohort.StreamID(newULID(rand.Reader))}
+		s.Stream = Stream{id, cohort.StreamID(newULID())}
 		err = durable.OS.Mkdir(s.dir(), settings.DirMode.FS())
 		if !errors.Is(err, fs.ErrExist) {
 			break
@@ -110,9 +113,22 @@ func (s *stream) open() error {
 	return nil
 }
 
+// growOld has the stream sealed at an age. It asks no clock at each write, but waits for the time, and that has a use of
+// its own: while any timer is pending, a thread of Go's runtime waits for it. Without, the runtime wakes a thread at
+// each sync to look for work (handoffp in runtime/proc.go, Go 1.26), for nothing, which costs hundreds of processes on few
+// cores a tenth to a half of their appends (bench/README.md).
+func (s *stream) growOld(age time.Duration) {
+	s.age = time.AfterFunc(age, func() { s.isOld.Store(true) })
+}
+
 // newULID names streams, and records that came without an id. The entropy is the kernel's: ulid.Make
 // seeds a generator of 31 bits with the time, and a cluster starts hundreds of writers at one time.
-func newULID(entropy io.Reader) string { return ulid.MustNew(ulid.Now(), entropy).String() }
+func newULID() string {
+	var id ulid.ULID
+	id.SetTime(ulid.Now()) // a clock before 1970 leaves it 0: the id is no less unique
+	rand.Read(id[6:])      // which never fails
+	return id.String()
+}
 
 // write appends frames, makes them durable and checks that they are where readers look. It looks before the
 // write too: behind a segment that was cut off they would stand behind a hole.
@@ -238,6 +254,9 @@ func (s *stream) finish(stamp cohort.Stamp) error {
 // abandon closes what is open. After a failed write its errors say nothing new.
 func (s *stream) abandon() error {
 	var errs []error
+	if s.age != nil {
+		s.age.Stop()
+	}
 	if s.seg != nil {
 		errs = append(errs, s.seg.close())
 		s.seg = nil

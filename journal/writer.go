@@ -1,11 +1,8 @@
 package journal
 
 import (
-	"bufio"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -71,7 +68,6 @@ type Writer struct {
 	err    error   // the first error that a second stream could not mend: for ever
 	crowd  bool    // the group before was not one caller's alone
 	create func() (*stream, error)
-	ids    io.Reader // random bytes for record ids
 }
 
 // group is what one write and one fsync make durable together.
@@ -110,7 +106,6 @@ func Create(root cohort.Root, id cohort.ID, options Options) (*Writer, error) {
 	}
 	w := &Writer{
 		root: root, id: id, settings: settings, options: options.withDefaults(), clock: clock{since: time.Since},
-		ids: bufio.NewReaderSize(rand.Reader, 256),
 	}
 	w.create = func() (*stream, error) { return newStream(root, id, settings) }
 	return w, nil
@@ -135,6 +130,11 @@ func (w *Writer) Append(recs []cohort.Record) error {
 	}
 	if len(recs) == 0 {
 		return nil
+	}
+	for i := range recs {
+		if recs[i].ID == "" {
+			recs[i].ID = newULID()
+		}
 	}
 	g, leader, err := w.join(recs)
 	if err != nil {
@@ -241,9 +241,6 @@ func (w *Writer) commitGroup(group []*cohort.Record) error {
 	}
 	for _, r := range group {
 		r.Cohort, r.Stream, r.Stamp = w.id, "", 0
-		if r.ID == "" {
-			r.ID = newULID(w.ids)
-		}
 	}
 	for rest := group; len(rest) > 0 && w.err == nil; {
 		n := w.fitting(rest)
@@ -307,6 +304,7 @@ func (w *Writer) ready(recs []*cohort.Record) error {
 		return fmt.Errorf("make a stream: %w", err)
 	}
 	w.stream = s
+	s.growOld(w.options.SealAge)
 	w.clock.begin(s.info.ModTime(), highestStamp(durable.OS, w.root))
 	return nil
 }
@@ -319,7 +317,7 @@ func (w *Writer) isFull(recs []*cohort.Record) bool {
 	for _, r := range recs {
 		size += recordSize(r)
 	}
-	return size > w.options.SealBytes || w.clock.since(w.stream.born) > w.options.SealAge
+	return size > w.options.SealBytes || w.stream.isOld.Load()
 }
 
 // recordSize is how many bytes a record takes in a stream.

@@ -91,7 +91,9 @@ func TestCloseWaits(t *testing.T) {
 	root := newRoot(t)
 	synctest.Test(t, func(t *testing.T) {
 		w := newWriter(t, root, Options{})
-		g, leader, err := w.join([]cohort.Record{rec(t, 1)})
+		first := rec(t, 1)
+		first.ID = newULID() // as Append does
+		g, leader, err := w.join([]cohort.Record{first})
 		if err != nil || !leader {
 			t.Fatalf("join = leader %t, %v", leader, err)
 		}
@@ -140,17 +142,19 @@ func TestCloseTwice(t *testing.T) {
 
 func TestRollByAge(t *testing.T) {
 	root := newRoot(t)
-	w := newWriter(t, root, Options{SealAge: time.Hour})
-	appendRuns(t, w, 1, 2)
-	later(w, 59*time.Minute)
-	appendRuns(t, w, 3, 3)
-	later(w, 61*time.Minute)
-	appendRuns(t, w, 4, 4)
+	synctest.Test(t, func(t *testing.T) {
+		w := newWriter(t, root, Options{SealAge: time.Hour})
+		appendRuns(t, w, 1, 2)
+		time.Sleep(59 * time.Minute) // of the clock of this test
+		appendRuns(t, w, 3, 3)
+		time.Sleep(2 * time.Minute)
+		appendRuns(t, w, 4, 4)
+	})
 	list := inOrder(t, root)
 	if len(list) != 2 {
 		t.Fatalf("streams %v, want 2", list)
 	}
-	for i, want := range []content{{runs: runs(1, 3), sealed: true}, {runs: runs(4, 4)}} {
+	for i, want := range []content{{runs: runs(1, 3), sealed: true}, {runs: runs(4, 4), sealed: true}} {
 		got, _ := read(t, root, list[i], Position{})
 		if diff := cmp.Diff(want, got, cmp.AllowUnexported(content{})); diff != "" {
 			t.Errorf("stream %d (-want +got):\n%s", i, diff)
