@@ -258,7 +258,7 @@ func (f *folder) round(ctx context.Context) (more bool, err error) {
 	}
 	next := prev
 	if b.moved || prev.Generation == 0 {
-		if next, err = f.advance(ctx, prev, b); err != nil {
+		if next, err = f.advance(ctx, prev, &b); err != nil {
 			return false, err
 		}
 		f.sweepStreams(next)
@@ -270,7 +270,7 @@ func (f *folder) round(ctx context.Context) (more bool, err error) {
 }
 
 // advance turns a batch into the next generation.
-func (f *folder) advance(ctx context.Context, prev head, b batch) (head, error) {
+func (f *folder) advance(ctx context.Context, prev head, b *batch) (head, error) {
 	next, err := f.write(prev, b)
 	if err != nil {
 		return head{}, err
@@ -289,7 +289,7 @@ func (f *folder) advance(ctx context.Context, prev head, b batch) (head, error) 
 func (f *folder) count(now head, b batch) {
 	f.report.Generation = now.Generation
 	f.report.Rows = now.Index.Rows
-	f.report.Records += len(b.records)
+	f.report.Records += len(b.refs)
 	f.report.Damage += b.damage
 	f.report.Skipped = b.skipped
 }

@@ -198,7 +198,7 @@ func (im *importer) take() error {
 	if err != nil {
 		return err
 	}
-	next, err := im.nextManifest(prev, batch{marks: prev.Streams})
+	next, err := im.nextManifest(prev, prev.Streams)
 	if err != nil {
 		return err
 	}

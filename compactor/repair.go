@@ -343,7 +343,7 @@ func (r *repairer) goBack() error {
 	}
 	prev := r.good
 	prev.Generation, prev.digest = r.out.Newest, r.digestOf(r.out.Newest)
-	next, err := r.nextManifest(prev, batch{marks: r.good.Streams})
+	next, err := r.nextManifest(prev, r.good.Streams)
 	if err != nil {
 		return err
 	}

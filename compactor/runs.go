@@ -152,21 +152,21 @@ func (f *folder) addTail(ctx context.Context, v *view, newest head) error {
 // tail reads what the streams hold behind a generation. It keeps no damage and moves no watermark.
 func (f *folder) tail(ctx context.Context, newest head) (batch, error) {
 	b, unread, err := f.unread(newest, newBudget(math.MaxInt64))
-	for err == nil && len(unread) > 0 {
-		now := unread[:min(readAhead, len(unread))]
-		unread = unread[len(now):]
-		f.readSome(now, &b)
-		for _, r := range now {
-			if r.gone { // taken for dead just now, which needs no generation
-				r.p.dir, r.p.reaped = f.Root.Reaped(r.p.Cohort, r.p.ID), true
-				f.readSome([]*reading{r}, &b)
-			}
-			b.add(r)
-			if r.err != nil {
-				f.skip(r.p.Stream, r.err, &b)
-			}
-		}
-		err = ctx.Err()
+	if err != nil {
+		return b, err
 	}
-	return b, err
+	for r := range f.readings(unread, &b) {
+		if r.gone { // taken for dead just now, which needs no generation
+			r.p.dir, r.p.reaped = f.Root.Reaped(r.p.Cohort, r.p.ID), true
+			f.read(r, b.left, b.shapes.Shaper())
+		}
+		b.add(r)
+		if r.err != nil {
+			f.skip(r.p.Stream, r.err, &b)
+		}
+		if err := ctx.Err(); err != nil {
+			return b, err
+		}
+	}
+	return b, nil
 }

@@ -9,12 +9,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/index"
@@ -115,72 +115,70 @@ func (f *folder) unread(prev head, left budget) (batch, []*reading, error) {
 	return b, unread, nil
 }
 
-// Streams are read side by side, as parsing is most of the work, and what they hold is taken in their order. There are
-// as many of them in a wave as there are cores, and up to readAhead while they are small: what a wave has read and
-// the budget does not know of yet is memory, too.
+// Streams are read side by side, as parsing is most of the work, and taken in their order. What was read ahead and the
+// budget does not know of yet is memory, too: as many streams as there are cores, and up to readAhead while they are small.
 const (
 	readAhead = 64
-	waveBytes = 8 << 20
+	aheadSize = 8 << 20
 )
-
-// wave is how many streams are read next.
-func wave(last int, bytes int64) int {
-	cores := runtime.GOMAXPROCS(0)
-	if bytes > waveBytes {
-		return cores
-	}
-	return min(max(2*last, cores), max(readAhead, cores))
-}
 
 // readAll reads streams into b until its budget is taken; the others keep their watermarks.
 func (f *folder) readAll(ctx context.Context, unread []*reading, b *batch) error {
-	for n := wave(0, 0); len(unread) > 0; {
-		n = min(n, len(unread))
+	for r := range f.readings(unread, b) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		if b.left.all <= 0 {
-			n = len(unread)
+			b.marks = append(b.marks, r.old)
+		} else if err := f.take(r, b); err != nil {
+			return err
 		}
-		now := unread[:n]
-		unread = unread[n:]
-		before := b.bytes
-		if b.left.all > 0 {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			f.readSome(now, b)
-		}
-		for _, r := range now {
-			if b.left.all <= 0 {
-				b.marks = append(b.marks, r.old)
-			} else if err := f.take(r, b); err != nil {
-				return err
-			}
-		}
-		n = wave(n, b.bytes-before)
 	}
 	return nil
 }
 
-// readSome reads streams with all cores. Each may hold a part of the records that the batch may still hold.
-func (f *folder) readSome(streams []*reading, b *batch) {
-	left := b.left
-	left.held /= int64(max(len(streams), 1))
-	var next atomic.Int64
-	var all sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), len(streams)) {
-		all.Go(func() {
-			shaper := b.shapes.Shaper()
-			for i := next.Add(1) - 1; i < int64(len(streams)); i = next.Add(1) - 1 {
-				f.read(streams[i], left, shaper)
+// readings reads streams with all cores, and yields one after the other while those behind it are being read. None is
+// begun once nothing is left of b's budget. Each may hold a part of the records that b may still hold.
+func (f *folder) readings(unread []*reading, b *batch) iter.Seq[*reading] {
+	return func(yield func(*reading) bool) {
+		var all sync.WaitGroup
+		defer all.Wait()
+		cores := runtime.GOMAXPROCS(0)
+		shapers := make(chan *index.Shaper, cores)
+		for range cores {
+			shapers <- b.shapes.Shaper()
+		}
+		ahead, begun := cores+1, 0
+		for i, r := range unread {
+			for ; begun < min(i+ahead, len(unread)) && b.left.all > 0; begun++ {
+				next, left, done := unread[begun], b.left, make(chan struct{})
+				left.held /= int64(min(ahead, len(unread)))
+				next.done = done
+				all.Go(func() {
+					defer close(done)
+					shaper := <-shapers
+					f.read(next, left, shaper)
+					shapers <- shaper
+				})
 			}
-		})
+			if r.done != nil {
+				<-r.done
+			}
+			if !yield(r) {
+				return
+			}
+			if ahead = min(ahead+1, max(readAhead, cores+1)); r.bytes*int64(ahead) > aheadSize {
+				ahead = cores + 1
+			}
+		}
 	}
-	all.Wait()
 }
 
 // reading is what was read of one stream.
 type reading struct {
 	p         place
 	old, mark Watermark
+	done      chan struct{} // closed when all below stands; nil: it is not being read
 
 	records []candidate // without their texts until texts are whole
 	texts   []byte      // of all records: key, then id
@@ -288,6 +286,7 @@ func (f *folder) take(r *reading, b *batch) error {
 
 func (b *batch) add(r *reading) {
 	first, held, place := int32(len(b.refs)), int32(len(b.held)), int32(len(b.places))
+	b.records, b.refs = slices.Grow(b.records, len(r.records)), slices.Grow(b.refs, len(r.records))
 	for _, c := range r.records {
 		at := r.refs[c.n]
 		at.place = place
