@@ -79,8 +79,12 @@ func Spans(dst []Span, obj []byte) []Span {
 		if obj[i] == ',' {
 			i = skipSpace(obj, i+1)
 		}
-		start, name := i, skipString(obj, i)
-		plain := special(obj, start+1) == name-1
+		start, quote := i, special(obj, i+1)
+		plain := obj[quote] == '"'
+		name := quote + 1
+		if !plain {
+			name = skipString(obj, start)
+		}
 		i = skipSpace(obj, name)
 		i = skipSpace(obj, i+1) // behind ':'
 		value := i
