@@ -42,8 +42,9 @@ var barsOf = []bar{
 	{"append, 400 against 16 processes: what is left, of what is left of write+fsync", 1, false, degradation},
 	{"fold of 10,000 into 1 M: wall of cp+fsync", 2, true, ratio("fold rows=1000000", "wall s", us, copyAll)},
 	{"fold of 10,000 into 1 M: DuckDB's wall of ours", 5, false, ratio("fold rows=1000000", "wall s", duck, us)},
-	{"fold of 10,000 into 5 M: CPU of that into 1 M", 2, true, growth("cpu s")},
-	{"fold of 10,000 into 5 M: CPU in user space of that into 1 M", 2, true, growth("user s")},
+	{"fold of 10,000 into 5 M: CPU of that into 1 M", 2, true, growth("fold", "cpu s")},
+	{"fold of 10,000 into 5 M: CPU in user space of that into 1 M", 2, true, growth("fold", "user s")},
+	{"fold of 10,000 of 2 in 100 cohorts into 5 M, snapshots per cohort: CPU of that into 1 M", 2, true, growth("fold per-cohort", "cpu s")},
 	{"fold of 10,000 into 5 M: peak MiB", 256, true, of("fold rows=5000000", us, "peak MiB")},
 	{"cold build of 1 M: DuckDB's wall of ours", 1, false, ratio("cold build rows=1000000", "wall s", duck, us)},
 	{"cold build of 1 M: peak MiB", 512, true, of("cold build rows=1000000", us, "peak MiB")},
@@ -55,9 +56,9 @@ func of(work, who, name string) func(*results) float64 {
 	return func(r *results) float64 { return r.value(work, who, name) }
 }
 
-func growth(name string) func(*results) float64 {
+func growth(work, name string) func(*results) float64 {
 	return func(r *results) float64 {
-		return divide(r.value("fold rows=5000000", us, name), r.value("fold rows=1000000", us, name))
+		return divide(r.value(work+" rows=5000000", us, name), r.value(work+" rows=1000000", us, name))
 	}
 }
 

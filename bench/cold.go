@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+
+	"github.com/runfold/runfold/cohort"
 )
 
 // coldBuild measures the first fold of a backlog: from journals to both files. DuckDB reads the same records
@@ -22,7 +24,7 @@ func coldBuild(e env) error {
 	defer remove()
 	work := fmt.Sprintf("cold build rows=%d", rows)
 	journals, lines := filepath.Join(dir, "journals"), filepath.Join(dir, "records.ndjson")
-	if err := appendRuns(journals, span(0, rows)); err != nil {
+	if err := appendRuns(journals, cohort.Settings{}, span(0, rows), cohortOf); err != nil {
 		return err
 	}
 	if err := writeRecords(lines, span(0, rows)); err != nil {

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/runfold/runfold/cohort"
 )
 
 // folds is a root that grows, and DuckDB's index of the same rows.
@@ -96,7 +98,7 @@ func (f *folds) grow(rows int) error {
 func (f *folds) add(n int, again []int) error {
 	runs := slices.Concat(span(f.next, n), again)
 	f.next += n
-	return appendRuns(f.root, runs)
+	return appendRuns(f.root, cohort.Settings{}, runs, cohortOf)
 }
 
 // measure folds once a round, and lets the others do the same right after.

@@ -41,6 +41,7 @@ var works = []work{
 	{"scan", scanStreams},
 	{"cold", coldBuild},
 	{"fold", foldRows},
+	{"per-cohort", foldPerCohort},
 }
 
 func main() {

@@ -22,16 +22,16 @@ import (
 // cohorts is how many cohorts the roots of folds have.
 const cohorts = 4
 
-// appendRuns appends the records of runs to a root, spread over its cohorts.
-func appendRuns(root string, runs []int) error {
-	if _, _, err := journal.InitRoot(durable.OS, cohort.Root(root), cohort.Settings{}); err != nil {
+// appendRuns appends the records of runs to a root, each to its cohort.
+func appendRuns(root string, settings cohort.Settings, runs []int, of func(run int) string) error {
+	if _, _, err := journal.InitRoot(durable.OS, cohort.Root(root), settings); err != nil {
 		return err
 	}
 	var all errgroup.Group
 	all.SetLimit(runtime.GOMAXPROCS(0))
 	byCohort := map[string][]int{}
 	for _, run := range runs {
-		byCohort[cohortOf(run)] = append(byCohort[cohortOf(run)], run)
+		byCohort[of(run)] = append(byCohort[of(run)], run)
 	}
 	for id, runs := range byCohort {
 		all.Go(func() error { return appendTo(root, cohort.ID(id), runs) })

@@ -2,6 +2,7 @@ package index
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
@@ -136,6 +137,9 @@ type copier struct {
 	// neither is a dictionary page.
 	blooms map[int64]bool
 	pages  map[int64][]format.PageLocation
+
+	in   *bufio.Reader // of the section that is copied
+	head bytes.Buffer  // the page header that is read
 }
 
 // expect prepares for one row group and returns how many bytes of it are to be copied.
@@ -192,13 +196,16 @@ func (c *copier) ReadFrom(r io.Reader) (int64, error) {
 // copyPages copies the pages of one section, each a header and a body. It checks the bodies against
 // their checksums, and the headers against the page index, which has none.
 func (c *copier) copyPages(r io.Reader, offset, length int64) (n int64, err error) {
-	in := bufio.NewReaderSize(r, 64<<10)
+	if c.in == nil {
+		c.in = bufio.NewReaderSize(nil, 64<<10)
+	}
+	c.in.Reset(r)
 	out := &countingWriter{w: c}
 	defer func() { c.verbatim += out.n }()
 	pages, row := c.pages[offset], int64(0)
 	for out.n < length {
 		start := out.n
-		h, err := copyPage(out, in)
+		h, err := c.copyPage(out)
 		if err != nil {
 			return out.n, err
 		}
@@ -218,23 +225,47 @@ func (c *copier) copyPages(r io.Reader, offset, length int64) (n int64, err erro
 }
 
 // copyPage copies one page.
-func copyPage(out io.Writer, in *bufio.Reader) (h format.PageHeader, err error) {
+func (c *copier) copyPage(out io.Writer) (h format.PageHeader, err error) {
+	c.head.Reset()
 	p := new(thrift.CompactProtocol)
-	if err := thrift.NewDecoder(p.NewReader(&teeReader{in, out})).Decode(&h); err != nil {
+	if err := thrift.NewDecoder(p.NewReader(&teeReader{c.in, &c.head})).Decode(&h); err != nil {
 		return h, libraryError("page header", err)
 	}
 	v2 := h.DataPageHeaderV2.V
 	if h.CompressedPageSize < 0 || v2.NumValues != v2.NumRows || v2.RepetitionLevelsByteLength != 0 {
 		return h, damaged("page header is not one of an index")
 	}
-	sum := crc32.NewIEEE()
-	if _, err := io.CopyN(io.MultiWriter(out, sum), in, int64(h.CompressedPageSize)); err != nil {
+	if _, err := out.Write(c.head.Bytes()); err != nil {
+		return h, libraryError("page header", err)
+	}
+	sum, err := copySummed(out, c.in, int(h.CompressedPageSize))
+	if err != nil {
 		return h, libraryError("page", err)
 	}
-	if sum.Sum32() != uint32(h.CRC) {
+	if sum != uint32(h.CRC) {
 		return h, damaged("checksum of a page does not match")
 	}
 	return h, nil
+}
+
+// copySummed copies n bytes as they lie in the reader's memory, and returns their checksum.
+func copySummed(out io.Writer, in *bufio.Reader, n int) (sum uint32, err error) {
+	for n > 0 {
+		if _, err := in.Peek(1); err != nil { // reads more if nothing is left
+			return sum, err
+		}
+		piece, err := in.Peek(min(n, in.Buffered()))
+		if err == nil {
+			_, err = out.Write(piece)
+		}
+		if err != nil {
+			return sum, err
+		}
+		sum = crc32.Update(sum, crc32.IEEETable, piece)
+		n -= len(piece)
+		in.Discard(len(piece))
+	}
+	return sum, nil
 }
 
 type countingWriter struct {
@@ -248,27 +279,23 @@ func (w *countingWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// teeReader writes what is read from it, byte by byte if so read. In contrast to io.TeeReader it is
-// an io.ByteReader, so that the library does not read ahead.
+// teeReader keeps what is read from it. In contrast to io.TeeReader it is an io.ByteReader, so that the library does
+// not read ahead.
 type teeReader struct {
-	r *bufio.Reader
-	w io.Writer
+	r    *bufio.Reader
+	kept *bytes.Buffer
 }
 
 func (t *teeReader) Read(p []byte) (int, error) {
 	n, err := t.r.Read(p)
-	if n > 0 {
-		if _, werr := t.w.Write(p[:n]); werr != nil {
-			return n, werr
-		}
-	}
+	t.kept.Write(p[:n])
 	return n, err
 }
 
 func (t *teeReader) ReadByte() (byte, error) {
 	b, err := t.r.ReadByte()
 	if err == nil {
-		_, err = t.w.Write([]byte{b})
+		t.kept.WriteByte(b)
 	}
 	return b, err
 }
