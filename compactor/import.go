@@ -157,7 +157,7 @@ func (im *importer) take() error {
 		return err
 	}
 	im.base, im.report.Generation = prev.Generation, prev.Generation
-	old, err := im.openWhole(prev)
+	old, err := im.openSummed(prev)
 	if err != nil {
 		return err
 	}
@@ -192,7 +192,7 @@ func (im *importer) take() error {
 	im.report.Newer, im.report.Taken = out.superseded, len(out.puts)
 	im.report.Known += out.duplicates + out.repeats
 	if len(out.puts) == 0 {
-		return nil
+		return old.check()
 	}
 	taken, err := takenSeqs(old, found)
 	if err != nil {
@@ -205,7 +205,7 @@ func (im *importer) take() error {
 	next.NextSeq = im.number(out.puts, seqs, taken, prev.NextSeq)
 	next.HighestStamp = max(prev.HighestStamp, out.highest)
 	if im.src.DryRun {
-		return nil
+		return old.check()
 	}
 	return im.commitPuts(prev, &next, old, found, out.puts)
 }

@@ -350,7 +350,7 @@ func (r *repairer) goBack() error {
 	next.RepairedFrom = &r.out.Good
 	next.NextSeq, next.HighestStamp = r.afterLost()
 	// New data files: those of the good generation may be swept until this one names them.
-	old, err := r.openWhole(r.good)
+	old, err := r.openSummed(r.good)
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ func (f *folder) write(prev head, b *batch) (head, error) {
 	if err != nil {
 		return head{}, err
 	}
-	old, err := f.openWhole(prev)
+	old, err := f.openSummed(prev)
 	if err != nil {
 		return head{}, err
 	}
@@ -49,7 +49,10 @@ func (f *folder) write(prev head, b *batch) (head, error) {
 	next.NextSeq, next.HighestStamp = out.nextSeq, max(prev.HighestStamp, out.highest)
 	f.report.add(out)
 	if len(out.puts) == 0 && len(out.raised) == 0 && prev.Generation > 0 {
-		return next, nil
+		if len(keys) > 0 { // the index has decided
+			err = old.check()
+		}
+		return next, err
 	}
 	schema := prev.Schema.Extender(b.shapes)
 	for _, p := range out.puts {
@@ -116,118 +119,6 @@ func newToken() (cohort.Token, error) {
 	return cohort.Token(hex.EncodeToString(raw[:])), nil
 }
 
-// data is the data files of one generation: the open index, none before the first fold, and the snapshots, which
-// are opened one by one.
-type data struct {
-	of    head
-	f     *folder
-	index *index.File
-	file  io.Closer
-}
-
-func (d *data) Close() {
-	if d.file != nil {
-		d.file.Close() // opened to read
-	}
-}
-
-// openSnapshots opens one of the generation's snapshots files. A missing one is ErrConflict or ErrCorrupt, as for
-// openData.
-func (d *data) openSnapshots(s SnapshotsFile) (*checkedReader, error) {
-	file, err := d.f.openFile(s.DataFile)
-	if err != nil {
-		return nil, d.f.dataError(d.of, err)
-	}
-	return &checkedReader{r: file, path: d.f.Root.Data(s.Name), want: s.DataFile}, nil
-}
-
-func (d *data) find(keys []cohort.Key) (map[cohort.Key]index.Found, error) {
-	if d.index == nil {
-		return nil, nil
-	}
-	found, err := d.index.Find(keys)
-	if err != nil {
-		return nil, fmt.Errorf("look up keys in the index: %w", marked(err))
-	}
-	return found, nil
-}
-
-// openData opens the index that h names and checks its size. A missing file is ErrConflict if h is no longer the
-// newest (it was swept), else ErrCorrupt.
-func (f *folder) openData(h head) (*data, error) {
-	d := &data{of: h, f: f}
-	if h.Generation == 0 {
-		return d, nil
-	}
-	file, err := f.openFile(h.Index)
-	if err == nil {
-		d.file = file
-		d.index, err = index.Open(exact{file, h.Index.Size}, h.Index.Size)
-	}
-	if err != nil {
-		d.Close()
-		return nil, f.dataError(h, err)
-	}
-	return d, nil
-}
-
-// openWhole is openData for a fold: it reads the index once and compares its checksum, as a flipped bit
-// in a footer or a filter could hide a row that the fold must replace. The snapshots are compared
-// while they are copied.
-func (f *folder) openWhole(h head) (*data, error) {
-	d, err := f.openData(h)
-	if err != nil || h.Generation == 0 {
-		return d, err
-	}
-	sum, err := checksum(f.FS, f.Root.Data(h.Index.Name))
-	if err == nil && sum != h.Index.CRC32C {
-		err = fmt.Errorf("%s: %w: its bytes are not those that were committed", f.Root.Data(h.Index.Name), ErrCorrupt)
-	}
-	if err != nil {
-		d.Close()
-		return nil, f.dataError(h, err)
-	}
-	return d, nil
-}
-
-// marked makes damage that package index finds ours.
-func marked(err error) error {
-	if errors.Is(err, index.ErrDamaged) {
-		return fmt.Errorf("%w: %w", ErrCorrupt, err)
-	}
-	return err
-}
-
-func (f *folder) openFile(want DataFile) (durable.ReadFile, error) {
-	if err := durable.Regular(f.FS, f.Root.Data(want.Name)); err != nil {
-		return nil, damagedIfLink(err)
-	}
-	file, err := f.FS.Open(f.Root.Data(want.Name))
-	if err != nil {
-		return nil, err
-	}
-	info, err := file.Stat()
-	if err == nil && info.Size() != want.Size {
-		err = fmt.Errorf("%s: %w: %d bytes, not the %d that were committed", f.Root.Data(want.Name), ErrCorrupt, info.Size(), want.Size)
-	}
-	if err != nil {
-		file.Close()
-		return nil, err
-	}
-	return file, nil
-}
-
-// dataError tells a data file that was swept under a slow compactor from one that is lost.
-func (f *folder) dataError(h head, err error) error {
-	if !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("open generation %d: %w", h.Generation, marked(err))
-	}
-	if now, lerr := latest(f.FS, f.Root); lerr == nil && now.Generation > h.Generation {
-		return fmt.Errorf("generation %d was swept: %w", h.Generation, ErrConflict)
-	}
-	return fmt.Errorf("open generation %d: %w: %w", h.Generation, ErrCorrupt, err)
-}
-
 // changes is what a generation has that the one before had not.
 type changes struct {
 	puts, raised []index.Put
@@ -280,10 +171,10 @@ func (f *folder) fill(next *head, old *data, found map[cohort.Key]index.Found, c
 	both.Go(func() (err error) {
 		stats, err = index.Merge(rows, old.index, found, next.Schema, append(slices.Clip(c.puts), c.raised...), c.rows, meta)
 		if err != nil {
-			return fmt.Errorf("write index: %w", marked(err))
+			return fmt.Errorf("write index: %w", old.blame(marked(err)))
 		}
 		rows.rows = stats.Rows
-		return nil
+		return old.check()
 	})
 	both.Go(func() error {
 		for _, p := range parts {
@@ -399,49 +290,4 @@ func (f *folder) verify(d DataFile) error {
 	}
 	defer file.Close()
 	return index.Verify(exact{file, d.Size}, d.Size, d.Rows)
-}
-
-// exact is a ReaderAt that never returns fewer bytes than the file is known to have: a file that
-// shrank under us must not become a short copy.
-type exact struct {
-	r    io.ReaderAt
-	size int64
-}
-
-func (e exact) ReadAt(p []byte, off int64) (int, error) {
-	n, err := e.r.ReadAt(p, off)
-	if n < len(p) && off+int64(n) < e.size && (err == nil || errors.Is(err, io.EOF)) {
-		err = io.ErrUnexpectedEOF
-	}
-	return n, err
-}
-
-// checkedReader sums what passes, so that a flipped bit of the old file is found before the new file
-// carries it on.
-type checkedReader struct {
-	r    io.ReadCloser
-	crc  uint32
-	n    int64
-	path string
-	want DataFile
-}
-
-func (c *checkedReader) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.crc = crc32.Update(c.crc, castagnoli, p[:n])
-	c.n += int64(n)
-	return n, err
-}
-
-func (c *checkedReader) Close() error { return c.r.Close() }
-
-// check is called after the last byte was read.
-func (c *checkedReader) check() error {
-	if _, err := io.Copy(io.Discard, c); err != nil {
-		return err
-	}
-	if c.n != c.want.Size || CRC(c.crc) != c.want.CRC32C {
-		return fmt.Errorf("%s: %w: its bytes are not those that were committed", c.path, ErrCorrupt)
-	}
-	return nil
 }
