@@ -4,7 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
-	"fmt"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -31,7 +31,7 @@ It reads only, takes no lock, and may run at any time.`,
 			if err != nil {
 				return err
 			}
-			out := bufio.NewWriter(a.stdout)
+			out := bufio.NewWriterSize(a.stdout, 64<<10)
 			for r, err := range compactor.Runs(cmd.Context(), cfg, unfolded) {
 				if err == nil && (id == "" || id == string(r.Cohort)) && (stage == "" || stage == r.Stage) {
 					err = printRun(out, r, asJSON)
@@ -57,10 +57,13 @@ func printRun(out *bufio.Writer, r compactor.Run, asJSON bool) error {
 		e.SetEscapeHTML(false)
 		return e.Encode(r)
 	}
-	state := ""
+	line := append(out.AvailableBuffer(), r.Key...) // by hand: of a million lines fmt takes a third of the time
+	line = strconv.AppendUint(append(line, '\t'), uint64(r.Seq), 10)
+	line = r.Timestamp.UTC().AppendFormat(append(line, '\t'), microseconds)
+	line = append(append(line, '\t'), r.Cohort...)
 	if r.Record != nil {
-		state = "\tunfolded"
+		line = append(line, "\tunfolded"...)
 	}
-	_, err := fmt.Fprintf(out, "%s\t%d\t%s\t%s%s\n", r.Key, r.Seq, r.Timestamp.UTC().Format(microseconds), r.Cohort, state)
+	_, err := out.Write(append(line, '\n'))
 	return err
 }
