@@ -116,7 +116,11 @@ func appendProcesses(e env) error {
 				return nil, err
 			}
 			defer remove()
-			samples, err := e.together(k, o, n, "-for", e.lasts().String())
+			lasts := e.lasts()
+			if n >= 100 { // a process then appends some tens of times a second
+				lasts *= 3
+			}
+			samples, err := e.together(k, o, n, "-for", lasts.String())
 			return peer.Values(samples), err
 		})
 		if err != nil {

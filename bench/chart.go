@@ -91,7 +91,7 @@ func (r *results) curves() (all []curve) {
 }
 
 // palette is that of Okabe and Ito, which colour-blind people can tell apart.
-var palette = []string{"#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#999999", "#D55E00", "#000000"}
+var palette = []string{"#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#999999", "#D55E00", "#F0E442", "#000000"}
 
 // svg is a picture while it grows.
 type svg struct {

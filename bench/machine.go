@@ -56,13 +56,25 @@ func fileSystem(dir string) string {
 			continue
 		}
 		if rel, err := filepath.Rel(f[1], dir); err == nil && rel != ".." && !strings.HasPrefix(rel, "../") {
+			device := filepath.Base(f[0])
 			best, kind = f[1], f[2]
-			if kind == "ext4" && !hasJournal(filepath.Base(f[0])) {
+			if kind == "ext4" && !hasJournal(device) {
 				kind = "ext4 without a journal"
 			}
+			kind += throttling(device)
 		}
 	}
 	return kind
+}
+
+// throttling is what Linux takes for so slow an answer of a disk that it holds back writes, which hundreds of processes feel
+// (README.md). It is empty for what is no disk, or a part of one.
+func throttling(device string) string {
+	text, err := os.ReadFile("/sys/block/" + device + "/queue/wbt_lat_usec")
+	if err != nil {
+		return ""
+	}
+	return ", wbt_lat_usec " + strings.TrimSpace(string(text))
 }
 
 // hasJournal tells whether an ext4 has one, as the kernel says where it says anything.

@@ -113,10 +113,8 @@ func (s *stream) open() error {
 	return nil
 }
 
-// growOld has the stream sealed at an age. It asks no clock at each write, but waits for the time, and that has a use of
-// its own: while any timer is pending, a thread of Go's runtime waits for it. Without, the runtime wakes a thread at
-// each sync to look for work (handoffp in runtime/proc.go, Go 1.26), for nothing, which costs hundreds of processes on few
-// cores a tenth to a half of their appends (bench/README.md).
+// growOld has the stream sealed at an age. It waits for the time instead of asking a clock at each write: a pending timer also
+// spares hundreds of processes a thread that is woken at each sync, for nothing (docs/decisions/0022).
 func (s *stream) growOld(age time.Duration) {
 	s.age = time.AfterFunc(age, func() { s.isOld.Store(true) })
 }

@@ -43,6 +43,7 @@ var Kinds = []Kind{
 	{"tidwall/wal", true, nil, openWAL},
 	{"flock+rewrite", true, nil, openNaive},
 	{"PostgreSQL", true, postgresTable, openPostgres},
+	{"limit: group", false, nil, openGrouped},
 	{"limit: write+fsync", true, nil, openRaw},
 }
 
