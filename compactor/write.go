@@ -171,7 +171,7 @@ func (f *folder) fill(next *head, old *data, found map[cohort.Key]index.Found, c
 	both.Go(func() (err error) {
 		stats, err = index.Merge(rows, old.index, found, next.Schema, append(slices.Clip(c.puts), c.raised...), c.rows, meta)
 		if err != nil {
-			return fmt.Errorf("write index: %w", old.blame(marked(err)))
+			return old.blame(fmt.Errorf("write index: %w", marked(err)))
 		}
 		rows.rows = stats.Rows
 		return old.check()
