@@ -60,7 +60,7 @@ fuzz: ## run every fuzz target for FUZZTIME (default 20s)
 	  done; \
 	done
 
-bench: ## side by side with others, about twenty minutes, into docs/bench; see bench/README.md
+bench: ## side by side with others, about 25 minutes, into docs/bench; see bench/README.md
 	cd bench && $(GO) run . -out ../docs/bench $(BENCHFLAGS)
 
 clean: ## remove what the targets above made

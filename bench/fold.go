@@ -16,9 +16,11 @@ import (
 type folds struct {
 	env
 	root  string
-	duck  string // DuckDB's index; empty if it is left out at this size
-	next  int    // the run of the next record
-	fresh int    // new records of one fold
+	form  cohort.Settings      // of the root
+	of    func(run int) string // the cohort of the next records
+	duck  string               // DuckDB's index; empty if it is left out at this size
+	next  int                  // the run of the next record
+	fresh int                  // new records of one fold
 }
 
 // foldRows measures folds of new records into indexes of different sizes.
@@ -32,7 +34,7 @@ func foldRows(e env) error {
 		return err
 	}
 	defer remove()
-	f := &folds{env: e, root: filepath.Join(dir, "runs"), fresh: fresh}
+	f := &folds{env: e, root: filepath.Join(dir, "runs"), of: cohortOf, fresh: fresh}
 	for _, rows := range sizes {
 		if err := f.grow(rows); err != nil {
 			return fmt.Errorf("grow to %d rows: %w", rows, err)
@@ -98,7 +100,7 @@ func (f *folds) grow(rows int) error {
 func (f *folds) add(n int, again []int) error {
 	runs := slices.Concat(span(f.next, n), again)
 	f.next += n
-	return appendRuns(f.root, cohort.Settings{}, runs, cohortOf)
+	return appendRuns(f.root, f.form, runs, f.of)
 }
 
 // measure folds once a round, and lets the others do the same right after.

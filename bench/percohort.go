@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -19,40 +20,29 @@ func foldPerCohort(e env) error {
 		return err
 	}
 	defer remove()
-	root, settings := filepath.Join(dir, "runs"), cohort.Settings{Snapshots: cohort.PerCohort}
-	next := 0
-	add := func(n, cohorts int) (report, map[string]float64, error) {
-		err := appendRuns(root, settings, span(next, n), func(run int) string { return fmt.Sprint("cohort-", run%cohorts) })
-		if err != nil {
-			return report{}, nil, err
-		}
-		next += n
-		files := []string{filepath.Join(root, "index.parquet")}
-		for i := range busy {
-			files = append(files, filepath.Join(root, "cohorts", fmt.Sprint("cohort-", i), "snapshot_index.json"))
-		}
-		if next == n { // the first fold
-			files = nil
-		}
-		if err := e.settle(files...); err != nil {
-			return report{}, nil, err
-		}
-		return e.foldOnce(root)
+	root := filepath.Join(dir, "runs")
+	f := &folds{env: e, root: root, form: cohort.Settings{Snapshots: cohort.PerCohort}}
+	files := []string{cohort.Root(root).Index()}
+	for n := range busy {
+		files = append(files, cohort.Root(root).SnapshotsOf(cohort.ID(cohortName(n))))
 	}
 	for _, rows := range sizes {
-		for next < rows {
-			if _, _, err := add(min(rows-next, 1_000_000), all); err != nil {
-				return err
-			}
+		f.of = func(run int) string { return cohortName(run % all) }
+		if err := f.grow(rows); err != nil {
+			return fmt.Errorf("grow to %d rows: %w", rows, err)
 		}
+		f.of = func(run int) string { return cohortName(run % busy) }
 		work := fmt.Sprintf("fold per-cohort rows=%d", rows)
 		for range e.rounds {
-			r, values, err := add(fresh, busy)
+			if err := errors.Join(f.add(fresh, nil), e.settle(files...)); err != nil {
+				return err
+			}
+			r, values, err := e.foldOnce(root)
 			if err != nil {
 				return err
 			}
-			if r.Rows != int64(next) {
-				return fmt.Errorf("%s: %d rows, want %d", work, r.Rows, next)
+			if r.Rows != int64(f.next) {
+				return fmt.Errorf("%s: %d rows, want %d", work, r.Rows, f.next)
 			}
 			e.out.add(Result{Work: work, Who: us, Values: values, Note: fmt.Sprintf("new records of %d in %d cohorts", busy, all)})
 		}

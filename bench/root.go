@@ -40,7 +40,9 @@ func appendRuns(root string, settings cohort.Settings, runs []int, of func(run i
 }
 
 // cohortOf is the cohort of a run.
-func cohortOf(run int) string { return fmt.Sprint("cohort-", run%cohorts) }
+func cohortOf(run int) string { return cohortName(run % cohorts) }
+
+func cohortName(n int) string { return fmt.Sprint("cohort-", n) }
 
 func appendTo(root string, id cohort.ID, runs []int) (err error) {
 	w, err := journal.Create(cohort.Root(root), id, journal.Options{})
