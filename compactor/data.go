@@ -94,7 +94,7 @@ func (d *data) check() error {
 	case err != nil:
 		err = fmt.Errorf("read %s: %w", path, err)
 	case sum != d.of.Index.CRC32C:
-		err = fmt.Errorf("%s: %w: its bytes are not those that were committed", path, ErrCorrupt)
+		err = notCommitted(path)
 	default:
 		return nil
 	}
@@ -242,7 +242,11 @@ func (c *checkedReader) check() error {
 		return err
 	}
 	if c.n != c.want.Size || CRC(c.crc) != c.want.CRC32C {
-		return fmt.Errorf("%s: %w: its bytes are not those that were committed", c.path, ErrCorrupt)
+		return notCommitted(c.path)
 	}
 	return nil
+}
+
+func notCommitted(path string) error {
+	return fmt.Errorf("%s: %w: its bytes are not those that were committed", path, ErrCorrupt)
 }

@@ -254,11 +254,8 @@ func copySummed(out io.Writer, in *bufio.Reader, n int) (sum uint32, err error) 
 		if _, err := in.Peek(1); err != nil { // reads more if nothing is left
 			return sum, err
 		}
-		piece, err := in.Peek(min(n, in.Buffered()))
-		if err == nil {
-			_, err = out.Write(piece)
-		}
-		if err != nil {
+		piece, _ := in.Peek(min(n, in.Buffered())) // all of it is there
+		if _, err := out.Write(piece); err != nil {
 			return sum, err
 		}
 		sum = crc32.Update(sum, crc32.IEEETable, piece)
