@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -34,12 +33,10 @@ type stream struct {
 	texts []byte   // the memory of frames, used again for each group
 	list  [][]byte // likewise
 
-	seq    uint64 // of the last entry
-	born   time.Time
-	synced bool // the directories that lead to it are durable
-
-	age   *time.Timer // sets isOld
-	isOld atomic.Bool // is to be sealed before the next write
+	seq    uint64      // of the last entry
+	born   time.Time   // has a monotonic reading
+	timer  *time.Timer // see keepTimer
+	synced bool        // the directories that lead to it are durable
 }
 
 // header is the payload of a stream's first frame.
@@ -113,11 +110,11 @@ func (s *stream) open() error {
 	return nil
 }
 
-// growOld has the stream sealed at an age. It waits for the time instead of asking a clock at each write: a pending timer also
-// spares hundreds of processes a thread that is woken at each sync, for nothing (docs/decisions/0022).
-func (s *stream) growOld(age time.Duration) {
-	s.age = time.AfterFunc(age, func() { s.isOld.Store(true) })
-}
+// keepTimer keeps a timer pending while the stream is open, until it is old. The timer does nothing: that it is pending
+// spares hundreds of processes a thread that is woken at each sync, for nothing (docs/decisions/0022). It is no time.NewTimer,
+// which is pending only while somebody waits for it. How old the stream is, the Writer asks a clock: when the function of a
+// timer runs is up to the scheduler.
+func (s *stream) keepTimer(age time.Duration) { s.timer = time.AfterFunc(age, func() {}) }
 
 // newULID names streams, and records that came without an id. The entropy is the kernel's: ulid.Make
 // seeds a generator of 31 bits with the time, and a cluster starts hundreds of writers at one time.
@@ -252,8 +249,8 @@ func (s *stream) finish(stamp cohort.Stamp) error {
 // abandon closes what is open. After a failed write its errors say nothing new.
 func (s *stream) abandon() error {
 	var errs []error
-	if s.age != nil {
-		s.age.Stop()
+	if s.timer != nil {
+		s.timer.Stop()
 	}
 	if s.seg != nil {
 		errs = append(errs, s.seg.close())

@@ -304,20 +304,24 @@ func (w *Writer) ready(recs []*cohort.Record) error {
 		return fmt.Errorf("make a stream: %w", err)
 	}
 	w.stream = s
-	s.growOld(w.options.SealAge)
+	s.keepTimer(w.options.SealAge)
 	w.clock.begin(s.info.ModTime(), highestStamp(durable.OS, w.root))
 	return nil
 }
 
+// isFull tells whether the stream is to be sealed before the records are written: it would be too large, or is too old.
 func (w *Writer) isFull(recs []*cohort.Record) bool {
 	if w.stream.seq == 0 {
 		return false
+	}
+	if w.clock.since(w.stream.born) >= w.options.SealAge { // a clock, no flag: the flag may come after the append (0022)
+		return true
 	}
 	size := w.stream.size
 	for _, r := range recs {
 		size += recordSize(r)
 	}
-	return size > w.options.SealBytes || w.stream.isOld.Load()
+	return size > w.options.SealBytes
 }
 
 // recordSize is how many bytes a record takes in a stream.

@@ -162,6 +162,31 @@ func TestRollByAge(t *testing.T) {
 	}
 }
 
+// TestRollAtTheAge gives the Writer a time. The stream is sealed by the first append that is not before its age, and by no
+// other, whatever else the process has had time for: no goroutine and no timer runs in between.
+func TestRollAtTheAge(t *testing.T) {
+	root := newRoot(t)
+	w := newWriter(t, root, Options{SealAge: time.Hour})
+	var age time.Duration
+	w.clock.since = func(time.Time) time.Duration { return age }
+	var got []int // of which stream each record is
+	seen := map[cohort.StreamID]int{}
+	for n, at := range []time.Duration{0, time.Hour - 1, time.Hour, 0, time.Hour + 1, 100 * time.Hour} {
+		age = at
+		recs := []cohort.Record{rec(t, n)}
+		if err := w.Append(recs); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := seen[recs[0].Stream]; !ok {
+			seen[recs[0].Stream] = len(seen) + 1
+		}
+		got = append(got, seen[recs[0].Stream])
+	}
+	if diff := cmp.Diff([]int{1, 1, 2, 2, 3, 4}, got); diff != "" {
+		t.Errorf("stream of each record (-want +got):\n%s", diff)
+	}
+}
+
 // TestManyProcesses lets 20 processes make streams in one cohort at once.
 func TestManyProcesses(t *testing.T) {
 	n := 20
