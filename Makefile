@@ -2,10 +2,12 @@
 GO ?= go
 FUZZTIME ?= 20s
 SOAK ?= 60s
+FLAKES ?= 20
+FLAKEPKGS ?= ./...
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-short test-places test-foreign check fmt vet staticcheck cross fuzz soak figures bench example clean
+.PHONY: help build test test-short test-places test-foreign check fmt vet staticcheck cross fuzz soak flakes figures bench example clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +50,26 @@ cross:
 
 soak: ## kill writers and compactors for SOAK (default 60s): nothing acknowledged may be lost
 	$(GO) test -count=1 -v -run TestSoak ./internal/acceptance -args -soak $(SOAK)
+
+# A test that fails now and then fails when others want the processor: each core has a busy loop meanwhile. The loops are
+# ended with the shell, whatever ends it; they look for it themselves, should nothing else be able to. Each run is a go test
+# of its own, so that a panic or a timeout hides nothing of the others. What failed is counted at the end, after Ctrl-C too.
+flakes: ## run the tests of FLAKEPKGS (default all) FLAKES times (default 20) with the race detector on busy cores
+	@dir=$$(mktemp -d) && loops= && me=$$$$; \
+	trap 'kill $$loops 2>/dev/null; rm -rf "$$dir"' EXIT; trap 'stop=yes' INT TERM HUP; \
+	for core in $$(seq $$(getconf _NPROCESSORS_ONLN)); do \
+	  while kill -0 $$me; do :; done 2>/dev/null & loops="$$loops $$!"; \
+	done; \
+	for run in $$(seq $(FLAKES)); do \
+	  echo "run $$run of $(FLAKES)"; \
+	  { $(GO) test -race -count=1 $(FLAKEPKGS) 2>&1 || echo "run $$run" >>"$$dir/bad"; } | tee -a "$$dir/log"; \
+	  test -z "$$stop" || break; \
+	done; \
+	test -z "$$stop" || echo "stopped in run $$run of $(FLAKES)"; \
+	awk '/^ *--- FAIL: /{sub(/^ *--- FAIL: /, ""); sub(/ \(.*/, ""); tests[++n] = $$0} \
+	  /^FAIL\t/{if (!n) tests[++n] = "(no test is named: see above)"; for (i = 1; i <= n; i++) bad[$$2 " " tests[i]]++; n = 0} \
+	  END{for (b in bad) print "failed " bad[b] " times: " b}' "$$dir/log" | sort; \
+	test -z "$$stop" && ! test -e "$$dir/bad" && echo "nothing failed"
 
 figures: ## what the tests of durability go through: faults, crash states, kills, flipped bits
 	@$(GO) test -count=1 -v ./internal/durable/... ./journal ./compactor/... ./internal/acceptance 2>&1 | \
