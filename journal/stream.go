@@ -64,7 +64,7 @@ const mkdirTries = 5
 //
 // Nothing of it is durable yet: the first write sees to that.
 func newStream(root cohort.Root, id cohort.ID, settings cohort.Settings) (*stream, error) {
-	err := durable.MkdirAll(durable.OS, root.Cohort(id), settings.DirMode.FS())
+	err := makeCohort(durable.OS, root, id, settings.DirMode.FS())
 	if err != nil {
 		return nil, err
 	}
