@@ -57,8 +57,8 @@ func isIDByte(c byte) bool {
 		c == '.' || c == '_' || c == '=' || c == '-'
 }
 
-// Folds tells whether a and b differ at most in letter case. Such names are one directory on SMB,
+// EqualFold tells whether two names differ at most in letter case. Such names are one directory on SMB,
 // macOS and Windows, so the second is refused when it would be created.
-func (id ID) Folds(other ID) bool { return strings.EqualFold(string(id), string(other)) }
+func (id ID) EqualFold(other ID) bool { return strings.EqualFold(string(id), string(other)) }
 
 func (id ID) String() string { return string(id) }

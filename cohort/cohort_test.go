@@ -74,7 +74,7 @@ func TestParseIDBytes(t *testing.T) {
 	}
 }
 
-func TestIDFolds(t *testing.T) {
+func TestIDEqualFold(t *testing.T) {
 	tests := []struct {
 		a, b cohort.ID
 		want bool
@@ -86,8 +86,8 @@ func TestIDFolds(t *testing.T) {
 		{"a", "a.", false},
 	}
 	for _, test := range tests {
-		if got := test.a.Folds(test.b); got != test.want {
-			t.Errorf("ID(%q).Folds(%q) = %v, want %v", test.a, test.b, got, test.want)
+		if got := test.a.EqualFold(test.b); got != test.want {
+			t.Errorf("ID(%q).EqualFold(%q) = %v, want %v", test.a, test.b, got, test.want)
 		}
 	}
 }

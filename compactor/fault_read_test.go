@@ -69,6 +69,13 @@ func (d deaf) Open(name string) (durable.ReadFile, error) {
 	return deafFile{f, d, name}, nil
 }
 
+func (d deaf) OpenDir(name string) (durable.Dir, error) {
+	if d.cause != nil && d.ask("open", name) {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: d.cause}
+	}
+	return d.FS.OpenDir(name)
+}
+
 type deafFile struct {
 	durable.ReadFile
 	d    deaf

@@ -112,3 +112,29 @@ func cohorts(fsys durable.FS, dir string) (ids []cohort.ID, unknown []string, er
 	}
 	return ids, unknown, nil
 }
+
+// makeCohort makes the directory of a cohort, unless it exists.
+//
+// Two processes may make two spellings of one name at once, and neither has seen the other's. Where letter case does not
+// count, there is one directory then, with the spelling of whoever was first. The streams of the other would not be read:
+// their headers name another cohort. So the spelling is looked at after the mkdir. Where letter case counts, each has a
+// directory of its own, and both go on.
+func makeCohort(fsys durable.FS, root cohort.Root, id cohort.ID, perm fs.FileMode) error {
+	if err := durable.MkdirAll(fsys, root.Cohort(id), perm); err != nil {
+		return err
+	}
+	return checkSpelling(fsys, root, id)
+}
+
+// checkSpelling refuses a cohort that does not exist, although one does whose name differs in letter case only. Where letter
+// case does not count, a listing shows the name that the directory was made with, and no other.
+func checkSpelling(fsys durable.FS, root cohort.Root, id cohort.ID) error {
+	ids, _, err := cohorts(fsys, root.Cohorts())
+	if err != nil || slices.Contains(ids, id) {
+		return err
+	}
+	if i := slices.IndexFunc(ids, id.EqualFold); i >= 0 {
+		return fmt.Errorf("cohort %q differs from the existing %q in letter case only: use that name, or another one", id, ids[i])
+	}
+	return nil
+}

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -212,14 +211,6 @@ func TestInvalidRecordWritesNothing(t *testing.T) {
 	appendRuns(t, w, 3, 3)
 	if diff := cmp.Diff(runs(3, 3), all(t, root)); diff != "" {
 		t.Errorf("records (-want +got):\n%s", diff)
-	}
-}
-
-func TestCohortsThatDifferInCase(t *testing.T) {
-	root := newRoot(t)
-	appendRuns(t, newWriter(t, root, Options{}), 1, 1)
-	if _, err := Create(root, "C", Options{}); err == nil || !strings.Contains(err.Error(), "letter case") {
-		t.Errorf("Create of C beside c = %v, want an error about letter case", err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -33,10 +34,10 @@ type stream struct {
 	texts []byte   // the memory of frames, used again for each group
 	list  [][]byte // likewise
 
-	seq    uint64      // of the last entry
-	born   time.Time   // has a monotonic reading
-	timer  *time.Timer // see keepTimer
-	synced bool        // the directories that lead to it are durable
+	seq   uint64        // of the last entry
+	born  time.Time     // has a monotonic reading
+	timer *time.Timer   // see keepTimer
+	dirs  []durable.Dir // those that lead to it, from the top, until they are durable
 }
 
 // header is the payload of a stream's first frame.
@@ -60,26 +61,82 @@ const mkdirTries = 5
 
 // newStream makes a stream of this process's own, with the calls
 //
-//	mkdirat stream; openat writer.lock; flock; openat segment
+//	openat the directories from above the root to the cohort; mkdirat stream; openat stream
+//	openat writer.lock; flock; openat segment
 //
 // Nothing of it is durable yet: the first write sees to that.
 func newStream(root cohort.Root, id cohort.ID, settings cohort.Settings) (*stream, error) {
-	err := durable.MkdirAll(durable.OS, root.Cohort(id), settings.DirMode.FS())
+	err := makeCohort(durable.OS, root, id, settings.DirMode.FS())
 	if err != nil {
 		return nil, err
 	}
-	s := &stream{root: root, settings: settings}
+	s := &stream{Stream: Stream{Cohort: id}, root: root, settings: settings}
+	if err = s.holdAbove(); err == nil {
+		err = s.mkdir()
+	}
+	if err == nil {
+		err = s.hold(s.dir())
+	}
+	if err == nil {
+		err = s.open()
+	}
+	if err != nil {
+		s.abandon()
+		return nil, err
+	}
+	return s, nil
+}
+
+// holdAbove opens the directories that lead to the stream's own, from above the root on. They are open from before the
+// change until they are synced, so that no error of writing them back is missed (see durable.Dir).
+func (s *stream) holdAbove() error {
+	above := string(s.root) + string(filepath.Separator) + ".." // where the root is, should its path be a link
+	switch d, err := durable.OS.OpenDir(above); {
+	case err == nil:
+		s.dirs = append(s.dirs, aboveRoot{d})
+	case !mayStayUnsynced(err):
+		return err
+	}
+	for _, dir := range []string{string(s.root), s.root.Cohorts(), s.root.Cohort(s.Cohort)} {
+		if err := s.hold(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *stream) hold(dir string) error {
+	d, err := durable.OS.OpenDir(dir)
+	if err == nil {
+		s.dirs = append(s.dirs, d)
+	}
+	return err
+}
+
+// aboveRoot is the directory above the root. Who made the root has synced it; it may be one that we must not read, or that
+// cannot be synced (autofs).
+type aboveRoot struct{ durable.Dir }
+
+func (a aboveRoot) Sync() error {
+	if err := a.Dir.Sync(); !mayStayUnsynced(err) {
+		return err
+	}
+	return nil
+}
+
+func mayStayUnsynced(err error) bool {
+	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EINVAL)
+}
+
+func (s *stream) mkdir() (err error) {
 	for range mkdirTries {
-		s.Stream = Stream{id, cohort.StreamID(newULID())}
-		err = durable.OS.Mkdir(s.dir(), settings.DirMode.FS())
+		s.ID = cohort.StreamID(newULID())
+		err = durable.OS.Mkdir(s.dir(), s.settings.DirMode.FS())
 		if !errors.Is(err, fs.ErrExist) {
 			break
 		}
 	}
-	if err != nil {
-		return nil, err
-	}
-	return s, s.open()
+	return err
 }
 
 func (s *stream) dir() string { return s.root.Stream(s.Cohort, s.ID) }
@@ -103,7 +160,6 @@ func (s *stream) open() error {
 		s.own, s.info, err = openOwn(s.path())
 	}
 	if err != nil {
-		s.abandon()
 		return err
 	}
 	s.born = time.Now()
@@ -153,24 +209,23 @@ func (s *stream) write(frames [][]byte) error {
 }
 
 // syncDirs makes the names that lead to the segment durable, from the bottom up to the root's own: a
-// directory that another process has just made may not be synced by it yet. Who made the root has synced
-// the directory above it, which may be one that we must not read, or that cannot be synced (autofs).
+// directory that another process has just made may not be synced by it yet.
 func (s *stream) syncDirs() error {
-	if s.synced {
-		return nil
-	}
-	for _, dir := range []string{s.dir(), s.root.Cohort(s.Cohort), s.root.Cohorts(), string(s.root)} {
-		if err := durable.OS.SyncDir(dir); err != nil {
+	for _, d := range slices.Backward(s.dirs) {
+		if err := d.Sync(); err != nil {
 			return fmt.Errorf("sync directory: %w", err)
 		}
 	}
-	above := string(s.root) + string(filepath.Separator) + ".." // where the root is, should its path be a link
-	err := durable.OS.SyncDir(above)
-	if err != nil && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, syscall.EINVAL) {
-		return fmt.Errorf("sync directory: %w", err)
-	}
-	s.synced = true
+	s.releaseDirs()
 	return nil
+}
+
+// releaseDirs closes the directories. Nothing was written through them: a close has nothing to tell.
+func (s *stream) releaseDirs() {
+	for _, d := range s.dirs {
+		d.Close()
+	}
+	s.dirs = nil
 }
 
 // checkPath makes sure that the path is still the file that was written, and as long as what was written. A stream
@@ -249,6 +304,7 @@ func (s *stream) finish(stamp cohort.Stamp) error {
 // abandon closes what is open. After a failed write its errors say nothing new.
 func (s *stream) abandon() error {
 	var errs []error
+	s.releaseDirs()
 	if s.timer != nil {
 		s.timer.Stop()
 	}

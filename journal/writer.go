@@ -81,8 +81,8 @@ type group struct {
 }
 
 // Create makes a Writer for one cohort of an existing root. It makes no stream yet: a Writer that never
-// appends leaves nothing behind. A cohort whose name differs from an existing one in letter case
-// only is refused: on some file systems they would be one.
+// appends leaves nothing behind. A cohort that exists can always be used. A new one whose name differs from an
+// existing one in letter case only is refused: on some file systems they would be one.
 func Create(root cohort.Root, id cohort.ID, options Options) (*Writer, error) {
 	settings, err := OpenRoot(durable.OS, root)
 	if err != nil {
@@ -95,14 +95,8 @@ func Create(root cohort.Root, id cohort.ID, options Options) (*Writer, error) {
 	if err := durable.RealDir(durable.OS, root.Cohort(id)); err != nil {
 		return nil, err
 	}
-	ids, _, err := cohorts(durable.OS, root.Cohorts())
-	if err != nil {
+	if err := checkSpelling(durable.OS, root, id); err != nil {
 		return nil, err
-	}
-	for _, other := range ids {
-		if other != id && other.Folds(id) {
-			return nil, fmt.Errorf("cohort %q differs from the existing %q in letter case only", id, other)
-		}
 	}
 	w := &Writer{
 		root: root, id: id, settings: settings, options: options.withDefaults(), clock: clock{since: time.Since},

@@ -2,7 +2,8 @@
 // moment leaves the old state or the new one.
 //
 // The whole vocabulary is Create (must not exist), Replace (atomic overwrite), Move and Remove. Each
-// doc comment lists the calls it makes, and a test compares them with what strace sees.
+// doc comment lists the calls it makes, and a test compares them with what strace sees. A directory is open
+// before a name in it is changed: see Dir.
 package durable
 
 import (
@@ -27,11 +28,16 @@ var ErrUnsynced = errors.New("its name may not be durable")
 // complete; never partial. A failed sync is not retried (docs/durability.md, S3); if it is that of the
 // directory, the error is ErrUnsynced.
 //
-//	openat temp O_EXCL; write; fsync temp; linkat temp name; unlinkat temp; fsync dir
+//	openat dir; openat temp O_EXCL; write; fsync temp; linkat temp name; unlinkat temp; fsync dir
 //
 // Where hard links are missing, the file is made under its own name with O_EXCL: still one winner, but
 // a crash between open and fsync can leave it incomplete. Its checksum tells.
 func Create(fsys FS, name string, data []byte, perm fs.FileMode) error {
+	dir, err := fsys.OpenDir(filepath.Dir(name))
+	if err != nil {
+		return fmt.Errorf("create %s: %w", name, err)
+	}
+	defer dir.Close()
 	temp, err := writeTemp(fsys, name, data, perm)
 	if err != nil {
 		return fmt.Errorf("create %s: %w", name, err)
@@ -47,7 +53,7 @@ func Create(fsys FS, name string, data []byte, perm fs.FileMode) error {
 	if err != nil {
 		return fmt.Errorf("create %s: %w", name, err)
 	}
-	if err := fsys.SyncDir(filepath.Dir(name)); err != nil {
+	if err := dir.Sync(); err != nil {
 		return fmt.Errorf("create %s: %w: %w", name, ErrUnsynced, err)
 	}
 	return nil
@@ -75,13 +81,18 @@ func settleLink(fsys FS, temp, name string, cause error) error {
 //
 // On success the new content is on stable storage. On error name is as it was, or new and complete.
 //
-//	openat temp O_EXCL; write; fsync temp; renameat temp name; fsync dir
+//	openat dir; openat temp O_EXCL; write; fsync temp; renameat temp name; fsync dir
 func Replace(fsys FS, name string, data []byte, perm fs.FileMode) error {
+	dir, err := fsys.OpenDir(filepath.Dir(name))
+	if err != nil {
+		return fmt.Errorf("replace %s: %w", name, err)
+	}
+	defer dir.Close()
 	temp, err := writeTemp(fsys, name, data, perm)
 	if err != nil {
 		return fmt.Errorf("replace %s: %w", name, err)
 	}
-	return replaceBy(fsys, name, temp)
+	return replaceBy(fsys, dir, name, temp)
 }
 
 // ReplaceWith makes name show the content of src, a file that is durable and never changes, by a hard
@@ -89,8 +100,13 @@ func Replace(fsys FS, name string, data []byte, perm fs.FileMode) error {
 //
 // On success name is durable. On error name is as it was, or new and complete.
 //
-//	linkat src temp; renameat temp name; fsync dir
+//	openat dir; linkat src temp; renameat temp name; fsync dir
 func ReplaceWith(fsys FS, name, src string, perm fs.FileMode) error {
+	dir, err := fsys.OpenDir(filepath.Dir(name))
+	if err != nil {
+		return fmt.Errorf("replace %s: %w", name, err)
+	}
+	defer dir.Close()
 	temp, err := tempName(name)
 	if err != nil {
 		return fmt.Errorf("replace %s: %w", name, err)
@@ -103,18 +119,18 @@ func ReplaceWith(fsys FS, name, src string, perm fs.FileMode) error {
 		fsys.Remove(temp) // a link that reports an error may have been made
 		return fmt.Errorf("replace %s: %w", name, err)
 	}
-	return replaceBy(fsys, name, temp)
+	return replaceBy(fsys, dir, name, temp)
 }
 
 // replaceBy renames temp to name. When both are links to one file, rename(2) does nothing and says
 // yes, so that temp stays: it is removed in any case.
-func replaceBy(fsys FS, name, temp string) error {
+func replaceBy(fsys FS, dir Dir, name, temp string) error {
 	err := fsys.Rename(temp, name)
 	if rerr := fsys.Remove(temp); err == nil && rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
 		err = rerr
 	}
 	if err == nil {
-		err = fsys.SyncDir(filepath.Dir(name))
+		err = dir.Sync()
 	}
 	if err != nil {
 		return fmt.Errorf("replace %s: %w", name, err)
@@ -124,34 +140,54 @@ func replaceBy(fsys FS, name, temp string) error {
 
 // Move renames a file or directory to a name that must not exist, and makes that durable.
 //
-//	renameat old new; fsync dir of new; fsync dir of old
+//	openat dir of new; openat dir of old; renameat old new; fsync dir of new; fsync dir of old
 func Move(fsys FS, old, new string) error {
 	if _, err := fsys.Stat(new); err == nil {
 		return fmt.Errorf("move %s to %s: %w", old, new, fs.ErrExist)
 	}
-	err := fsys.Rename(old, new)
-	if err == nil {
-		err = fsys.SyncDir(filepath.Dir(new))
-	}
-	if err == nil && filepath.Dir(old) != filepath.Dir(new) {
-		err = fsys.SyncDir(filepath.Dir(old))
-	}
-	if err != nil {
+	if err := move(fsys, old, new); err != nil {
 		return fmt.Errorf("move to %s: %w", new, err)
 	}
 	return nil
 }
 
+func move(fsys FS, old, new string) error {
+	to, err := fsys.OpenDir(filepath.Dir(new))
+	if err != nil {
+		return err
+	}
+	defer to.Close()
+	from, across := to, filepath.Dir(old) != filepath.Dir(new)
+	if across {
+		if from, err = fsys.OpenDir(filepath.Dir(old)); err != nil {
+			return err
+		}
+		defer from.Close()
+	}
+	err = fsys.Rename(old, new)
+	if err == nil {
+		err = to.Sync()
+	}
+	if err == nil && across {
+		err = from.Sync()
+	}
+	return err
+}
+
 // Remove removes a file or an empty directory and makes that durable. What is not there is removed.
 //
-//	unlinkat name; fsync dir
+//	openat dir; unlinkat name; fsync dir
 func Remove(fsys FS, name string) error {
-	err := fsys.Remove(name)
+	dir, err := fsys.OpenDir(filepath.Dir(name))
+	if err == nil {
+		defer dir.Close()
+		err = fsys.Remove(name)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err == nil {
-		err = fsys.SyncDir(filepath.Dir(name))
+		err = dir.Sync()
 	}
 	return err
 }
@@ -192,7 +228,7 @@ func removeTree(fsys FS, name string) error {
 // it, it may not be durable yet, and who needs that syncs its parents. Its parents may be links to directories;
 // name itself may not: see ErrLink. The umask applies to perm; the set-group-id bit does not depend on it.
 //
-//	for each missing one from the top: mkdirat; fsync parent
+//	for each missing one from the top: openat parent; mkdirat; fsync parent
 func MkdirAll(fsys FS, name string, perm fs.FileMode) error {
 	info, err := fsys.Stat(name)
 	switch {
@@ -207,6 +243,11 @@ func MkdirAll(fsys FS, name string, perm fs.FileMode) error {
 			return err
 		}
 	}
+	dir, err := fsys.OpenDir(parent)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
 	err = fsys.Mkdir(name, perm)
 	if errors.Is(err, fs.ErrExist) { // another maker was faster: was it a directory?
 		if info, err = fsys.Stat(name); err == nil {
@@ -216,7 +257,7 @@ func MkdirAll(fsys FS, name string, perm fs.FileMode) error {
 	if err != nil {
 		return err
 	}
-	return fsys.SyncDir(parent)
+	return dir.Sync()
 }
 
 // IsReadOnly tells that a call failed because the file system is mounted for reading only.

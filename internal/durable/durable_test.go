@@ -36,6 +36,18 @@ func (f failing) SyncDir(name string) error {
 	return f.call("syncdir", func() error { return f.FS.SyncDir(name) })
 }
 
+func (f failing) OpenDir(name string) (Dir, error) {
+	d, err := f.FS.OpenDir(name)
+	return failingDir{d, f}, err
+}
+
+type failingDir struct {
+	Dir
+	fs failing
+}
+
+func (d failingDir) Sync() error { return d.fs.call("syncdir", d.Dir.Sync) }
+
 func (f failing) Create(name string, perm fs.FileMode) (WriteFile, error) {
 	w, err := f.FS.Create(name, perm)
 	return failingFile{w, f}, err
@@ -403,14 +415,14 @@ func stracePath(t *testing.T) string {
 func TestSyscalls(t *testing.T) {
 	strace := stracePath(t)
 	tests := map[string]string{
-		"Create":      "create temp, write temp, fsync temp, link temp name, unlink temp, fsync dir",
-		"Replace":     "create temp, write temp, fsync temp, rename temp name, fsync dir",
-		"ReplaceWith": "link src temp, rename temp name, fsync dir",
-		"Pending":     "create temp, write temp, fsync temp, rename temp name, fsync dir",
-		"Move":        "rename src name, fsync dir",
-		"Move across": "rename src name, fsync other, fsync dir",
-		"Remove":      "unlink src, fsync dir",
-		"MkdirAll":    "mkdir name, fsync dir, mkdir sub, fsync name",
+		"Create":      "open dir, create temp, write temp, fsync temp, link temp name, unlink temp, fsync dir",
+		"Replace":     "open dir, create temp, write temp, fsync temp, rename temp name, fsync dir",
+		"ReplaceWith": "open dir, link src temp, rename temp name, fsync dir",
+		"Pending":     "create temp, write temp, open dir, fsync temp, rename temp name, fsync dir",
+		"Move":        "open dir, rename src name, fsync dir",
+		"Move across": "open other, open dir, rename src name, fsync other, fsync dir",
+		"Remove":      "open dir, unlink src, fsync dir",
+		"MkdirAll":    "open dir, mkdir name, fsync dir, open name, mkdir sub, fsync name",
 	}
 	for verb, want := range tests {
 		t.Run(verb, func(t *testing.T) {
@@ -446,10 +458,12 @@ func calls(trace, dir string) string {
 			continue
 		}
 		op = strings.TrimSuffix(strings.TrimSuffix(op, "2"), "at")
-		if op == "open" && !strings.Contains(rest, "O_CREAT") {
+		switch {
+		case op == "open" && strings.Contains(rest, "O_CREAT"):
+			op = "create"
+		case op == "open" && !strings.Contains(rest, "O_DIRECTORY"):
 			continue
 		}
-		op = strings.Replace(op, "open", "create", 1)
 		out = append(out, strings.TrimSpace(op+" "+strings.Join(words(op, rest, dir), " ")))
 	}
 	return strings.Join(out, ", ")
@@ -471,7 +485,7 @@ func words(op, rest, dir string) []string {
 			out = append(out, base)
 		}
 	}
-	if op == "create" || op == "write" || op == "fsync" {
+	if op == "open" || op == "create" || op == "write" || op == "fsync" {
 		out = out[:min(1, len(out))]
 	}
 	return out

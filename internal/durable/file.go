@@ -54,13 +54,17 @@ func (f *File) Write(p []byte) (int, error) {
 // Commit makes the file durable under its name, which must be one that nobody else uses: it is
 // renamed there. On error the temporary file is removed and the name is absent, or complete.
 //
-//	fsync temp; renameat temp name; fsync dir
+//	openat dir; fsync temp; renameat temp name; fsync dir
 func (f *File) Commit() error {
 	if f.done {
 		return fmt.Errorf("commit %s: %w", f.name, fs.ErrClosed)
 	}
 	f.done = true
-	err := f.err
+	dir, err := f.fsys.OpenDir(filepath.Dir(f.name)) // now and not by Pending: the temporary name need not be durable
+	if err == nil {
+		defer dir.Close()
+		err = f.err
+	}
 	if err == nil {
 		err = f.w.Sync()
 	}
@@ -74,7 +78,7 @@ func (f *File) Commit() error {
 		f.fsys.Remove(f.temp) // if it fails too, a sweep does it
 		return fmt.Errorf("commit %s: %w", f.name, err)
 	}
-	if err := f.fsys.SyncDir(filepath.Dir(f.name)); err != nil {
+	if err := dir.Sync(); err != nil {
 		return fmt.Errorf("commit %s: %w", f.name, err)
 	}
 	return nil

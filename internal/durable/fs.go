@@ -5,7 +5,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"runtime"
 	"strings"
 	"syscall"
 )
@@ -26,9 +25,22 @@ type FS interface {
 	Rename(old, new string) error
 	// Remove removes a file or an empty directory.
 	Remove(name string) error
-	// SyncDir makes the names in a directory durable. Where directories cannot be synced (Windows) it
-	// does nothing.
+	// OpenDir holds a directory open, to sync it after a change that is still to come.
+	OpenDir(name string) (Dir, error)
+	// SyncDir makes the names in a directory durable that somebody else has changed: see Dir for what it cannot know. Where
+	// directories cannot be synced (Windows) it does nothing.
 	SyncDir(name string) error
+}
+
+// Dir is a directory that was open before it was changed. Linux tells that it could not write something back to those who
+// had the file open at that time, each once. To whoever opens it later it tells so only if nobody was told before, and if the
+// inode was not evicted meanwhile: then a sync answers that all is well, and the new name is not on the disk. The file systems
+// where this happens are those that write a directory like a file, such as ext4 without a journal; the others stop altogether.
+//
+// Where directories cannot be synced (Windows), it holds nothing.
+type Dir interface {
+	Sync() error
+	Close() error
 }
 
 // ReadFile is an open file to read.
@@ -87,11 +99,10 @@ func (osFS) Mkdir(name string, perm fs.FileMode) error {
 	return os.Chmod(name, info.Mode().Perm()|fs.ModeSetgid)
 }
 
+func (osFS) OpenDir(name string) (Dir, error) { return openDir(name) }
+
 func (osFS) SyncDir(name string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(name)
+	d, err := openDir(name)
 	if err != nil {
 		return err
 	}

@@ -285,15 +285,32 @@ func (c *CrashFS) Remove(name string) error {
 
 // SyncDir makes the names in a directory durable.
 func (c *CrashFS) SyncDir(name string) error {
+	d, err := c.OpenDir(name)
+	if err != nil {
+		return err
+	}
+	return d.Sync()
+}
+
+// OpenDir holds a directory, whatever becomes of its name.
+func (c *CrashFS) OpenDir(name string) (durable.Dir, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	i, err := c.walk(parts(name))
 	if err == nil && !i.mode.IsDir() {
-		err = syscall.ENOTDIR // stricter than fsync(2): nobody means to do that
+		err = syscall.ENOTDIR
 	}
 	if err != nil {
-		return &fs.PathError{Op: "sync", Path: name, Err: err}
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
-	c.commit(i)
-	return nil
+	return &dirHandle{handle{i: i, name: name}}, nil
+}
+
+type dirHandle struct{ handle }
+
+func (d *dirHandle) Sync() error {
+	return d.use("sync", func() error {
+		d.i.fsys.commit(d.i)
+		return nil
+	})
 }

@@ -136,6 +136,23 @@ func (f *Fault) SyncDir(name string) error {
 	return f.do("syncdir", name, func() error { return f.FS.SyncDir(name) })
 }
 
+// OpenDir changes nothing; the Sync of what it returns is a syncdir.
+func (f *Fault) OpenDir(name string) (durable.Dir, error) {
+	d, err := f.FS.OpenDir(name)
+	if err != nil {
+		return nil, err
+	}
+	return faultDir{d, f, name}, nil
+}
+
+type faultDir struct {
+	durable.Dir
+	fault *Fault
+	name  string
+}
+
+func (d faultDir) Sync() error { return d.fault.do("syncdir", d.name, d.Dir.Sync) }
+
 type faultFile struct {
 	w     durable.WriteFile
 	fault *Fault

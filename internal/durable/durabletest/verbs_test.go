@@ -186,6 +186,18 @@ func (l lazy) SyncDir(name string) error {
 	return l.FS.SyncDir(name)
 }
 
+func (l lazy) OpenDir(name string) (durable.Dir, error) {
+	d, err := l.FS.OpenDir(name)
+	if err != nil || !l.dirs {
+		return d, err
+	}
+	return lazyDir{d}, nil
+}
+
+type lazyDir struct{ durable.Dir }
+
+func (lazyDir) Sync() error { return nil }
+
 func (l lazy) Create(name string, perm fs.FileMode) (durable.WriteFile, error) {
 	w, err := l.FS.Create(name, perm)
 	if err != nil || !l.files {

@@ -1,0 +1,24 @@
+//go:build !windows
+
+package durable
+
+import (
+	"errors"
+	"path/filepath"
+	"syscall"
+	"testing"
+)
+
+// TestNoDirectory opens what is no directory: it is refused, and nobody waits for the other end of a pipe.
+func TestNoDirectory(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o644); err != nil {
+		t.Skip("no pipes here:", err)
+	}
+	if _, err := OS.OpenDir(pipe); !errors.Is(err, syscall.ENOTDIR) {
+		t.Errorf("OpenDir of a pipe = %v, want ENOTDIR", err)
+	}
+	if err := Create(OS, filepath.Join(pipe, "a"), nil, 0o644); !errors.Is(err, syscall.ENOTDIR) {
+		t.Errorf("Create below a pipe = %v, want ENOTDIR", err)
+	}
+}

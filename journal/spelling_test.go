@@ -1,0 +1,106 @@
+package journal
+
+import (
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/internal/durable/durabletest"
+)
+
+const caseOnly = "in letter case only"
+
+// TestCohortsThatDifferInCase shows that a second spelling is not made, by whatever way the first one came about.
+func TestCohortsThatDifferInCase(t *testing.T) {
+	root := newRoot(t)
+	appendRuns(t, newWriter(t, root, Options{}), 1, 1)
+	if _, err := Create(root, "C", Options{}); err == nil || !strings.Contains(err.Error(), caseOnly) {
+		t.Errorf("Create of C beside c = %v, want an error about letter case", err)
+	}
+}
+
+// TestExistingCohortIsUsable makes a directory beside a cohort that differs from it in letter case only, as a person may. The
+// cohort is used as before, by Writers that were there and by new ones; so is the other one, which exists now, too.
+func TestExistingCohortIsUsable(t *testing.T) {
+	root := newRoot(t)
+	before := newWriter(t, root, Options{SealBytes: 1})
+	appendRuns(t, before, 1, 1)
+	if err := durable.OS.Mkdir(root.Cohort("C"), 0o755); err != nil {
+		t.Skip("letter case does not count here:", err)
+	}
+	appendRuns(t, before, 2, 2) // to a new stream
+	appendRuns(t, newWriter(t, root, Options{}), 3, 3)
+	other, err := Create(root, "C", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	appendRuns(t, other, 4, 4)
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(runs(1, 4), all(t, root)); diff != "" {
+		t.Errorf("records (-want +got):\n%s", diff)
+	}
+}
+
+// oneCase is a file system on which letter case does not count in the names of cohorts: a directory is found under any
+// spelling and listed under the one that it was made with.
+type oneCase struct{ durable.FS }
+
+func (o oneCase) spell(name string) string {
+	entries, _ := o.FS.ReadDir(filepath.Dir(name))
+	for _, e := range entries {
+		if strings.EqualFold(e.Name(), filepath.Base(name)) {
+			return filepath.Join(filepath.Dir(name), e.Name())
+		}
+	}
+	return name
+}
+
+func (o oneCase) Stat(name string) (fs.FileInfo, error) { return o.FS.Stat(o.spell(name)) }
+func (o oneCase) Mkdir(name string, perm fs.FileMode) error {
+	return o.FS.Mkdir(o.spell(name), perm)
+}
+
+// meeting lets something happen once, just before a directory is made.
+type meeting struct {
+	durable.FS
+	do func()
+}
+
+func (m *meeting) Mkdir(name string, perm fs.FileMode) error {
+	if do := m.do; do != nil {
+		m.do = nil
+		do()
+	}
+	return m.FS.Mkdir(name, perm)
+}
+
+// TestRaceOfSpellings has two processes make Churn and churn at once: both have seen neither, and churn comes first. Where
+// letter case counts both go on. Where it does not churn goes on, and nothing is written under the name of Churn. It stays like that.
+func TestRaceOfSpellings(t *testing.T) {
+	for _, one := range []bool{false, true} {
+		root := cohort.Root("runs")
+		var fsys durable.FS = durabletest.New()
+		if one {
+			fsys = oneCase{fsys}
+		}
+		makes := func(fsys durable.FS, id cohort.ID) string { return message(makeCohort(fsys, root, id, 0o755)) }
+		got := map[string]string{}
+		got["Churn"] = makes(&meeting{fsys, func() { got["churn"] = makes(fsys, "churn") }}, "Churn")
+		got["Churn again"], got["churn again"] = makes(fsys, "Churn"), makes(fsys, "churn")
+		refused := ""
+		if one {
+			refused = `cohort "Churn" differs from the existing "churn" in letter case only: use that name, or another one`
+		}
+		want := map[string]string{"churn": "", "churn again": "", "Churn": refused, "Churn again": refused}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("one case only: %t: errors (-want +got):\n%s", one, diff)
+		}
+	}
+}
