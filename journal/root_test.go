@@ -298,6 +298,46 @@ func TestRootID(t *testing.T) {
 	}
 }
 
+// TestRootGoesAway takes the root from a Writer, as an unmounted share does: what stands in its place gets no record
+// and no directory, whatever stream the Writer is to begin.
+func TestRootGoesAway(t *testing.T) {
+	for name, place := range map[string]func(root cohort.Root) error{
+		"a mount point without its share": func(root cohort.Root) error { return os.Mkdir(string(root), 0o755) },
+		"nothing":                         func(cohort.Root) error { return nil },
+		"another root": func(root cohort.Root) error {
+			_, _, err := InitRoot(durable.OS, root, cohort.Settings{})
+			return err
+		},
+	} {
+		for _, first := range []int{0, 1} { // records before it goes
+			root := newRoot(t)
+			w, err := Create(root, "c", Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			appendRuns(t, w, 1, first)
+			share := string(root) + "-share"
+			if err := errors.Join(os.Rename(string(root), share), place(root)); err != nil {
+				t.Fatal(err)
+			}
+			before := tree(t, string(root))
+			err = w.Append([]cohort.Record{rec(t, 2)})
+			if !errors.Is(err, ErrNoRoot) && !errors.Is(err, ErrOtherRoot) {
+				t.Errorf("%s after %d records: Append = %v, want ErrNoRoot or ErrOtherRoot", name, first, err)
+			}
+			if diff := cmp.Diff(before, tree(t, string(root))); diff != "" {
+				t.Errorf("%s after %d records: Append changes (-before +after):\n%s", name, first, diff)
+			}
+			if err := w.Close(); err != nil {
+				t.Errorf("%s after %d records: Close = %v", name, first, err)
+			}
+			if got := all(t, cohort.Root(share)); len(got) < first || first > 0 && got[0] != "r-1" { // r-2 may be there
+				t.Errorf("%s after %d records: the share has %q", name, first, got)
+			}
+		}
+	}
+}
+
 func TestInitRootOtherSettings(t *testing.T) {
 	form, err := cohort.ParseKeyForm([]string{"run_id", "phase", "target"})
 	if err != nil {
