@@ -42,6 +42,14 @@ type Settings struct {
 	Snapshots SnapshotsForm
 }
 
+// ParseRootID accepts exactly the spelling of a root id: a ULID, as runfold.json and compactd status show it.
+func ParseRootID(s string) (string, error) {
+	if _, err := ParseStreamID(s); err != nil {
+		return "", fmt.Errorf("root id %q is not a ULID: compactd status shows the id of a root", s)
+	}
+	return s, nil
+}
+
 // Mode is a permission as its octal digits say it, the set-group-id bit (2000) included.
 type Mode uint32
 

@@ -168,17 +168,53 @@ func TestFoldOverDamage(t *testing.T) {
 	}
 }
 
-// TestNothingIsARoot shows that only journal-append and init make roots: a mistyped path is an error and
-// stays absent.
+// everything is what can be done with a root, by name.
+func everything(cfg Config) map[string]func() error {
+	ctx := context.Background()
+	return map[string]func() error{
+		"Fold":       func() error { _, err := Fold(ctx, cfg); return err },
+		"ReadStatus": func() error { _, err := ReadStatus(ctx, cfg); return err },
+		"Check":      func() error { _, err := Check(ctx, cfg, func(Problem) {}); return err },
+		"Previous":   func() error { _, _, err := Previous(ctx, cfg, Query{Cohort: "c", RunID: "r", Stage: "S"}); return err },
+		"Import":     func() error { _, err := Import(ctx, cfg, Source{}); return err },
+		"Repair":     func() error { _, err := Repair(ctx, cfg, RepairOptions{}); return err },
+		"Runs": func() error {
+			for _, err := range Runs(ctx, cfg, true) {
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+}
+
+// TestRootID shows that nothing is done with another root than the one that was meant.
+func TestRootID(t *testing.T) {
+	root := newRoot(t)
+	s, err := journal.OpenRoot(durable.OS, root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, do := range everything(Config{Root: root, RootID: "01JQ4Z0000000000000000000R"}) {
+		if err := do(); !errors.Is(err, journal.ErrOtherRoot) || !strings.Contains(err.Error(), s.RootID) {
+			t.Errorf("%s of another root = %v, want ErrOtherRoot with the id that was found", name, err)
+		}
+	}
+	if _, err := os.Lstat(root.CompactLock()); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a root that was refused has a lock file: %v", err)
+	}
+	for name, do := range everything(Config{Root: root, RootID: s.RootID}) {
+		if err := do(); err != nil {
+			t.Errorf("%s of the root that was meant = %v", name, err)
+		}
+	}
+}
+
+// TestNothingIsARoot shows that no root is made here: a mistyped path is an error and stays absent.
 func TestNothingIsARoot(t *testing.T) {
 	dir := cohort.Root(filepath.Join(t.TempDir(), "typo"))
-	for name, do := range map[string]func() error{
-		"Fold":       func() error { _, err := Fold(context.Background(), Config{Root: dir}); return err },
-		"ReadStatus": func() error { _, err := ReadStatus(context.Background(), Config{Root: dir}); return err },
-		"Check":      func() error { _, err := Check(context.Background(), Config{Root: dir}, nil); return err },
-		"Previous":   func() error { _, _, err := Previous(context.Background(), Config{Root: dir}, Query{}); return err },
-		"Import":     func() error { _, err := Import(context.Background(), Config{Root: dir}, Source{}); return err },
-	} {
+	for name, do := range everything(Config{Root: dir}) {
 		if err := do(); !errors.Is(err, journal.ErrNoRoot) || !strings.Contains(err.Error(), string(dir)) {
 			t.Errorf("%s of a missing root = %v, want ErrNoRoot with the path", name, err)
 		}

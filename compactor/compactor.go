@@ -47,6 +47,8 @@ const DefaultBatchBytes = 320 << 20
 type Config struct {
 	// Root is the directory to fold. It must be a root.
 	Root cohort.Root
+	// RootID is the id that the root must have: another one is journal.ErrOtherRoot. If empty, any root.
+	RootID string
 	// FS makes every call on the disk. If nil, durable.OS.
 	FS durable.FS
 	// Lock is taken for the whole run. If nil, a FileLock on the root's compact.lock.
@@ -195,7 +197,7 @@ func Fold(ctx context.Context, cfg Config) (report Report, err error) {
 
 func newFolder(cfg Config) (*folder, error) {
 	cfg = cfg.withDefaults()
-	settings, err := journal.OpenRoot(cfg.FS, cfg.Root)
+	settings, err := journal.OpenRootID(cfg.FS, cfg.Root, cfg.RootID)
 	if err != nil {
 		return nil, err
 	}

@@ -19,6 +19,7 @@ import (
 // Status is what a root looks like from outside, at one moment.
 type Status struct {
 	Root       cohort.Root       `json:"root"`
+	RootID     string            `json:"root_id"`
 	Generation cohort.Generation `json:"generation"` // 0: never folded
 	Rows       int64             `json:"rows"`
 	NextSeq    cohort.Seq        `json:"next_seq"`
@@ -55,7 +56,7 @@ func ReadStatus(ctx context.Context, cfg Config) (Status, error) {
 		return Status{}, err
 	}
 	s := Status{
-		Root: f.Root, Generation: newest.Generation, Rows: newest.Index.Rows, NextSeq: newest.NextSeq,
+		Root: f.Root, RootID: f.settings.RootID, Generation: newest.Generation, Rows: newest.Index.Rows, NextSeq: newest.NextSeq,
 		Merged: newest.Merged, Holder: lockHolder(f.Root),
 	}
 	if newest.Generation > 0 {
@@ -181,7 +182,7 @@ func (f *folder) countQuarantine() (int, error) {
 			return 0, err
 		}
 		for _, k := range kept {
-			if !durable.IsTemp(k.Name()) {
+			if !durable.IsTemp(k.Name()) && !cohort.IsSystemEntry(k.Name()) {
 				n++
 			}
 		}

@@ -60,7 +60,8 @@ type Position struct {
 }
 
 // Streams lists the streams of a root, oldest first (by ULID). Names that are not of our making, and
-// symbolic links, are returned as paths in unknown. A cohort that cannot be read is reported in err
+// symbolic links, are returned as paths in unknown, but for what volumes and file servers make by themselves
+// (cohort.IsSystemEntry). A cohort that cannot be read is reported in err
 // beside the streams of all others; one that disappears meanwhile is not.
 func Streams(fsys durable.FS, root cohort.Root) (streams []Stream, unknown []string, err error) {
 	return StreamsIn(fsys, root.Cohorts())
@@ -80,11 +81,12 @@ func StreamsIn(fsys durable.FS, dir string) (streams []Stream, unknown []string,
 		}
 		for _, e := range entries {
 			s, err := cohort.ParseStreamID(e.Name())
-			if err != nil || !e.IsDir() {
+			switch {
+			case err == nil && e.IsDir():
+				streams = append(streams, Stream{id, s})
+			case !cohort.IsSystemEntry(e.Name()):
 				unknown = append(unknown, filepath.Join(dir, string(id), e.Name()))
-				continue
 			}
-			streams = append(streams, Stream{id, s})
 		}
 	}
 	slices.SortFunc(streams, func(a, b Stream) int {
@@ -104,11 +106,12 @@ func cohorts(fsys durable.FS, dir string) (ids []cohort.ID, unknown []string, er
 	}
 	for _, e := range entries {
 		id, err := cohort.ParseID(e.Name())
-		if err != nil || !e.IsDir() {
+		switch {
+		case err == nil && e.IsDir():
+			ids = append(ids, id)
+		case !cohort.IsSystemEntry(e.Name()):
 			unknown = append(unknown, filepath.Join(dir, e.Name()))
-			continue
 		}
-		ids = append(ids, id)
 	}
 	return ids, unknown, nil
 }

@@ -80,15 +80,24 @@ func TestRoots(t *testing.T) {
 		init  string // what InitRoot says; "" is success
 		isNew bool   // and InitRoot makes a root
 	}{
-		{"missing", mkdir(), "not a runfold root", "", true},
-		{"missing with its parents", mkdir(), "not a runfold root", "", true},
-		{"an empty directory", mkdir("."), "not a runfold root", "", true},
+		{"missing", mkdir(), "not a runfold root: it does not exist", "", true},
+		{"missing with its parents", mkdir(), "not a runfold root: it does not exist", "", true},
+		{"an empty directory", mkdir("."), "not a runfold root: it is empty", "", true},
+		{"a fresh volume", mkdir("lost+found"), "not a runfold root: it is empty but for lost+found", "", true},
+		{"a share with system entries", mkdir(".snapshot", "@eaDir", ".Trash-1000"), "not a runfold root: it is empty but for .Trash-1000, .snapshot, @eaDir", "", true},
+		{"a share with their files", file(".DS_Store", "x"), "not a runfold root: it is empty but for .DS_Store", "", true},
+		{"a volume with somebody's file", func(dir string) error {
+			return errors.Join(mkdir("lost+found")(dir), file("thesis.tex", "")(dir))
+		}, "not a runfold root: it has no runfold.json but other files, such as thesis.tex", "other files, such as thesis.tex", false},
+		{"a link that leads to nothing", func(dir string) error { return os.Symlink("nothing", dir) },
+			"not a runfold root: it is a link that leads to nothing", "it is a link that leads to nothing", false},
+		{"left by a doctor that was killed", mkdir(".doctor-0123"), "not a runfold root: it is empty", "", true},
 		{"a root", file("runfold.json", ok), "", "", false},
 		{"left by an InitRoot that was killed", file(".runfold.json.0123456789abcdef.tmp", ok[:9]), "not a runfold root", "", true},
-		{"an unrelated directory", file("thesis.tex", ""), "not a runfold root", "not empty (thesis.tex)", false},
-		{"a home directory", mkdir(".ssh"), "not a runfold root", "not empty (.ssh)", false},
-		{"runfold.json is lost", mkdir("cohorts"), "not a runfold root", "has cohorts but runfold.json is missing", false},
-		{"lost, with manifests", mkdir("manifests"), "not a runfold root", "has manifests but runfold.json is missing", false},
+		{"an unrelated directory", file("thesis.tex", ""), "not a runfold root", "not a runfold root: it has no runfold.json but other files, such as thesis.tex", false},
+		{"a home directory", mkdir(".ssh"), "not a runfold root", "no runfold.json but other files, such as .ssh", false},
+		{"runfold.json is lost", mkdir("cohorts"), "not a runfold root: it has cohorts/ but no runfold.json: restore that file", "it has cohorts/ but no runfold.json", false},
+		{"lost, with manifests", mkdir("manifests"), "not a runfold root", "it has manifests/ but no runfold.json", false},
 		{"a newer version", file("runfold.json", `{"version":3}`), "newer version of runfold", "newer version of runfold", false},
 		{"an unknown field", file("runfold.json", ok[:len(ok)-1]+`,"shards":4}`), `unknown field "shards"`, `unknown field "shards"`, false},
 		{"cut off", file("runfold.json", ok[:20]), "not the JSON of runfold.json", "not the JSON of runfold.json", false},
@@ -192,22 +201,26 @@ func TestInitRootRace(t *testing.T) {
 // faster is a file system on which another process makes the root while ours looks at the directory.
 type faster struct {
 	durable.FS
-	root cohort.Root
-	name string // of the call
+	root   cohort.Root
+	name   string // of the call
+	before int    // calls of that name that it lets go first
 }
 
-func (f faster) ReadDir(name string) ([]fs.DirEntry, error) {
+func (f *faster) ReadDir(name string) ([]fs.DirEntry, error) {
 	f.overtake("readdir")
 	return f.FS.ReadDir(name)
 }
 
-func (f faster) Link(old, new string) error {
+func (f *faster) Link(old, new string) error {
 	f.overtake("link")
 	return f.FS.Link(old, new)
 }
 
-func (f faster) overtake(call string) {
+func (f *faster) overtake(call string) {
 	if call == f.name {
+		if f.before--; f.before >= 0 {
+			return
+		}
 		if _, _, err := InitRoot(durable.OS, f.root, cohort.Settings{MaxRecord: 1000}); err != nil {
 			panic(err)
 		}
@@ -217,15 +230,110 @@ func (f faster) overtake(call string) {
 // TestInitRootIsOvertaken shows that cohorts/, which is there when runfold.json was missing a moment
 // ago, is another process's work and not a root that lost its settings.
 func TestInitRootIsOvertaken(t *testing.T) {
-	for _, call := range []string{"readdir", "link"} {
+	for _, f := range []faster{{name: "readdir"}, {name: "readdir", before: 1}, {name: "link"}} {
 		root := cohort.Root(filepath.Join(t.TempDir(), "runs"))
-		s, created, err := InitRoot(faster{durable.OS, root, call}, root, cohort.Settings{})
+		when := fmt.Sprintf("overtaken at %s %d", f.name, f.before+1)
+		f.FS, f.root = durable.OS, root
+		s, created, err := InitRoot(&f, root, cohort.Settings{})
 		if err != nil || created || s.MaxRecord != 1000 {
-			t.Errorf("overtaken at %s: InitRoot = %+v, %t, %v", call, s, created, err)
+			t.Errorf("%s: InitRoot = %+v, %t, %v", when, s, created, err)
 		}
 		_, _, err = InitRoot(durable.OS, root, cohort.Settings{MaxRecord: 2000})
 		if err == nil {
-			t.Errorf("overtaken at %s: other settings are accepted", call)
+			t.Errorf("%s: other settings are accepted", when)
+		}
+	}
+}
+
+// TestOpenRootIsOvertaken: a root that comes into being between the two looks of OpenRoot is one.
+func TestOpenRootIsOvertaken(t *testing.T) {
+	root := cohort.Root(filepath.Join(t.TempDir(), "runs"))
+	s, err := OpenRoot(&faster{FS: durable.OS, root: root, name: "readdir"}, root)
+	if err != nil || s.MaxRecord != 1000 {
+		t.Errorf("OpenRoot = %+v, %v", s, err)
+	}
+}
+
+// TestRootID opens roots whose id is known: another root is refused, and none is made in place of one that is away.
+func TestRootID(t *testing.T) {
+	root := newRoot(t)
+	s, err := OpenRoot(durable.OS, root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := OpenRootID(durable.OS, root, s.RootID); got != s || err != nil {
+		t.Errorf("OpenRootID with its id = %+v, %v", got, err)
+	}
+	if got, created, err := InitRoot(durable.OS, root, cohort.Settings{RootID: s.RootID}); got != s || created || err != nil {
+		t.Errorf("InitRoot with its id = %+v, %t, %v", got, created, err)
+	}
+	if _, err := Create(root, "c", Options{RootID: s.RootID}); err != nil {
+		t.Errorf("Create with its id = %v", err)
+	}
+	away := cohort.Root(filepath.Join(t.TempDir(), "runs"))
+	before := tree(t, string(root))
+	for name, open := range map[string]func(root cohort.Root) error{
+		"OpenRootID": func(root cohort.Root) error { _, err := OpenRootID(durable.OS, root, aRootID); return err },
+		"InitRoot": func(root cohort.Root) error {
+			_, _, err := InitRoot(durable.OS, root, cohort.Settings{RootID: aRootID})
+			return err
+		},
+		"Create": func(root cohort.Root) error { _, err := Create(root, "c", Options{RootID: aRootID}); return err },
+	} {
+		err := open(root)
+		for _, part := range []string{root.Settings(), s.RootID, aRootID} {
+			if !errors.Is(err, ErrOtherRoot) || !strings.Contains(err.Error(), part) {
+				t.Errorf("%s with another id = %v, want ErrOtherRoot with %s", name, err, part)
+			}
+		}
+		if err := open(away); !errors.Is(err, ErrNoRoot) {
+			t.Errorf("%s of what does not exist = %v, want ErrNoRoot", name, err)
+		}
+	}
+	if diff := cmp.Diff(before, tree(t, string(root))); diff != "" {
+		t.Errorf("what was refused changes the root (-before +after):\n%s", diff)
+	}
+	if got := tree(t, string(away)); len(got) > 1 {
+		t.Errorf("a root with an id that does not exist is made: %q", got)
+	}
+}
+
+// TestRootGoesAway takes the root from a Writer, as an unmounted share does: what stands in its place gets no record
+// and no directory, whatever stream the Writer is to begin.
+func TestRootGoesAway(t *testing.T) {
+	for name, place := range map[string]func(root cohort.Root) error{
+		"a mount point without its share": func(root cohort.Root) error { return os.Mkdir(string(root), 0o755) },
+		"nothing":                         func(cohort.Root) error { return nil },
+		"another root": func(root cohort.Root) error {
+			_, _, err := InitRoot(durable.OS, root, cohort.Settings{})
+			return err
+		},
+	} {
+		for _, first := range []int{0, 1} { // records before it goes
+			root := newRoot(t)
+			w, err := Create(root, "c", Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			appendRuns(t, w, 1, first)
+			share := string(root) + "-share"
+			if err := errors.Join(os.Rename(string(root), share), place(root)); err != nil {
+				t.Fatal(err)
+			}
+			before := tree(t, string(root))
+			err = w.Append([]cohort.Record{rec(t, 2)})
+			if !errors.Is(err, ErrNoRoot) && !errors.Is(err, ErrOtherRoot) {
+				t.Errorf("%s after %d records: Append = %v, want ErrNoRoot or ErrOtherRoot", name, first, err)
+			}
+			if diff := cmp.Diff(before, tree(t, string(root))); diff != "" {
+				t.Errorf("%s after %d records: Append changes (-before +after):\n%s", name, first, diff)
+			}
+			if err := w.Close(); err != nil {
+				t.Errorf("%s after %d records: Close = %v", name, first, err)
+			}
+			if got := all(t, cohort.Root(share)); len(got) < first || first > 0 && got[0] != "r-1" { // r-2 may be there
+				t.Errorf("%s after %d records: the share has %q", name, first, got)
+			}
 		}
 	}
 }
@@ -237,7 +345,7 @@ func TestInitRootOtherSettings(t *testing.T) {
 	}
 	root := newRoot(t)
 	for want, s := range map[string]cohort.Settings{
-		"":         {RootID: aRootID, MaxRecord: cohort.DefaultMaxRecord, DirMode: 0o777, FileMode: 0o666},
+		"":         {MaxRecord: cohort.DefaultMaxRecord, DirMode: 0o777, FileMode: 0o666},
 		"key":      {Key: form},
 		"record":   {MaxRecord: 1000},
 		"dir_mode": {DirMode: 0o2775},

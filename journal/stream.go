@@ -61,11 +61,16 @@ const mkdirTries = 5
 
 // newStream makes a stream of this process's own, with the calls
 //
-//	openat the directories from above the root to the cohort; mkdirat stream; openat stream
+//	openat runfold.json; openat the directories from above the root to the cohort; mkdirat stream; openat stream
 //	openat writer.lock; flock; openat segment
 //
 // Nothing of it is durable yet: the first write sees to that.
 func newStream(root cohort.Root, id cohort.ID, settings cohort.Settings) (*stream, error) {
+	// A Writer lives for days. A share that was unmounted meanwhile leaves an empty directory, in which we would make
+	// all that a stream needs, for records that vanish once the share is back.
+	if _, err := OpenRootID(durable.OS, root, settings.RootID); err != nil {
+		return nil, err
+	}
 	err := makeCohort(durable.OS, root, id, settings.DirMode.FS())
 	if err != nil {
 		return nil, err

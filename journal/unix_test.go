@@ -177,6 +177,26 @@ func sharedInChild(root cohort.Root) error {
 	return appendInChild(root)
 }
 
+// TestIsMountPoint: /proc is a file system of its own wherever it exists, a fresh directory is none.
+func TestIsMountPoint(t *testing.T) {
+	if _, err := os.Stat("/proc/self"); err == nil && !isMountPoint("/proc") {
+		t.Error("isMountPoint(/proc) = false")
+	}
+	dir := t.TempDir()
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink("/proc", link); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat("/proc/self"); err == nil && !isMountPoint(cohort.Root(link)) {
+		t.Error("isMountPoint of a link to /proc = false")
+	}
+	for _, none := range []string{dir, filepath.Join(dir, "missing"), "/"} {
+		if isMountPoint(cohort.Root(none)) {
+			t.Errorf("isMountPoint(%s) = true", none)
+		}
+	}
+}
+
 // TestDirectoryAboveIsSecret appends to a root that lies in a directory which the writer may pass but
 // not read, as home directories are.
 func TestDirectoryAboveIsSecret(t *testing.T) {

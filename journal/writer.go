@@ -34,6 +34,8 @@ type Options struct {
 	SealAge time.Duration
 	// Program is the name and version that the stream's header states. If empty, "runfold".
 	Program string
+	// RootID is the id of the root to append to: Create refuses another one with ErrOtherRoot. If empty, any root.
+	RootID string
 }
 
 func (o Options) withDefaults() Options {
@@ -84,7 +86,7 @@ type group struct {
 // appends leaves nothing behind. A cohort that exists can always be used. A new one whose name differs from an
 // existing one in letter case only is refused: on some file systems they would be one.
 func Create(root cohort.Root, id cohort.ID, options Options) (*Writer, error) {
-	settings, err := OpenRoot(durable.OS, root)
+	settings, err := OpenRootID(durable.OS, root, options.RootID)
 	if err != nil {
 		return nil, err
 	}

@@ -14,10 +14,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
-	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
-	"github.com/runfold/runfold/internal/durable"
-	"github.com/runfold/runfold/journal"
 )
 
 // daemonFlags are what compactd run is told; a configuration file overrides them.
@@ -46,6 +43,8 @@ func (a *app) runCommand() *cobra.Command {
 behind the phase that it is in; what it left is done by the next one. A second signal ends the
 process at once, which loses nothing either.
 
+Where there is no root yet, it says so and waits: for a share to be mounted, or for the root to be made.
+
 A schedule is a cron expression of five fields in UTC, or "@every 30s". A run that comes while
 the one before has not ended is left out, logged and counted. SIGHUP reads --config again.
 
@@ -63,9 +62,6 @@ a time where locks work, and the commit keeps the result right where they do not
 			d, err := a.newDaemon(cfg, flags)
 			if err != nil {
 				return usageError{err}
-			}
-			if _, err := journal.OpenRoot(durable.OS, cohort.Root(a.root)); err != nil {
-				return err
 			}
 			return d.run(cmd.Context())
 		},
@@ -173,6 +169,10 @@ func (d *daemon) run(ctx context.Context) error {
 	signal.Ignore(syscall.SIGPIPE) // a reader of the log that is gone must not end the folds
 	p, err := d.plan()
 	if err != nil {
+		return err
+	}
+	d.level.SetLevel(p.level)
+	if err := d.awaitRoot(ctx); err != nil {
 		return err
 	}
 	for ctx.Err() == nil {

@@ -46,6 +46,14 @@ Exit code 1 means that runfold cannot keep its promises there, 75 that there was
 			if (a.root == "") == (dir == "") {
 				return usageError{errors.New("one of --root and --dir is wanted")}
 			}
+			var root cohort.Root
+			var id string
+			if dir == "" {
+				var err error
+				if root, id, err = a.wantedRoot(); err != nil {
+					return err
+				}
+			}
 			if timeout <= 0 {
 				return usageError{errors.New("--timeout must be above zero")}
 			}
@@ -54,6 +62,14 @@ Exit code 1 means that runfold cannot keep its promises there, 75 that there was
 			end := a.progress.begin("measuring")
 			v, err := doctor.Measure(ctx, a.root+dir, again)
 			end()
+			var settings cohort.Settings
+			if dir == "" && (err == nil || ctx.Err() == nil) {
+				// Only now that it has answered: a file system that is away would hold us for ever.
+				var rerr error
+				if settings, rerr = journal.OpenRootID(durable.OS, root, id); rerr != nil {
+					return rerr
+				}
+			}
 			if err != nil {
 				return err
 			}
@@ -61,7 +77,7 @@ Exit code 1 means that runfold cannot keep its promises there, 75 that there was
 				return err
 			}
 			if dir == "" && !noSave {
-				if err := save(cohort.Root(a.root), v); err != nil {
+				if err := doctor.Save(durable.OS, root, v, settings.FileMode); err != nil {
 					return err
 				}
 			}
@@ -91,14 +107,6 @@ func again(args ...string) *exec.Cmd {
 		args[1] = abs
 	}
 	return exec.Command(self, append([]string{probeName}, args...)...)
-}
-
-func save(root cohort.Root, v doctor.Verdict) error {
-	settings, err := journal.OpenRoot(durable.OS, root)
-	if err != nil {
-		return err
-	}
-	return doctor.Save(durable.OS, root, v, settings.FileMode)
 }
 
 func (a *app) printVerdict(v doctor.Verdict, asJSON bool) error {

@@ -15,32 +15,42 @@ func (a *app) initCommand() *cobra.Command {
 	var key []string
 	var dirMode, fileMode, snapshots string
 	var s cohort.Settings
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "init --root DIR",
 		Short: "Make a root and fix its settings",
 		Long: `Make a root and fix its settings for its lifetime.
 
-journal-append makes a root with the default settings by itself; init is for other keys,
-limits and modes, and for roots with so many snapshots that each cohort shall have a file of its own:
-with --snapshots per-cohort there is no ROOT/snapshot_index.json but one in each ROOT/cohorts/NAME, and
-a fold rewrites only those of the cohorts that it touches. On an existing root with the same settings it does nothing.`,
+A root is made on purpose: by init, or by journal-append --create, which takes the default settings.
+init is also for other keys, limits and modes, and for roots with so many snapshots that each cohort shall have a file
+of its own: with --snapshots per-cohort there is no ROOT/snapshot_index.json but one in each ROOT/cohorts/NAME, and
+a fold rewrites only those of the cohorts that it touches. On an existing root with the same settings it does nothing.
+
+It prints the id of the root. On a share, give that id to every command, with --root-id or in the
+environment as ` + rootIDVar + `: a command then refuses any other root, should the share not be mounted or another one
+be mounted in its place. init itself, given an id, makes no root: the id says that it exists.`,
 		Example: `  compactd init --root runs
   compactd init --root /shared/runs --dir-mode 2775 --file-mode 0664
   compactd init --root runs --key run_id,phase,target,view,symbol
-  compactd init --root runs --snapshots per-cohort`,
+  compactd init --root runs --snapshots per-cohort
+  compactd init --root /mnt/share/runs --json | jq -r .root_id`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			if a.root == "" {
-				_, err := a.config()
+			root, id, err := a.wantedRoot()
+			if err != nil {
 				return err
 			}
 			s.Snapshots = cohort.SnapshotsForm(snapshots)
 			if err := parseSettings(&s, key, dirMode, fileMode); err != nil {
 				return usageError{err}
 			}
-			got, created, err := journal.InitRoot(durable.OS, cohort.Root(a.root), s)
+			s.RootID = id
+			got, created, err := journal.InitRoot(durable.OS, root, s)
 			if err != nil {
 				return err
+			}
+			if asJSON {
+				return a.printJSON(initReport{root, created, got.RootID, got.Key, got.MaxRecord, got.DirMode, got.FileMode, got.Snapshots})
 			}
 			verb := "is a root already"
 			if created {
@@ -50,7 +60,7 @@ a fold rewrites only those of the cohorts that it touches. On an existing root w
 			if got.Snapshots != cohort.OneSnapshots {
 				form = fmt.Sprintf(", snapshots %s", got.Snapshots)
 			}
-			a.say("%s %s: key %v, records up to %d bytes%s", a.root, verb, got.Key.Fields(), got.MaxRecord, form)
+			a.say("%s %s: id %s, key %v, records up to %d bytes%s", root, verb, got.RootID, got.Key.Fields(), got.MaxRecord, form)
 			return nil
 		},
 	}
@@ -59,8 +69,21 @@ a fold rewrites only those of the cohorts that it touches. On an existing root w
 	f.IntVar(&s.MaxRecord, "max-record", 0, "the size limit of a record in bytes (default 16 MiB)")
 	f.StringVar(&snapshots, "snapshots", "", "one snapshot_index.json for the root, or one for each cohort: root, per-cohort (default root)")
 	f.StringVar(&dirMode, "dir-mode", "", "octal mode of directories, less the umask (default 0777; shared groups: 2775)")
+	f.BoolVar(&asJSON, "json", false, "print the root's id and settings as JSON")
 	f.StringVar(&fileMode, "file-mode", "", "octal mode of files, less the umask (default 0666)")
 	return cmd
+}
+
+// initReport is what init prints for scripts.
+type initReport struct {
+	Root      cohort.Root          `json:"root"`
+	Created   bool                 `json:"created"`
+	RootID    string               `json:"root_id"`
+	Key       cohort.KeyForm       `json:"key"`
+	MaxRecord int                  `json:"max_record_bytes"`
+	DirMode   cohort.Mode          `json:"dir_mode"`
+	FileMode  cohort.Mode          `json:"file_mode"`
+	Snapshots cohort.SnapshotsForm `json:"snapshots"`
 }
 
 func parseSettings(s *cohort.Settings, key []string, dirMode, fileMode string) (err error) {

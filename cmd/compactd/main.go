@@ -53,7 +53,8 @@ func limitMemory(batch int64) {
 
 // app is what every subcommand needs.
 type app struct {
-	root           string
+	root, rootID   string
+	hasFlag        func(name string) bool // whether a flag of all commands was given
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	progress       *progress
@@ -104,7 +105,10 @@ func (a *app) command() *cobra.Command {
 	cmd.SetOut(a.stdout)
 	cmd.SetErr(a.stderr)
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	cmd.PersistentFlags().StringVar(&a.root, "root", "", "the root directory (required)")
+	all := cmd.PersistentFlags()
+	all.StringVar(&a.root, "root", "", "the root directory (required)")
+	all.StringVar(&a.rootID, "root-id", "", "refuse any root but the one with this `id` (default $"+rootIDVar+")")
+	a.hasFlag = all.Changed
 	cmd.AddCommand(a.initCommand(), a.onceCommand(), a.runCommand(), a.statusCommand(), a.checkCommand(),
 		a.dumpCommand(), a.runsCommand(), a.previousCommand(), a.importCommand(), a.repairCommand(), a.doctorCommand(), a.probeCommand())
 	for _, sub := range cmd.Commands() {
@@ -138,11 +142,13 @@ func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 
 // config is what every subcommand that opens a root starts from.
 func (a *app) config() (compactor.Config, error) {
-	if a.root == "" {
-		return compactor.Config{}, usageError{errors.New("--root is missing")}
+	root, id, err := a.wantedRoot()
+	if err != nil {
+		return compactor.Config{}, err
 	}
 	return compactor.Config{
-		Root:    cohort.Root(a.root),
+		Root:    root,
+		RootID:  id,
 		Program: "compactd " + version(),
 		Notify:  func(n compactor.Notice) { a.say("%v", n) },
 	}, nil
@@ -177,11 +183,14 @@ func exitCode(err error) int {
 
 func hint(err error) string {
 	var usage usageError
+	var none *journal.NoRootError
 	switch {
 	case errors.As(err, &usage):
 		return "compactd --help and compactd COMMAND --help show examples"
-	case errors.Is(err, journal.ErrNoRoot):
-		return "a root is made by journal-append or by compactd init; is the path right?"
+	case errors.As(err, &none):
+		return wayOut(none)
+	case errors.Is(err, journal.ErrOtherRoot):
+		return "is another share mounted there, or --root-id (or " + rootIDVar + ") the id of another root? Nothing was changed"
 	case errors.Is(err, compactor.ErrLocked):
 		return "--wait 30s waits for it; nothing is lost either way"
 	case compactor.IsDamage(err):

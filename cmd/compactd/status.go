@@ -42,7 +42,7 @@ It reads only, takes no lock, and may run at any time.`,
 
 func (a *app) printStatus(s compactor.Status) error {
 	out := a.stdout
-	fmt.Fprintf(out, "root        %s\n", s.Root)
+	fmt.Fprintf(out, "root        %s\nroot id     %s\n", s.Root, s.RootID)
 	switch {
 	case s.Generation == 0:
 		fmt.Fprintf(out, "generation  none: never folded\n")

@@ -36,6 +36,8 @@ func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 // options are the flags.
 type options struct {
 	root, cohort string
+	rootID       string // any root if empty
+	create       bool
 	one          oneRecord
 	isOne        bool // a record from flags, even if they are empty
 	ack, strict  bool
@@ -79,11 +81,16 @@ func exitCode(err error) int {
 
 func hint(err error) string {
 	var usage usageError
+	var none *journal.NoRootError
 	switch {
 	case durable.IsFull(err):
 		return "free some space and append the records that were not acknowledged again; the same record_id makes a repetition harmless"
 	case errors.As(err, &usage):
 		return "journal-append --help shows examples"
+	case errors.As(err, &none):
+		return wayOut(none)
+	case errors.Is(err, journal.ErrOtherRoot):
+		return "is another share mounted there, or --root-id (or " + rootIDVar + ") the id of another root? Nothing was written"
 	case errors.Is(err, cohort.ErrNewer):
 		return "use the runfold version that made this root, or a later one"
 	case durable.IsReadOnly(err):
@@ -102,7 +109,11 @@ const example = `  # one record per line, from two files
 
   # one record from flags
   journal-append --root runs --cohort churn_eu --run-id r-17 --stage TRAINING \
-    --set metrics.auc=0.71 --set tags.owner=growth`
+    --set metrics.auc=0.71 --set tags.owner=growth
+
+  # the first append of a script makes the root; on a share, say which root is meant
+  journal-append --root runs --create --cohort churn_eu train.ndjson
+  journal-append --root /mnt/share/runs --root-id 01JQ4Z0000000000000000000R --cohort churn_eu train.ndjson`
 
 func command(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	var o options
@@ -112,7 +123,11 @@ func command(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 		Long: `Append run records to a cohort of a runfold root.
 
 Records are JSON objects, one per line, with run_id and stage (or phase). Files are read in
-turn; "-" or no file is standard input. The root is made if it does not exist.
+turn; "-" or no file is standard input.
+
+The root must exist: where it does not, a share may not be mounted, or the path may be mistyped. It is
+made by compactd init, or by --create, which makes it if it does not exist. With --root-id, or ` + rootIDVar + ` in
+the environment, any root with another id is refused, and --create makes none: the id says that the root exists.
 
 A bad line is reported with its file and number, the other lines are appended, and the exit
 code is 1. Exit code 0 means that every record is on stable storage. SIGINT and SIGTERM end the
@@ -126,7 +141,11 @@ Exit codes: 0 all durable, 1 some records were not appended, 2 usage, 75 disk fu
 		DisableAutoGenTag: true,
 		RunE: func(cmd *cobra.Command, files []string) error {
 			o.isOne = o.one.given(cmd)
-			if err := o.check(files); err != nil {
+			err := o.check(files)
+			if err == nil {
+				o.rootID, err = wantedRoot(o.rootID, cmd.Flags().Changed("root-id"))
+			}
+			if err != nil {
 				return err
 			}
 			return appendAll(cmd.Context(), o, files, stdin, stdout, stderr)
@@ -137,7 +156,9 @@ Exit codes: 0 all durable, 1 some records were not appended, 2 usage, 75 disk fu
 	cmd.SetErr(stderr)
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	f := cmd.Flags()
-	f.StringVar(&o.root, "root", "", "the root directory; made if it does not exist (required)")
+	f.StringVar(&o.root, "root", "", "the root directory (required)")
+	f.BoolVar(&o.create, "create", false, "make the root, with the default settings, if it does not exist")
+	f.StringVar(&o.rootID, "root-id", "", "refuse any root but the one with this `id` (default $"+rootIDVar+")")
 	f.StringVar(&o.cohort, "cohort", "", "the cohort to append to (required)")
 	f.StringVar(&o.one.runID, "run-id", "", "append one record with this run_id instead of reading lines")
 	f.StringVar(&o.one.stage, "stage", "", "the stage of that record")
@@ -181,13 +202,12 @@ func appendAll(ctx context.Context, o options, files []string, stdin io.Reader, 
 			return usageError{err}
 		}
 	}
-	root := cohort.Root(o.root)
-	settings, _, err := journal.InitRoot(durable.OS, root, cohort.Settings{})
+	settings, err := o.openRoot(stderr)
 	if err != nil {
 		return err
 	}
-	w, err := journal.Create(root, cohort.ID(o.cohort), journal.Options{
-		SealBytes: o.sealBytes, SealAge: o.sealAge, Program: "journal-append " + version(),
+	w, err := journal.Create(cohort.Root(o.root), cohort.ID(o.cohort), journal.Options{
+		SealBytes: o.sealBytes, SealAge: o.sealAge, Program: "journal-append " + version(), RootID: settings.RootID,
 	})
 	if err != nil {
 		return err

@@ -33,7 +33,7 @@ type pipe struct {
 func startPipe(t *testing.T, args ...string) *pipe {
 	t.Helper()
 	p := &pipe{root: cohort.Root(filepath.Join(t.TempDir(), "runs"))}
-	p.Cmd = exec.Command("journal-append", append([]string{"--root", string(p.root), "--cohort", "a", "--ack"}, args...)...)
+	p.Cmd = exec.Command("journal-append", append([]string{"--root", string(p.root), "--cohort", "a", "--ack", "--create"}, args...)...)
 	p.Stderr = &p.stderr
 	in, err := p.StdinPipe()
 	if err != nil {
@@ -268,7 +268,7 @@ func TestClosedOutput(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Close()
-	cmd := exec.Command("journal-append", "--root", string(root), "--cohort", "a", "--ack", "--summary", "json")
+	cmd := exec.Command("journal-append", "--root", string(root), "--cohort", "a", "--ack", "--create", "--summary", "json")
 	var stderr strings.Builder
 	cmd.Stdout, cmd.Stderr = w, &stderr
 	cmd.Stdin = strings.NewReader(`{"run_id":"r-1","stage":"S"}` + "\n" + `{"run_id":"r-2","stage":"S"}` + "\n")

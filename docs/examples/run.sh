@@ -1,5 +1,6 @@
 #!/bin/sh
-# The main job on the example data: one process per cohort appends, all at once; then one fold.
+# The main job on the example data: one process per cohort appends, all at once; then one fold. Whichever process is
+# first makes the root.
 #
 #   docs/examples/run.sh ROOT
 #
@@ -10,7 +11,7 @@ here=$(dirname "$0")
 bin=${BIN:-$here/../../bin}
 pids=
 for file in "$here"/*.ndjson; do
-  "$bin/journal-append" --root "$root" --cohort "$(basename "$file" .ndjson)" "$file" &
+  "$bin/journal-append" --root "$root" --create --cohort "$(basename "$file" .ndjson)" "$file" &
   pids="$pids $!"
 done
 for pid in $pids; do
