@@ -35,6 +35,7 @@ import (
 	"time"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/build"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
 )
@@ -74,7 +75,8 @@ type Config struct {
 	Free func(dir string) (int64, error)
 	// Now gives the time for created_at and Report.Elapsed, and for nothing else. If nil, time.Now.
 	Now func() time.Time
-	// Program is the name and version that manifests and the index state. If empty, "runfold".
+	// Program is the name and version that manifests and the index state. If empty, "runfold" and our
+	// version.
 	Program string
 	// Notify hears each fact of the run as it becomes known, from the calling goroutine. If nil,
 	// nobody does.
@@ -107,7 +109,7 @@ func (c Config) withDefaults() Config {
 		c.Now = time.Now
 	}
 	if c.Program == "" {
-		c.Program = "runfold"
+		c.Program = "runfold " + build.Version()
 	}
 	return c
 }

@@ -162,7 +162,7 @@ func maybe(t *testing.T, d *datadriven.TestData, name string, to any) bool {
 func (s *script) fold(t *testing.T, d *datadriven.TestData) string {
 	t.Helper()
 	said := &notices{}
-	cfg := Config{Root: s.root, Notify: said.add}
+	cfg := Config{Root: s.root, Program: "runfold", Notify: said.add}
 	var age int
 	maybe(t, d, "keep", &cfg.KeepGenerations)
 	if d.HasArg("dead") { // every stream that did not grow since the last fold

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/build"
 	"github.com/runfold/runfold/internal/durable"
 )
 
@@ -32,7 +33,8 @@ type Options struct {
 	SealBytes int64
 	// SealAge is the age at which an Append seals the stream and begins a new one. If zero, 1 h.
 	SealAge time.Duration
-	// Program is the name and version that the stream's header states. If empty, "runfold".
+	// Program is the name and version that the stream's header states. If empty, "runfold" and
+	// our version.
 	Program string
 	// RootID is the id of the root to append to: Create refuses another one with ErrOtherRoot. If empty, any root.
 	RootID string
@@ -46,7 +48,7 @@ func (o Options) withDefaults() Options {
 		o.SealAge = time.Hour
 	}
 	if o.Program == "" {
-		o.Program = "runfold"
+		o.Program = "runfold " + build.Version()
 	}
 	return o
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/internal/build"
 	"github.com/runfold/runfold/internal/doctor"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
@@ -90,7 +91,7 @@ func (a *app) command() *cobra.Command {
 		Use:           "compactd",
 		Short:         "Fold run journals into one index.parquet and one snapshot_index.json",
 		Long:          "Fold run journals into one index.parquet and one snapshot_index.json.\n\n" + exitCodes,
-		Version:       version(),
+		Version:       build.Version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 
@@ -149,7 +150,7 @@ func (a *app) config() (compactor.Config, error) {
 	return compactor.Config{
 		Root:    root,
 		RootID:  id,
-		Program: "compactd " + version(),
+		Program: "compactd " + build.Version(),
 		Notify:  func(n compactor.Notice) { a.say("%v", n) },
 	}, nil
 }
@@ -211,11 +212,4 @@ func hint(err error) string {
 		return "the user of this process must be able to read and write in the root"
 	}
 	return ""
-}
-
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "(devel)"
 }

@@ -12,13 +12,13 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/build"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
 )
@@ -135,7 +135,7 @@ input where it is: what was read is made durable, and the exit code is 1.
 
 Exit codes: 0 all durable, 1 some records were not appended, 2 usage, 75 disk full: try again.`,
 		Example:           example,
-		Version:           version(),
+		Version:           build.Version(),
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		DisableAutoGenTag: true,
@@ -207,7 +207,7 @@ func appendAll(ctx context.Context, o options, files []string, stdin io.Reader, 
 		return err
 	}
 	w, err := journal.Create(cohort.Root(o.root), cohort.ID(o.cohort), journal.Options{
-		SealBytes: o.sealBytes, SealAge: o.sealAge, Program: "journal-append " + version(), RootID: settings.RootID,
+		SealBytes: o.sealBytes, SealAge: o.sealAge, Program: "journal-append " + build.Version(), RootID: settings.RootID,
 	})
 	if err != nil {
 		return err
@@ -221,11 +221,4 @@ func appendAll(ctx context.Context, o options, files []string, stdin io.Reader, 
 		return a.lines(oneLine(one))
 	}
 	return a.lines(readLines(ctx, files, stdin, settings.MaxRecord))
-}
-
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "(devel)"
 }

@@ -130,7 +130,7 @@ func TestCopyChecksPages(t *testing.T) {
 func TestNewer(t *testing.T) {
 	var out bytes.Buffer
 	l := newLayout(nil)
-	w := parquet.NewGenericWriter[any](&out, options(l, fullGroup, "")...)
+	w := parquet.NewGenericWriter[any](&out, options(l, fullGroup)...)
 	w.SetKeyValueMetadata(metaVersion, "2")
 	if err := w.Close(); err != nil {
 		t.Fatal(err)

@@ -1,10 +1,10 @@
 package index
 
 import (
-	"cmp"
-
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/zstd"
+
+	"github.com/runfold/runfold/internal/build"
 )
 
 // groupSize closes a row group, whichever comes first. The bytes are those that its rows take in memory
@@ -28,10 +28,10 @@ const (
 //
 // There are no sorting columns, as the library would claim them for copied row groups unseen, and no
 // limit for dictionaries, as a chunk that falls back to PLAIN half-way is never copied again.
-func options(l *layout, size groupSize, program string) []parquet.WriterOption {
+func options(l *layout, size groupSize) []parquet.WriterOption {
 	return []parquet.WriterOption{
 		l.schema(),
-		parquet.CreatedBy("runfold", cmp.Or(program, "unknown"), "parquet-go"),
+		parquet.CreatedBy("runfold", build.Version(), "parquet-go"),
 		parquet.Compression(&zstd.Codec{Level: zstd.SpeedFastest}),
 		parquet.DataPageVersion(2),
 		parquet.PageBufferSize(pageBytes),

@@ -2,7 +2,7 @@ package index
 
 import "encoding/binary"
 
-// The types of thrift's compact protocol that the footer is made of.
+// The types of thrift's compact protocol that the footer is made of. Maps (11) do not occur in it.
 const (
 	thriftTrue   = 1
 	thriftFalse  = 2
@@ -14,7 +14,6 @@ const (
 	thriftBinary = 8
 	thriftList   = 9
 	thriftSet    = 10
-	thriftMap    = 11
 	thriftStruct = 12
 )
 
@@ -57,7 +56,7 @@ func (w *thriftWalk) value(kind byte, depth int) bool {
 	case thriftStruct:
 		return w.fields(depth)
 	}
-	return false // maps do not occur in footers
+	return false
 }
 
 func (w *thriftWalk) fields(depth int) bool {

@@ -49,7 +49,7 @@ func newWriter(w io.Writer, l *layout, full groupSize, meta Meta) (out *writer, 
 		return nil, err
 	}
 	out = &writer{out: &copier{w: w}, layout: l, full: full}
-	pw := parquet.NewGenericWriter[any](out.out, options(l, full, meta.Program)...)
+	pw := parquet.NewGenericWriter[any](out.out, options(l, full)...)
 	pw.SetKeyValueMetadata(metaVersion, strconv.Itoa(version))
 	pw.SetKeyValueMetadata(metaGeneration, meta.Generation.String())
 	pw.SetKeyValueMetadata(metaToken, string(meta.Token))

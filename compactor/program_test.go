@@ -1,0 +1,35 @@
+package compactor
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/runfold/runfold/internal/build"
+	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/journal"
+)
+
+// TestProgram: who gives no name is runfold, with its version; in a stream as in a manifest.
+func TestProgram(t *testing.T) {
+	root := newRoot(t)
+	appendTo(t, root, "c", firstLines...)
+	want := "runfold " + build.Version()
+	streams, _, err := journal.Streams(durable.OS, root)
+	if err != nil || len(streams) != 1 {
+		t.Fatalf("streams %v, %v", streams, err)
+	}
+	for e, err := range journal.Entries(durable.OS, root.Segment(streams[0].Cohort, streams[0].ID), streams[0]) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		var h struct{ Program string }
+		if err := json.Unmarshal(e.Payload, &h); err != nil || h.Program != want {
+			t.Errorf("program of the stream's header: %q, %v; want %q", h.Program, err, want)
+		}
+		break
+	}
+	foldNow(t, Config{Root: root})
+	if got := newestOn(t, root).Program; got != want {
+		t.Errorf("program of the manifest: %q, want %q", got, want)
+	}
+}
