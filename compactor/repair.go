@@ -93,7 +93,8 @@ func Repair(ctx context.Context, cfg Config, opts RepairOptions) (Repaired, erro
 		Imports: []cohort.Generation{}, Unknown: []cohort.Generation{},
 	}}
 	if !opts.Apply {
-		return r.out, r.examine(ctx)
+		err := r.examine(ctx)
+		return r.out, err
 	}
 	unlock, err := f.Lock.Lock(ctx)
 	if err != nil {
