@@ -132,6 +132,9 @@ func (r *repairer) examine(ctx context.Context) error {
 	if err := r.streams(ctx); err != nil {
 		return err
 	}
+	if err := r.declared(ctx); err != nil {
+		return err
+	}
 	r.out.Generation = r.out.Newest
 	switch {
 	case r.out.Newest != r.out.Good:
@@ -358,11 +361,15 @@ func (r *repairer) putAside(dir string) error {
 	return durable.Move(r.FS, dir, r.Root.Quarantined(s.Cohort, s.ID))
 }
 
-// reapDeclared reaps the streams whose writers the caller knows to have ended.
+// reapDeclared reaps the streams whose writers the caller knows to have ended, where that is still to be done.
 func (r *repairer) reapDeclared() error {
 	for _, s := range r.opts.Dead {
 		p := place{s, r.Root.Stream(s.Cohort, s.ID), false}
-		if _, err := r.FS.Stat(p.dir); err != nil {
+		_, err := r.FS.Stat(p.dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it went its way before, see declared
+		}
+		if err != nil {
 			return fmt.Errorf("stream %v: %w", s, err)
 		}
 		r.notify(Reaped{s, "its writer was declared dead"})
