@@ -1,6 +1,7 @@
 package compactor
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -203,8 +204,14 @@ func (r *repairer) isParent(h, child head) (is, sure bool) {
 		return child.Parent == h.digest, true
 	}
 	data, err := r.bytesOf(h.Generation + 1)
+	if err != nil {
+		return true, false
+	}
+	if bytes.Contains(data, []byte(h.digest)) {
+		return true, true
+	}
 	said := parentLine.FindSubmatch(data)
-	if err != nil || said == nil {
+	if said == nil {
 		return true, false
 	}
 	equal := 0
@@ -217,7 +224,7 @@ func (r *repairer) isParent(h, child head) (is, sure bool) {
 }
 
 // parentLine is what a manifest says of its parent, whose digits may be damaged.
-var parentLine = regexp.MustCompile(`"parent": "([^"\n]{64})"`)
+var parentLine = regexp.MustCompile(`(?s)"parent": "(.{64})"`)
 
 func (r *repairer) damaged(path string, err error) {
 	r.out.Damaged = append(r.out.Damaged, Problem{r.Root.Rel(path), err.Error(), true})

@@ -2,10 +2,12 @@ package compactor
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -102,19 +104,64 @@ func TestRepairTellsDoubt(t *testing.T) {
 	}
 }
 
-// TestRepairKnowsTheParent: a bit flipped anywhere in the newest manifest, also in what it says of its parent, leaves no
-// doubt which generation is below it.
+// TestRepairKnowsTheParent: a bit flipped in the newest manifest, also in what it says of its parent, leaves no doubt which
+// generation is below it.
 func TestRepairKnowsTheParent(t *testing.T) {
 	root := preparedIn(t, newDamagedRoot(t))
 	foldNow(t, Config{Root: root})
-	data, err := os.ReadFile(root.Manifest(2))
+	whole, err := os.ReadFile(root.Manifest(2))
 	if err != nil {
 		t.Fatal(err)
 	}
-	parent := bytes.Index(data, []byte(`"parent": "`)) + len(`"parent": "`)
-	change(t, root.Manifest(2), flip(parent+20))
-	r, err := Repair(t.Context(), Config{Root: root}, RepairOptions{})
-	if err != nil || r.Good != 1 || !r.Lossless() {
-		t.Errorf("Repair = %+v, %v, lossless %v; want generation 1 without a loss", r, err, r.Lossless())
+	line := regexp.MustCompile(`"parent": "[0-9a-f]{64}"`).FindIndex(whole)
+	if line == nil {
+		t.Fatal("generation 2 names no parent")
+	}
+	for at := line[0]; at < line[1]; at++ {
+		change(t, root.Manifest(2), func([]byte) []byte { return flip(at)(whole) })
+		r, err := Repair(t.Context(), Config{Root: root}, RepairOptions{})
+		if err != nil || r.Good != 1 || !r.Lossless() {
+			t.Errorf("byte %d: Repair = %+v, %v, lossless %v; want generation 1 without a loss", at, r, err, r.Lossless())
+		}
+	}
+}
+
+// TestRepairCrossesNoGap: what a manifest that is gone had folded is known to nobody, so that no generation below it is one to
+// go back to.
+func TestRepairCrossesNoGap(t *testing.T) {
+	root := newDamagedRoot(t)
+	for _, line := range []string{firstLines[0], firstLines[1], secondLines[0], secondLines[1]} {
+		appendTo(t, root, "c", line)
+		foldNow(t, Config{Root: root})
+	}
+	remove(t, root.Manifest(3))
+	for _, what := range []string{"index", "manifest"} {
+		spoil(t, root, what, 4)
+		r, err := Repair(t.Context(), Config{Root: root}, RepairOptions{})
+		if !errors.Is(err, ErrNoGeneration) || !strings.Contains(err.Error(), "since generation 4") {
+			t.Errorf("%s: Repair = %+v, %v; want ErrNoGeneration, since generation 4", what, r, err)
+		}
+	}
+}
+
+// TestRepairIsAChild: what a repair commits names the newest manifest as its parent, by the digest of what stands there, damaged
+// or not; and the fold behind it names the repair. So the chain is whole, and who reads it from above comes past the damage.
+func TestRepairIsAChild(t *testing.T) {
+	for _, what := range []string{"index", "snapshots", "manifest"} {
+		root := spoiled(what)(t)
+		if _, err := Repair(t.Context(), Config{Root: root}, RepairOptions{Apply: true}); err != nil {
+			t.Fatal(err)
+		}
+		for g := cohort.Generation(2); g <= 4; g++ {
+			data, err := os.ReadFile(root.Manifest(g - 1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if h, err := readManifest(durable.OS, root, g); g > 2 || what != "manifest" {
+				if want := fmt.Sprintf("%x", sha256.Sum256(data)); err != nil || h.Parent != want {
+					t.Errorf("%s: generation %d names parent %q, %v; want %s", what, g, h.Parent, err, want)
+				}
+			}
+		}
 	}
 }
