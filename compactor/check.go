@@ -42,13 +42,24 @@ type Audit struct {
 //
 // It writes nothing, takes no lock (but for a moment, to see whether who committed is about to publish)
 // and is right on a root at work: what others sweep or publish under it is no problem. It holds the keys of the index in memory. The error is one that kept it from
-// looking, not one that it found.
+// looking, not one that it found. When ctx ends, nothing more is read or told, and the error is that of ctx.
 func Check(ctx context.Context, cfg Config, yield func(Problem)) (Audit, error) {
+	cfg = cfg.withDefaults()
+	cfg.FS = until{cfg.FS, ctx}
 	f, err := newFolder(cfg)
 	if err != nil {
 		return Audit{}, err
 	}
-	c := &checker{folder: f, yield: yield}
+	c := &checker{folder: f}
+	c.yield = func(p Problem) {
+		if ctx.Err() != nil {
+			return // what could not be read because of that is not damaged
+		}
+		if p.Damage {
+			c.audit.Problems++
+		}
+		yield(p)
+	}
 	newest, err := c.manifests(ctx)
 	if err != nil {
 		return c.audit, err
@@ -61,7 +72,7 @@ func Check(ctx context.Context, cfg Config, yield func(Problem)) (Audit, error) 
 			return c.audit, err
 		}
 	}
-	return c.audit, nil
+	return c.audit, ctx.Err()
 }
 
 type checker struct {
@@ -73,7 +84,6 @@ type checker struct {
 }
 
 func (c *checker) damage(path, format string, args ...any) {
-	c.audit.Problems++
 	c.yield(Problem{c.Root.Rel(path), fmt.Sprintf(format, args...), true})
 }
 

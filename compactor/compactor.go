@@ -194,7 +194,8 @@ func Fold(ctx context.Context, cfg Config) (report Report, err error) {
 		report = f.report
 		report.Elapsed = f.Now().Sub(start)
 	}()
-	return f.report, f.run(ctx)
+	err = f.run(ctx)
+	return f.report, err
 }
 
 func newFolder(cfg Config) (*folder, error) {

@@ -1,6 +1,7 @@
 package compactor
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"regexp"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/internal/durable"
@@ -45,6 +47,8 @@ type Repaired struct {
 	// those whose manifests cannot be read: what they had folded is told by nobody.
 	Imports []cohort.Generation `json:"imports"`
 	Unknown []cohort.Generation `json:"unknown"`
+	// doubtful tells that nothing is left of the manifest above Good that says whether Good is its parent: it may be void.
+	doubtful bool
 
 	Generation cohort.Generation `json:"generation"` // the newest one at the end
 	Fold       Report            `json:"fold"`       // what folding again did
@@ -65,7 +69,7 @@ func (r Repaired) Whole() bool {
 // Lossless tells that going back to Good loses no row, as far as the manifests tell. One generation is
 // always lossless but for imports: the streams that it folded are still on the disk.
 func (r Repaired) Lossless() bool {
-	lostUnknown := len(r.Unknown) > 1 || len(r.Unknown) == 1 && r.Unknown[0] != r.Newest
+	lostUnknown := r.doubtful || len(r.Unknown) > 1 || len(r.Unknown) == 1 && r.Unknown[0] != r.Newest
 	return len(r.Lost) == 0 && len(r.Imports) == 0 && !lostUnknown
 }
 
@@ -93,7 +97,8 @@ func Repair(ctx context.Context, cfg Config, opts RepairOptions) (Repaired, erro
 		Imports: []cohort.Generation{}, Unknown: []cohort.Generation{},
 	}}
 	if !opts.Apply {
-		return r.out, r.examine(ctx)
+		err := r.examine(ctx)
+		return r.out, err
 	}
 	unlock, err := f.Lock.Lock(ctx)
 	if err != nil {
@@ -128,6 +133,9 @@ func (r *repairer) examine(ctx context.Context) error {
 	if err := r.streams(ctx); err != nil {
 		return err
 	}
+	if err := r.declared(ctx); err != nil {
+		return err
+	}
 	r.out.Generation = r.out.Newest
 	switch {
 	case r.out.Newest != r.out.Good:
@@ -138,17 +146,22 @@ func (r *repairer) examine(ctx context.Context) error {
 	return err
 }
 
-// generations looks for the newest whole generation, from the top.
+// generations looks for the newest whole generation, from the top. It goes down as long as each manifest is the parent of
+// the one above: what is below may be of a compactor that slept (R2), and says nothing about this root.
 func (r *repairer) generations(ctx context.Context) error {
 	gens, err := generations(r.FS, r.Root)
 	if err != nil {
 		return err
 	}
 	r.out.Newest = newestOf(gens)
-	child := head{} // the readable manifest right above, if any
+	lowest := r.out.Newest // that the newest descends from
+	child := head{}        // the manifest right above, if it can be read
 	for i := len(gens) - 1; i >= 0; i-- {
 		if err := ctx.Err(); err != nil {
 			return err
+		}
+		if gens[i]+1 < lowest {
+			break // what was between is swept or lost
 		}
 		h, err := readManifest(r.FS, r.Root, gens[i])
 		if errors.Is(err, cohort.ErrNewer) {
@@ -157,26 +170,61 @@ func (r *repairer) generations(ctx context.Context) error {
 		if err != nil {
 			r.damaged(r.Root.Manifest(gens[i]), err)
 			r.out.Unknown = append(r.out.Unknown, gens[i])
-			child = head{}
+			child, lowest = head{}, gens[i]
 			continue
 		}
-		void := child.Generation != 0 && (child.Generation != h.Generation+1 || child.Parent != h.digest)
-		if void { // a compactor that slept made it after its time (R2)
+		is, sure := true, true
+		if gens[i] < r.out.Newest {
+			is, sure = r.isParent(h, child)
+		}
+		if !is {
 			break
 		}
 		if r.isWhole(h) {
-			r.good, r.out.Good = h, h.Generation
+			r.good, r.out.Good, r.out.doubtful = h, h.Generation, !sure
 			return nil
 		}
+		if !sure {
+			break
+		}
 		r.lost = append(r.lost, h)
-		child = h
+		child, lowest = h, gens[i]
 	}
-	if len(gens) == 0 || gens[0] == 1 {
+	if lowest <= 1 {
 		return nil // back to the beginning: what the streams hold is all there ever was
 	}
 	return fmt.Errorf("%w: restore manifests/ and data/ from a backup: the journals hold only what was appended since generation %d: %w",
-		ErrNoGeneration, gens[0], ErrCorrupt)
+		ErrNoGeneration, lowest, ErrCorrupt)
 }
+
+// isParent tells whether h is the parent of the manifest above. If that one cannot be read, child is the zero head, and what is
+// left of its bytes tells. If they tell nothing, h may be the parent, and is not surely it.
+func (r *repairer) isParent(h, child head) (is, sure bool) {
+	if child.Generation != 0 {
+		return child.Parent == h.digest, true
+	}
+	data, err := r.bytesOf(h.Generation + 1)
+	if err != nil {
+		return true, false
+	}
+	if bytes.Contains(data, []byte(h.digest)) {
+		return true, true
+	}
+	said := parentLine.FindSubmatch(data)
+	if said == nil {
+		return true, false
+	}
+	equal := 0
+	for i, c := range said[1] {
+		if i < len(h.digest) && c == h.digest[i] {
+			equal++
+		}
+	}
+	return equal > len(h.digest)/2, true // the damage may be here; two digests have about 4 of 64 digits in common
+}
+
+// parentLine is what a manifest says of its parent, whose digits may be damaged.
+var parentLine = regexp.MustCompile(`(?s)"parent": "(.{64})"`)
 
 func (r *repairer) damaged(path string, err error) {
 	r.out.Damaged = append(r.out.Damaged, Problem{r.Root.Rel(path), err.Error(), true})
@@ -320,11 +368,15 @@ func (r *repairer) putAside(dir string) error {
 	return durable.Move(r.FS, dir, r.Root.Quarantined(s.Cohort, s.ID))
 }
 
-// reapDeclared reaps the streams whose writers the caller knows to have ended.
+// reapDeclared reaps the streams whose writers the caller knows to have ended, where that is still to be done.
 func (r *repairer) reapDeclared() error {
 	for _, s := range r.opts.Dead {
 		p := place{s, r.Root.Stream(s.Cohort, s.ID), false}
-		if _, err := r.FS.Stat(p.dir); err != nil {
+		_, err := r.FS.Stat(p.dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it went its way before, see declared
+		}
+		if err != nil {
 			return fmt.Errorf("stream %v: %w", s, err)
 		}
 		r.notify(Reaped{s, "its writer was declared dead"})
@@ -364,15 +416,20 @@ func (r *repairer) goBack() error {
 
 // digestOf is what a child says of its parent, whose file may be damaged or unreadable.
 func (r *repairer) digestOf(g cohort.Generation) string {
-	if durable.Regular(r.FS, r.Root.Manifest(g)) != nil {
-		return ""
-	}
-	data, err := durable.Read(r.FS, r.Root.Manifest(g), maxManifest)
+	data, err := r.bytesOf(g)
 	if err != nil {
 		return ""
 	}
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:])
+}
+
+// bytesOf are the bytes of a manifest, whatever they are.
+func (r *repairer) bytesOf(g cohort.Generation) ([]byte, error) {
+	if err := durable.Regular(r.FS, r.Root.Manifest(g)); err != nil {
+		return nil, err
+	}
+	return durable.Read(r.FS, r.Root.Manifest(g), maxManifest)
 }
 
 // seqGap is left where a manifest that nobody can read may have given seqs away: more than one fold of any

@@ -63,9 +63,10 @@ func (f *folder) write(prev head, b *batch) (head, error) {
 	rows, lines := f.loader(b, out.later), f.loader(b, out.later)
 	defer rows.close()
 	defer lines.close()
-	return next, f.writeData(&next, old, found, changes{
+	err = f.writeData(&next, old, found, changes{
 		puts: out.puts, raised: out.raised, bytes: b.bytes, rows: rows.load, lines: lines.load, cohort: b.cohort,
 	})
+	return next, err
 }
 
 // tellRewrite tells of the one thing that makes a fold write every row again.

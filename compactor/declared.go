@@ -1,0 +1,94 @@
+package compactor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/runfold/runfold/journal"
+)
+
+// ErrNoStream reports a stream that was declared dead, and that nothing in the root tells of.
+var ErrNoStream = errors.New("no such stream")
+
+// declared makes sure that each stream whose writer the caller declared dead is of this root: it lies in its cohort, in reaped/ or
+// in quarantine/, or it was there and its records were folded. Else the caller has mistyped it.
+func (r *repairer) declared(ctx context.Context) error {
+	for _, s := range r.opts.Dead {
+		known, err := r.isKnown(ctx, s)
+		if err != nil {
+			return fmt.Errorf("look for stream %v: %w", s, err)
+		}
+		if !known {
+			return fmt.Errorf("%w: %v is not in cohorts/, reaped/ or quarantine/, and no manifest or row tells of it: check its name", ErrNoStream, s)
+		}
+	}
+	return nil
+}
+
+func (r *repairer) isKnown(ctx context.Context, s journal.Stream) (bool, error) {
+	if slices.ContainsFunc(r.all, func(p place) bool { return p.Stream == s }) {
+		return true, nil
+	}
+	for _, known := range []func(context.Context, journal.Stream) (bool, error){r.isQuarantined, r.isInManifests, r.isInIndex} {
+		if ok, err := known(ctx, s); ok || err != nil {
+			return ok, err
+		}
+	}
+	return false, nil
+}
+
+// isQuarantined looks for the stream, or a note of what was damaged in it.
+func (r *repairer) isQuarantined(_ context.Context, s journal.Stream) (bool, error) {
+	if !slices.Contains(r.cohortsIn(r.Root.QuarantineDir()), s.Cohort) {
+		return false, nil
+	}
+	entries, err := r.FS.ReadDir(r.Root.Quarantine(s.Cohort))
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), string(s.ID)) {
+			return true, nil
+		}
+	}
+	return false, err
+}
+
+// isInManifests looks for a watermark. What cannot be read tells nothing here.
+func (r *repairer) isInManifests(ctx context.Context, s journal.Stream) (bool, error) {
+	gens, err := generations(r.FS, r.Root)
+	for _, g := range slices.Backward(gens) {
+		if err := ctx.Err(); err != nil {
+			return false, err
+		}
+		h, err := readManifest(r.FS, r.Root, g)
+		if err == nil && slices.ContainsFunc(h.Streams, func(m Watermark) bool { return m.Stream == s }) {
+			return true, nil
+		}
+	}
+	return false, err
+}
+
+// isInIndex looks for a row that came from the stream.
+func (r *repairer) isInIndex(ctx context.Context, s journal.Stream) (bool, error) {
+	if r.good.Generation == 0 {
+		return false, nil
+	}
+	d, err := r.openData(r.good)
+	if err != nil {
+		return false, err
+	}
+	defer d.Close()
+	for h, err := range d.index.Heads() {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return false, err
+		}
+		if h.Stream == s.ID && h.Cohort == s.Cohort {
+			return true, nil
+		}
+	}
+	return false, nil
+}

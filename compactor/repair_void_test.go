@@ -1,0 +1,167 @@
+package compactor
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/durable"
+)
+
+// withVoid is a root in which generation 1 is void: the compactor that made it slept while others committed
+// generations, and swept all but the last keep of them (R2).
+func withVoid(t *testing.T, commits, keep int) cohort.Root {
+	t.Helper()
+	root := newDamagedRoot(t)
+	appendTo(t, root, "c", firstLines...)
+	s := newSleeper()
+	result := make(chan error)
+	go func() {
+		result <- foldOnce(Config{Root: root, Lock: yes{}, FS: s.fs("create manifests/", string(root))})
+	}()
+	<-s.asleep
+	for n := range commits {
+		appendTo(t, root, "c", fmt.Sprintf(`{"run_id":"r%d","stage":"S","v":1}`, n))
+		foldNow(t, Config{Root: root, Lock: yes{}, KeepAge: -1, KeepGenerations: keep})
+	}
+	close(s.wake)
+	if err := <-result; err != nil {
+		t.Fatal(err)
+	}
+	gens, err := generations(durable.OS, root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []cohort.Generation{1}
+	for g := commits - keep + 1; g <= commits; g++ {
+		want = append(want, cohort.Generation(g))
+	}
+	if diff := cmp.Diff(want, gens); diff != "" {
+		t.Fatalf("generations (-want +got):\n%s", diff)
+	}
+	return root
+}
+
+// rub makes a manifest as if its sectors had been lost: nothing of it can be read.
+func rub(t *testing.T, root cohort.Root, g cohort.Generation) {
+	t.Helper()
+	change(t, root.Manifest(g), func(b []byte) []byte { return bytes.Repeat([]byte{0}, len(b)) })
+}
+
+// TestRepairBelievesNoVoidManifest: generation 1 of a sleeper is neither what a repair can go back to, nor does it tell that
+// the streams hold all there ever was. They do not: what others folded meanwhile was deleted.
+func TestRepairBelievesNoVoidManifest(t *testing.T) {
+	spoils := map[string]func(*testing.T, cohort.Root, cohort.Generation){
+		"index":    func(t *testing.T, root cohort.Root, g cohort.Generation) { spoil(t, root, "index", g) },
+		"manifest": func(t *testing.T, root cohort.Root, g cohort.Generation) { spoil(t, root, "manifest", g) },
+		"rubbed":   rub,
+	}
+	for name, test := range map[string]struct{ commits, keep int }{
+		"behind a gap":     {6, 3},
+		"right below":      {2, 1},
+		"below several":    {4, 3},
+		"below the newest": {5, 1},
+	} {
+		for what, spoil := range spoils {
+			t.Run(name+", "+what, func(t *testing.T) {
+				root := withVoid(t, test.commits, test.keep)
+				for g := test.commits - test.keep + 1; g <= test.commits; g++ {
+					spoil(t, root, cohort.Generation(g))
+				}
+				before := tree(t, root)
+				r, err := Repair(t.Context(), Config{Root: root, Lock: yes{}}, RepairOptions{Apply: true})
+				want := fmt.Sprintf("since generation %d", test.commits-test.keep+1)
+				if !errors.Is(err, ErrNoGeneration) || !strings.Contains(err.Error(), want) {
+					t.Errorf("Repair = %+v, %v; want ErrNoGeneration, %s", r, err, want)
+				}
+				if diff := cmp.Diff(slices.Sorted(maps.Keys(before)), slices.Sorted(maps.Keys(tree(t, root)))); diff != "" {
+					t.Errorf("the repair changed (-before +after):\n%s", diff)
+				}
+			})
+		}
+	}
+}
+
+// TestRepairTellsDoubt: nothing of the manifest above can be read, so that the one below may be void. A repair goes back
+// to it, as there is nothing better, and does not say that nothing is lost.
+func TestRepairTellsDoubt(t *testing.T) {
+	root := preparedIn(t, newDamagedRoot(t))
+	foldNow(t, Config{Root: root})
+	rub(t, root, 2)
+	r, err := Repair(t.Context(), Config{Root: root}, RepairOptions{})
+	if err != nil || r.Good != 1 || r.Lossless() {
+		t.Errorf("Repair = %+v, %v, lossless %v; want generation 1 and a doubt", r, err, r.Lossless())
+	}
+}
+
+// TestRepairKnowsTheParent: a bit flipped in the newest manifest, also in what it says of its parent, leaves no doubt which
+// generation is below it.
+func TestRepairKnowsTheParent(t *testing.T) {
+	root := preparedIn(t, newDamagedRoot(t))
+	foldNow(t, Config{Root: root})
+	whole, err := os.ReadFile(root.Manifest(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := regexp.MustCompile(`"parent": "[0-9a-f]{64}"`).FindIndex(whole)
+	if line == nil {
+		t.Fatal("generation 2 names no parent")
+	}
+	for at := line[0]; at < line[1]; at++ {
+		change(t, root.Manifest(2), func([]byte) []byte { return flip(at)(whole) })
+		r, err := Repair(t.Context(), Config{Root: root}, RepairOptions{})
+		if err != nil || r.Good != 1 || !r.Lossless() {
+			t.Errorf("byte %d: Repair = %+v, %v, lossless %v; want generation 1 without a loss", at, r, err, r.Lossless())
+		}
+	}
+}
+
+// TestRepairCrossesNoGap: what a manifest that is gone had folded is known to nobody, so that no generation below it is one to
+// go back to.
+func TestRepairCrossesNoGap(t *testing.T) {
+	root := newDamagedRoot(t)
+	for _, line := range []string{firstLines[0], firstLines[1], secondLines[0], secondLines[1]} {
+		appendTo(t, root, "c", line)
+		foldNow(t, Config{Root: root})
+	}
+	remove(t, root.Manifest(3))
+	for _, what := range []string{"index", "manifest"} {
+		spoil(t, root, what, 4)
+		r, err := Repair(t.Context(), Config{Root: root}, RepairOptions{})
+		if !errors.Is(err, ErrNoGeneration) || !strings.Contains(err.Error(), "since generation 4") {
+			t.Errorf("%s: Repair = %+v, %v; want ErrNoGeneration, since generation 4", what, r, err)
+		}
+	}
+}
+
+// TestRepairIsAChild: what a repair commits names the newest manifest as its parent, by the digest of what stands there, damaged
+// or not; and the fold behind it names the repair. So the chain is whole, and who reads it from above comes past the damage.
+func TestRepairIsAChild(t *testing.T) {
+	for _, what := range []string{"index", "snapshots", "manifest"} {
+		root := spoiled(what)(t)
+		if _, err := Repair(t.Context(), Config{Root: root}, RepairOptions{Apply: true}); err != nil {
+			t.Fatal(err)
+		}
+		for g := cohort.Generation(2); g <= 4; g++ {
+			data, err := os.ReadFile(root.Manifest(g - 1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if h, err := readManifest(durable.OS, root, g); g > 2 || what != "manifest" {
+				if want := fmt.Sprintf("%x", sha256.Sum256(data)); err != nil || h.Parent != want {
+					t.Errorf("%s: generation %d names parent %q, %v; want %s", what, g, h.Parent, err, want)
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,59 @@
+package compactor
+
+import (
+	"context"
+	"io/fs"
+
+	"github.com/runfold/runfold/internal/durable"
+)
+
+// until is a file system that ends with a context: each look at the disk behind that fails with the context's error. So
+// whoever reads through it ends soon, however long the file is that it is reading, and must not take the error for damage.
+type until struct {
+	durable.FS
+	ctx context.Context
+}
+
+func (u until) Open(name string) (durable.ReadFile, error) {
+	if err := u.ctx.Err(); err != nil {
+		return nil, err
+	}
+	f, err := u.FS.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	return untilFile{f, u.ctx}, nil
+}
+
+func (u until) ReadDir(name string) ([]fs.DirEntry, error) {
+	if err := u.ctx.Err(); err != nil {
+		return nil, err
+	}
+	return u.FS.ReadDir(name)
+}
+
+func (u until) Stat(name string) (fs.FileInfo, error) {
+	if err := u.ctx.Err(); err != nil {
+		return nil, err
+	}
+	return u.FS.Stat(name)
+}
+
+type untilFile struct {
+	durable.ReadFile
+	ctx context.Context
+}
+
+func (f untilFile) Read(p []byte) (int, error) {
+	if err := f.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return f.ReadFile.Read(p)
+}
+
+func (f untilFile) ReadAt(p []byte, off int64) (int, error) {
+	if err := f.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return f.ReadFile.ReadAt(p, off)
+}
