@@ -46,7 +46,7 @@ func (f *folder) atEnd(p place, old Watermark, m *Watermark, torn int64, b *batc
 		b.dead = append(b.dead, p)
 	}
 	if p.reaped && torn > 0 && (old.Reaped == 0 || torn != old.Torn) {
-		return f.keepTail(p, *m)
+		return f.keepTail(p, *m, b)
 	}
 	return nil
 }
@@ -93,7 +93,7 @@ func (f *folder) reap(dead []place) (any bool) {
 
 // keepTail keeps the bytes behind the last entry of a dead stream. They were not acknowledged, or they are
 // a last entry that was damaged later: nobody can tell, so they are not dropped.
-func (f *folder) keepTail(p place, m Watermark) error {
+func (f *folder) keepTail(p place, m Watermark, b *batch) error {
 	tail := &journal.CorruptError{
 		Path: cohort.SegmentIn(p.dir), Offset: m.Offset, Length: m.Torn, Err: errTorn,
 	}
@@ -101,8 +101,8 @@ func (f *folder) keepTail(p place, m Watermark) error {
 	if err != nil {
 		return err
 	}
-	f.report.TornTails++
-	f.notify(TornTail{p.Stream, m.Torn, f.Root.Rel(kept)})
+	b.tornTails++
+	f.once(TornTail{p.Stream, m.Torn, f.Root.Rel(kept)})
 	return nil
 }
 
