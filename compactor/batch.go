@@ -58,7 +58,7 @@ type batch struct {
 	bytes   int64 // of all records as JSON
 
 	marks   []Watermark // of every stream on the disk, sorted by name
-	dead    []place     // streams whose writer has ended without a seal
+	dead    []dead      // streams whose writer has ended without a seal
 	moved   bool        // a watermark moved
 	full    bool        // the budget ended the scan: there is more
 	skipped int

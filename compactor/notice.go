@@ -91,8 +91,8 @@ func (n SeqFallback) String() string {
 	return fmt.Sprintf("%d snapshots have no snapshot_seq: ordered by timestamp", n.Count)
 }
 
-// Reaped tells that the writer of a stream without a seal is taken for dead. The stream is moved to
-// reaped/, read again, and deleted after a grace in which nothing came.
+// Reaped tells that the writer of a stream without a seal is taken for dead, and that the stream was moved to
+// reaped/. There it is read again, and deleted after a grace in which nothing came.
 type Reaped struct {
 	Stream journal.Stream
 	Why    string
