@@ -1,6 +1,7 @@
 package compactor
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -317,7 +318,7 @@ func (im *importer) number(puts []index.Put, own map[string]cohort.Seq, taken ma
 			next++
 		}
 	}
-	slices.SortFunc(puts, func(a, b index.Put) int { return int(int64(a.Seq) - int64(b.Seq)) })
+	slices.SortFunc(puts, func(a, b index.Put) int { return cmp.Compare(a.Seq, b.Seq) })
 	return max(next, 1)
 }
 
