@@ -10,10 +10,10 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 STAMP ?= $(shell git status >/dev/null 2>&1 && echo -buildvcs=auto)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-short test-places test-foreign check fmt vet staticcheck cross fuzz soak flakes figures bench example clean
+.PHONY: help build test test-short test-places test-32 test-foreign check fmt vet staticcheck cross fuzz soak flakes figures bench example clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/journal-append and bin/compactd
 	$(GO) build -trimpath $(STAMP) -o bin/ ./cmd/...
@@ -23,7 +23,7 @@ example: build ## the main job on the example data, into ./example-runs
 
 test: check ## everything that must hold: checks, all tests with the race detector, a foreign reader
 	$(GO) test -race ./...
-	$(MAKE) test-places test-foreign
+	$(MAKE) test-places test-32 test-foreign
 
 test-short: ## the tests that take seconds
 	$(GO) test -short ./...
@@ -31,10 +31,15 @@ test-short: ## the tests that take seconds
 test-places: ## fail, stop and kill folds at every place; the race detector leaves some out
 	$(GO) test ./journal ./compactor
 
+test-32: ## the tests that take seconds, with ints of 32 bits; such programs run on linux/amd64
+	@if [ "$$($(GO) env GOHOSTOS)/$$($(GO) env GOHOSTARCH)" = linux/amd64 ]; then set -x; \
+	  GOARCH=386 CGO_ENABLED=0 $(GO) test -short ./cohort ./journal ./compactor/... ./internal/durable/...; \
+	else echo "test-32: left out: this is not linux/amd64"; fi
+
 test-foreign: ## read the published files with DuckDB
 	cd internal/foreignreader && $(GO) test ./...
 
-check: fmt vet staticcheck cross ## gofmt, vet, staticcheck, builds for macOS and Windows
+check: fmt vet staticcheck cross ## gofmt, vet, staticcheck, builds for macOS, Windows and 32 bits
 
 fmt:
 	@bad=$$(gofmt -l bench cmd cohort compactor internal journal); \
@@ -50,6 +55,7 @@ staticcheck:
 cross:
 	GOOS=darwin GOARCH=arm64 $(GO) vet ./...
 	GOOS=windows GOARCH=amd64 $(GO) vet ./...
+	GOOS=linux GOARCH=386 $(GO) vet ./...
 
 soak: ## kill writers and compactors for SOAK (default 60s): nothing acknowledged may be lost
 	$(GO) test -count=1 -v -run TestSoak ./internal/acceptance -args -soak $(SOAK)

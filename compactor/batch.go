@@ -58,11 +58,12 @@ type batch struct {
 	bytes   int64 // of all records as JSON
 
 	marks   []Watermark // of every stream on the disk, sorted by name
-	dead    []place     // streams whose writer has ended without a seal
+	dead    []dead      // streams whose writer has ended without a seal
 	moved   bool        // a watermark moved
 	full    bool        // the budget ended the scan: there is more
-	damage  int
 	skipped int
+
+	damage, tornTails int // kept in quarantine/; they count if the batch is committed
 
 	now  cohort.Stamp // the file system's time; 0: not known
 	left budget

@@ -129,7 +129,8 @@ func (f *folder) makeDir(dir string) error {
 	return nil
 }
 
-// Report counts what one run did.
+// Report counts what one run did. What comes with a commit is counted once that has certainly happened: an attempt that
+// another compactor was ahead of, or that failed, counts nothing.
 type Report struct {
 	Generation cohort.Generation `json:"generation"` // the newest one at the end
 	Rows       int64             `json:"rows"`       // in the index at the end
@@ -262,6 +263,7 @@ func (f *folder) round(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	next := prev
+	f.count(next, b)
 	if b.moved || prev.Generation == 0 {
 		if next, err = f.advance(ctx, prev, &b); err != nil {
 			return false, err
@@ -270,12 +272,28 @@ func (f *folder) round(ctx context.Context) (more bool, err error) {
 		f.emptyReaped(prev, next, b.now)
 	}
 	reaped := f.report.Reaped == 0 && f.reap(b.dead) // once a run, or those that come and go keep it busy for ever
-	f.count(next, b)
 	return b.full || reaped, f.sweepGenerations(next)
 }
 
-// advance turns a batch into the next generation.
+// advance turns a batch into the next generation, and makes it public. What attempt counts stays only if that commits.
 func (f *folder) advance(ctx context.Context, prev head, b *batch) (head, error) {
+	before := f.report
+	next, err := f.attempt(ctx, prev, b)
+	if err != nil {
+		f.report = before
+		return head{}, err
+	}
+	f.report.Commits++
+	f.report.Records += len(b.refs)
+	f.report.Damage += b.damage
+	f.report.TornTails += b.tornTails
+	f.count(next, *b)
+	f.committed(prev, next)
+	return next, f.publish(next, false)
+}
+
+// attempt writes the next generation and commits it.
+func (f *folder) attempt(ctx context.Context, prev head, b *batch) (head, error) {
 	next, err := f.write(prev, b)
 	if err != nil {
 		return head{}, err
@@ -283,19 +301,19 @@ func (f *folder) advance(ctx context.Context, prev head, b *batch) (head, error)
 	if err := ctx.Err(); err != nil {
 		return head{}, errors.Join(fmt.Errorf("stopped before the commit: %w", err), f.dropData(next))
 	}
-	next, err = f.commit(next)
-	if err != nil {
-		return head{}, err
-	}
-	f.report.Commits++
-	return next, f.publish(next, false)
+	return f.commit(next)
 }
 
+// committed notes that next was committed on prev by this run. What is gone from here on was not taken by others before that.
+func (f *folder) committed(prev, next head) {
+	f.base = next.Generation
+	f.tellRewrite(prev, next)
+}
+
+// count notes how things stand, in contrast to what a commit brought.
 func (f *folder) count(now head, b batch) {
 	f.report.Generation = now.Generation
 	f.report.Rows = now.Index.Rows
-	f.report.Records += len(b.refs)
-	f.report.Damage += b.damage
 	f.report.Skipped = b.skipped
 }
 

@@ -1,6 +1,7 @@
 package compactor
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -29,7 +30,7 @@ type Source struct {
 	DryRun bool
 }
 
-// ImportReport says what an import took and what it left out.
+// ImportReport says what an import took and what it left out. An import that ends with an error before its commit took nothing.
 type ImportReport struct {
 	Rows       int               `json:"rows"`      // of the index file
 	Snapshots  int               `json:"snapshots"` // of the snapshots file
@@ -71,10 +72,14 @@ func Import(ctx context.Context, cfg Config, src Source) (report ImportReport, e
 		}
 		defer func() { err = errors.Join(err, unlock()) }()
 	}
+	im.order()
 	read := im.report
 	for try := 0; ; try++ {
-		im.report = read
 		err = im.take()
+		if err != nil && !im.done {
+			im.report = read
+			im.report.Generation = im.base
+		}
 		again := errors.Is(err, ErrConflict) || im.isOvertaken(err)
 		if !again || try == maxConflicts || ctx.Err() != nil {
 			return im.report, err
@@ -87,6 +92,7 @@ type importer struct {
 	src    Source
 	items  []item
 	report ImportReport
+	done   bool // it is committed
 }
 
 // readFiles reads both files and joins a row with the snapshot of its key.
@@ -150,13 +156,18 @@ func (im *importer) add(it item, err error, byKey map[cohort.Key]int, where stri
 	im.items = append(im.items, it)
 }
 
-// take decides against the newest generation and commits.
+// take decides against the newest generation and commits. Where that is done already, and others committed before it was
+// public, it makes sure that what they committed is.
 func (im *importer) take() error {
 	prev, err := latest(im.FS, im.Root)
 	if err != nil {
 		return err
 	}
-	im.base, im.report.Generation = prev.Generation, prev.Generation
+	im.base = prev.Generation
+	if im.done {
+		return im.heal(prev)
+	}
+	im.report.Generation = prev.Generation
 	old, err := im.openSummed(prev)
 	if err != nil {
 		return err
@@ -218,7 +229,6 @@ func (im *importer) commitPuts(prev head, next *head, old *data, found map[cohor
 		c.bytes += int64(len(p.Record.JSON))
 	}
 	next.Schema = prev.Schema.Extend(recs)
-	im.tellRewrite(prev, next.Schema)
 	if err := im.writeData(next, old, found, c); err != nil {
 		return err
 	}
@@ -226,32 +236,35 @@ func (im *importer) commitPuts(prev head, next *head, old *data, found map[cohor
 	if err != nil {
 		return err
 	}
-	im.report.Generation = done.Generation
+	im.done, im.report.Generation = true, done.Generation
+	im.committed(prev, done)
 	return im.publish(done, false)
+}
+
+// order sorts the items, and tells how many have nothing but a timestamp to be ordered by.
+func (im *importer) order() {
+	slices.SortStableFunc(im.items, compareItems)
+	for _, it := range im.items {
+		if it.seq == 0 {
+			im.report.Fallback++
+		}
+	}
+	if im.report.Fallback > 0 {
+		im.notify(SeqFallback{im.report.Fallback})
+	}
 }
 
 // records makes records of the items, with stamps below every stamp of a clock: an item with a seq
 // has that seq, and one without lies before all of those, by timestamp. Their ids are digests of their
 // content, so the same row is the same record whenever it is imported.
 func (im *importer) records() ([]cohort.Record, map[string]cohort.Seq, error) {
-	slices.SortStableFunc(im.items, compareItems)
-	without := 0
-	for _, it := range im.items {
-		if it.seq == 0 {
-			without++
-		}
-	}
-	im.report.Fallback = without
-	if without > 0 {
-		im.notify(SeqFallback{without})
-	}
 	recs := make([]cohort.Record, 0, len(im.items))
 	seqs := make(map[string]cohort.Seq, len(im.items))
 	for i, it := range im.items {
 		r := it.record()
 		r.Stamp = cohort.Stamp(it.seq)
 		if it.seq == 0 {
-			r.Stamp = cohort.Stamp(i - without)
+			r.Stamp = cohort.Stamp(i - im.report.Fallback)
 		}
 		sum := sha256.Sum256([]byte(string(im.settings.Key.Of(r)) + "\x00" + string(r.JSON)))
 		r.ID = "import-" + hex.EncodeToString(sum[:16])
@@ -305,7 +318,7 @@ func (im *importer) number(puts []index.Put, own map[string]cohort.Seq, taken ma
 			next++
 		}
 	}
-	slices.SortFunc(puts, func(a, b index.Put) int { return int(int64(a.Seq) - int64(b.Seq)) })
+	slices.SortFunc(puts, func(a, b index.Put) int { return cmp.Compare(a.Seq, b.Seq) })
 	return max(next, 1)
 }
 

@@ -137,6 +137,15 @@ func TestImportNeverBeatsAnAppend(t *testing.T) {
 	}
 }
 
+// TestImportDistantSeqs: seqs that are further apart than an int of 32 bits can tell stay in their order.
+func TestImportDistantSeqs(t *testing.T) {
+	root := newRoot(t)
+	importNow(t, root, `{"x:S": {"snapshot_seq": 4000000000}, "y:S": {"snapshot_seq": 1}, "z:S": {"snapshot_seq": 9000000000000000}}`, nil)
+	if diff := cmp.Diff([]string{"1 y:S", "4000000000 x:S", "9000000000000000 z:S"}, seqs(t, root)); diff != "" {
+		t.Errorf("rows (-want +got):\n%s", diff)
+	}
+}
+
 func TestImportRenumbersTakenSeqs(t *testing.T) {
 	root := newRoot(t)
 	appendTo(t, root, "c", firstLines...)

@@ -58,7 +58,7 @@ func (n SkippedStream) String() string {
 	return fmt.Sprintf("stream %v: not read to its end: %v", n.Stream, n.Err)
 }
 
-// Rewritten tells that columns came, or became double, so that a fold writes every row of the index again instead of
+// Rewritten tells that columns came, or became double, so that a commit wrote every row of the index again instead of
 // copying row groups as bytes. It happens once for each such change.
 type Rewritten struct {
 	Rows         int64
@@ -66,7 +66,7 @@ type Rewritten struct {
 }
 
 func (n Rewritten) String() string {
-	return fmt.Sprintf("the index gets %d new columns and %d that become double: all of its %d rows are written again", n.New, n.Widened, n.Rows)
+	return fmt.Sprintf("the index got %d new columns and %d that became double: all of its %d rows were written again", n.New, n.Widened, n.Rows)
 }
 
 // Unknown tells of a name under cohorts/ that runfold did not make. It is left alone.
@@ -91,8 +91,8 @@ func (n SeqFallback) String() string {
 	return fmt.Sprintf("%d snapshots have no snapshot_seq: ordered by timestamp", n.Count)
 }
 
-// Reaped tells that the writer of a stream without a seal is taken for dead. The stream is moved to
-// reaped/, read again, and deleted after a grace in which nothing came.
+// Reaped tells that the writer of a stream without a seal is taken for dead, and that the stream was moved to
+// reaped/. There it is read again, and deleted after a grace in which nothing came.
 type Reaped struct {
 	Stream journal.Stream
 	Why    string

@@ -42,39 +42,46 @@ func (f *folder) atEnd(p place, old Watermark, m *Watermark, torn int64, b *batc
 	case p.reaped && m.Reaped == 0 && b.now > 0:
 		m.Reaped = b.now
 		b.moved = true
-	case !p.reaped && *m == old && f.isDead(p, old, b):
-		b.dead = append(b.dead, p)
+	case !p.reaped && *m == old:
+		if why, ok := f.isDead(p, old, b); ok {
+			b.dead = append(b.dead, dead{p, why})
+		}
 	}
 	if p.reaped && torn > 0 && (old.Reaped == 0 || torn != old.Torn) {
-		return f.keepTail(p, *m)
+		return f.keepTail(p, *m, b)
 	}
 	return nil
 }
 
+// dead is a stream that is to be moved to reaped/.
+type dead struct {
+	place
+	why string // its writer is taken for dead
+}
+
 // isDead decides that nothing will be added to a stream that a manifest has seen to end where it still
 // ends. Where locks cannot be relied upon, only time tells, by the file system's own clock.
-func (f *folder) isDead(p place, seen Watermark, b *batch) bool {
+func (f *folder) isDead(p place, seen Watermark, b *batch) (why string, ok bool) {
 	if seen.Grown == 0 || b.now == 0 {
-		return false
+		return "", false
 	}
 	if limit := max(f.DeadAfter, 0); (b.now - seen.Grown).Duration() >= limit {
-		f.notify(Reaped{p.Stream, "it has not grown for " + limit.String()})
-		return true
+		return "it has not grown for " + limit.String(), true
 	}
 	if !f.locksTell() {
-		return false
+		return "", false
 	}
 	gone, err := journal.WriterIsGone(f.FS, f.Root, p.Stream)
 	if err != nil || !gone {
-		return false // whatever is in doubt lives
+		return "", false // whatever is in doubt lives
 	}
-	f.notify(Reaped{p.Stream, "its writer has ended"})
-	return true
+	return "its writer has ended", true
 }
 
-// reap moves dead streams to reaped/. It reports whether any was moved, which the next round reads again.
-func (f *folder) reap(dead []place) (any bool) {
-	for _, p := range dead {
+// reap moves dead streams to reaped/, and tells of each once that is done. It reports whether any was moved, which the
+// next round reads again.
+func (f *folder) reap(all []dead) (any bool) {
+	for _, p := range all {
 		to := f.Root.Reaped(p.Cohort, p.ID)
 		err := f.makeDir(f.Root.Reaped(p.Cohort, ""))
 		if err == nil {
@@ -84,6 +91,7 @@ func (f *folder) reap(dead []place) (any bool) {
 		case err == nil:
 			any = true
 			f.report.Reaped++
+			f.notify(Reaped{p.Stream, p.why})
 		case !errors.Is(err, fs.ErrNotExist): // else another compactor did it
 			f.notify(NotSwept{f.Root.Rel(p.dir), err})
 		}
@@ -93,7 +101,7 @@ func (f *folder) reap(dead []place) (any bool) {
 
 // keepTail keeps the bytes behind the last entry of a dead stream. They were not acknowledged, or they are
 // a last entry that was damaged later: nobody can tell, so they are not dropped.
-func (f *folder) keepTail(p place, m Watermark) error {
+func (f *folder) keepTail(p place, m Watermark, b *batch) error {
 	tail := &journal.CorruptError{
 		Path: cohort.SegmentIn(p.dir), Offset: m.Offset, Length: m.Torn, Err: errTorn,
 	}
@@ -101,8 +109,8 @@ func (f *folder) keepTail(p place, m Watermark) error {
 	if err != nil {
 		return err
 	}
-	f.report.TornTails++
-	f.notify(TornTail{p.Stream, m.Torn, f.Root.Rel(kept)})
+	b.tornTails++
+	f.once(TornTail{p.Stream, m.Torn, f.Root.Rel(kept)})
 	return nil
 }
 

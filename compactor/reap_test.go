@@ -2,6 +2,8 @@ package compactor
 
 import (
 	"bytes"
+	"context"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +15,7 @@ import (
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/internal/doctor"
 	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/internal/durable/durabletest"
 	"github.com/runfold/runfold/journal"
 )
 
@@ -209,5 +212,70 @@ func saveVerdict(t *testing.T, root cohort.Root, v doctor.Verdict) {
 	t.Helper()
 	if err := doctor.Save(durable.OS, root, v, 0o644); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// refusing is a file system that refuses one call on one path.
+func refusing(call, path string) *durabletest.Fault {
+	return &durabletest.Fault{FS: durable.OS, Hook: func(_ int, op, name string) error {
+		if op == call && name == path {
+			return fs.ErrPermission
+		}
+		return nil
+	}}
+}
+
+// TestReapRefused: a stream that cannot be moved is told as that, at each run, and not as moved.
+func TestReapRefused(t *testing.T) {
+	root := newRoot(t)
+	abandoned(t, root, "c", firstLines...)
+	foldNow(t, Config{Root: root})
+	s := listed(t, root)[0]
+	refuse := refusing("rename", root.Reaped(s.Cohort, s.ID))
+	for range 2 {
+		said := &notices{}
+		if r := foldNow(t, Config{Root: root, DeadAfter: -1, FS: refuse, Notify: said.add}); r.Reaped != 0 {
+			t.Errorf("%d streams were reaped, want 0", r.Reaped)
+		}
+		if want := root.Rel(root.Stream(s.Cohort, s.ID)) + ": not removed: "; !strings.HasPrefix(said.text(), want) || strings.Contains(said.text(), "\n") {
+			t.Errorf("notices %q, want one that begins with %q", said.text(), want)
+		}
+	}
+	said := &notices{}
+	if r := foldNow(t, Config{Root: root, DeadAfter: -1, Notify: said.add}); r.Reaped != 1 {
+		t.Errorf("%d streams were reaped, want 1", r.Reaped)
+	}
+	if want := "stream " + s.String() + ": it has not grown for 0s: moved to reaped/, its records are folded"; said.text() != want {
+		t.Errorf("notices %q, want %q", said.text(), want)
+	}
+}
+
+// TestRepairRefused: so it is with a writer that was declared dead.
+func TestRepairRefused(t *testing.T) {
+	root := newRoot(t)
+	abandoned(t, root, "c", firstLines...)
+	foldNow(t, Config{Root: root})
+	s := listed(t, root)[0]
+	refuse := refusing("rename", root.Reaped(s.Cohort, s.ID))
+	said := &notices{}
+	cfg := Config{Root: root, FS: refuse, Notify: said.add}
+	if _, err := Repair(context.Background(), cfg, RepairOptions{Apply: true, Dead: []journal.Stream{s}}); err != nil {
+		t.Fatal(err)
+	}
+	if want := root.Rel(root.Stream(s.Cohort, s.ID)) + ": not removed: "; !strings.HasPrefix(said.text(), want) || strings.Contains(said.text(), "\n") {
+		t.Errorf("notices %q, want one that begins with %q", said.text(), want)
+	}
+}
+
+// TestSweptCountsWhatIsGone: a manifest that could not be removed is not counted as swept.
+func TestSweptCountsWhatIsGone(t *testing.T) {
+	root := newRoot(t)
+	for range 3 {
+		appendTo(t, root, "c", firstLines...)
+		foldNow(t, Config{Root: root})
+	}
+	refuse := refusing("remove", root.Manifest(1))
+	if r := foldNow(t, Config{Root: root, FS: refuse, KeepGenerations: 1, KeepAge: -1}); r.SweptGens != 1 {
+		t.Errorf("%d generations were swept, want 1 of 2", r.SweptGens)
 	}
 }

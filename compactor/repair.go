@@ -379,8 +379,7 @@ func (r *repairer) reapDeclared() error {
 		if err != nil {
 			return fmt.Errorf("stream %v: %w", s, err)
 		}
-		r.notify(Reaped{s, "its writer was declared dead"})
-		r.reap([]place{p})
+		r.reap([]dead{{p, "its writer was declared dead"}})
 	}
 	return nil
 }

@@ -350,7 +350,7 @@ func (f *folder) quarantine(s journal.Stream, damage *journal.CorruptError) erro
 	if err != nil {
 		return err
 	}
-	f.notify(DamagedBytes{f.Root.Rel(damage.Path), damage.Offset, damage.Length, damage.Err.Error(), f.Root.Rel(kept)})
+	f.once(DamagedBytes{f.Root.Rel(damage.Path), damage.Offset, damage.Length, damage.Err.Error(), f.Root.Rel(kept)})
 	return nil
 }
 

@@ -103,8 +103,9 @@ func (f *folder) sweepGenerations(h head) error {
 	sure, _ := slices.BinarySearch(gens, h.Generation+1) // later ones may not be on the disk yet (R11)
 	for i, g := range gens {
 		if i < sure && f.isOld(gens[:sure], i, now) {
-			f.remove(f.Root.Manifest(g))
-			f.report.SweptGens++
+			if f.remove(f.Root.Manifest(g)) {
+				f.report.SweptGens++
+			}
 			continue
 		}
 		m, err := readManifest(f.FS, f.Root, g)
@@ -201,9 +202,11 @@ func (f *folder) sweepFiles(dir string, now time.Time, unneeded func(name string
 }
 
 // remove deletes one file without syncing its directory: should a crash bring it back, it is swept
-// again.
-func (f *folder) remove(name string) {
-	if err := f.FS.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+// again. It reports whether it did, and not another compactor.
+func (f *folder) remove(name string) (done bool) {
+	err := f.FS.Remove(name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		f.notify(NotSwept{f.Root.Rel(name), err})
 	}
+	return err == nil
 }

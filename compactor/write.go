@@ -59,7 +59,6 @@ func (f *folder) write(prev head, b *batch) (head, error) {
 		schema.Add(b.refs[p.N].shape)
 	}
 	next.Schema = schema.Schema()
-	f.tellRewrite(prev, next.Schema)
 	rows, lines := f.loader(b, out.later), f.loader(b, out.later)
 	defer rows.close()
 	defer lines.close()
@@ -69,14 +68,14 @@ func (f *folder) write(prev head, b *batch) (head, error) {
 	return next, err
 }
 
-// tellRewrite tells of the one thing that makes a fold write every row again.
-func (f *folder) tellRewrite(prev head, schema index.Schema) {
-	if prev.Index.Rows == 0 || prev.Schema.Equal(schema) {
+// tellRewrite tells of the one thing that makes a commit write every row again.
+func (f *folder) tellRewrite(prev, next head) {
+	if prev.Index.Rows == 0 || prev.Schema.Equal(next.Schema) {
 		return
 	}
-	n := Rewritten{Rows: prev.Index.Rows, New: len(schema) - len(prev.Schema)}
+	n := Rewritten{Rows: prev.Index.Rows, New: len(next.Schema) - len(prev.Schema)}
 	for i, c := range prev.Schema {
-		if schema[i] != c {
+		if next.Schema[i] != c {
 			n.Widened++
 		}
 	}

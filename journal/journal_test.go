@@ -1,6 +1,7 @@
 package journal
 
 import (
+	order "cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -110,7 +111,7 @@ func inOrder(t testing.TB, root cohort.Root) []Stream {
 			break
 		}
 	}
-	slices.SortFunc(list, func(a, b Stream) int { return int(begin[a] - begin[b]) })
+	slices.SortFunc(list, func(a, b Stream) int { return order.Compare(begin[a], begin[b]) })
 	return list
 }
 

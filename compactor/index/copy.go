@@ -97,7 +97,8 @@ func (f *File) checkSection(offset int64, length int32) error {
 	return checkThrift(section)
 }
 
-// copyGroup writes a row group of an old index as bytes.
+// copyGroup writes a row group of an old index as bytes. A panic may come from what is read: the copier guards what is
+// written.
 func (w *writer) copyGroup(g parquet.RowGroup, meta *format.RowGroup, p groupPlan) (err error) {
 	defer guard(&err)
 	if err := w.flush(); err != nil {
@@ -168,11 +169,16 @@ func (c *copier) expect(g parquet.RowGroup, meta *format.RowGroup) (want int64, 
 }
 
 func (c *copier) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
+	n, err := c.write(p)
 	if err != nil {
 		err = &ioError{err}
 	}
 	return n, err
+}
+
+func (c *copier) write(p []byte) (n int, err error) {
+	defer guardWriting(&err)
+	return c.w.Write(p)
 }
 
 // ReadFrom copies r. What comes from a file is checked.

@@ -31,6 +31,7 @@ type rowChunk struct {
 	rows     []parquet.Row
 	conflict int64
 	err      error         // of loading
+	failed   error         // of encoding
 	done     chan struct{} // closed when it is encoded
 }
 
@@ -112,6 +113,8 @@ func (c *rowChunk) keep(r cohort.Record) {
 }
 
 func (c *rowChunk) encode(e *encoder) {
+	defer close(c.done)
+	defer guardWriting(&c.failed) // a panic in a goroutine of ours would end the whole process
 	e.conflict = 0
 	cells := make([]parquet.Value, 0, len(c.recs)*e.layout.width())
 	for i, r := range c.recs {
@@ -120,11 +123,13 @@ func (c *rowChunk) encode(e *encoder) {
 		c.rows = append(c.rows, cells[from:len(cells):len(cells)])
 	}
 	c.conflict = e.conflict
-	close(c.done)
 }
 
 func (m *merger) writeChunk(c *rowChunk) error {
 	<-c.done
+	if c.failed != nil {
+		return c.failed
+	}
 	m.encoder.conflict += c.conflict
 	for i, r := range c.rows {
 		if err := m.out.add(true, func(dst parquet.Row) (parquet.Row, error) { return append(dst, r...), nil }); err != nil {

@@ -20,7 +20,8 @@
 // # Damage
 //
 // Whatever bytes are given, no function panics and no function returns rows that were not written:
-// errors match [ErrDamaged], or cohort.ErrNewer for a file of a later version. What a flipped bit
+// errors match [ErrDamaged], or cohort.ErrNewer for a file of a later version. A panic while a new file is
+// written is no damage: it is an internal error, which says so and has the stack. What a flipped bit
 // inside a data page does is found by the page's checksum when the page is read or copied.
 //
 // # Backwards compatibility
@@ -31,6 +32,7 @@ package index
 import (
 	"errors"
 	"fmt"
+	"runtime/debug"
 
 	"github.com/runfold/runfold/cohort"
 )
@@ -46,12 +48,24 @@ func damaged(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrDamaged, fmt.Errorf(format, args...))
 }
 
-// guard turns a panic of the parquet library over bytes it did not expect into an error. It is
+// guard turns a panic of the parquet library over bytes that it reads, and did not expect, into an error. It is
 // deferred around single calls of the library, never around a caller's code.
 func guard(err *error) {
 	if p := recover(); p != nil {
 		*err = damaged("parquet: %v", p)
 	}
+}
+
+// guardWriting is guard for what writes a new file. No bytes of an old one can be blamed for a panic there.
+func guardWriting(err *error) {
+	if p := recover(); p != nil {
+		*err = internal("%v\n%s", p, debug.Stack())
+	}
+}
+
+// internal makes an error of what only a bug of ours can have made. It matches no other one.
+func internal(format string, args ...any) error {
+	return fmt.Errorf("write parquet: internal error: this is a bug in runfold and nothing was committed: please report it with all of this: "+format, args...)
 }
 
 // Put is a row that a fold decided to write.

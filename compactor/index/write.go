@@ -37,7 +37,7 @@ type writer struct {
 }
 
 func newWriter(w io.Writer, l *layout, full groupSize, meta Meta) (out *writer, err error) {
-	defer guard(&err)
+	defer guardWriting(&err)
 	if _, err := cohort.ParseGeneration(meta.Generation.String()); err != nil {
 		return nil, err
 	}
@@ -115,7 +115,7 @@ func (w *writer) take(r parquet.Row, owned bool) int64 {
 
 // flush hands the batch to the library and closes the row group if it is full.
 func (w *writer) flush() (err error) {
-	defer guard(&err)
+	defer guardWriting(&err)
 	if len(w.batch) == 0 {
 		return nil
 	}
@@ -139,14 +139,14 @@ func (w *writer) isFull() bool { return w.rows >= w.full.rows || w.size >= w.ful
 
 // endGroup closes the row group.
 func (w *writer) endGroup() (err error) {
-	defer guard(&err)
+	defer guardWriting(&err)
 	w.rows, w.size = 0, 0
 	return w.w.Flush()
 }
 
 // close writes the footer and checks it: of rows that were given as many are there, in every column.
 func (w *writer) close() (err error) {
-	defer guard(&err)
+	defer guardWriting(&err)
 	if err := w.flush(); err != nil {
 		return err
 	}
@@ -155,12 +155,12 @@ func (w *writer) close() (err error) {
 	}
 	meta := w.w.File().Metadata()
 	if err := checkCounts(meta); err != nil {
-		return fmt.Errorf("parquet library: %w", err)
+		return internal("%v", err)
 	}
 	w.stats.Rows = w.stats.RowsCopied + w.stats.RowsWritten
 	w.stats.GroupsWritten = len(meta.RowGroups) - w.stats.GroupsCopied
 	if meta.NumRows != w.stats.Rows {
-		return fmt.Errorf("parquet library: %d rows were written and %d arrived", w.stats.Rows, meta.NumRows)
+		return internal("%d rows were written and %d arrived", w.stats.Rows, meta.NumRows)
 	}
 	return nil
 }
