@@ -65,11 +65,17 @@ func TestSmallDisk(t *testing.T) {
 // smallDisk is a file system of 12 MiB on a loop device.
 func smallDisk(t *testing.T) string {
 	t.Helper()
+	dir, _ := diskAndImage(t)
+	return dir
+}
+
+func diskAndImage(t *testing.T) (dir, image string) {
+	t.Helper()
 	skip := t.Skipf
 	if os.Getenv("RUNFOLD_MUST_RUN") != "" && os.Getuid() == 0 {
 		skip = t.Fatalf
 	}
-	image, dir := t.TempDir()+"/image", t.TempDir()
+	image, dir = t.TempDir()+"/image", t.TempDir()
 	if err := os.WriteFile(image, make([]byte, 12<<20), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +90,7 @@ func smallDisk(t *testing.T) string {
 			t.Errorf("umount: %v: %s", err, out)
 		}
 	})
-	return dir
+	return dir, image
 }
 
 // TestReadOnlyMount goes through all commands where nothing can be written: who only reads works, anybody else
@@ -92,6 +98,9 @@ func smallDisk(t *testing.T) string {
 func TestReadOnlyMount(t *testing.T) {
 	disk := smallDisk(t)
 	root := cohort.Root(disk + "/runs")
+	if _, stderr, code := compactd(t, "init", "--root", string(root)); code != 0 {
+		t.Fatal(stderr)
+	}
 	for _, id := range []string{"folded", "waiting"} {
 		if words, code := journalAppend(t, root, fmt.Sprintf(`{"run_id":%q,"stage":"S"}`, id)); code != 0 {
 			t.Fatal(words)

@@ -12,9 +12,9 @@ import (
 )
 
 // journalAppend runs the command to its end on one input.
-func journalAppend(t *testing.T, root cohort.Root, input string) (stderr string, code int) {
+func journalAppend(t *testing.T, root cohort.Root, input string, flags ...string) (stderr string, code int) {
 	t.Helper()
-	cmd := exec.Command("journal-append", "--root", string(root), "--cohort", "c")
+	cmd := exec.Command("journal-append", append([]string{"--root", string(root), "--cohort", "c"}, flags...)...)
 	cmd.Stdin = strings.NewReader(input)
 	var words strings.Builder
 	cmd.Stderr = &words
