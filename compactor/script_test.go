@@ -36,6 +36,7 @@ import (
 //	check
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, filepath.Join("testdata", "fold"), func(t *testing.T, path string) {
+		t.Parallel() // they wait for the disk most of the time
 		s := &script{writers: map[string]*journal.Writer{}}
 		t.Cleanup(func() {
 			for _, w := range s.writers {
