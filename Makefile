@@ -3,12 +3,14 @@ GO ?= go
 FUZZTIME ?= 20s
 SOAK ?= 60s
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
+UNPARAM = mvdan.cc/unparam@v0.0.0-20260823230713-2fa3d841b0c8
+REVIVE = github.com/mgechev/revive@v1.17.0
 
 # The commands state their commit where git answers; where it does not, a build must not fail for that.
 STAMP ?= $(shell git status >/dev/null 2>&1 && echo -buildvcs=auto)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-short test-places test-foreign check fmt vet staticcheck cross fuzz soak figures bench example clean
+.PHONY: help build test test-short test-places test-foreign check fmt vet staticcheck unused cross fuzz soak figures bench example clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,7 +34,7 @@ test-places: ## fail, stop and kill folds at every place; the race detector leav
 test-foreign: ## read the published files with DuckDB
 	cd internal/foreignreader && $(GO) test ./...
 
-check: fmt vet staticcheck cross ## gofmt, vet, staticcheck, builds for macOS and Windows
+check: fmt vet staticcheck unused cross ## gofmt, vet, staticcheck, unused parameters, builds for macOS and Windows
 
 fmt:
 	@bad=$$(gofmt -l bench cmd cohort compactor internal journal); \
@@ -44,6 +46,10 @@ vet:
 
 staticcheck:
 	$(GO) run $(STATICCHECK) ./...
+
+unused: # a parameter or a result that is always the same or never read; a name in a signature that its body does not use
+	$(GO) run $(UNPARAM) ./...
+	$(GO) run $(REVIVE) -config .revive.toml ./...
 
 cross:
 	GOOS=darwin GOARCH=arm64 $(GO) vet ./...
