@@ -5,12 +5,14 @@ SOAK ?= 60s
 FLAKES ?= 20
 FLAKEPKGS ?= ./...
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
+UNPARAM = mvdan.cc/unparam@v0.0.0-20260823230713-2fa3d841b0c8
+REVIVE = github.com/mgechev/revive@v1.17.0
 
 # The commands state their commit where git answers; where it does not, a build must not fail for that.
 STAMP ?= $(shell git status >/dev/null 2>&1 && echo -buildvcs=auto)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-short test-places test-32 test-foreign check fmt vet staticcheck cross fuzz soak flakes figures bench example clean
+.PHONY: help build test test-short test-places test-32 test-foreign check fmt vet staticcheck unused cross fuzz soak flakes figures bench example clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,7 +41,7 @@ test-32: ## the tests that take seconds, with ints of 32 bits; such programs run
 test-foreign: ## read the published files with DuckDB
 	cd internal/foreignreader && $(GO) test ./...
 
-check: fmt vet staticcheck cross ## gofmt, vet, staticcheck, builds for macOS, Windows and 32 bits
+check: fmt vet staticcheck unused cross ## gofmt, vet, staticcheck, unused parameters, builds for macOS, Windows and 32 bits
 
 fmt:
 	@bad=$$(gofmt -l bench cmd cohort compactor internal journal); \
@@ -51,6 +53,10 @@ vet:
 
 staticcheck:
 	$(GO) run $(STATICCHECK) ./...
+
+unused: # a parameter or a result that is always the same or never read; a name in a signature that its body does not use
+	$(GO) run $(UNPARAM) ./...
+	$(GO) run $(REVIVE) -config .revive.toml ./...
 
 cross:
 	GOOS=darwin GOARCH=arm64 $(GO) vet ./...

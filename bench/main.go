@@ -143,7 +143,7 @@ func build(dir string) (string, error) {
 	return bin, nil
 }
 
-func (e env) say(format string, args ...any) {
+func (env) say(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, time.Now().Format("15:04:05 ")+format+"\n", args...)
 }
 

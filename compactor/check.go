@@ -157,7 +157,7 @@ func (c *checker) outside(void []head) {
 }
 
 // dataFiles checks size and checksum of every data file that a manifest names.
-func (c *checker) dataFiles(ctx context.Context, newest head) error {
+func (c *checker) dataFiles(ctx context.Context, _ head) error {
 	seen := map[string]bool{}
 	for _, m := range slices.Backward(c.all) {
 		for _, d := range m.files() {

@@ -76,7 +76,7 @@ func TestCheckFindsDamage(t *testing.T) {
 		want  []string // parts of what is said, in any order
 	}{
 		"nothing": {func(*testing.T, cohort.Root, head) {}, nil},
-		"manifest flipped": {func(t *testing.T, root cohort.Root, h head) {
+		"manifest flipped": {func(t *testing.T, root cohort.Root, _ head) {
 			change(t, root.Manifest(1), flip(-5))
 		}, []string{"manifests/00000000000000000001.json: manifest"}},
 		"index flipped": {func(t *testing.T, root cohort.Root, h head) {
@@ -88,7 +88,7 @@ func TestCheckFindsDamage(t *testing.T) {
 		"index gone": {func(t *testing.T, root cohort.Root, h head) {
 			remove(t, root.Data(h.Index.Name))
 		}, []string{"TOKEN.parquet: open"}},
-		"old index gone": {func(t *testing.T, root cohort.Root, h head) {
+		"old index gone": {func(t *testing.T, root cohort.Root, _ head) {
 			m, err := readManifest(durable.OS, root, 1)
 			if err != nil {
 				t.Fatal(err)
@@ -101,16 +101,16 @@ func TestCheckFindsDamage(t *testing.T) {
 		"snapshots without a key": {func(t *testing.T, root cohort.Root, h head) {
 			change(t, root.Data(h.Snapshots[0].Name), func(b []byte) []byte { return bytes.Replace(b, []byte(`"a:S"`), []byte(`"q:S"`), 1) })
 		}, []string{"TOKEN.json: checksum is", `TOKEN.json: entry 1 is "q:S"`}},
-		"published replaced": {func(t *testing.T, root cohort.Root, h head) {
+		"published replaced": {func(t *testing.T, root cohort.Root, _ head) {
 			put(t, root.Index(), []byte("theirs"))
 		}, []string{"index.parquet: is not generation 2"}},
-		"published gone": {func(t *testing.T, root cohort.Root, h head) {
+		"published gone": {func(t *testing.T, root cohort.Root, _ head) {
 			remove(t, root.Snapshots())
 		}, []string{"snapshot_index.json: is not generation 2"}},
 		"folded record flipped": {func(t *testing.T, root cohort.Root, h head) {
 			change(t, onlyStream(t, root), flip(int(h.Streams[len(h.Streams)-1].Offset)-5))
 		}, []string{"has no entry that ends at offset"}},
-		"stream cut below its watermark": {func(t *testing.T, root cohort.Root, h head) {
+		"stream cut below its watermark": {func(t *testing.T, root cohort.Root, _ head) {
 			change(t, onlyStream(t, root), func(b []byte) []byte { return b[:300] })
 		}, []string{"has no entry that ends at offset"}},
 	}
@@ -142,7 +142,7 @@ func remove(t *testing.T, name string) {
 // changed or deleted.
 func TestFoldOverDamage(t *testing.T) {
 	for name, plant := range map[string]func(t *testing.T, root cohort.Root, h head){
-		"newest manifest": func(t *testing.T, root cohort.Root, h head) { change(t, root.Manifest(2), flip(-5)) },
+		"newest manifest": func(t *testing.T, root cohort.Root, _ head) { change(t, root.Manifest(2), flip(-5)) },
 		"index flipped":   func(t *testing.T, root cohort.Root, h head) { change(t, root.Data(h.Index.Name), flip(50)) },
 		"index cut":       func(t *testing.T, root cohort.Root, h head) { change(t, root.Data(h.Index.Name), cut) },
 		"index gone":      func(t *testing.T, root cohort.Root, h head) { remove(t, root.Data(h.Index.Name)) },

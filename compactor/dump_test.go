@@ -68,11 +68,11 @@ func TestDumpOfDamage(t *testing.T) {
 		has   string // what is printed all the same
 		cause error
 	}{
-		"manifest":  {func(r cohort.Root, h head) string { return r.Manifest(1) }, flip(-5), `"next_seq": 3`, ErrCorrupt},
+		"manifest":  {func(r cohort.Root, _ head) string { return r.Manifest(1) }, flip(-5), `"next_seq": 3`, ErrCorrupt},
 		"index":     {func(r cohort.Root, h head) string { return r.Data(h.Index.Name) }, cut, "", ErrCorrupt},
 		"snapshots": {func(r cohort.Root, h head) string { return r.Data(h.Snapshots[0].Name) }, func(b []byte) []byte { return b[:len(b)-10] }, `{"key":"a:S"`, ErrCorrupt},
-		"settings":  {func(r cohort.Root, h head) string { return r.Settings() }, cut, "", ErrCorrupt},
-		"stream": {func(r cohort.Root, h head) string {
+		"settings":  {func(r cohort.Root, _ head) string { return r.Settings() }, cut, "", ErrCorrupt},
+		"stream": {func(r cohort.Root, _ head) string {
 			list, _, _ := journal.Streams(durable.OS, r)
 			return r.Segment(list[0].Cohort, list[0].ID)
 		}, flip(300), `"payload":`, journal.ErrCorrupt},

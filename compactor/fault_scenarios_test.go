@@ -200,7 +200,7 @@ func TestScenariosFailAnywhere(t *testing.T) {
 			root := s.prepare(t)
 			faults, crashes := 0, 0
 			for k := 0; ; k++ {
-				if k%sparse != 0 || testing.Short() && k%9 != 0 {
+				if k%sparse != 0 || testing.Short() && k%13 != 0 {
 					continue
 				}
 				ended := s.failAt(t, root, k)

@@ -173,10 +173,7 @@ func (im *importer) take() error {
 		return err
 	}
 	defer old.Close()
-	recs, seqs, err := im.records()
-	if err != nil {
-		return err
-	}
+	recs, seqs := im.records()
 	all, keys := make([]candidate, len(recs)), make([]cohort.Key, len(recs))
 	for i, r := range recs {
 		all[i] = candidateOf(im.settings.Key, r, int32(i))
@@ -205,7 +202,7 @@ func (im *importer) take() error {
 	if len(out.puts) == 0 {
 		return old.check()
 	}
-	taken, err := takenSeqs(old, found)
+	taken, err := takenSeqs(old)
 	if err != nil {
 		return err
 	}
@@ -257,7 +254,7 @@ func (im *importer) order() {
 // records makes records of the items, with stamps below every stamp of a clock: an item with a seq
 // has that seq, and one without lies before all of those, by timestamp. Their ids are digests of their
 // content, so the same row is the same record whenever it is imported.
-func (im *importer) records() ([]cohort.Record, map[string]cohort.Seq, error) {
+func (im *importer) records() ([]cohort.Record, map[string]cohort.Seq) {
 	recs := make([]cohort.Record, 0, len(im.items))
 	seqs := make(map[string]cohort.Seq, len(im.items))
 	for i, it := range im.items {
@@ -271,11 +268,11 @@ func (im *importer) records() ([]cohort.Record, map[string]cohort.Seq, error) {
 		seqs[r.ID] = it.seq
 		recs = append(recs, r)
 	}
-	return recs, seqs, nil
+	return recs, seqs
 }
 
 // takenSeqs are the seqs that the index keeps.
-func takenSeqs(old *data, replaced map[cohort.Key]index.Found) (map[cohort.Seq]bool, error) {
+func takenSeqs(old *data) (map[cohort.Seq]bool, error) {
 	taken := map[cohort.Seq]bool{}
 	if old.index == nil {
 		return taken, nil

@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
-	fsys := &durabletest.Fault{FS: durable.OS, Hook: func(n int, op, name string) error {
+	fsys := &durabletest.Fault{FS: durable.OS, Hook: func(n int, _, _ string) error {
 		if n == at {
 			syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			select {} // until the signal arrives

@@ -191,6 +191,7 @@ func TestPlantedLinks(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel() // they wait for the disk most of the time
 			s := newScene(t)
 			test.plant(s)
 			before := contents(t, s.out)

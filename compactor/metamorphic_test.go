@@ -35,11 +35,14 @@ func chains(rnd *rand.Rand, n int) [][]string {
 func TestMetamorphic(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(*seed, 1))
 	t.Logf("-seed %d", *seed)
-	rounds := 12
-	if testing.Short() || sparse > 1 {
+	rounds, keys := 12, 60
+	switch {
+	case testing.Short():
+		rounds, keys = 3, 20
+	case sparse > 1:
 		rounds = 3
 	}
-	set := chains(rnd, 60)
+	set := chains(rnd, keys)
 	plain := newRoot(t)
 	for _, chain := range set {
 		appendTo(t, plain, "c", chain...)

@@ -132,7 +132,7 @@ func TestScheduleSkipsOverlap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		said := &notices{}
 		runs := 0
-		runFor(every(t, "@every 1s"), 9500*time.Millisecond, func(ctx context.Context) error {
+		runFor(every(t, "@every 1s"), 9500*time.Millisecond, func(_ context.Context) error {
 			if runs++; runs == 2 { // at 1s, until 4.5s: the runs at 2s, 3s and 4s are left out
 				<-time.After(3500 * time.Millisecond)
 			}

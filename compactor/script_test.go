@@ -36,6 +36,7 @@ import (
 //	check
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, filepath.Join("testdata", "fold"), func(t *testing.T, path string) {
+		t.Parallel() // they wait for the disk most of the time
 		s := &script{writers: map[string]*journal.Writer{}}
 		t.Cleanup(func() {
 			for _, w := range s.writers {
@@ -312,7 +313,7 @@ func (s *script) damage(t *testing.T, d *datadriven.TestData) string {
 }
 
 // entryAt is the offset of the n-th entry.
-func (s *script) entryAt(t *testing.T, path string, st journal.Stream, n int) int {
+func (*script) entryAt(t *testing.T, path string, st journal.Stream, n int) int {
 	t.Helper()
 	for e, err := range journal.Entries(durable.OS, path, st) {
 		if err != nil {

@@ -135,7 +135,7 @@ func streamsToSweep(t *testing.T) (cohort.Root, func()) {
 	for _, id := range []cohort.ID{"c", "c", "d"} {
 		appendTo(t, root, id, firstLines...)
 	}
-	fault := &durabletest.Fault{FS: durable.OS, Hook: func(_ int, op, name string) error {
+	fault := &durabletest.Fault{FS: durable.OS, Hook: func(_ int, _, name string) error {
 		if strings.HasPrefix(root.Rel(name), "reaped") {
 			return durabletest.ErrStopped
 		}

@@ -254,7 +254,7 @@ func TestDamage(t *testing.T) {
 
 // newer is an entry of a later version, whose checksum is in order.
 func newer(seq byte) []byte {
-	b, _ := appendFrame(nil, aStream, frame{kind: kindRecord, seq: uint64(seq), recordID: "id", payload: []byte("{}")})
+	b := appendFrame(nil, aStream, frame{kind: kindRecord, seq: uint64(seq), recordID: "id", payload: []byte("{}")})
 	b[4] = 2
 	mendCRC(b)
 	return append([]byte{byte(len(b))}, b...)

@@ -76,18 +76,16 @@ func streamCRC(id cohort.StreamID) uint32 {
 	return ^crc
 }
 
-// appendFrame appends f's frame, without the length in front, to dst, which is empty. It returns the
-// frame and its checksum.
-func appendFrame(dst []byte, id cohort.StreamID, f frame) ([]byte, uint32) {
+// appendFrame appends f's frame, without the length in front, to dst, which is empty.
+func appendFrame(dst []byte, id cohort.StreamID, f frame) []byte {
 	dst = append(dst, 0, 0, 0, 0, frameVersion, byte(f.kind))
 	dst = binary.LittleEndian.AppendUint64(dst, f.seq)
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(f.stamp))
 	dst = append(dst, byte(len(f.recordID)))
 	dst = append(dst, f.recordID...)
 	dst = append(dst, f.payload...)
-	crc := crc32.Update(streamCRC(id), castagnoli, dst[4:])
-	binary.LittleEndian.PutUint32(dst, crc)
-	return dst, crc
+	binary.LittleEndian.PutUint32(dst, crc32.Update(streamCRC(id), castagnoli, dst[4:]))
+	return dst
 }
 
 // entrySize is how many bytes a frame takes as an entry.

@@ -30,8 +30,8 @@ func (e *CorruptError) Error() string {
 	return fmt.Sprintf("%s: %d bytes at offset %d: %v", e.Path, e.Length, e.Offset, e.Err)
 }
 
-func (e *CorruptError) Is(target error) bool { return target == ErrCorrupt }
-func (e *CorruptError) Unwrap() error        { return e.Err }
+func (*CorruptError) Is(target error) bool { return target == ErrCorrupt }
+func (e *CorruptError) Unwrap() error      { return e.Err }
 
 // Reader reads one stream. It is used by one goroutine; any number of Readers may read a stream while
 // its writer goes on.

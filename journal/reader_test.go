@@ -39,7 +39,7 @@ type memFile struct {
 	fs *memFS
 }
 
-func (f *memFile) Close() error               { return nil }
+func (*memFile) Close() error                 { return nil }
 func (f *memFile) Stat() (fs.FileInfo, error) { return memInfo(len(f.fs.data)), nil }
 
 func (f *memFile) ReadAt(p []byte, off int64) (int, error) {
@@ -55,7 +55,7 @@ func (f *memFile) ReadAt(p []byte, off int64) (int, error) {
 // memInfo is the FileInfo of a regular file of that size.
 type memInfo int64
 
-func (i memInfo) Name() string     { return "seg" }
+func (memInfo) Name() string       { return "seg" }
 func (i memInfo) Size() int64      { return int64(i) }
 func (memInfo) Mode() fs.FileMode  { return 0o644 }
 func (memInfo) ModTime() time.Time { return time.Time{} }

@@ -269,7 +269,7 @@ func (s *stream) frames(recs []*cohort.Record, program string) [][]byte {
 		if need := frameHead + len(f.recordID) + len(f.payload); cap(rest)-len(rest) < need {
 			rest = make([]byte, 0, max(2*cap(rest), need)) // frames before stay in the memory that this leaves
 		}
-		b, _ := appendFrame(rest[len(rest):], s.ID, f)
+		b := appendFrame(rest[len(rest):], s.ID, f)
 		rest = rest[:len(rest)+len(b)]
 		frames = append(frames, b)
 	}
@@ -301,7 +301,7 @@ func (s *stream) finish(stamp cohort.Stamp) error {
 	if err != nil {
 		panic(fmt.Sprintf("journal: internal error: encode seal: %v", err))
 	}
-	b, _ := appendFrame(nil, s.ID, frame{kind: kindSeal, seq: s.seq + 1, stamp: stamp, payload: payload})
+	b := appendFrame(nil, s.ID, frame{kind: kindSeal, seq: s.seq + 1, stamp: stamp, payload: payload})
 	err = s.write([][]byte{b})
 	return errors.Join(err, s.abandon())
 }

@@ -302,7 +302,7 @@ func TestWriterOfAnotherBoot(t *testing.T) {
 	if err := os.MkdirAll(root.Stream(s.Cohort, s.ID), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	b, _ := appendFrame(nil, s.ID, frame{kind: kindHeader, seq: 1, stamp: 1, payload: []byte(`{"cohort":"c","boot_id":"another"}`)})
+	b := appendFrame(nil, s.ID, frame{kind: kindHeader, seq: 1, stamp: 1, payload: []byte(`{"cohort":"c","boot_id":"another"}`)})
 	for name, data := range map[string][]byte{
 		root.Segment(s.Cohort, s.ID): append(binary.AppendUvarint(nil, uint64(len(b))), b...), root.WriterLock(s.Cohort, s.ID): nil,
 	} {

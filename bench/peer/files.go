@@ -75,7 +75,7 @@ type naive struct{ o Options }
 
 func openNaive(o Options) (Peer, error) { return naive{o}, nil }
 
-func (n naive) Close() error { return nil }
+func (naive) Close() error { return nil }
 
 func (n naive) Writer() (Append, error) {
 	name := filepath.Join(n.o.Dir, "snapshot_index.json")

@@ -18,7 +18,7 @@ type oneRecord struct {
 }
 
 // given tells whether any of its flags stands on the command line.
-func (r oneRecord) given(cmd *cobra.Command) bool {
+func (oneRecord) given(cmd *cobra.Command) bool {
 	for _, name := range []string{"run-id", "stage", "record-id", "timestamp", "json", "set"} {
 		if cmd.Flags().Changed(name) {
 			return true

@@ -217,7 +217,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add(sample(f))
 	small, _ := merge(f, nil, puts(1, runRecord(f, 1, `,"a":1`)))
 	f.Add(small)
-	f.Fuzz(func(t *testing.T, data []byte) {
+	f.Fuzz(func(_ *testing.T, data []byte) {
 		use(data)
 		if f, err := openParquet(bytes.NewReader(data), int64(len(data)), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true)); err == nil {
 			for _, g := range f.Metadata().RowGroups {

@@ -233,7 +233,7 @@ func (p *foreignParser) end() error {
 	return p.failed(p.unexpected(c, err, "the end"))
 }
 
-func (p *foreignParser) unexpected(c byte, err error, want string) error {
+func (*foreignParser) unexpected(c byte, err error, want string) error {
 	if err != nil {
 		return err
 	}

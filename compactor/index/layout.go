@@ -113,7 +113,7 @@ type row struct {
 func (r row) Fields() []parquet.Field { return r.fields }
 
 // GoType is what the library asks for when it maps rows to Go values, which we never do.
-func (r row) GoType() reflect.Type { return reflect.TypeFor[map[string]any]() }
+func (row) GoType() reflect.Type { return reflect.TypeFor[map[string]any]() }
 
 type column struct {
 	parquet.Node
@@ -123,6 +123,6 @@ type column struct {
 func (c column) Name() string { return c.name }
 
 // Value is not used, as we read and write rows and never Go values.
-func (c column) Value(reflect.Value) reflect.Value {
+func (column) Value(reflect.Value) reflect.Value {
 	panic("index: internal error: rows are not mapped to Go values")
 }

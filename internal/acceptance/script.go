@@ -90,14 +90,14 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 	}
 }
 
-func want(ts *testscript.TestScript, neg bool, args []string, n int, usage string) {
-	if neg || len(args) < n {
+func want(ts *testscript.TestScript, neg bool, args []string, usage string) {
+	if neg || len(args) < 2 {
 		ts.Fatalf("usage: %s", usage)
 	}
 }
 
 func exits(ts *testscript.TestScript, neg bool, args []string) {
-	want(ts, neg, args, 2, "exits N PROGRAM [ARG ...]")
+	want(ts, neg, args, "exits N PROGRAM [ARG ...]")
 	err := ts.Exec(args[1], args[2:]...)
 	got := 0
 	var exit *exec.ExitError
@@ -146,12 +146,12 @@ func mask(text string) string {
 }
 
 func maskFile(ts *testscript.TestScript, neg bool, args []string) {
-	want(ts, neg, args, 2, "mask FROM TO")
+	want(ts, neg, args, "mask FROM TO")
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(mask(ts.ReadFile(args[0]))), 0o666))
 }
 
 func find(ts *testscript.TestScript, neg bool, args []string) {
-	want(ts, neg, args, 2, "find VAR PATTERN")
+	want(ts, neg, args, "find VAR PATTERN")
 	paths, err := filepath.Glob(ts.MkAbs(args[1]))
 	ts.Check(err)
 	if len(paths) != 1 {
@@ -161,14 +161,14 @@ func find(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func flip(ts *testscript.TestScript, neg bool, args []string) {
-	want(ts, neg, args, 2, "flip FILE OFFSET")
+	want(ts, neg, args, "flip FILE OFFSET")
 	data := []byte(ts.ReadFile(args[0]))
 	data[place(ts, args[1], len(data))] ^= 0xff
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), data, 0o666))
 }
 
 func cut(ts *testscript.TestScript, neg bool, args []string) {
-	want(ts, neg, args, 2, "cut FILE SIZE")
+	want(ts, neg, args, "cut FILE SIZE")
 	data := ts.ReadFile(args[0])
 	ts.Check(os.Truncate(ts.MkAbs(args[0]), int64(place(ts, args[1], len(data)))))
 }
@@ -186,7 +186,7 @@ func place(ts *testscript.TestScript, text string, size int) int {
 }
 
 func writeBytes(ts *testscript.TestScript, neg bool, args []string) {
-	want(ts, neg, args, 2, "bytes FILE TEXT")
+	want(ts, neg, args, "bytes FILE TEXT")
 	var data []byte
 	for text := args[1]; text != ""; {
 		r, multibyte, tail, err := strconv.UnquoteChar(text, 0)

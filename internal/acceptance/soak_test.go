@@ -21,7 +21,7 @@ import (
 	"github.com/runfold/runfold/journal"
 )
 
-var soak = flag.Duration("soak", 3*time.Second, "how long TestSoak goes on; make soak takes a minute")
+var soak = flag.Duration("soak", 3*time.Second, "how long TestSoak goes on, with -short a second at most; make soak takes a minute")
 
 // hasty makes every fold take each stream that did not grow since the last one for that of a dead writer,
 // and delete it at once: most of these verdicts are wrong, and none may cost a record.
@@ -35,7 +35,11 @@ func TestSoak(t *testing.T) {
 	if _, stderr, code := compactd(t, "doctor", "--root", string(root)); code != 0 {
 		t.Fatalf("compactd doctor: exit code %d: %s", code, stderr)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), *soak)
+	limit := *soak
+	if testing.Short() {
+		limit = min(limit, time.Second)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	var folds, killed atomic.Int64
 	var compactors sync.WaitGroup
@@ -58,7 +62,7 @@ func TestSoak(t *testing.T) {
 		t.Errorf("%d writers and %d compactors were killed, %d records acknowledged: nothing was shown", victims, killed.Load(), acked)
 	}
 	t.Logf("figure: %d writers of which %d were killed, %d records acknowledged and %d more sent, %d folds and %d kills of compactors in %v",
-		len(all), victims, acked, sent-acked, folds.Load(), killed.Load(), *soak)
+		len(all), victims, acked, sent-acked, folds.Load(), killed.Load(), limit)
 }
 
 // comeAndGo runs writers until ctx ends, some at once, and kills every other one.
@@ -92,9 +96,10 @@ func comeAndGo(t *testing.T, ctx context.Context, root cohort.Root) (all []*writ
 	return all, victims
 }
 
-// foldAndDie folds again and again, and kills every other fold at a random moment.
+// foldAndDie folds again and again, and kills every other fold at a random moment, until ctx ends and one was
+// killed at least.
 func foldAndDie(t *testing.T, ctx context.Context, root cohort.Root, rnd *rand.Rand, folds, killed *atomic.Int64) {
-	for ctx.Err() == nil {
+	for ctx.Err() == nil || killed.Load() == 0 { // a busy machine may get nowhere in the time
 		cmd := exec.Command("compactd", append([]string{"once", "--wait", "1m", "--root", string(root)}, hasty...)...)
 		var words strings.Builder
 		cmd.Stderr = &words

@@ -87,7 +87,7 @@ func (c *CrashFS) needs(j, i int) bool {
 }
 
 // include adds what the kept changes need.
-func (c *CrashFS) include(kept []bool, needs func(j, i int) bool) {
+func (*CrashFS) include(kept []bool, needs func(j, i int) bool) {
 	for again := true; again; {
 		again = false
 		for j := range kept {

@@ -14,7 +14,7 @@ func (c *CrashFS) Load(dir string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	loaded := map[string][]loadedFile{}
-	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
