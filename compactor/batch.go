@@ -34,6 +34,15 @@ func (f *facet) equal(g *facet) bool {
 	return f == g || f != nil && g != nil && *f == *g
 }
 
+// texts is how many bytes of text a candidate has.
+func (c candidate) texts() int {
+	n := len(c.key) + len(c.RecordID)
+	if c.facet != nil {
+		n += len(c.facet.target) + len(c.facet.view) + len(c.facet.symbol)
+	}
+	return n
+}
+
 // candidateOf is what a fold sees of a record.
 func candidateOf(form cohort.KeyForm, r cohort.Record, n int32) candidate {
 	return candidate{r.Version(), form.Of(r), facetOf(r.Target, r.View, r.Symbol), n}
@@ -61,6 +70,7 @@ type batch struct {
 	dead    []dead      // streams whose writer has ended without a seal
 	moved   bool        // a watermark moved
 	full    bool        // the budget ended the scan: there is more
+	cut     bool        // it ended the reading of a stream of which all that was read is here
 	skipped int
 
 	damage, tornTails int // kept in quarantine/; they count if the batch is committed
@@ -74,21 +84,42 @@ func (b *batch) cohort(p index.Put) cohort.ID { return b.places[b.refs[p.N].plac
 
 // budget is the memory that a batch may still take.
 type budget struct {
-	all  int64
-	held int64 // part of all, for whole records
+	all    int64
+	held   int64 // part of all, for whole records
+	shapes int64 // part of all, for what records look like
 }
 
-// A record that is not held takes entryBytes, one that is heldBytes more than its JSON.
+// A record that is not held takes entryBytes, of which usualTexts are for texts, one that is heldBytes more than its JSON.
 const (
 	entryBytes = 256
+	usualTexts = 64
 	heldBytes  = 250
 )
 
-func newBudget(bytes int64) budget { return budget{bytes, bytes / 8} }
+func newBudget(bytes int64) budget { return budget{bytes, bytes / 8, bytes} }
+
+// share is the budget for one of n streams that are read side by side. Something is left for each, or a small budget would end in
+// none of them.
+func (b budget) share(n int) budget {
+	b.held /= int64(n)
+	b.shapes = max(b.all/int64(n), 1)
+	return b
+}
+
+// takeEntry takes what decides over a record with texts of so many bytes: its key, its id, and its facet.
+func (b *budget) takeEntry(texts int) {
+	b.all -= entryBytes + int64(max(texts-usualTexts, 0))
+}
+
+// takeShape takes what a new shape needs.
+func (b *budget) takeShape(bytes int64) {
+	b.all -= bytes
+	b.shapes -= bytes
+}
 
 // take takes what a record needs and reports whether it may be held.
 func (b *budget) take(r cohort.Record) (held bool) {
-	b.all -= entryBytes
+	b.takeEntry(len(r.RunID) + len(r.Stage) + len(r.ID) + len(r.Target) + len(r.View) + len(r.Symbol))
 	size := int64(len(r.JSON)) + heldBytes
 	if b.held < size {
 		return false

@@ -57,8 +57,8 @@ type Config struct {
 	// Wait is how long that FileLock waits for another compactor. If zero, not at all.
 	Wait time.Duration
 	// BatchBytes bounds the memory for the records of one commit: an eighth of it holds whole records, the
-	// rest what decides over all of them, 256 bytes each; those that are not held are read again when they are
-	// written. More are folded in further batches, each its own commit. If zero, DefaultBatchBytes.
+	// rest what decides over all of them, 256 bytes each and more where keys are long, and what they look like; those that are not held are read
+	// again when they are written. More are folded in further batches, each its own commit. If zero, DefaultBatchBytes.
 	BatchBytes int64
 	// KeepGenerations is how many generations stay in any case. If zero, 3.
 	KeepGenerations int

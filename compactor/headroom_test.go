@@ -3,9 +3,11 @@ package compactor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -65,4 +67,36 @@ func TestHeadroom(t *testing.T) {
 	}
 	appendTo(t, root, "c", firstLines...)
 	foldNow(t, Config{Root: root, Free: func(string) (int64, error) { return 0, errors.ErrUnsupported }})
+}
+
+// TestHeadroomForRecords: a record may stand in both data files, so twice the bytes of the new ones must be free: of a fold and
+// of an import.
+func TestHeadroomForRecords(t *testing.T) {
+	line := func(run int) string {
+		return fmt.Sprintf(`{"run_id":"r%d","stage":"S","text":"%s"}`, run, strings.Repeat("x", 100_000))
+	}
+	const small = 4096 // more than what a stream takes in the manifest, and what an import adds to a record
+	records := int64(len(line(1)) + len(line(2)))
+	folds := func(t *testing.T, free int64) error {
+		root := newRoot(t)
+		appendTo(t, root, "c", line(1), line(2))
+		_, err := Fold(context.Background(), Config{Root: root, Free: func(string) (int64, error) { return free, nil }})
+		return err
+	}
+	imports := func(t *testing.T, free int64) error {
+		cfg := Config{Root: newRoot(t), Free: func(string) (int64, error) { return free, nil }}
+		file := fmt.Sprintf(`{"r1:S": %s, "r2:S": %s}`, line(1), line(2))
+		_, err := Import(context.Background(), cfg, Source{Snapshots: strings.NewReader(file), Cohort: "c"})
+		return err
+	}
+	for name, try := range map[string]func(*testing.T, int64) error{"fold": folds, "import": imports} {
+		t.Run(name, func(t *testing.T) {
+			if err := try(t, margin+2*records-small); !durable.IsFull(err) {
+				t.Errorf("with less than twice the records: %v, want an error that IsFull", err)
+			}
+			if err := try(t, margin+2*records+small); err != nil {
+				t.Errorf("with twice the records: %v", err)
+			}
+		})
+	}
 }

@@ -77,7 +77,7 @@ func (f *folder) scan(ctx context.Context, prev head) (batch, error) {
 	if err := f.readAll(ctx, unread, &b); err != nil {
 		return batch{}, err
 	}
-	b.full = b.left.all <= 0
+	b.full = b.cut || b.left.all <= 0
 	slices.SortFunc(b.marks, func(a, b Watermark) int {
 		return strings.Compare(a.Stream.String(), b.Stream.String())
 	})
@@ -98,7 +98,7 @@ func (f *folder) unread(prev head, left budget) (batch, []*reading, error) {
 	for _, m := range prev.Streams {
 		marks[m.Stream] = m
 	}
-	b := batch{marks: make([]Watermark, 0, len(streams)), now: f.now(prev), left: left, shapes: index.NewShapes()}
+	b := batch{marks: make([]Watermark, 0, len(streams)), now: f.now(prev), left: left, shapes: index.NewShapes(prev.Schema)}
 	if err != nil {
 		f.skip(journal.Stream{}, err, &b)
 	}
@@ -151,8 +151,7 @@ func (f *folder) readings(unread []*reading, b *batch) iter.Seq[*reading] {
 		ahead, begun := cores+1, 0
 		for i, r := range unread {
 			for ; begun < min(i+ahead, len(unread)) && b.left.all > 0; begun++ {
-				next, left, done := unread[begun], b.left, make(chan struct{})
-				left.held /= int64(min(ahead, len(unread)))
+				next, left, done := unread[begun], b.left.share(min(ahead, len(unread))), make(chan struct{})
 				next.done = done
 				all.Go(func() {
 					defer close(done)
@@ -186,6 +185,8 @@ type reading struct {
 	refs    []ref
 	held    []cohort.Record
 	bytes   int64
+	shapes  int64 // what those take in memory that no other stream had before
+	cut     bool  // its share of what shapes may take is used up, and it may have more
 	damage  []*journal.CorruptError
 	atEnd   bool
 	gone    bool
@@ -208,9 +209,9 @@ func (f *folder) read(r *reading, left budget, shaper *index.Shaper) {
 		return
 	}
 	defer in.Close()
-	defer r.cut()
+	defer r.cutTexts()
 	in.Borrow()
-	for left.all > 0 {
+	for left.all > 0 && left.shapes > 0 {
 		rec, err := in.Next()
 		r.mark.Position = in.Position()
 		var damage *journal.CorruptError
@@ -225,9 +226,13 @@ func (f *folder) read(r *reading, left budget, shaper *index.Shaper) {
 			r.err = err
 			return
 		default:
-			r.add(f.settings.Key, rec, in.Ref(), shaper.Of(rec), left.take(rec))
+			shape, size := shaper.Of(rec)
+			left.takeShape(size)
+			r.shapes += size
+			r.add(f.settings.Key, rec, in.Ref(), shape, left.take(rec))
 		}
 	}
+	r.cut = true
 }
 
 func (r *reading) add(form cohort.KeyForm, rec cohort.Record, at journal.Ref, shape index.Shape, held bool) {
@@ -250,8 +255,8 @@ func (r *reading) add(form cohort.KeyForm, rec cohort.Record, at journal.Ref, sh
 // textEnds are where the key and the id of a record end in the texts of its stream.
 type textEnds struct{ key, id int }
 
-// cut gives each candidate its texts. Those of a whole stream are one piece of memory.
-func (r *reading) cut() {
+// cutTexts gives each candidate its texts. Those of a whole stream are one piece of memory.
+func (r *reading) cutTexts() {
 	all, from := string(r.texts), 0
 	for i, end := range r.ends {
 		c := &r.records[i]
@@ -285,6 +290,8 @@ func (f *folder) take(r *reading, b *batch) error {
 }
 
 func (b *batch) add(r *reading) {
+	b.left.takeShape(r.shapes)
+	b.cut = b.cut || r.cut
 	first, held, place := int32(len(b.refs)), int32(len(b.held)), int32(len(b.places))
 	b.records, b.refs = slices.Grow(b.records, len(r.records)), slices.Grow(b.refs, len(r.records))
 	for _, c := range r.records {
@@ -292,7 +299,7 @@ func (b *batch) add(r *reading) {
 		at.place = place
 		switch {
 		case at.held == 0:
-			b.left.all -= entryBytes
+			b.left.takeEntry(c.texts())
 		case b.left.take(r.held[at.held-1]):
 			b.held = append(b.held, r.held[at.held-1])
 			held++

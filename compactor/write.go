@@ -54,7 +54,7 @@ func (f *folder) write(prev head, b *batch) (head, error) {
 		}
 		return next, err
 	}
-	schema := prev.Schema.Extender(b.shapes)
+	schema := b.shapes.Extender()
 	for _, p := range out.puts {
 		schema.Add(b.refs[p.N].shape)
 	}

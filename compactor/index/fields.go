@@ -28,10 +28,12 @@ type name struct {
 	kind   cohort.Kind
 	owned  bool
 	group  bool
-	seen   uint64           // the last object that had it
-	under  map[string]*name // the members of a group, by their own names
-	member string           // the own name
-	order  []*name          // the members of the group that was met last, in their order
+
+	nameable bool             // a dynamic column may have it
+	seen     uint64           // the last object that had it
+	under    map[string]*name // the members of a group, by their own names
+	member   string           // the own name
+	order    []*name          // the members of the group that was met last, in their order
 }
 
 // flattener takes records apart. It keeps its memory, and the names that it met, from one record to the
@@ -41,14 +43,18 @@ type flattener struct {
 	top, nested, out []field
 	spans            []cohort.Span
 	root             name // the names of whole records stand under it
-	known            int  // names that are kept
+	known            int  // what the names that are kept take in memory
 	ids              uint32
 	objects          uint64
 	last             map[string]int
 }
 
-// maxNames bounds the names that a flattener keeps.
-const maxNames = 10_000
+// maxNames bounds what the names that a flattener keeps take in memory, each nameBytes and its text: some thousand names,
+// more than the records of most roots have.
+const (
+	maxNames  = 2 << 20
+	nameBytes = 250
+)
 
 // flatten lists what a row must hold of r, in the record's order: all but the fields that we own, the
 // snapshot, and nulls. Members of metrics, params and tags stand as "metrics.auc". Of a name that
@@ -159,8 +165,9 @@ func (f *flattener) meet(of *name, member string) *name {
 	if of.under == nil {
 		of.under = map[string]*name{}
 	}
+	n.nameable = columnName(n.column)
 	of.under[member] = n
-	f.known++
+	f.known += nameBytes + len(n.column) + len(member)
 	f.ids++
 	return n
 }

@@ -110,10 +110,11 @@ func (s Schema) Equal(t Schema) bool { return slices.Equal(s, t) }
 //
 // The result depends only on the order of the records, not on how they are split into calls.
 func (s Schema) Extend(recs []cohort.Record) Schema {
-	shapes := NewShapes()
-	shaper, e := shapes.Shaper(), s.Extender(shapes)
+	shapes := NewShapes(s)
+	shaper, e := shapes.Shaper(), shapes.Extender()
 	for _, r := range recs {
-		e.Add(shaper.Of(r))
+		shape, _ := shaper.Of(r)
+		e.Add(shape)
 	}
 	return e.Schema()
 }

@@ -3,104 +3,110 @@ package index
 import (
 	"encoding/binary"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/runfold/runfold/cohort"
 )
 
-// Shape is the number of what a record looks like to a schema: the names of its fields in their order, and
-// of each the kind and whether a column of that kind can hold the value. Most records of a root have one
-// of a few shapes, so a schema that has seen a shape need not look at the next record that has it.
+// Shape is the number of what a record looks like to a schema: of those fields that could change it, the names and kinds in
+// their order. Most records of a root have one of a few shapes, so a schema that has seen a shape need not look at the
+// next record that has it.
 type Shape int32
 
-// Shapes numbers shapes. It is used by any number of goroutines, each with a Shaper of its own.
+// noShape is that of a record which changes nothing: each, once all columns are there, or as many as there may be.
+const noShape Shape = 0
+
+// Shapes numbers the shapes of records that a schema is to hold. It is used by any number of goroutines, each with a Shaper
+// of its own.
 type Shapes struct {
+	of *layout // of the schema before the first of them
+
 	mu    sync.Mutex // guards all below
 	ids   map[string]Shape
-	lists [][]trait
-	bytes int64
+	texts []string // by Shape: length (1) | name | kind (1), for each field
 }
 
-// trait is what a shape says of one field.
-type trait struct {
-	name  string
-	kind  cohort.Kind
-	holds bool // a column of that kind holds the value
+// NewShapes has noShape alone.
+func NewShapes(of Schema) *Shapes {
+	return &Shapes{of: newLayout(of), ids: map[string]Shape{"": noShape}, texts: []string{""}}
 }
 
-// NewShapes is empty.
-func NewShapes() *Shapes { return &Shapes{ids: map[string]Shape{}} }
-
-// Bytes is about what the shapes take in memory: hostile records have a new one each.
-func (s *Shapes) Bytes() int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.bytes
-}
+// shapeBytes is what a shape takes in memory besides its text.
+const shapeBytes = 128
 
 // Shaper tells the shapes of records, for one goroutine.
 type Shaper struct {
 	shapes *Shapes
 	fields flattener
 	known  map[string]Shape // by key
+	bytes  int              // of known
 	key    []byte
+	text   []byte
 }
+
+// maxKnown bounds what a Shaper takes for shapes that others may have, too.
+const maxKnown = 1 << 20
 
 // Shaper returns a new one.
-func (s *Shapes) Shaper() *Shaper { return &Shaper{shapes: s} }
+func (s *Shapes) Shaper() *Shaper { return &Shaper{shapes: s, fields: flattener{layout: s.of}} }
 
-// Of is the shape of a record.
-func (s *Shaper) Of(r cohort.Record) Shape {
-	fields := s.fields.flatten(r)
+// Of is the shape of a record, and about what it takes in memory: nothing if it is not the first of its shape. Hostile
+// records have a new one each.
+func (s *Shaper) Of(r cohort.Record) (shape Shape, bytes int64) {
+	fields := s.matter(s.fields.flatten(r))
+	if len(fields) == 0 {
+		return noShape, 0
+	}
 	s.key = s.key[:0]
 	for _, f := range fields {
-		s.key = binary.LittleEndian.AppendUint32(s.key, f.id)
-		s.key = append(s.key, kindByte(f.value))
+		s.key = append(binary.LittleEndian.AppendUint32(s.key, f.id), byte(cohort.KindOf(f.value)))
 	}
 	if shape, ok := s.known[string(s.key)]; ok {
-		return shape
+		return shape, 0
 	}
-	if s.known == nil || len(s.known) == maxNames {
-		s.known = map[string]Shape{}
+	if s.known == nil || s.bytes > maxKnown {
+		s.known, s.bytes = map[string]Shape{}, 0
 	}
-	shape := s.shapes.of(fields)
+	s.text = s.text[:0]
+	for _, f := range fields {
+		s.text = append(append(s.text, byte(len(f.column))), f.column...) // no longer than maxName
+		s.text = append(s.text, byte(cohort.KindOf(f.value)))
+	}
+	shape, bytes = s.shapes.number(s.text)
 	s.known[string(s.key)] = shape
-	return shape
+	s.bytes += len(s.key) + shapeBytes
+	return shape, bytes
 }
 
-// kindByte is the kind of a value, and whether a column of that kind holds it.
-func kindByte(value []byte) byte {
-	kind := cohort.KindOf(value)
-	if canHold(kind, value) {
-		return byte(kind) | 0x80
+// matter leaves those fields, in place, that could change the schema before the first record, or one that others made of
+// it: new columns while there is room, and doubles in columns of integers. All others are nothing to Extender.Add.
+func (s *Shaper) matter(fields []field) []field {
+	full, kept := len(s.shapes.of.dynamic) == maxColumns, fields[:0]
+	for _, f := range fields {
+		kind := cohort.KindOf(f.value)
+		matters := f.kind == cohort.Int && kind == cohort.Double
+		if f.place < 0 {
+			matters = !full && f.nameable
+		}
+		if matters && canHold(kind, f.value) {
+			kept = append(kept, f)
+		}
 	}
-	return byte(kind)
+	return kept
 }
 
-// of is the shape with these fields, under the names that all Shapers share.
-func (s *Shapes) of(fields []field) Shape {
-	var text []byte
-	traits := make([]trait, len(fields))
-	for i, f := range fields {
-		kind := kindByte(f.value)
-		traits[i] = trait{f.column, cohort.Kind(kind &^ 0x80), kind&0x80 != 0}
-		text = binary.AppendUvarint(text, uint64(len(f.column)))
-		text = append(append(text, f.column...), kind)
-	}
-	return s.number(text, traits)
-}
-
-func (s *Shapes) number(text []byte, traits []trait) Shape {
+// number is the shape with this text, under the numbers that all Shapers share.
+func (s *Shapes) number(text []byte) (Shape, int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if id, ok := s.ids[string(text)]; ok {
-		return id
+		return id, 0
 	}
-	id := Shape(len(s.lists))
-	s.ids[string(text)] = id
-	s.lists = append(s.lists, traits)
-	s.bytes += int64(2*len(text) + 32*len(traits))
-	return id
+	id, kept := Shape(len(s.texts)), string(text)
+	s.ids[kept] = id
+	s.texts = append(s.texts, kept)
+	return id, int64(len(text)) + shapeBytes
 }
 
 // Extender makes a schema that holds more and more records.
@@ -111,10 +117,11 @@ type Extender struct {
 	place  map[string]int
 }
 
-// Extender starts with s, which it does not change.
-func (s Schema) Extender(shapes *Shapes) *Extender {
-	e := &Extender{shapes: shapes, seen: map[Shape]bool{}, schema: slices.Clone(s), place: make(map[string]int, len(s))}
-	for i, c := range s {
+// Extender starts with the schema of which the shapes are.
+func (s *Shapes) Extender() *Extender {
+	schema := slices.Clone(s.of.dynamic)
+	e := &Extender{shapes: s, seen: map[Shape]bool{noShape: true}, schema: schema, place: make(map[string]int, len(schema))}
+	for i, c := range schema {
 		e.place[c.Name] = i
 	}
 	return e
@@ -127,18 +134,20 @@ func (e *Extender) Add(id Shape) {
 	}
 	e.seen[id] = true
 	e.shapes.mu.Lock()
-	traits := e.shapes.lists[id]
+	text := e.shapes.texts[id]
 	e.shapes.mu.Unlock()
-	for _, t := range traits {
-		i, known := e.place[t.name]
+	for text != "" {
+		n := int(text[0])
+		name, kind := text[1:1+n], cohort.Kind(text[1+n])
+		text = text[2+n:]
+		i, known := e.place[name]
 		switch {
-		case known && (e.schema[i].Kind != cohort.Int || t.kind != cohort.Double):
-		case known && t.holds:
+		case known && e.schema[i].Kind == cohort.Int && kind == cohort.Double:
 			e.schema[i].Kind = cohort.Double
-		case known, len(e.schema) == maxColumns, !columnName(t.name):
-		case t.holds:
-			e.place[t.name] = len(e.schema)
-			e.schema = append(e.schema, Column{t.name, t.kind})
+		case !known && len(e.schema) < maxColumns:
+			name = strings.Clone(name) // the shape goes with its batch
+			e.place[name] = len(e.schema)
+			e.schema = append(e.schema, Column{name, kind})
 		}
 	}
 }

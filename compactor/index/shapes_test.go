@@ -1,0 +1,105 @@
+package index
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/runfold/runfold/cohort"
+)
+
+// extended is what Extend says, done field by field.
+func extended(s Schema, recs []cohort.Record) Schema {
+	var all flattener
+	s = append(Schema{}, s...)
+	place := map[string]int{}
+	for i, c := range s {
+		place[c.Name] = i
+	}
+	for _, r := range recs {
+		for _, f := range all.flatten(r) {
+			kind := cohort.KindOf(f.value)
+			i, known := place[f.column]
+			switch {
+			case !canHold(kind, f.value):
+			case known && s[i].Kind == cohort.Int && kind == cohort.Double:
+				s[i].Kind = cohort.Double
+			case !known && len(s) < maxColumns && columnName(f.column):
+				place[f.column] = len(s)
+				s = append(s, Column{f.column, kind})
+			}
+		}
+	}
+	return s
+}
+
+// TestExtendInPieces: a schema is the same however the records are split into calls, with few fields and with more than there
+// may be columns. What a call leaves out of shapes, as it cannot change the schema that it began with, is missed by none.
+func TestExtendInPieces(t *testing.T) {
+	values := []string{"1", "2.5", "1e999", "99999999999999999999", `"s"`, "true", "null", "[1]", `{"x":1}`}
+	names := []string{"run_id", "_extra", "", "a\\u0001"} // no columns
+	for _, fields := range []int{20, 700} {
+		rnd := rand.New(rand.NewPCG(1, uint64(fields)))
+		names := names
+		for n := range fields {
+			names = append(names, fmt.Sprintf("f%d", n))
+		}
+		var recs []cohort.Record
+		for n := range 300 {
+			text := ""
+			for range 12 {
+				text += fmt.Sprintf(`,"%s":%s`, names[rnd.IntN(len(names)-1)+1], values[rnd.IntN(len(values))])
+			}
+			text += fmt.Sprintf(`,"metrics":{"%s":%s}`, names[rnd.IntN(len(names))], values[rnd.IntN(len(values))])
+			recs = append(recs, runRecord(t, n, text))
+		}
+		want := extended(nil, recs)
+		var got Schema
+		for rest := recs; len(rest) > 0; {
+			n := min(rnd.IntN(40), len(rest))
+			got, rest = got.Extend(rest[:n]), rest[n:]
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%d fields: schema in pieces (-want +got):\n%s", fields, diff)
+		}
+		if diff := cmp.Diff(want, Schema(nil).Extend(recs)); diff != "" {
+			t.Errorf("%d fields: schema (-want +got):\n%s", fields, diff)
+		}
+	}
+}
+
+// TestShapesThatMatter: a record that cannot change the schema has no shape of its own, and takes no memory.
+func TestShapesThatMatter(t *testing.T) {
+	full := Schema{{"n", cohort.Int}}
+	for i := len(full); i < maxColumns; i++ {
+		full = append(full, Column{fmt.Sprintf("c%d", i), cohort.String})
+	}
+	few := NewShapes(full[:2]).Shaper()
+	all := NewShapes(full).Shaper()
+	for i, test := range []struct {
+		text     string
+		few, all bool // it has one
+	}{
+		{`,"n":1,"c1":2`, false, false},
+		{`,"n":1.5`, true, true},
+		{`,"n":1e999`, false, false},
+		{`,"new":1`, true, false},
+		{`,"new":[1],"old":null`, false, false},
+		{`,"metrics":{"x":1}`, true, false},
+	} {
+		r := runRecord(t, i, test.text)
+		for name, s := range map[string]struct {
+			*Shaper
+			want bool
+		}{"2 columns": {few, test.few}, "all columns": {all, test.all}} {
+			if shape, bytes := s.Of(r); (shape != noShape) != s.want || (bytes > 0) != s.want {
+				t.Errorf("%s with %s: shape %d of %d bytes, want one: %v", test.text, name, shape, bytes, s.want)
+			}
+			if shape, bytes := s.Of(r); (shape != noShape) != s.want || bytes != 0 {
+				t.Errorf("%s with %s again: shape %d of %d bytes", test.text, name, shape, bytes)
+			}
+		}
+	}
+}
