@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/jsonscan"
 )
 
 // kilobyte is a record of about 1 KB, as a training job logs it.
@@ -35,7 +36,7 @@ func BenchmarkEachMember(b *testing.B) {
 	b.SetBytes(int64(len(data)))
 	b.ReportAllocs()
 	for b.Loop() {
-		for range cohort.EachMember(data) {
+		for range jsonscan.EachMember(data) {
 		}
 	}
 }
@@ -44,6 +45,6 @@ func BenchmarkQuote(b *testing.B) {
 	b.ReportAllocs()
 	var buf []byte
 	for b.Loop() {
-		buf = cohort.AppendQuote(buf[:0], "run-000000017:TRAINING")
+		buf = jsonscan.AppendQuote(buf[:0], "run-000000017:TRAINING")
 	}
 }

@@ -92,14 +92,14 @@ func TestIDEqualFold(t *testing.T) {
 	}
 }
 
-// The domain imports nothing but the standard library.
+// The domain imports nothing but the standard library and our scanner of JSON.
 func TestImports(t *testing.T) {
 	cmd := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", ".")
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("%v: %v", cmd, err)
 	}
-	if got, want := strings.TrimSpace(string(out)), "github.com/runfold/runfold/cohort"; got != want {
+	if got, want := strings.TrimSpace(string(out)), "github.com/runfold/runfold/internal/jsonscan\ngithub.com/runfold/runfold/cohort"; got != want {
 		t.Errorf("%v = %q, want %q alone", cmd, got, want)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/jsonscan"
 )
 
 const examples = "../docs/examples"
@@ -72,11 +73,11 @@ func count(records []cohort.Record) counts {
 			n  *int
 			is bool
 		}{
-			{&c.Snapshots, kindAt(r.JSON, "snapshot") == cohort.Object},
+			{&c.Snapshots, kindAt(r.JSON, "snapshot") == jsonscan.Object},
 			{&c.Phase, kindAt(r.JSON, "phase") != 0 && kindAt(r.JSON, "stage") == 0},
 			{&c.NoTime, r.Timestamp == ""},
 			{&c.Offset, r.Timestamp != "" && !strings.HasSuffix(r.Timestamp, "Z")},
-			{&c.FloatRows, kindAt(r.JSON, "metrics", "n_rows") == cohort.Double},
+			{&c.FloatRows, kindAt(r.JSON, "metrics", "n_rows") == jsonscan.Double},
 			{&c.Symbols, r.Target != "" && r.View != "" && r.Symbol != ""},
 		} {
 			if fact.is {
@@ -92,7 +93,7 @@ func count(records []cohort.Record) counts {
 func at(obj []byte, path ...string) []byte {
 	for _, want := range path {
 		var found []byte
-		for name, value := range cohort.Members(obj) {
+		for name, value := range jsonscan.Members(obj) {
 			if name == want {
 				found = value
 			}
@@ -105,9 +106,9 @@ func at(obj []byte, path ...string) []byte {
 	return obj
 }
 
-func kindAt(obj []byte, path ...string) cohort.Kind {
+func kindAt(obj []byte, path ...string) jsonscan.Kind {
 	if value := at(obj, path...); value != nil {
-		return cohort.KindOf(value)
+		return jsonscan.KindOf(value)
 	}
 	return 0
 }
@@ -163,7 +164,7 @@ func TestExamplesOddities(t *testing.T) {
 		{"fwd_ret_60m", "run_id with ':'", 4, func(r cohort.Record) bool { return r.RunID == "日次:北-2026-03-01" }},
 		{"fwd_ret_60m", "record_id", 1, func(r cohort.Record) bool { return r.ID == "rerun-14-2" }},
 		{"fwd_ret_60m", "null metric", 1, func(r cohort.Record) bool {
-			return kindAt(r.JSON, "metrics", "auc") == cohort.Null && r.NonFinite == 1
+			return kindAt(r.JSON, "metrics", "auc") == jsonscan.Null && r.NonFinite == 1
 		}},
 		{"churn_eu", "umlauts as escapes", 4, func(r cohort.Record) bool {
 			return r.RunID == "größe-2026-w09" && string(at(r.JSON, "run_id")) == `"gr\u00f6\u00dfe-2026-w09"` &&
@@ -172,15 +173,15 @@ func TestExamplesOddities(t *testing.T) {
 		{"churn_eu", "text in a metric", 1, func(r cohort.Record) bool {
 			return string(at(r.JSON, "metrics", "lift_top10")) == `"n/a"`
 		}},
-		{"churn_eu", "null metric", 1, func(r cohort.Record) bool { return kindAt(r.JSON, "metrics", "lift_top10") == cohort.Null }},
+		{"churn_eu", "null metric", 1, func(r cohort.Record) bool { return kindAt(r.JSON, "metrics", "lift_top10") == jsonscan.Null }},
 		{"churn_eu", "empty text", 1, func(r cohort.Record) bool { return string(at(r.JSON, "tags", "note")) == `""` }},
 		{"vision_resnet", "2^53 + 1", 1, func(r cohort.Record) bool {
 			return string(at(r.JSON, "params", "seed")) == "9007199254740993"
 		}},
 		{"vision_resnet", "zero", 1, func(r cohort.Record) bool { return string(at(r.JSON, "params", "warmup_steps")) == "0" }},
-		{"vision_resnet", "null parameter", 1, func(r cohort.Record) bool { return kindAt(r.JSON, "params", "clip_norm") == cohort.Null }},
-		{"vision_resnet", "top-level bool", 2, func(r cohort.Record) bool { return kindAt(r.JSON, "ok") == cohort.Bool }},
-		{"vision_resnet", "top-level array", 1, func(r cohort.Record) bool { return kindAt(r.JSON, "warnings") == cohort.Array }},
+		{"vision_resnet", "null parameter", 1, func(r cohort.Record) bool { return kindAt(r.JSON, "params", "clip_norm") == jsonscan.Null }},
+		{"vision_resnet", "top-level bool", 2, func(r cohort.Record) bool { return kindAt(r.JSON, "ok") == jsonscan.Bool }},
+		{"vision_resnet", "top-level array", 1, func(r cohort.Record) bool { return kindAt(r.JSON, "warnings") == jsonscan.Array }},
 	}
 	for _, test := range tests {
 		got := 0
@@ -241,10 +242,10 @@ func TestExamplesOld(t *testing.T) {
 	var got facts
 	keys := make(map[cohort.Key]bool)
 	wides := make(map[cohort.Key]bool)
-	for text, value := range cohort.Members(data) {
+	for text, value := range jsonscan.Members(data) {
 		own := "" // what the value says itself
 		if run := at(value, "run_id"); run != nil {
-			own = cohort.Text(run)
+			own = jsonscan.Text(run)
 		}
 		parts := cohort.ParseKey(text, own)
 		got.Entries++
@@ -258,7 +259,7 @@ func TestExamplesOld(t *testing.T) {
 		default:
 			got.Plain++
 		}
-		if k := kindAt(value, "snapshot_seq"); k == cohort.Int || k == cohort.Double {
+		if k := kindAt(value, "snapshot_seq"); k == jsonscan.Int || k == jsonscan.Double {
 			got.WithSeq++
 		}
 		if own == "" {
@@ -270,7 +271,7 @@ func TestExamplesOld(t *testing.T) {
 		}
 		if stage == nil {
 			got.LackStage++
-		} else if s := cohort.Text(stage); parts.Stage == "" {
+		} else if s := jsonscan.Text(stage); parts.Stage == "" {
 			parts.Stage = s
 		} else if parts.Stage != s {
 			t.Errorf("%q: the key says stage %q, the value %q", text, parts.Stage, s)

@@ -156,8 +156,8 @@ func TestKeysAreUnambiguous(t *testing.T) {
 							continue
 						}
 						key := form.Of(r)
-						if old, ok := seen[key]; ok && !cmp.Equal(old, r) {
-							t.Errorf("KeyForm(%q).Of = %q for two records:\n%s", form.Fields(), key, cmp.Diff(old, r))
+						if old, ok := seen[key]; ok && !cmp.Equal(old, r, fields) {
+							t.Errorf("KeyForm(%q).Of = %q for two records:\n%s", form.Fields(), key, cmp.Diff(old, r, fields))
 						}
 						seen[key] = r
 					}

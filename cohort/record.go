@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"iter"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/runfold/runfold/internal/jsonscan"
 )
 
 const (
@@ -44,19 +47,15 @@ type Record struct {
 	JSON      []byte
 	NonFinite int // how many NaN, Infinity and -Infinity became null
 
-	// Top is where the members of JSON stand. It may be nil: then nobody has kept it.
-	Top []Span
-
-	// Sum is what ParseRecord says of JSON and of the fields that it read from there, see Unchanged. It means something
-	// in this process only. 0: the record was put together by hand, or by a reader that spared itself the sum.
-	Sum uint64
+	top []jsonscan.Span // where the members of JSON stand; nil: nobody has kept it
+	sum uint64          // see Unchanged; 0: the record was put together by hand, or by a Parser
 }
 
-// sumSeed is that of every Sum of this process.
+// sumSeed is that of every sum of this process.
 var sumSeed = maphash.MakeSeed()
 
-// sum is a hash of JSON and of the fields that are read from there, never 0.
-func (r *Record) sum() uint64 {
+// sumOf is a hash of JSON and of the fields that are read from there, never 0.
+func (r *Record) sumOf() uint64 {
 	sum := maphash.Bytes(sumSeed, r.JSON)
 	for _, text := range [...]string{r.RunID, r.Stage, r.Timestamp, r.Target, r.View, r.Symbol} {
 		sum *= 0x9e3779b97f4a7c15 // odd, so that nothing is lost and the order counts
@@ -67,9 +66,26 @@ func (r *Record) sum() uint64 {
 	return max(sum, 1)
 }
 
-// Unchanged tells whether the record is what ParseRecord made: nobody has touched a field, or the bytes that
-// it aliases. Who needs a record to be what its JSON says need not parse that again.
-func (r *Record) Unchanged() bool { return r.Sum != 0 && r.Sum == r.sum() }
+// Unchanged tells that a record is what ParseRecord made of its JSON: no field was changed since, and none of the
+// bytes. Such a record need not be parsed again to be trusted. It is false for a record that was put together by
+// hand, or that a Parser returned, which may be right all the same.
+func (r *Record) Unchanged() bool { return r.sum != 0 && r.sum == r.sumOf() }
+
+// Members yields the name and the value of each member of the record's object, in their order. A name that
+// stands twice comes twice; in a row of the index the last one counts. Values are the bytes that the user wrote and alias JSON, and so do
+// names in which nothing is escaped. The record must have been parsed.
+func (r *Record) Members() iter.Seq2[[]byte, []byte] {
+	if r.top == nil {
+		return jsonscan.Pairs(r.JSON)
+	}
+	return func(yield func(name, value []byte) bool) {
+		for _, at := range r.top {
+			if m := at.Member(r.JSON); !yield(m.Name, m.Value) {
+				return
+			}
+		}
+	}
+}
 
 // ParseRecord reads one JSON object. It copies nothing: the record aliases data unless a token had to
 // be replaced. Space around the object and one UTF-8 byte order mark in front of it are dropped.
@@ -78,7 +94,7 @@ func (r *Record) Unchanged() bool { return r.Sum != 0 && r.Sum == r.sum() }
 // The error says what is wrong with the record, not where it came from. Bytes in it count from 1 at
 // the first byte of the object.
 func ParseRecord(data []byte, maxBytes int) (Record, error) {
-	var some [24]Span // more than most records have, and not on the heap
+	var some [24]jsonscan.Span // more than most records have, and not on the heap
 	r, top, err := checkRecord(data, maxBytes, some[:0])
 	if err == nil {
 		err = r.readFields(top)
@@ -86,25 +102,12 @@ func ParseRecord(data []byte, maxBytes int) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	r.Sum = r.sum()
-	return r, nil
-}
-
-// ParseTop is ParseRecord with the Record's Top, which stands in the memory of top; that may be nil.
-func ParseTop(data []byte, maxBytes int, top []Span) (Record, error) {
-	r, top, err := checkRecord(data, maxBytes, top[:0])
-	if err == nil {
-		r.Top = top
-		err = r.readFields(top)
-	}
-	if err != nil {
-		return Record{}, err
-	}
+	r.sum = r.sumOf()
 	return r, nil
 }
 
 // checkRecord is the Record without what its fields say, and where its members stand.
-func checkRecord(data []byte, maxBytes int, top []Span) (Record, []Span, error) {
+func checkRecord(data []byte, maxBytes int, top []jsonscan.Span) (Record, []jsonscan.Span, error) {
 	if maxBytes == 0 {
 		maxBytes = DefaultMaxRecord
 	}
@@ -115,13 +118,13 @@ func checkRecord(data []byte, maxBytes int, top []Span) (Record, []Span, error) 
 	if err := checkEncoding(data); err != nil {
 		return Record{}, nil, err
 	}
-	if deeper(data, maxDepth) {
+	if jsonscan.Deeper(data, maxDepth) {
 		return Record{}, nil, fmt.Errorf("record is nested deeper than %d levels", maxDepth)
 	}
-	if top, ok := validSpans(top, data); ok {
+	if top, ok := jsonscan.ValidSpans(top, data); ok {
 		return Record{JSON: oneLine(data)}, top, nil
 	}
-	data, n := finite(data)
+	data, n := jsonscan.Finite(data)
 	// Again, because null is longer than NaN, and a frame over its bound could not be read back.
 	if err := checkSize(data, maxBytes); err != nil {
 		return Record{}, nil, err
@@ -129,16 +132,7 @@ func checkRecord(data []byte, maxBytes int, top []Span) (Record, []Span, error) 
 	if err := checkObject(data, n == 0); err != nil {
 		return Record{}, nil, err
 	}
-	return Record{JSON: oneLine(data), NonFinite: n}, Spans(top, data), nil
-}
-
-// ParseAgain is ParseRecord for the JSON of a Record that it returned before: what was valid then is not
-// checked again, which is most of the work. The record aliases json, which must not be anything else. Its Top
-// stands in the memory of top, which may be nil.
-func ParseAgain(json []byte, top []Span) (Record, error) {
-	r := Record{JSON: json, Top: Spans(top[:0], json)}
-	err := r.readFields(r.Top)
-	return r, err
+	return Record{JSON: oneLine(data), NonFinite: n}, jsonscan.Spans(top, data), nil
 }
 
 func checkSize(data []byte, maxBytes int) error {
@@ -175,10 +169,10 @@ func invalidByte(data []byte) int {
 // checkObject wants one JSON object. It says where the error is only if data is asGiven, as
 // replaced tokens move what follows them.
 func checkObject(data []byte, asGiven bool) error {
-	if data[0] != '{' && valid(data) {
-		return fmt.Errorf("record is a JSON %s: it must be an object", KindOf(data))
+	if data[0] != '{' && jsonscan.Valid(data) {
+		return fmt.Errorf("record is a JSON %s: it must be an object", jsonscan.KindOf(data))
 	}
-	if valid(data) {
+	if jsonscan.Valid(data) {
 		return nil
 	}
 	var raw json.RawMessage
@@ -204,7 +198,7 @@ func oneLine(data []byte) []byte {
 }
 
 // readFields takes the fields that we own out of the JSON. null counts as absent.
-func (r *Record) readFields(top []Span) error {
+func (r *Record) readFields(top []jsonscan.Span) error {
 	var phase string
 	for _, at := range top {
 		m := at.Member(r.JSON)
@@ -228,7 +222,7 @@ func (r *Record) readFields(top []Span) error {
 		case "symbol":
 			r.Symbol, err = scalarText("symbol", value)
 		case "snapshot_seq":
-			if KindOf(value) != Null {
+			if jsonscan.KindOf(value) != jsonscan.Null {
 				err = errors.New("snapshot_seq must be absent or null: the compactor assigns it")
 			}
 		}
@@ -248,21 +242,21 @@ func (r *Record) readFields(top []Span) error {
 // textField decodes a string field. A lone surrogate is refused, as it decodes to U+FFFD and would
 // make two different ids equal.
 func textField(name string, value []byte) (string, error) {
-	switch k := KindOf(value); k {
-	case Null:
+	switch k := jsonscan.KindOf(value); k {
+	case jsonscan.Null:
 		return "", nil
-	case String:
-		if loneSurrogate(value) {
+	case jsonscan.String:
+		if jsonscan.LoneSurrogate(value) {
 			return "", fmt.Errorf("%s has an escape that is no character", name)
 		}
-		return Text(value), nil
+		return jsonscan.Text(value), nil
 	default:
 		return "", fmt.Errorf("%s must be a string, is %s", name, withArticle(k))
 	}
 }
 
-func withArticle(k Kind) string {
-	if k == Int || k == Object || k == Array {
+func withArticle(k jsonscan.Kind) string {
+	if k == jsonscan.Int || k == jsonscan.Object || k == jsonscan.Array {
 		return "an " + k.String()
 	}
 	return "a " + k.String()
@@ -270,10 +264,10 @@ func withArticle(k Kind) string {
 
 // scalarText is a scalar as text, empty for null, objects and arrays.
 func scalarText(name string, value []byte) (string, error) {
-	switch KindOf(value) {
-	case String:
+	switch jsonscan.KindOf(value) {
+	case jsonscan.String:
 		return textField(name, value)
-	case Bool, Int, Double:
+	case jsonscan.Bool, jsonscan.Int, jsonscan.Double:
 		return string(value), nil
 	}
 	return "", nil
@@ -334,6 +328,12 @@ func (r Record) TimeText() string {
 		return r.Timestamp
 	}
 	return r.Stamp.Time().Format(time.RFC3339Nano)
+}
+
+// Clone is the record with bytes of its own.
+func (r Record) Clone() Record {
+	r.JSON, r.top = bytes.Clone(r.JSON), nil
+	return r
 }
 
 // Version is the record's place among the records of its key.

@@ -1,4 +1,4 @@
-package compactor
+package compactor_test
 
 import (
 	"context"
@@ -9,6 +9,9 @@ import (
 	"testing"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/audit"
+	"github.com/runfold/runfold/compactor/intake"
 	"github.com/runfold/runfold/internal/durable"
 )
 
@@ -69,31 +72,31 @@ func (f watchedFile) ReadAt(p []byte, off int64) (int, error) {
 // answer from before or from after.
 func TestReadersOfARootAtWork(t *testing.T) {
 	root := prepared(t)
-	for name, read := range map[string]func(Config) error{
-		"Check": func(cfg Config) error {
-			var found []Problem
-			_, err := Check(context.Background(), cfg, func(p Problem) { found = append(found, p) })
+	for name, read := range map[string]func(compactor.Config) error{
+		"Check": func(cfg compactor.Config) error {
+			var found []audit.Problem
+			_, err := audit.Check(context.Background(), cfg, func(p audit.Problem) { found = append(found, p) })
 			if err == nil && len(found) > 0 {
 				err = fmt.Errorf("finds %v", found)
 			}
 			return err
 		},
-		"ReadStatus": func(cfg Config) error {
-			s, err := ReadStatus(context.Background(), cfg)
+		"ReadStatus": func(cfg compactor.Config) error {
+			s, err := audit.ReadStatus(context.Background(), cfg)
 			if err == nil && s.Rows != 2 && s.Rows != 3 {
 				err = fmt.Errorf("says %d rows", s.Rows)
 			}
 			return err
 		},
-		"Previous": func(cfg Config) error {
-			run, ok, err := Previous(context.Background(), cfg, Query{Cohort: "c", RunID: "new", Stage: "S"})
+		"Previous": func(cfg compactor.Config) error {
+			run, ok, err := compactor.Previous(context.Background(), cfg, compactor.Query{Cohort: "c", RunID: "new", Stage: "S"})
 			if err == nil && (!ok || run.Key != "b:S" && run.Key != "c:S") {
 				err = fmt.Errorf("answers %v, %v", run, ok)
 			}
 			return err
 		},
 		"a fold": foldOnce,
-		"an import that takes nothing": func(cfg Config) error {
+		"an import that takes nothing": func(cfg compactor.Config) error {
 			return importOf(cfg, `{"a:S": {}}`)
 		},
 	} {
@@ -106,9 +109,9 @@ func TestReadersOfARootAtWork(t *testing.T) {
 				n, met := 0, false
 				fsys := watched{disk, k, new(sync.Mutex), &n, func() {
 					met = true
-					foldNow(t, Config{Root: root, FS: disk, Lock: yes{}, BatchBytes: 1, KeepAge: -1, KeepGenerations: 1})
+					foldNow(t, compactor.Config{Root: root, FS: disk, Lock: yes{}, BatchBytes: 1, KeepAge: -1, KeepGenerations: 1})
 				}}
-				err := read(Config{Root: root, FS: fsys, Lock: yes{}, KeepAge: -1, KeepGenerations: 1})
+				err := read(compactor.Config{Root: root, FS: fsys, Lock: yes{}, KeepAge: -1, KeepGenerations: 1})
 				if err != nil {
 					t.Errorf("a fold before look %d: %v", k, err)
 				}
@@ -122,7 +125,7 @@ func TestReadersOfARootAtWork(t *testing.T) {
 	}
 }
 
-func importOf(cfg Config, snapshots string) error {
-	_, err := Import(context.Background(), cfg, Source{Snapshots: strings.NewReader(snapshots), Cohort: cohort.ID("old")})
+func importOf(cfg compactor.Config, snapshots string) error {
+	_, err := intake.Import(context.Background(), cfg, intake.Source{Snapshots: strings.NewReader(snapshots), Cohort: cohort.ID("old")})
 	return err
 }

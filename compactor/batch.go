@@ -6,6 +6,7 @@ import (
 	"io/fs"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/journal"
 )
@@ -62,15 +63,15 @@ type batch struct {
 	records []candidate
 	refs    []ref           // by candidate.n
 	held    []cohort.Record // by ref.held - 1
-	places  []place         // by ref.place
+	places  []journal.Place // by ref.place
 	shapes  *index.Shapes
 	bytes   int64 // of all records as JSON
 
-	marks   []Watermark // of every stream on the disk, sorted by name
-	dead    []dead      // streams whose writer has ended without a seal
-	moved   bool        // a watermark moved
-	full    bool        // the budget ended the scan: there is more
-	cut     bool        // it ended the reading of a stream of which all that was read is here
+	marks   []generation.Watermark // of every stream on the disk, sorted by name
+	dead    []dead                 // streams whose writer has ended without a seal
+	moved   bool                   // a watermark moved
+	full    bool                   // the budget ended the scan: there is more
+	cut     bool                   // it ended the reading of a stream of which all that was read is here
 	skipped int
 
 	damage, tornTails int // kept in quarantine/; they count if the batch is committed
@@ -131,7 +132,7 @@ func (b *budget) take(r cohort.Record) (held bool) {
 
 // loader gives the records of a batch's puts. It is used by one goroutine.
 type loader struct {
-	f     *folder
+	journal.Root
 	b     *batch
 	later map[int32]cohort.Stamp // see folded
 	open  map[int32]*journal.Reader
@@ -141,8 +142,8 @@ type loader struct {
 // maxOpen bounds the streams that a loader has open at once, each with a window of the file.
 const maxOpen = 128
 
-func (f *folder) loader(b *batch, later map[int32]cohort.Stamp) *loader {
-	return &loader{f: f, b: b, later: later, open: map[int32]*journal.Reader{}}
+func newLoader(from journal.Root, b *batch, later map[int32]cohort.Stamp) *loader {
+	return &loader{Root: from, b: b, later: later, open: map[int32]*journal.Reader{}}
 }
 
 // load is an index.Load.
@@ -157,7 +158,7 @@ func (l *loader) load(p index.Put) (cohort.Record, error) {
 			r, err = in.Reread(at.Ref)
 		}
 		if err != nil && l.isGone(at.place) { // its deletion was under way, and it looked as if it were still empty
-			err = fmt.Errorf("%w: %w", ErrConflict, err)
+			err = fmt.Errorf("%w: %w", generation.ErrConflict, err)
 		}
 		if err != nil {
 			return cohort.Record{}, fmt.Errorf("read a record again: %w", err)
@@ -167,7 +168,7 @@ func (l *loader) load(p index.Put) (cohort.Record, error) {
 }
 
 func (l *loader) isGone(n int32) bool {
-	_, err := l.f.FS.Stat(cohort.SegmentIn(l.b.places[n].dir))
+	_, err := l.FS.Stat(cohort.SegmentIn(l.b.places[n].Dir))
 	return errors.Is(err, fs.ErrNotExist)
 }
 
@@ -185,13 +186,13 @@ func (l *loader) reader(n int32) (*journal.Reader, error) {
 		return r, nil
 	}
 	p := l.b.places[n]
-	r, err := l.f.open(p, journal.Position{})
-	if errors.Is(err, fs.ErrNotExist) && !p.reaped { // moved by another compactor since it was read
-		p.dir, p.reaped = l.f.Root.Reaped(p.Cohort, p.ID), true
-		r, err = l.f.open(p, journal.Position{})
+	r, err := l.Open(p, journal.Position{})
+	if errors.Is(err, fs.ErrNotExist) && !p.Reaped { // moved by another compactor since it was read
+		p = l.InReaped(p.Stream)
+		r, err = l.Open(p, journal.Position{})
 	}
 	if errors.Is(err, fs.ErrNotExist) { // deleted: others have folded it, and committed
-		return nil, fmt.Errorf("stream %v is gone: %w", p.Stream, ErrConflict)
+		return nil, fmt.Errorf("stream %v is gone: %w", p.Stream, generation.ErrConflict)
 	}
 	if err != nil {
 		return nil, err

@@ -1,4 +1,4 @@
-package compactor
+package compactor_test
 
 import (
 	"os"
@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/internal/durable/durabletest"
 )
@@ -52,7 +53,7 @@ func TestReadAgain(t *testing.T) {
 				return nil
 			}}
 			// So small a budget holds no record.
-			report := foldNow(t, Config{Root: root, FS: fsys, BatchBytes: 1000})
+			report := foldNow(t, compactor.Config{Root: root, FS: fsys, BatchBytes: 1000})
 			if !taken || (report.Conflicts > 0) != (test.name == "deleted") {
 				t.Errorf("taken %v, %d conflicts", taken, report.Conflicts)
 			}

@@ -1,4 +1,4 @@
-package compactor
+package compactor_test
 
 import (
 	"bytes"
@@ -12,6 +12,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/audit"
+	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
@@ -19,15 +22,17 @@ import (
 
 // forged writes data files that hold what is given, whatever sense it makes, and a manifest that fits
 // them byte for byte; edit may change that.
-func forged(t *testing.T, root cohort.Root, rows, snapshots []index.Put, edit func(*Manifest)) {
+func forged(t *testing.T, root cohort.Root, rows, snapshots []index.Put, edit func(*generation.Manifest)) {
 	t.Helper()
 	const token = "0123456789abcdef"
-	m := sample()
+	m := &generation.Manifest{
+		Version: 1, Token: token, CreatedAt: "2026-03-01T10:00:00Z", Host: "h", PID: 4, Program: "compactd test", HighestStamp: 99,
+	}
 	s, err := journal.OpenRoot(durable.OS, root)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.Generation, m.RootID, m.Parent, m.NextSeq, m.Streams = 1, s.RootID, "", 100, []Watermark{}
+	m.Generation, m.RootID, m.Parent, m.NextSeq, m.Streams = 1, s.RootID, "", 100, []generation.Watermark{}
 	var recs []cohort.Record
 	for _, p := range rows {
 		recs = append(recs, *p.Record)
@@ -37,17 +42,17 @@ func forged(t *testing.T, root cohort.Root, rows, snapshots []index.Put, edit fu
 		stats, err := index.Merge(w, nil, nil, m.Schema, rows, nil, index.Meta{Generation: 1, Token: token, Program: "test"})
 		return stats.Rows, err
 	})
-	m.Snapshots = Snapshots{{"", store(t, root, cohort.SnapshotsName(1, token), func(w io.Writer) (int64, error) {
+	m.Snapshots = generation.Snapshots{{DataFile: store(t, root, cohort.SnapshotsName(1, token), func(w io.Writer) (int64, error) {
 		return index.MergeSnapshots(w, nil, snapshots, nil, nil)
 	})}}
 	m.Snapshots[0].Rows = m.Index.Rows
 	if edit != nil {
 		edit(m)
 	}
-	put(t, root.Manifest(1), m.encode())
+	put(t, root.Manifest(1), m.Encode())
 }
 
-func store(t *testing.T, root cohort.Root, name string, fill func(io.Writer) (int64, error)) DataFile {
+func store(t *testing.T, root cohort.Root, name string, fill func(io.Writer) (int64, error)) generation.DataFile {
 	t.Helper()
 	var b bytes.Buffer
 	rows, err := fill(&b)
@@ -60,7 +65,7 @@ func store(t *testing.T, root cohort.Root, name string, fill func(io.Writer) (in
 		public = root.Snapshots()
 	}
 	put(t, public, b.Bytes())
-	return DataFile{name, int64(b.Len()), rows, CRC(crc32.Checksum(b.Bytes(), castagnoli))}
+	return generation.DataFile{Name: name, Size: int64(b.Len()), Rows: rows, CRC32C: generation.CRC(crc32.Checksum(b.Bytes(), crc32.MakeTable(crc32.Castagnoli)))}
 }
 
 func putOf(run string, seq cohort.Seq, stamp cohort.Stamp) index.Put {
@@ -78,17 +83,17 @@ func TestCheckReadsTheContent(t *testing.T) {
 	a, b, c := putOf("a", 1, 10), putOf("b", 2, 20), putOf("c", 3, 30)
 	for name, test := range map[string]struct {
 		rows, snapshots []index.Put
-		edit            func(*Manifest)
+		edit            func(*generation.Manifest)
 		want            []string
 	}{
 		"in order": {rows: []index.Put{a, b, c}, snapshots: []index.Put{a, b, c}},
 		"key twice": {rows: []index.Put{a, putOf("a", 2, 20)}, snapshots: []index.Put{a, putOf("a", 2, 20)}, want: []string{
 			`damage: INDEX: key "a:S" stands twice, again in row 2`}},
-		"seq to come": {rows: []index.Put{a, b}, snapshots: []index.Put{a, b}, edit: func(m *Manifest) { m.NextSeq = 2 }, want: []string{
+		"seq to come": {rows: []index.Put{a, b}, snapshots: []index.Put{a, b}, edit: func(m *generation.Manifest) { m.NextSeq = 2 }, want: []string{
 			`damage: INDEX: row 2 has snapshot_seq 2: it must be above 1 and below 2`}},
-		"stamp to come": {rows: []index.Put{a, b}, snapshots: []index.Put{a, b}, edit: func(m *Manifest) { m.HighestStamp = 15 }, want: []string{
+		"stamp to come": {rows: []index.Put{a, b}, snapshots: []index.Put{a, b}, edit: func(m *generation.Manifest) { m.HighestStamp = 15 }, want: []string{
 			`damage: INDEX: row 2 has a stamp above the manifest's highest`}},
-		"wrong count": {rows: []index.Put{a, b}, snapshots: []index.Put{a, b}, edit: func(m *Manifest) { m.Index.Rows, m.Snapshots[0].Rows = 3, 3 }, want: []string{
+		"wrong count": {rows: []index.Put{a, b}, snapshots: []index.Put{a, b}, edit: func(m *generation.Manifest) { m.Index.Rows, m.Snapshots[0].Rows = 3, 3 }, want: []string{
 			`damage: INDEX: has 2 readable rows, its manifest says 3`}},
 		"snapshot missing": {rows: []index.Put{a, b, c}, snapshots: []index.Put{a, b}, want: []string{
 			`damage: SNAPSHOTS: has 2 entries, the index has 3 rows`}},
@@ -122,22 +127,22 @@ func TestCheckReadsTheContent(t *testing.T) {
 // TestCheckReadsTheChain plants manifests that do not follow from each other.
 func TestCheckReadsTheChain(t *testing.T) {
 	for name, test := range map[string]struct {
-		edit func(m *Manifest)
+		edit func(m *generation.Manifest)
 		gen  cohort.Generation
 		want string
 	}{
-		"void":          {func(m *Manifest) { m.Token = "ffffffffffffffff" }, 1, "note: manifests/00000000000000000001.json: is not an ancestor of the newest generation: void, or left over"},
-		"seq goes back": {func(m *Manifest) { m.HighestStamp = 1 }, 2, "damage: manifests/00000000000000000002.json: next_seq 5 and highest_stamp 1 are below those of its parent"},
-		"another root":  {func(m *Manifest) { m.RootID = "01JE0000000000000000000000" }, 2, "damage: manifests/00000000000000000002.json: belongs to root 01JE0000000000000000000000, its parent to "},
+		"void":          {func(m *generation.Manifest) { m.Token = "ffffffffffffffff" }, 1, "note: manifests/00000000000000000001.json: is not an ancestor of the newest generation: void, or left over"},
+		"seq goes back": {func(m *generation.Manifest) { m.HighestStamp = 1 }, 2, "damage: manifests/00000000000000000002.json: next_seq 5 and highest_stamp 1 are below those of its parent"},
+		"another root":  {func(m *generation.Manifest) { m.RootID = "01JE0000000000000000000000" }, 2, "damage: manifests/00000000000000000002.json: belongs to root 01JE0000000000000000000000, its parent to "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			root, _ := planted(t)
-			m, err := readManifest(durable.OS, root, test.gen)
+			m, err := manifest(durable.OS, root, test.gen)
 			if err != nil {
 				t.Fatal(err)
 			}
-			test.edit(&m.Manifest)
-			put(t, root.Manifest(test.gen), m.encode())
+			test.edit(&m)
+			put(t, root.Manifest(test.gen), m.Encode())
 			var got []string
 			for _, p := range check(t, root) {
 				kind := "note: "
@@ -158,15 +163,15 @@ func TestNewerManifest(t *testing.T) {
 	root := newDamagedRoot(t)
 	appendTo(t, root, "c", firstLines...)
 	a := putOf("a", 1, 10)
-	forged(t, root, []index.Put{a}, []index.Put{a}, func(m *Manifest) { m.Version = perCohortVersion + 1 })
-	_, err := Fold(context.Background(), Config{Root: root, KeepAge: -1})
-	if !errors.Is(err, cohort.ErrNewer) || IsDamage(err) || !strings.Contains(err.Error(), root.Manifest(1)) {
+	forged(t, root, []index.Put{a}, []index.Put{a}, func(m *generation.Manifest) { m.Version = 3 })
+	_, err := compactor.Fold(context.Background(), compactor.Config{Root: root, KeepAge: -1})
+	if !errors.Is(err, cohort.ErrNewer) || generation.IsDamage(err) || !strings.Contains(err.Error(), root.Manifest(1)) {
 		t.Errorf("Fold of a newer root = %v, want ErrNewer with the path, and no damage", err)
 	}
-	if _, err := ReadStatus(context.Background(), Config{Root: root}); !errors.Is(err, cohort.ErrNewer) {
+	if _, err := audit.ReadStatus(context.Background(), compactor.Config{Root: root}); !errors.Is(err, cohort.ErrNewer) {
 		t.Errorf("ReadStatus of a newer root = %v, want ErrNewer", err)
 	}
-	if _, _, err := Previous(context.Background(), Config{Root: root}, Query{Cohort: "c", RunID: "a", Stage: "S"}); !errors.Is(err, cohort.ErrNewer) {
+	if _, _, err := compactor.Previous(context.Background(), compactor.Config{Root: root}, compactor.Query{Cohort: "c", RunID: "a", Stage: "S"}); !errors.Is(err, cohort.ErrNewer) {
 		t.Errorf("Previous in a newer root = %v, want ErrNewer", err)
 	}
 	if n := streamsLeft(t, root); n != 1 {
@@ -175,7 +180,7 @@ func TestNewerManifest(t *testing.T) {
 	if gens, err := generations(durable.OS, root); err != nil || len(gens) != 1 {
 		t.Errorf("generations %v, %v; want one", gens, err)
 	}
-	if _, err := Check(context.Background(), Config{Root: root}, func(p Problem) { t.Errorf("check finds %v", p) }); !errors.Is(err, cohort.ErrNewer) {
+	if _, err := audit.Check(context.Background(), compactor.Config{Root: root}, func(p audit.Problem) { t.Errorf("check finds %v", p) }); !errors.Is(err, cohort.ErrNewer) {
 		t.Errorf("Check of a newer root = %v, want ErrNewer", err)
 	}
 }

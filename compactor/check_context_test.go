@@ -1,4 +1,4 @@
-package compactor
+package compactor_test
 
 import (
 	"context"
@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/audit"
 	"github.com/runfold/runfold/internal/durable"
 )
 
@@ -58,7 +60,7 @@ func (f lookingFile) ReadAt(p []byte, off int64) (int, error) {
 // nothing damaged that it could not read, and says why it ended.
 func TestCheckEndsWithItsContext(t *testing.T) {
 	root := prepared(t)
-	foldNow(t, Config{Root: root})
+	foldNow(t, compactor.Config{Root: root})
 	appendTo(t, root, "d", thirdLines...)
 	for k := int64(1); ; k++ {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -68,7 +70,7 @@ func TestCheckEndsWithItsContext(t *testing.T) {
 				cancel()
 			}
 		}}
-		audit, err := Check(ctx, Config{Root: root, FS: seen}, func(p Problem) { t.Errorf("context ended before look %d: check finds %v", k, p) })
+		audit, err := audit.Check(ctx, compactor.Config{Root: root, FS: seen}, func(p audit.Problem) { t.Errorf("context ended before look %d: check finds %v", k, p) })
 		if ctx.Err() == nil {
 			cancel()
 			if err != nil {
@@ -96,7 +98,7 @@ func TestCheckEndsWithinItsFindings(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	told := 0
-	_, err := Check(ctx, Config{Root: root}, func(Problem) {
+	_, err := audit.Check(ctx, compactor.Config{Root: root}, func(audit.Problem) {
 		told++
 		cancel()
 	})

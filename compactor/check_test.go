@@ -1,4 +1,4 @@
-package compactor
+package compactor_test
 
 import (
 	"bytes"
@@ -11,22 +11,26 @@ import (
 	"testing"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/audit"
+	"github.com/runfold/runfold/compactor/generation"
+	"github.com/runfold/runfold/compactor/intake"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
 )
 
 // planted is a root with two folds and a stream that is open at the end of the second.
-func planted(t *testing.T) (cohort.Root, head) {
+func planted(t *testing.T) (cohort.Root, generation.Manifest) {
 	t.Helper()
 	root := newDamagedRoot(t)
 	appendTo(t, root, "c", firstLines...)
-	foldNow(t, Config{Root: root})
+	foldNow(t, compactor.Config{Root: root})
 	w := openWriter(t, root, "c")
 	t.Cleanup(func() { w.Close() })
 	appendLines(t, w, secondLines...)
-	foldNow(t, Config{Root: root})
+	foldNow(t, compactor.Config{Root: root})
 	appendLines(t, w, `{"run_id":"z","stage":"S","v":9}`)
-	h, err := latest(durable.OS, root)
+	h, err := newest(durable.OS, root)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,45 +76,45 @@ func onlyStream(t *testing.T, root cohort.Root) string {
 // is in order.
 func TestCheckFindsDamage(t *testing.T) {
 	tests := map[string]struct {
-		plant func(t *testing.T, root cohort.Root, h head)
+		plant func(t *testing.T, root cohort.Root, h generation.Manifest)
 		want  []string // parts of what is said, in any order
 	}{
-		"nothing": {func(*testing.T, cohort.Root, head) {}, nil},
-		"manifest flipped": {func(t *testing.T, root cohort.Root, _ head) {
+		"nothing": {func(*testing.T, cohort.Root, generation.Manifest) {}, nil},
+		"manifest flipped": {func(t *testing.T, root cohort.Root, _ generation.Manifest) {
 			change(t, root.Manifest(1), flip(-5))
 		}, []string{"manifests/00000000000000000001.json: manifest"}},
-		"index flipped": {func(t *testing.T, root cohort.Root, h head) {
+		"index flipped": {func(t *testing.T, root cohort.Root, h generation.Manifest) {
 			change(t, root.Data(h.Index.Name), flip(50))
 		}, []string{"data/index-00000000000000000002-" + "TOKEN.parquet: checksum is"}},
-		"index cut": {func(t *testing.T, root cohort.Root, h head) {
+		"index cut": {func(t *testing.T, root cohort.Root, h generation.Manifest) {
 			change(t, root.Data(h.Index.Name), cut)
 		}, []string{"TOKEN.parquet: ", "were committed"}},
-		"index gone": {func(t *testing.T, root cohort.Root, h head) {
+		"index gone": {func(t *testing.T, root cohort.Root, h generation.Manifest) {
 			remove(t, root.Data(h.Index.Name))
 		}, []string{"TOKEN.parquet: open"}},
-		"old index gone": {func(t *testing.T, root cohort.Root, _ head) {
-			m, err := readManifest(durable.OS, root, 1)
+		"old index gone": {func(t *testing.T, root cohort.Root, _ generation.Manifest) {
+			m, err := manifest(durable.OS, root, 1)
 			if err != nil {
 				t.Fatal(err)
 			}
 			remove(t, root.Data(m.Index.Name))
 		}, []string{"data/index-00000000000000000001-"}},
-		"snapshots flipped": {func(t *testing.T, root cohort.Root, h head) {
+		"snapshots flipped": {func(t *testing.T, root cohort.Root, h generation.Manifest) {
 			change(t, root.Data(h.Snapshots[0].Name), func(b []byte) []byte { return bytes.Replace(b, []byte(`"v":2`), []byte(`"v":3`), 1) })
 		}, []string{"TOKEN.json: checksum is"}},
-		"snapshots without a key": {func(t *testing.T, root cohort.Root, h head) {
+		"snapshots without a key": {func(t *testing.T, root cohort.Root, h generation.Manifest) {
 			change(t, root.Data(h.Snapshots[0].Name), func(b []byte) []byte { return bytes.Replace(b, []byte(`"a:S"`), []byte(`"q:S"`), 1) })
 		}, []string{"TOKEN.json: checksum is", `TOKEN.json: entry 1 is "q:S"`}},
-		"published replaced": {func(t *testing.T, root cohort.Root, _ head) {
+		"published replaced": {func(t *testing.T, root cohort.Root, _ generation.Manifest) {
 			put(t, root.Index(), []byte("theirs"))
 		}, []string{"index.parquet: is not generation 2"}},
-		"published gone": {func(t *testing.T, root cohort.Root, _ head) {
+		"published gone": {func(t *testing.T, root cohort.Root, _ generation.Manifest) {
 			remove(t, root.Snapshots())
 		}, []string{"snapshot_index.json: is not generation 2"}},
-		"folded record flipped": {func(t *testing.T, root cohort.Root, h head) {
+		"folded record flipped": {func(t *testing.T, root cohort.Root, h generation.Manifest) {
 			change(t, onlyStream(t, root), flip(int(h.Streams[len(h.Streams)-1].Offset)-5))
 		}, []string{"has no entry that ends at offset"}},
-		"stream cut below its watermark": {func(t *testing.T, root cohort.Root, _ head) {
+		"stream cut below its watermark": {func(t *testing.T, root cohort.Root, _ generation.Manifest) {
 			change(t, onlyStream(t, root), func(b []byte) []byte { return b[:300] })
 		}, []string{"has no entry that ends at offset"}},
 	}
@@ -141,21 +145,23 @@ func remove(t *testing.T, name string) {
 // TestFoldOverDamage folds a root with one kind of damage each: an error that names it, and nothing
 // changed or deleted.
 func TestFoldOverDamage(t *testing.T) {
-	for name, plant := range map[string]func(t *testing.T, root cohort.Root, h head){
-		"newest manifest": func(t *testing.T, root cohort.Root, _ head) { change(t, root.Manifest(2), flip(-5)) },
-		"index flipped":   func(t *testing.T, root cohort.Root, h head) { change(t, root.Data(h.Index.Name), flip(50)) },
-		"index cut":       func(t *testing.T, root cohort.Root, h head) { change(t, root.Data(h.Index.Name), cut) },
-		"index gone":      func(t *testing.T, root cohort.Root, h head) { remove(t, root.Data(h.Index.Name)) },
-		"snapshots": func(t *testing.T, root cohort.Root, h head) {
+	for name, plant := range map[string]func(t *testing.T, root cohort.Root, h generation.Manifest){
+		"newest manifest": func(t *testing.T, root cohort.Root, _ generation.Manifest) { change(t, root.Manifest(2), flip(-5)) },
+		"index flipped": func(t *testing.T, root cohort.Root, h generation.Manifest) {
+			change(t, root.Data(h.Index.Name), flip(50))
+		},
+		"index cut":  func(t *testing.T, root cohort.Root, h generation.Manifest) { change(t, root.Data(h.Index.Name), cut) },
+		"index gone": func(t *testing.T, root cohort.Root, h generation.Manifest) { remove(t, root.Data(h.Index.Name)) },
+		"snapshots": func(t *testing.T, root cohort.Root, h generation.Manifest) {
 			change(t, root.Data(h.Snapshots[0].Name), func(b []byte) []byte { return bytes.Replace(b, []byte(`"v":2`), []byte(`"v":3`), 1) })
 		},
-		"snapshots gone": func(t *testing.T, root cohort.Root, h head) { remove(t, root.Data(h.Snapshots[0].Name)) },
+		"snapshots gone": func(t *testing.T, root cohort.Root, h generation.Manifest) { remove(t, root.Data(h.Snapshots[0].Name)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			root, h := planted(t)
 			plant(t, root, h)
-			_, err := Fold(context.Background(), Config{Root: root, KeepAge: -1})
-			if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), string(root)) {
+			_, err := compactor.Fold(context.Background(), compactor.Config{Root: root, KeepAge: -1})
+			if !errors.Is(err, generation.ErrCorrupt) || !strings.Contains(err.Error(), string(root)) {
 				t.Errorf("Fold = %v, want ErrCorrupt with the path", err)
 			}
 			if gens, err := generations(durable.OS, root); err != nil || len(gens) != 2 {
@@ -169,17 +175,20 @@ func TestFoldOverDamage(t *testing.T) {
 }
 
 // everything is what can be done with a root, by name.
-func everything(cfg Config) map[string]func() error {
+func everything(cfg compactor.Config) map[string]func() error {
 	ctx := context.Background()
 	return map[string]func() error{
-		"Fold":       func() error { _, err := Fold(ctx, cfg); return err },
-		"ReadStatus": func() error { _, err := ReadStatus(ctx, cfg); return err },
-		"Check":      func() error { _, err := Check(ctx, cfg, func(Problem) {}); return err },
-		"Previous":   func() error { _, _, err := Previous(ctx, cfg, Query{Cohort: "c", RunID: "r", Stage: "S"}); return err },
-		"Import":     func() error { _, err := Import(ctx, cfg, Source{}); return err },
-		"Repair":     func() error { _, err := Repair(ctx, cfg, RepairOptions{}); return err },
+		"Fold":       func() error { _, err := compactor.Fold(ctx, cfg); return err },
+		"ReadStatus": func() error { _, err := audit.ReadStatus(ctx, cfg); return err },
+		"Check":      func() error { _, err := audit.Check(ctx, cfg, func(audit.Problem) {}); return err },
+		"Previous": func() error {
+			_, _, err := compactor.Previous(ctx, cfg, compactor.Query{Cohort: "c", RunID: "r", Stage: "S"})
+			return err
+		},
+		"Import": func() error { _, err := intake.Import(ctx, cfg, intake.Source{}); return err },
+		"Repair": func() error { _, err := audit.Repair(ctx, cfg, audit.RepairOptions{}); return err },
 		"Runs": func() error {
-			for _, err := range Runs(ctx, cfg, true) {
+			for _, err := range compactor.Runs(ctx, cfg, true) {
 				if err != nil {
 					return err
 				}
@@ -196,7 +205,7 @@ func TestRootID(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, do := range everything(Config{Root: root, RootID: "01JQ4Z0000000000000000000R"}) {
+	for name, do := range everything(compactor.Config{Root: root, RootID: "01JQ4Z0000000000000000000R"}) {
 		if err := do(); !errors.Is(err, journal.ErrOtherRoot) || !strings.Contains(err.Error(), s.RootID) {
 			t.Errorf("%s of another root = %v, want ErrOtherRoot with the id that was found", name, err)
 		}
@@ -204,7 +213,7 @@ func TestRootID(t *testing.T) {
 	if _, err := os.Lstat(root.CompactLock()); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a root that was refused has a lock file: %v", err)
 	}
-	for name, do := range everything(Config{Root: root, RootID: s.RootID}) {
+	for name, do := range everything(compactor.Config{Root: root, RootID: s.RootID}) {
 		if err := do(); err != nil {
 			t.Errorf("%s of the root that was meant = %v", name, err)
 		}
@@ -214,7 +223,7 @@ func TestRootID(t *testing.T) {
 // TestNothingIsARoot shows that no root is made here: a mistyped path is an error and stays absent.
 func TestNothingIsARoot(t *testing.T) {
 	dir := cohort.Root(filepath.Join(t.TempDir(), "typo"))
-	for name, do := range everything(Config{Root: dir}) {
+	for name, do := range everything(compactor.Config{Root: dir}) {
 		if err := do(); !errors.Is(err, journal.ErrNoRoot) || !strings.Contains(err.Error(), string(dir)) {
 			t.Errorf("%s of a missing root = %v, want ErrNoRoot with the path", name, err)
 		}

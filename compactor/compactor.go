@@ -15,7 +15,8 @@
 //
 // The watermarks stand in the manifest that holds the result, so a fold happens once or not at all,
 // wherever it is cut off. Of any number of racing compactors one commits N+1; the others find
-// [ErrConflict] inside and fold again from there. Nothing here is correct because of the lock.
+// generation.ErrConflict inside and fold again from there. Nothing here is correct because of the lock. What a generation
+// is, and how it becomes the newest, is the secret of package generation.
 //
 //	report, err := compactor.Fold(ctx, compactor.Config{Root: "runs"})
 //
@@ -29,12 +30,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
-	"sync"
 	"time"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/internal/build"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
@@ -114,63 +113,6 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// makeDir makes a directory of the root and sees to it that the names which lead to it are durable: another
-// compactor may have made one of them just now, and not have synced its parent yet (R14).
-func (f *folder) makeDir(dir string) error {
-	if err := durable.MkdirAll(f.FS, dir, f.settings.DirMode.FS()); err != nil {
-		return err
-	}
-	for dir != string(f.Root) {
-		dir = filepath.Dir(dir)
-		if err := f.FS.SyncDir(dir); err != nil {
-			return fmt.Errorf("sync directory: %w", err)
-		}
-	}
-	return nil
-}
-
-// Report counts what one run did. What comes with a commit is counted once that has certainly happened: an attempt that
-// another compactor was ahead of, or that failed, counts nothing.
-type Report struct {
-	Generation cohort.Generation `json:"generation"` // the newest one at the end
-	Rows       int64             `json:"rows"`       // in the index at the end
-	Commits    int               `json:"commits"`
-	Records    int               `json:"records"`    // read from the streams
-	Added      int               `json:"added"`      // new keys
-	Replaced   int               `json:"replaced"`   // keys whose row was replaced
-	Superseded int               `json:"superseded"` // records that an already known later write beat
-	Duplicates int               `json:"duplicates"` // the same record again
-	Repeated   int               `json:"repeated"`   // appended again with the id of the write that stands
-	Narrow     int               `json:"narrow"`     // beaten although target, view or symbol differ
-	Extra      int64             `json:"extra"`      // values that no column could hold
-	Rewrites   int               `json:"rewrites"`   // commits that wrote every row again, see Rewritten
-	Merged
-
-	Swept     int           `json:"swept_streams"`
-	SweptGens int           `json:"swept_generations"`
-	Reaped    int           `json:"reaped_streams"`  // of dead writers, moved to reaped/
-	TornTails int           `json:"torn_tails"`      // of those, kept in quarantine/
-	Damage    int           `json:"damage"`          // places in streams that could not be read
-	Skipped   int           `json:"skipped_streams"` // not read to their end for another reason
-	Conflicts int           `json:"conflicts"`       // commits that another compactor won
-	Elapsed   time.Duration `json:"elapsed_ns"`
-}
-
-// Clean tells whether every byte that the run met was in order.
-func (r Report) Clean() bool { return r.Damage == 0 && r.Skipped == 0 }
-
-// folder is one run of Fold.
-type folder struct {
-	Config
-	settings cohort.Settings
-	report   Report
-	said     map[string]bool   // notices that are given once a run
-	base     cohort.Generation // what the current round builds on
-
-	locks sync.Once // guards tell
-	tell  bool
-}
-
 // maxConflicts bounds how often one run starts again. Each conflict means that another compactor has
 // made progress, so giving up loses nothing.
 const maxConflicts = 100
@@ -181,44 +123,79 @@ const maxConflicts = 100
 // Any number of callers on any number of machines may run it at once. It ends between two phases when
 // ctx does. A damaged place or an unreadable stream is no error: the rest is folded, see Report.Clean.
 func Fold(ctx context.Context, cfg Config) (report Report, err error) {
-	f, err := newFolder(cfg)
+	r, err := open(cfg)
 	if err != nil {
 		return Report{}, err
 	}
-	start := f.Now()
-	unlock, err := f.Lock.Lock(ctx)
+	start := r.Now()
+	unlock, err := r.Lock.Lock(ctx)
 	if err != nil {
 		return Report{}, err
 	}
 	defer func() {
 		err = errors.Join(err, unlock())
-		report = f.report
-		report.Elapsed = f.Now().Sub(start)
+		report = r.report
+		report.Elapsed = r.Now().Sub(start)
 	}()
-	err = f.run(ctx)
-	return f.report, err
+	err = r.rounds(ctx)
+	return r.report, err
 }
 
-func newFolder(cfg Config) (*folder, error) {
-	cfg = cfg.withDefaults()
-	settings, err := journal.OpenRootID(cfg.FS, cfg.Root, cfg.RootID)
+// run is one call of Fold.
+type run struct {
+	Config
+	store   *generation.Store
+	streams journal.Root
+	say     *speaker
+	sweeper *sweeper
+	report  Report
+	base    cohort.Generation // what the current round builds on
+}
+
+// open begins a run on an existing root.
+func open(cfg Config) (*run, error) {
+	store, err := cfg.Store()
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Lock == nil {
-		cfg.Lock = FileLock{
-			Path: cfg.Root.CompactLock(), Perm: settings.FileMode.FS(), Wait: cfg.Wait, Notify: cfg.Notify,
-		}
+	cfg = cfg.withDefaults()
+	cfg.Lock = cfg.Locker(store.Settings)
+	r := &run{
+		Config: cfg, store: store, streams: store.Streams(),
+		say: &speaker{to: cfg.Notify, said: map[string]bool{}},
 	}
-	return &folder{Config: cfg, settings: settings, said: map[string]bool{}}, nil
+	r.sweeper = &sweeper{Root: r.streams, say: r.say, deadAfter: cfg.DeadAfter, grace: cfg.ReapGrace}
+	return r, nil
 }
 
-func (f *folder) run(ctx context.Context) error {
+// Store opens the generations of the root that c names. It makes nothing: a directory that is no root is
+// journal.ErrNoRoot.
+func (c Config) Store() (*generation.Store, error) {
+	c = c.withDefaults()
+	settings, err := journal.OpenRootID(c.FS, c.Root, c.RootID)
+	if err != nil {
+		return nil, err
+	}
+	return generation.New(generation.Store{
+		FS: c.FS, Root: c.Root, Settings: settings, Program: c.Program, Now: c.Now, Free: c.Free, Notify: c.Notify,
+	}), nil
+}
+
+// Locker is c.Lock, or if that is nil the lock that every fold of a root with these settings takes.
+func (c Config) Locker(settings cohort.Settings) Locker {
+	if c.Lock != nil {
+		return c.Lock
+	}
+	return FileLock{Path: c.Root.CompactLock(), Perm: settings.FileMode.FS(), Wait: c.Wait, Notify: c.Notify}
+}
+
+// rounds folds batch after batch until nothing is left.
+func (r *run) rounds(ctx context.Context) error {
 	for more := true; more; {
 		var err error
-		more, err = f.round(ctx)
-		if (errors.Is(err, ErrConflict) || f.isOvertaken(err)) && f.report.Conflicts < maxConflicts {
-			f.report.Conflicts++
+		more, err = r.round(ctx)
+		if (errors.Is(err, generation.ErrConflict) || r.isOvertaken(err)) && r.report.Conflicts < maxConflicts {
+			r.report.Conflicts++
 			more = true
 			continue
 		}
@@ -226,112 +203,127 @@ func (f *folder) run(ctx context.Context) error {
 			return err
 		}
 	}
-	if f.report.Narrow > 0 {
-		f.notify(NarrowKey{f.report.Narrow})
+	if r.report.Narrow > 0 {
+		r.say.tell(NarrowKey{r.report.Narrow})
 	}
 	return nil
 }
 
 // isOvertaken tells whether a file was gone because others have committed since this round began, and
 // swept what it built on or what it was writing.
-func (f *folder) isOvertaken(err error) bool {
+func (r *run) isOvertaken(err error) bool {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return false
 	}
-	now, lerr := latest(f.FS, f.Root)
-	if lerr != nil || now.Generation <= f.base {
+	now, lerr := r.store.Newest()
+	if lerr != nil || now.Generation <= r.base {
 		return false
 	}
-	f.notify(Conflicted{now.Generation})
+	r.say.tell(generation.Conflicted{Generation: now.Generation})
 	return true
 }
 
-// round folds one batch: the phases of the package comment as straight calls. It reports whether the
-// batch was cut off by the budget.
-func (f *folder) round(ctx context.Context) (more bool, err error) {
-	prev, err := latest(f.FS, f.Root)
+// round folds one batch: the phases of the package comment as straight calls. It reports whether there is more to do.
+func (r *run) round(ctx context.Context) (more bool, err error) {
+	prev, err := r.store.Newest()
 	if err != nil {
 		return false, err
 	}
-	f.base = prev.Generation
-	if err := f.heal(prev); err != nil {
+	r.base = prev.Generation
+	if err := r.store.Heal(prev); err != nil {
 		return false, err
 	}
-	f.sweepStreams(prev)
-	b, err := f.scan(ctx, prev)
+	r.report.Swept += r.sweeper.sweep(prev)
+	b, err := r.scanner().scan(ctx, prev, r.store.Stamp(prev), newBudget(r.BatchBytes))
 	if err != nil {
 		return false, err
 	}
 	next := prev
-	f.count(next, b)
+	r.stands(next, b)
 	if b.moved || prev.Generation == 0 {
-		if next, err = f.advance(ctx, prev, &b); err != nil {
+		if next, err = r.advance(ctx, prev, &b); err != nil {
 			return false, err
 		}
-		f.sweepStreams(next)
-		f.emptyReaped(prev, next, b.now)
+		r.report.Swept += r.sweeper.sweep(next)
+		r.report.Swept += r.sweeper.empty(prev, next, b.now)
 	}
-	reaped := f.report.Reaped == 0 && f.reap(b.dead) // once a run, or those that come and go keep it busy for ever
-	return b.full || reaped, f.sweepGenerations(next)
+	reaped := 0
+	if r.report.Reaped == 0 { // once a run, or those that come and go keep it busy for ever
+		reaped = r.sweeper.reap(b.dead)
+		r.report.Reaped = reaped
+	}
+	expired, err := r.store.Expire(next, generation.Keep{Generations: r.KeepGenerations, Age: r.KeepAge})
+	r.report.SweptGens += expired
+	return b.full || reaped > 0, err
 }
 
-// advance turns a batch into the next generation, and makes it public. What attempt counts stays only if that commits.
-func (f *folder) advance(ctx context.Context, prev head, b *batch) (head, error) {
-	before := f.report
-	next, err := f.attempt(ctx, prev, b)
+// advance turns a batch into the next generation, and makes it public. What the attempt counts stays only if it commits.
+func (r *run) advance(ctx context.Context, prev generation.Manifest, b *batch) (generation.Manifest, error) {
+	before := r.report
+	next, err := r.attempt(ctx, prev, b)
 	if err != nil {
-		f.report = before
-		return head{}, err
+		r.report = before
+		return generation.Manifest{}, err
 	}
-	f.report.Commits++
-	f.report.Records += len(b.refs)
-	f.report.Damage += b.damage
-	f.report.TornTails += b.tornTails
-	f.count(next, *b)
-	f.committed(prev, next)
-	return next, f.publish(next, false)
+	r.report.Commits++
+	r.report.Records += len(b.refs)
+	r.report.Damage += b.damage
+	r.report.TornTails += b.tornTails
+	r.stands(next, *b)
+	r.base = next.Generation // what is gone from here on was not taken by others before
+	if n, ok := rewritten(prev, next); ok {
+		r.report.Rewrites++
+		r.say.tell(n)
+	}
+	err = r.store.Publish(next, false)
+	return next, err
 }
 
 // attempt writes the next generation and commits it.
-func (f *folder) attempt(ctx context.Context, prev head, b *batch) (head, error) {
-	next, err := f.write(prev, b)
+func (r *run) attempt(ctx context.Context, prev generation.Manifest, b *batch) (generation.Manifest, error) {
+	draft, err := r.write(prev, b)
 	if err != nil {
-		return head{}, err
+		return generation.Manifest{}, err
 	}
 	if err := ctx.Err(); err != nil {
-		return head{}, errors.Join(fmt.Errorf("stopped before the commit: %w", err), f.dropData(next))
+		return generation.Manifest{}, errors.Join(fmt.Errorf("stopped before the commit: %w", err), draft.Discard())
 	}
-	return f.commit(next)
+	return draft.Commit()
 }
 
-// committed notes that next was committed on prev by this run. What is gone from here on was not taken by others before that.
-func (f *folder) committed(prev, next head) {
-	f.base = next.Generation
-	f.tellRewrite(prev, next)
+// rewritten tells of the one thing that makes a commit write every row again.
+func rewritten(prev, next generation.Manifest) (n Rewritten, ok bool) {
+	if prev.Index.Rows == 0 || prev.Schema.Equal(next.Schema) {
+		return Rewritten{}, false
+	}
+	n = Rewritten{Rows: prev.Index.Rows, New: len(next.Schema) - len(prev.Schema)}
+	for i, c := range prev.Schema {
+		if next.Schema[i] != c {
+			n.Widened++
+		}
+	}
+	return n, true
 }
 
-// count notes how things stand, in contrast to what a commit brought.
-func (f *folder) count(now head, b batch) {
-	f.report.Generation = now.Generation
-	f.report.Rows = now.Index.Rows
-	f.report.Skipped = b.skipped
+// stands notes how things are, in contrast to what a commit brought.
+func (r *run) stands(now generation.Manifest, b batch) {
+	r.report.Generation = now.Generation
+	r.report.Rows = now.Index.Rows
+	r.report.Skipped = b.skipped
 }
 
-func (f *folder) notify(n Notice) { notify(f.Notify, n) }
+// speaker gives the notices of a run.
+type speaker struct {
+	to   func(Notice)
+	said map[string]bool
+}
+
+func (s *speaker) tell(n Notice) { notify(s.to, n) }
 
 // once gives a notice that every round of a run would repeat.
-func (f *folder) once(n Notice) {
-	if text := n.String(); !f.said[text] {
-		f.said[text] = true
-		f.notify(n)
+func (s *speaker) once(n Notice) {
+	if text := n.String(); !s.said[text] {
+		s.said[text] = true
+		s.tell(n)
 	}
-}
-
-// host is this machine's name for people to read.
-func host() string {
-	name, err := os.Hostname()
-	if err != nil {
-		return "unknown"
-	}
-	return name
 }

@@ -1,4 +1,4 @@
-package compactor
+package compactor_test
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/internal/durable/durabletest"
 )
 
@@ -23,7 +24,7 @@ func TestFoldEndsWithItsContext(t *testing.T) {
 			}
 			return nil
 		}}
-		report, err := Fold(ctx, Config{Root: root, FS: fault, Lock: yes{}, KeepAge: -1, KeepGenerations: 1})
+		report, err := compactor.Fold(ctx, compactor.Config{Root: root, FS: fault, Lock: yes{}, KeepAge: -1, KeepGenerations: 1})
 		isOver := ctx.Err() == nil
 		cancel()
 		switch {

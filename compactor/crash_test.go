@@ -1,4 +1,4 @@
-package compactor
+package compactor_test
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/internal/durable/durabletest"
 )
@@ -34,8 +35,8 @@ func TestPowerLossAnywhere(t *testing.T) {
 			t.Fatal(err)
 		}
 		fault := &durabletest.Fault{FS: disk, Hook: durabletest.StopAt(k)}
-		cfg := Config{Root: root, FS: fault, Lock: yes{}, KeepAge: -1, KeepGenerations: 1}
-		_, err := Fold(context.Background(), cfg)
+		cfg := compactor.Config{Root: root, FS: fault, Lock: yes{}, KeepAge: -1, KeepGenerations: 1}
+		_, err := compactor.Fold(context.Background(), cfg)
 		if err == nil && fault.Calls() <= k {
 			t.Logf("figure: %d crash states of a fold, at %d places", crashes, k)
 			return
@@ -80,10 +81,10 @@ func TestKillThenPowerLoss(t *testing.T) {
 			if err := disk.Load(string(root)); err != nil {
 				t.Fatal(err)
 			}
-			cfg := Config{Root: root, Lock: yes{}, KeepAge: -1, KeepGenerations: 1}
+			cfg := compactor.Config{Root: root, Lock: yes{}, KeepAge: -1, KeepGenerations: 1}
 			for _, k := range []int{first, second} {
 				cfg.FS = &durabletest.Fault{FS: disk, Hook: durabletest.StopAt(k)}
-				Fold(context.Background(), cfg) // stopped or not
+				compactor.Fold(context.Background(), cfg) // stopped or not
 			}
 			mode := modes[rnd.IntN(len(modes))]
 			when := fmt.Sprintf("ended before changes %d and %d, %v", first, second, mode)
@@ -130,7 +131,7 @@ func TestFullDiskLeavesNothing(t *testing.T) {
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
 			fsys := &durabletest.Fault{FS: durable.OS, Hook: func(_ int, op, name string) error { return test.fail(cancel, op, name) }}
-			if _, err := Fold(ctx, Config{Root: root, FS: fsys}); err == nil {
+			if _, err := compactor.Fold(ctx, compactor.Config{Root: root, FS: fsys}); err == nil {
 				t.Error("Fold = nil, want an error")
 			}
 			after, err := os.ReadDir(root.DataDir())
@@ -155,7 +156,7 @@ func TestDeletionBehindMove(t *testing.T) {
 		}
 		return nil
 	}}
-	foldNow(t, Config{Root: root, FS: unmoved})
+	foldNow(t, compactor.Config{Root: root, FS: unmoved})
 	moved := newestOn(t, root).Streams[0].Stream
 	appendTo(t, root, "c", secondLines[0])
 	for range 20 {
@@ -164,7 +165,7 @@ func TestDeletionBehindMove(t *testing.T) {
 			if err := disk.Load(string(root)); err != nil {
 				t.Fatal(err)
 			}
-			foldNow(t, Config{Root: root, FS: disk})
+			foldNow(t, compactor.Config{Root: root, FS: disk})
 			if _, err := disk.Stat(root.Reaped(moved.Cohort, moved.ID)); !errors.Is(err, fs.ErrNotExist) {
 				t.Fatalf("the fold did not delete the stream: %v", err)
 			}

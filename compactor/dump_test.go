@@ -1,4 +1,4 @@
-package compactor
+package compactor_test
 
 import (
 	"bytes"
@@ -10,6 +10,9 @@ import (
 	"testing"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/audit"
+	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
 )
@@ -17,7 +20,7 @@ import (
 func dumped(t *testing.T, path string) (string, error) {
 	t.Helper()
 	var b bytes.Buffer
-	err := Dump(durable.OS, path, &b)
+	err := audit.Dump(durable.OS, path, &b)
 	return b.String(), err
 }
 
@@ -25,12 +28,12 @@ func dumped(t *testing.T, path string) (string, error) {
 func TestDump(t *testing.T) {
 	root := newRoot(t)
 	appendTo(t, root, "c", firstLines...)
-	foldNow(t, Config{Root: root})
+	foldNow(t, compactor.Config{Root: root})
 	w := openWriter(t, root, "c")
 	t.Cleanup(func() { w.Close() })
 	appendLines(t, w, secondLines...)
 	segment := onlyStream(t, root)
-	h, err := latest(durable.OS, root)
+	h, err := newest(durable.OS, root)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,16 +66,16 @@ func TestDump(t *testing.T) {
 // TestDumpOfDamage prints what can be read and tells the rest.
 func TestDumpOfDamage(t *testing.T) {
 	for name, test := range map[string]struct {
-		of    func(cohort.Root, head) string
+		of    func(cohort.Root, generation.Manifest) string
 		edit  func([]byte) []byte
 		has   string // what is printed all the same
 		cause error
 	}{
-		"manifest":  {func(r cohort.Root, _ head) string { return r.Manifest(1) }, flip(-5), `"next_seq": 3`, ErrCorrupt},
-		"index":     {func(r cohort.Root, h head) string { return r.Data(h.Index.Name) }, cut, "", ErrCorrupt},
-		"snapshots": {func(r cohort.Root, h head) string { return r.Data(h.Snapshots[0].Name) }, func(b []byte) []byte { return b[:len(b)-10] }, `{"key":"a:S"`, ErrCorrupt},
-		"settings":  {func(r cohort.Root, _ head) string { return r.Settings() }, cut, "", ErrCorrupt},
-		"stream": {func(r cohort.Root, _ head) string {
+		"manifest":  {func(r cohort.Root, _ generation.Manifest) string { return r.Manifest(1) }, flip(-5), `"next_seq": 3`, generation.ErrCorrupt},
+		"index":     {func(r cohort.Root, h generation.Manifest) string { return r.Data(h.Index.Name) }, cut, "", generation.ErrCorrupt},
+		"snapshots": {func(r cohort.Root, h generation.Manifest) string { return r.Data(h.Snapshots[0].Name) }, func(b []byte) []byte { return b[:len(b)-10] }, `{"key":"a:S"`, generation.ErrCorrupt},
+		"settings":  {func(r cohort.Root, _ generation.Manifest) string { return r.Settings() }, cut, "", generation.ErrCorrupt},
+		"stream": {func(r cohort.Root, _ generation.Manifest) string {
 			list, _, _ := journal.Streams(durable.OS, r)
 			return r.Segment(list[0].Cohort, list[0].ID)
 		}, flip(300), `"payload":`, journal.ErrCorrupt},
@@ -80,16 +83,16 @@ func TestDumpOfDamage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			root := newDamagedRoot(t)
 			appendTo(t, root, "c", firstLines...)
-			foldNow(t, Config{Root: root})
+			foldNow(t, compactor.Config{Root: root})
 			appendTo(t, root, "c", secondLines...)
-			h, err := latest(durable.OS, root)
+			h, err := newest(durable.OS, root)
 			if err != nil {
 				t.Fatal(err)
 			}
 			path := test.of(root, h)
 			change(t, path, test.edit)
 			got, err := dumped(t, path)
-			if !errors.Is(err, test.cause) || !IsDamage(err) || !strings.Contains(err.Error(), path) {
+			if !errors.Is(err, test.cause) || !generation.IsDamage(err) || !strings.Contains(err.Error(), path) {
 				t.Errorf("Dump = %v, want %v with the path", err, test.cause)
 			}
 			if !strings.Contains(got, test.has) {

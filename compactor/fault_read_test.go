@@ -1,4 +1,4 @@
-package compactor
+package compactor_test
 
 import (
 	"context"
@@ -12,6 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/audit"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/internal/durable/durabletest"
 	"github.com/runfold/runfold/journal"
@@ -109,8 +111,8 @@ func TestReadFailsAnywhere(t *testing.T) {
 			disk := loaded(t, root)
 			n, failed := 0, ""
 			said := &notices{}
-			cfg := Config{Root: root, FS: deaf{disk, k, cause, new(sync.Mutex), &n, &failed}, Lock: yes{}, KeepAge: -1, KeepGenerations: 1, Notify: said.add}
-			report, err := Fold(context.Background(), cfg)
+			cfg := compactor.Config{Root: root, FS: deaf{disk, k, cause, new(sync.Mutex), &n, &failed}, Lock: yes{}, KeepAge: -1, KeepGenerations: 1, Notify: said.add}
+			report, err := compactor.Fold(context.Background(), cfg)
 			if failed == "" {
 				t.Logf("figure: %d faults injected into looks at the disk (%v)", k, cause)
 				break
@@ -138,7 +140,7 @@ func loaded(t *testing.T, root cohort.Root) *durabletest.CrashFS {
 // completesOn folds once more and compares: rows, no stream left behind, nothing damaged.
 func completesOn(t *testing.T, fsys durable.FS, root cohort.Root, when string) {
 	t.Helper()
-	foldNow(t, Config{Root: root, FS: fsys, Lock: yes{}, KeepAge: -1, KeepGenerations: 1})
+	foldNow(t, compactor.Config{Root: root, FS: fsys, Lock: yes{}, KeepAge: -1, KeepGenerations: 1})
 	if diff := cmp.Diff(bothRows, valuesOn(t, fsys, root)); diff != "" {
 		t.Errorf("%s: rows after the next run (-want +got):\n%s", when, diff)
 	}
@@ -187,17 +189,17 @@ func TestUnreadableNeverStopsTheOthers(t *testing.T) {
 			}
 			appendTo(t, root, "good", secondLines[1])
 			said := &notices{}
-			report := foldNow(t, Config{Root: root, FS: broken{durable.OS, path, syscall.EACCES}, Notify: said.add})
+			report := foldNow(t, compactor.Config{Root: root, FS: broken{durable.OS, path, syscall.EACCES}, Notify: said.add})
 			if report.Rows != 1 || report.Skipped != 1 || report.Clean() {
 				t.Errorf("%d rows, %d skipped, clean %v; want 1, 1, false", report.Rows, report.Skipped, report.Clean())
 			}
 			if got := (&script{root: root}).mask(said.text()); !strings.HasPrefix(got, want) || !strings.HasSuffix(got, "permission denied") {
 				t.Errorf("notices %q, want %q", got, want)
 			}
-			if s, err := ReadStatus(context.Background(), Config{Root: root, FS: broken{durable.OS, path, syscall.EACCES}}); what == "stream" && (err != nil || s.Cohorts[0].Unreadable != 1) {
+			if s, err := audit.ReadStatus(context.Background(), compactor.Config{Root: root, FS: broken{durable.OS, path, syscall.EACCES}}); what == "stream" && (err != nil || s.Cohorts[0].Unreadable != 1) {
 				t.Errorf("status %+v, %v: want one unreadable stream", s.Cohorts, err)
 			}
-			if report := foldNow(t, Config{Root: root}); report.Rows != 3 || !report.Clean() || streamsLeft(t, root) != 0 {
+			if report := foldNow(t, compactor.Config{Root: root}); report.Rows != 3 || !report.Clean() || streamsLeft(t, root) != 0 {
 				t.Errorf("the next run: %d rows, clean %v, %d streams left; want 3, true, 0", report.Rows, report.Clean(), streamsLeft(t, root))
 			}
 		})

@@ -1,4 +1,4 @@
-package compactor
+package compactor_test
 
 import (
 	"context"
@@ -14,6 +14,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/audit"
+	"github.com/runfold/runfold/compactor/intake"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/internal/durable/durabletest"
 	"github.com/runfold/runfold/journal"
@@ -22,14 +25,14 @@ import (
 // scenario is something that is done to a root, and may fail or end anywhere.
 type scenario struct {
 	prepare func(t *testing.T) cohort.Root
-	do      func(Config) error
+	do      func(compactor.Config) error
 	want    map[string]string // key -> v, once it was done again to its end
 	repairs bool              // goes back to an earlier generation, which must still be there
 	kept    int               // what stands in quarantine then
 }
 
-func foldOnce(cfg Config) error {
-	_, err := Fold(context.Background(), cfg)
+func foldOnce(cfg compactor.Config) error {
+	_, err := compactor.Fold(context.Background(), cfg)
 	return err
 }
 
@@ -45,7 +48,7 @@ var scenarios = map[string]scenario{
 	},
 	"many batches": {
 		prepare: func(t *testing.T) cohort.Root { return prepared(t) },
-		do: func(cfg Config) error {
+		do: func(cfg compactor.Config) error {
 			cfg.BatchBytes = 1
 			return foldOnce(cfg)
 		},
@@ -57,7 +60,7 @@ var scenarios = map[string]scenario{
 			w := openWriter(t, root, "c")
 			t.Cleanup(func() { w.Close() })
 			appendLines(t, w, firstLines...)
-			foldNow(t, Config{Root: root})
+			foldNow(t, compactor.Config{Root: root})
 			appendLines(t, w, secondLines...)
 			return root
 		},
@@ -68,7 +71,7 @@ var scenarios = map[string]scenario{
 			root := newCohortsRoot(t)
 			appendTo(t, root, "c", firstLines...)
 			appendTo(t, root, "d", `{"run_id":"alone","stage":"S","v":1}`)
-			foldNow(t, Config{Root: root})
+			foldNow(t, compactor.Config{Root: root})
 			appendTo(t, root, "e", secondLines...)
 			return root
 		},
@@ -86,7 +89,7 @@ var scenarios = map[string]scenario{
 	},
 	"dead writers": {
 		prepare: deadWriters,
-		do: func(cfg Config) error {
+		do: func(cfg compactor.Config) error {
 			cfg.BatchBytes = 1 // many commits: what one run reaps is deleted in it
 			return foldOnce(cfg)
 		},
@@ -94,7 +97,7 @@ var scenarios = map[string]scenario{
 	},
 	"repair of a cohort": {prepare: func(t *testing.T) cohort.Root {
 		root := preparedIn(t, newRootWith(t, cohort.Settings{Snapshots: cohort.PerCohort}))
-		foldNow(t, Config{Root: root})
+		foldNow(t, compactor.Config{Root: root})
 		spoil(t, root, "snapshots", 2)
 		return root
 	}, do: repairOnce, want: bothRows, repairs: true},
@@ -105,20 +108,20 @@ var scenarios = map[string]scenario{
 		prepare: func(t *testing.T) cohort.Root {
 			root := newRoot(t)
 			appendTo(t, root, "c", firstLines...)
-			foldNow(t, Config{Root: root})
+			foldNow(t, compactor.Config{Root: root})
 			return root
 		},
-		do: func(cfg Config) error {
+		do: func(cfg compactor.Config) error {
 			const file = `{"x:S": {"snapshot_seq": 8, "v": 3}, "y:S": {"snapshot_seq": 9, "v": 3}, "a:S": {"snapshot_seq": 7, "v": 3}}`
-			_, err := Import(context.Background(), cfg, Source{Snapshots: strings.NewReader(file), Cohort: "old"})
+			_, err := intake.Import(context.Background(), cfg, intake.Source{Snapshots: strings.NewReader(file), Cohort: "old"})
 			return err
 		},
 		want: map[string]string{"a:S": "1", "b:S": "1", "x:S": "3", "y:S": "3"},
 	},
 }
 
-func repairOnce(cfg Config) error {
-	_, err := Repair(context.Background(), cfg, RepairOptions{Apply: true})
+func repairOnce(cfg compactor.Config) error {
+	_, err := audit.Repair(context.Background(), cfg, audit.RepairOptions{Apply: true})
 	return err
 }
 
@@ -131,7 +134,7 @@ func deadWriters(t *testing.T) cohort.Root {
 	change(t, torn, func(b []byte) []byte { return b[:len(b)-9] })
 	holed := abandoned(t, root, "d", secondLines[0], `{"run_id":"lost","stage":"S","v":7}`, secondLines[1])
 	flipEntryOf(t, holed, 2)
-	foldNow(t, Config{Root: root})
+	foldNow(t, compactor.Config{Root: root})
 	appendTo(t, root, "d", secondLines...)
 	return root
 }
@@ -206,7 +209,7 @@ func TestScenariosFailAnywhere(t *testing.T) {
 				ended := s.failAt(t, root, k)
 				disk := loaded(t, root)
 				fault := &durabletest.Fault{FS: disk, Hook: durabletest.StopAt(k)}
-				err := s.do(Config{Root: root, FS: fault, Lock: yes{}, KeepAge: -1, KeepGenerations: 1, DeadAfter: -1, ReapGrace: -1})
+				err := s.do(compactor.Config{Root: root, FS: fault, Lock: yes{}, KeepAge: -1, KeepGenerations: 1, DeadAfter: -1, ReapGrace: -1})
 				if ended && err == nil && fault.Calls() <= k {
 					t.Logf("figure: %d faults injected and %d crash states in %q", faults, crashes, name)
 					return
@@ -241,7 +244,7 @@ func (s scenario) failAt(t *testing.T, root cohort.Root, k int) (ended bool) {
 			}
 			return cause
 		}}
-		s.do(Config{Root: root, FS: fault, Lock: yes{}, KeepAge: -1, KeepGenerations: 1, DeadAfter: -1, ReapGrace: -1}) // it may fail or not
+		s.do(compactor.Config{Root: root, FS: fault, Lock: yes{}, KeepAge: -1, KeepGenerations: 1, DeadAfter: -1, ReapGrace: -1}) // it may fail or not
 		when := fmt.Sprintf("change %d: %v", k, cause)
 		s.again(t, disk, root, when)
 		noTemp(t, disk, root, when)
@@ -253,7 +256,7 @@ func (s scenario) failAt(t *testing.T, root cohort.Root, k int) (ended bool) {
 // again does it once more, to its end, and compares.
 func (s scenario) again(t *testing.T, disk durable.FS, root cohort.Root, when string) {
 	t.Helper()
-	cfg := Config{Root: root, FS: disk, Lock: yes{}, KeepAge: -1, KeepGenerations: 1, DeadAfter: -1, ReapGrace: -1}
+	cfg := compactor.Config{Root: root, FS: disk, Lock: yes{}, KeepAge: -1, KeepGenerations: 1, DeadAfter: -1, ReapGrace: -1}
 	if err := s.do(cfg); err != nil {
 		t.Fatalf("%s: done again: %v", when, err)
 	}
@@ -266,7 +269,7 @@ func (s scenario) again(t *testing.T, disk durable.FS, root cohort.Root, when st
 	if got := damageOn(t, disk, root); got != "" {
 		t.Fatalf("%s: check finds\n%s", when, got)
 	}
-	newest, err := latest(disk, root)
+	now, err := newest(disk, root)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -275,7 +278,7 @@ func (s scenario) again(t *testing.T, disk durable.FS, root cohort.Root, when st
 		damaged int
 	}
 	done := map[journal.Stream]state{}
-	for _, m := range newest.Streams {
+	for _, m := range now.Streams {
 		done[m.Stream] = state{read: m.Sealed || m.Reaped != 0}
 		if m.Damaged {
 			done[m.Stream] = state{true, 1}
@@ -292,9 +295,8 @@ func (s scenario) again(t *testing.T, disk durable.FS, root cohort.Root, when st
 			t.Errorf("%s: %v is in reaped/, and the newest generation has not read it to its end", when, r)
 		}
 	}
-	f := &folder{Config: cfg}
-	if kept, err := f.countQuarantine(); err != nil || kept+damaged != s.kept {
-		t.Errorf("%s: %d places and streams in quarantine and %d on their way, %v; want %d", when, kept, damaged, err, s.kept)
+	if status, err := audit.ReadStatus(context.Background(), cfg); err != nil || status.Quarantine+damaged != s.kept {
+		t.Errorf("%s: %d places and streams in quarantine and %d on their way, %v; want %d", when, status.Quarantine, damaged, err, s.kept)
 	}
 }
 

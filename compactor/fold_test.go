@@ -78,8 +78,8 @@ func TestFoldCountsNarrowKeys(t *testing.T) {
 // TestFoldAnySplit is the metamorphic property on the pure function: any order and any split into
 // batches gives the same winners, with unique and increasing seqs.
 func TestFoldAnySplit(t *testing.T) {
-	rnd := rand.New(rand.NewPCG(*seed, 0))
-	t.Logf("-seed %d", *seed)
+	rnd := rand.New(rand.NewPCG(*Seed, 0))
+	t.Logf("-seed %d", *Seed)
 	for range 300 {
 		var recs []cohort.Record
 		for range rnd.IntN(40) {
@@ -132,8 +132,8 @@ func winners(t *testing.T, recs []cohort.Record, size int, rnd *rand.Rand) map[c
 
 // TestFoldCountsEachRecordOnce: every record is a put, or lost to a later one, or was there already.
 func TestFoldCountsEachRecordOnce(t *testing.T) {
-	rnd := rand.New(rand.NewPCG(*seed, 5))
-	t.Logf("-seed %d", *seed)
+	rnd := rand.New(rand.NewPCG(*Seed, 5))
+	t.Logf("-seed %d", *Seed)
 	for range 300 {
 		found := map[cohort.Key]index.Found{}
 		for r := range rnd.IntN(8) {

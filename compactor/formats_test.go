@@ -1,4 +1,4 @@
-package compactor
+package compactor_test
 
 import (
 	"bytes"
@@ -14,6 +14,8 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/audit"
 	"github.com/runfold/runfold/internal/doctor"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
@@ -76,7 +78,7 @@ func readAll(t *testing.T, root cohort.Root) *txtar.Archive {
 	add := func(name string, data []byte) { a.Files = append(a.Files, txtar.File{Name: name, Data: data}) }
 	dump := func(name, path string) {
 		var out bytes.Buffer
-		if err := Dump(durable.OS, path, &out); err != nil {
+		if err := audit.Dump(durable.OS, path, &out); err != nil {
 			out.WriteString("and an error\n") // its words may change
 		}
 		add(name, out.Bytes())
@@ -96,7 +98,7 @@ func readAll(t *testing.T, root cohort.Root) *txtar.Archive {
 		t.Fatal(err)
 	}
 	add("verdict", []byte(strings.Join(verdict.Missing(), "\n")+"\n"))
-	foldNow(t, Config{Root: root})
+	foldNow(t, compactor.Config{Root: root})
 	dump("folded index", root.Index())
 	dump("folded snapshots", root.Snapshots())
 	return a
@@ -107,7 +109,7 @@ func goesOn(t *testing.T, root cohort.Root) {
 	t.Helper()
 	before := values(t, root)
 	appendTo(t, root, "c", `{"run_id":"today","stage":"S","v":9}`)
-	foldNow(t, Config{Root: root})
+	foldNow(t, compactor.Config{Root: root})
 	before["today:S"] = "9"
 	if diff := cmp.Diff(before, values(t, root)); diff != "" {
 		t.Errorf("rows behind one more append and fold (-want +got):\n%s", diff)
@@ -132,23 +134,23 @@ func writeRoot(t *testing.T, dir string) {
 	appendTo(t, root, "Churn_eu-1.0=x", `{"run_id":"types","stage":"S","v":1,"i":-9223372036854775808,"u":18446744073709551615,"f":1.5e-300,"t":true,`+
 		`"n":null,"s":"日\u0000\n\"\\","params":{"lr":0.1,"layers":[1,"two",null,{"three":3}]},"metrics":{"auc":1,"deep":{"er":2}},`+
 		`"tags":{"owner":"growth"},"target":"t","view":"v","symbol":"s","timestamp":"2026-03-01T12:00:00Z","record_id":"mine"}`)
-	foldNow(t, Config{Root: root})
-	if err := importOf(Config{Root: root}, `{"x:S": {"snapshot_seq": 8, "v": 4}, "a:S": {"snapshot_seq": 9, "v": 4}}`); err != nil {
+	foldNow(t, compactor.Config{Root: root})
+	if err := importOf(compactor.Config{Root: root}, `{"x:S": {"snapshot_seq": 8, "v": 4}, "a:S": {"snapshot_seq": 9, "v": 4}}`); err != nil {
 		t.Fatal(err)
 	}
 	appendTo(t, root, "c", `{"run_id":"e","stage":"S","v":5}`, `{"run_id":"lost","stage":"S","v":5}`, `{"run_id":"f","stage":"T","v":5,"metrics":{"auc":"text now"}}`)
 	flipEntry(t, root, 2)
-	foldNow(t, Config{Root: root})
+	foldNow(t, compactor.Config{Root: root})
 	appendTo(t, root, "d", secondLines...)
-	foldNow(t, Config{Root: root})
+	foldNow(t, compactor.Config{Root: root})
 	spoil(t, root, "index", 4)
-	if err := repairOnce(Config{Root: root}); err != nil {
+	if err := repairOnce(compactor.Config{Root: root}); err != nil {
 		t.Fatal(err)
 	}
 	appendTo(t, root, "c", `{"run_id":"sealed","stage":"S","v":6}`)
 	live := openWriter(t, root, "d")
 	appendLines(t, live, `{"run_id":"live","stage":"S","v":6}`)
-	foldNow(t, Config{Root: root})
+	foldNow(t, compactor.Config{Root: root})
 	appendLines(t, live, `{"run_id":"live","stage":"S","v":7}`, `{"run_id":"torn","stage":"S","v":7}`)
 	streams, _, err := journal.Streams(durable.OS, root)
 	if err != nil || len(streams) == 0 {

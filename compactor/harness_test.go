@@ -1,9 +1,8 @@
-package compactor
+package compactor_test
 
 import (
 	"context"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -11,12 +10,15 @@ import (
 	"testing"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/audit"
+	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
 )
 
-var seed = flag.Uint64("seed", 1, "seed of the random tests")
+var seed = compactor.Seed
 
 // newRoot makes a root that lasts as long as the test and is audited at its end, whatever the test was
 // about.
@@ -61,15 +63,15 @@ func newRootWith(t testing.TB, s cohort.Settings) cohort.Root {
 	return root
 }
 
-func check(t testing.TB, root cohort.Root) []Problem {
+func check(t testing.TB, root cohort.Root) []audit.Problem {
 	t.Helper()
 	return checkOn(t, durable.OS, root)
 }
 
-func checkOn(t testing.TB, fsys durable.FS, root cohort.Root) []Problem {
+func checkOn(t testing.TB, fsys durable.FS, root cohort.Root) []audit.Problem {
 	t.Helper()
-	var out []Problem
-	if _, err := Check(context.Background(), Config{Root: root, FS: fsys}, func(p Problem) { out = append(out, p) }); err != nil {
+	var out []audit.Problem
+	if _, err := audit.Check(context.Background(), compactor.Config{Root: root, FS: fsys}, func(p audit.Problem) { out = append(out, p) }); err != nil {
 		t.Fatalf("Check: %v", err)
 	}
 	return out
@@ -130,9 +132,9 @@ func appendLines(t testing.TB, w *journal.Writer, lines ...string) {
 }
 
 // foldNow folds and expects that nothing is wrong.
-func foldNow(t testing.TB, cfg Config) Report {
+func foldNow(t testing.TB, cfg compactor.Config) compactor.Report {
 	t.Helper()
-	report, err := Fold(context.Background(), cfg)
+	report, err := compactor.Fold(context.Background(), cfg)
 	if err != nil {
 		t.Fatalf("Fold: %v", err)
 	}
@@ -142,10 +144,10 @@ func foldNow(t testing.TB, cfg Config) Report {
 // notices collects what a run says.
 type notices struct {
 	mu   sync.Mutex // guards list
-	list []Notice
+	list []compactor.Notice
 }
 
-func (n *notices) add(notice Notice) {
+func (n *notices) add(notice compactor.Notice) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.list = append(n.list, notice)
@@ -155,7 +157,7 @@ func (n *notices) add(notice Notice) {
 func (n *notices) text() string {
 	var out []string
 	for _, notice := range n.list {
-		if p, ok := notice.(Published); !ok || p.Healed {
+		if p, ok := notice.(generation.Published); !ok || p.Healed {
 			out = append(out, notice.String())
 		}
 	}
@@ -285,7 +287,35 @@ func prepared(t testing.TB) cohort.Root {
 func preparedIn(t testing.TB, root cohort.Root) cohort.Root {
 	t.Helper()
 	appendTo(t, root, "c", firstLines...)
-	foldNow(t, Config{Root: root})
+	foldNow(t, compactor.Config{Root: root})
 	appendTo(t, root, "c", secondLines...)
 	return root
+}
+
+// newest is the newest manifest of a root on a disk.
+func newest(disk durable.FS, root cohort.Root) (generation.Manifest, error) {
+	return generation.New(generation.Store{FS: disk, Root: root}).Newest()
+}
+
+// manifest is that of one generation.
+func manifest(disk durable.FS, root cohort.Root, g cohort.Generation) (generation.Manifest, error) {
+	return generation.New(generation.Store{FS: disk, Root: root}).Read(g)
+}
+
+// generations are the numbers of all manifests.
+func generations(disk durable.FS, root cohort.Root) ([]cohort.Generation, error) {
+	return generation.New(generation.Store{FS: disk, Root: root}).List()
+}
+
+// streamAt reads the name of a stream off its directory.
+func streamAt(dir string) (journal.Stream, error) {
+	id, err := cohort.ParseStreamID(filepath.Base(dir))
+	return journal.Stream{Cohort: cohort.ID(filepath.Base(filepath.Dir(dir))), ID: id}, err
+}
+
+func put(t *testing.T, name string, data []byte) {
+	t.Helper()
+	if err := durable.Replace(durable.OS, name, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
 }

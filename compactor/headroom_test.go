@@ -1,4 +1,4 @@
-package compactor
+package compactor_test
 
 import (
 	"context"
@@ -13,6 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/intake"
 	"github.com/runfold/runfold/internal/durable"
 )
 
@@ -34,17 +36,20 @@ func tree(t *testing.T, root cohort.Root) map[string]string {
 	return out
 }
 
+// margin is the room that a generation asks for beside its data files and records.
+const margin = 1 << 20
+
 // TestHeadroom: a fold that would fill the disk does not begin to write. With the room that it asked for it
 // goes on, and where nobody can tell what is free it tries.
 func TestHeadroom(t *testing.T) {
 	root := prepared(t)
 	before := tree(t, root)
 	asked := ""
-	cfg := Config{Root: root, Free: func(dir string) (int64, error) {
+	cfg := compactor.Config{Root: root, Free: func(dir string) (int64, error) {
 		asked = root.Rel(dir)
 		return margin, nil
 	}}
-	_, err := Fold(context.Background(), cfg)
+	_, err := compactor.Fold(context.Background(), cfg)
 	if !durable.IsFull(err) {
 		t.Fatalf("Fold = %v, want one that IsFull", err)
 	}
@@ -66,7 +71,7 @@ func TestHeadroom(t *testing.T) {
 		t.Errorf("rows (-want +got):\n%s", diff)
 	}
 	appendTo(t, root, "c", firstLines...)
-	foldNow(t, Config{Root: root, Free: func(string) (int64, error) { return 0, errors.ErrUnsupported }})
+	foldNow(t, compactor.Config{Root: root, Free: func(string) (int64, error) { return 0, errors.ErrUnsupported }})
 }
 
 // TestHeadroomForRecords: a record may stand in both data files, so twice the bytes of the new ones must be free: of a fold and
@@ -80,13 +85,13 @@ func TestHeadroomForRecords(t *testing.T) {
 	folds := func(t *testing.T, free int64) error {
 		root := newRoot(t)
 		appendTo(t, root, "c", line(1), line(2))
-		_, err := Fold(context.Background(), Config{Root: root, Free: func(string) (int64, error) { return free, nil }})
+		_, err := compactor.Fold(context.Background(), compactor.Config{Root: root, Free: func(string) (int64, error) { return free, nil }})
 		return err
 	}
 	imports := func(t *testing.T, free int64) error {
-		cfg := Config{Root: newRoot(t), Free: func(string) (int64, error) { return free, nil }}
+		cfg := compactor.Config{Root: newRoot(t), Free: func(string) (int64, error) { return free, nil }}
 		file := fmt.Sprintf(`{"r1:S": %s, "r2:S": %s}`, line(1), line(2))
-		_, err := Import(context.Background(), cfg, Source{Snapshots: strings.NewReader(file), Cohort: "c"})
+		_, err := intake.Import(context.Background(), cfg, intake.Source{Snapshots: strings.NewReader(file), Cohort: "c"})
 		return err
 	}
 	for name, try := range map[string]func(*testing.T, int64) error{"fold": folds, "import": imports} {

@@ -1,4 +1,4 @@
-package compactor
+package compactor_test
 
 import (
 	"context"
@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/intake"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/internal/durable/durabletest"
 )
@@ -18,7 +20,7 @@ func TestImportSleepsAnywhere(t *testing.T) {
 	const file = `{"a:S": {"snapshot_seq": 7, "v": 3}, "d:S": {"snapshot_seq": 8, "v": 3}, "x:S": {"v": 3}}`
 	root := newRoot(t)
 	appendTo(t, root, "c", firstLines...)
-	foldNow(t, Config{Root: root})
+	foldNow(t, compactor.Config{Root: root})
 	appendTo(t, root, "c", `{"run_id":"d","stage":"S","v":4}`)
 	for k := 0; ; k++ {
 		disk := loaded(t, root)
@@ -34,8 +36,8 @@ func TestImportSleepsAnywhere(t *testing.T) {
 		}}
 		done := make(chan error, 1)
 		go func() {
-			src := Source{Snapshots: strings.NewReader(file), Cohort: "old"}
-			_, err := Import(context.Background(), Config{Root: root, FS: fault, Lock: yes{}}, src)
+			src := intake.Source{Snapshots: strings.NewReader(file), Cohort: "old"}
+			_, err := intake.Import(context.Background(), compactor.Config{Root: root, FS: fault, Lock: yes{}}, src)
 			done <- err
 		}()
 		select {
@@ -47,7 +49,7 @@ func TestImportSleepsAnywhere(t *testing.T) {
 			return
 		case <-asleep:
 		}
-		cfg := Config{Root: root, FS: durable.FS(disk), Lock: yes{}, KeepAge: -1, KeepGenerations: 1}
+		cfg := compactor.Config{Root: root, FS: durable.FS(disk), Lock: yes{}, KeepAge: -1, KeepGenerations: 1}
 		foldNow(t, cfg)
 		close(wake)
 		if err := <-done; err != nil {

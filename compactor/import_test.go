@@ -1,4 +1,4 @@
-package compactor
+package compactor_test
 
 import (
 	"context"
@@ -9,16 +9,19 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/generation"
+	"github.com/runfold/runfold/compactor/intake"
 )
 
-func importNow(t *testing.T, root cohort.Root, snapshots string, edit func(*Source)) (ImportReport, string) {
+func importNow(t *testing.T, root cohort.Root, snapshots string, edit func(*intake.Source)) (intake.Report, string) {
 	t.Helper()
-	src := Source{Snapshots: strings.NewReader(snapshots), Cohort: "old"}
+	src := intake.Source{Snapshots: strings.NewReader(snapshots), Cohort: "old"}
 	if edit != nil {
 		edit(&src)
 	}
 	said := &notices{}
-	report, err := Import(context.Background(), Config{Root: root, Notify: said.add}, src)
+	report, err := intake.Import(context.Background(), compactor.Config{Root: root, Notify: said.add}, src)
 	if err != nil {
 		t.Fatalf("Import: %v", err)
 	}
@@ -29,27 +32,23 @@ func importNow(t *testing.T, root cohort.Root, snapshots string, edit func(*Sour
 func seqs(t *testing.T, root cohort.Root) []string {
 	t.Helper()
 	var out []string
-	d, err := (&folder{Config: Config{Root: root}.withDefaults()}).openNewest()
+	store := generation.New(generation.Store{Root: root})
+	m, err := store.Newest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := store.Data(m)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	for h, err := range d.index.Heads() {
+	for h, err := range d.Index.Identities() {
 		if err != nil {
 			t.Fatal(err)
 		}
 		out = append(out, h.Seq.String()+" "+string(h.Key))
 	}
 	return out
-}
-
-// openNewest opens the newest generation.
-func (f *folder) openNewest() (*data, error) {
-	h, err := latest(f.FS, f.Root)
-	if err != nil {
-		return nil, err
-	}
-	return f.openData(h)
 }
 
 // old has keys of every form, with and without snapshot_seq.
@@ -64,7 +63,7 @@ const old = `{
 func TestImportOldKeys(t *testing.T) {
 	root := newRoot(t)
 	report, said := importNow(t, root, old, nil)
-	want := ImportReport{Snapshots: 5, Taken: 4, Newer: 1, Fallback: 3, Generation: 1}
+	want := intake.Report{Snapshots: 5, Taken: 4, Newer: 1, Fallback: 3, Generation: 1}
 	if diff := cmp.Diff(want, report); diff != "" {
 		t.Errorf("report (-want +got):\n%s", diff)
 	}
@@ -85,7 +84,7 @@ func TestImportOldKeys(t *testing.T) {
 		}
 	}
 	appendTo(t, root, "c", firstLines[0])
-	foldNow(t, Config{Root: root})
+	foldNow(t, compactor.Config{Root: root})
 	if got := seqs(t, root); got[len(got)-1] != "8 a:S" {
 		t.Errorf("next_seq does not go on above the imported ones: %v", got)
 	}
@@ -106,7 +105,7 @@ func TestImportAgain(t *testing.T) {
 
 func TestImportDryRun(t *testing.T) {
 	root := newRoot(t)
-	report, _ := importNow(t, root, old, func(s *Source) { s.DryRun = true })
+	report, _ := importNow(t, root, old, func(s *intake.Source) { s.DryRun = true })
 	if report.Taken != 4 || report.Generation != 0 {
 		t.Errorf("dry run takes %d, generation %d; want 4 and 0", report.Taken, report.Generation)
 	}
@@ -125,7 +124,7 @@ func TestImportNeverBeatsAnAppend(t *testing.T) {
 			importNow(t, root, future, nil)
 		}
 		appendTo(t, root, "c", firstLines[0])
-		foldNow(t, Config{Root: root})
+		foldNow(t, compactor.Config{Root: root})
 		if !importFirst {
 			if report, _ := importNow(t, root, future, nil); report.Newer != 1 || report.Taken != 0 {
 				t.Errorf("import over an append takes %d, %d newer; want 0 and 1", report.Taken, report.Newer)
@@ -149,7 +148,7 @@ func TestImportDistantSeqs(t *testing.T) {
 func TestImportRenumbersTakenSeqs(t *testing.T) {
 	root := newRoot(t)
 	appendTo(t, root, "c", firstLines...)
-	foldNow(t, Config{Root: root})
+	foldNow(t, compactor.Config{Root: root})
 	report, _ := importNow(t, root, `{"x:S": {"snapshot_seq": 2}, "y:S": {"snapshot_seq": 9}}`, nil)
 	if report.Renumbered != 1 || report.Taken != 2 {
 		t.Errorf("%d renumbered, %d taken; want 1 and 2", report.Renumbered, report.Taken)
@@ -180,10 +179,10 @@ func TestImportLeavesOutWithReason(t *testing.T) {
 	if got := rows(t, root)["ok:UNKNOWN"]; !strings.Contains(got, `"imported_timestamp":"last tuesday"`) {
 		t.Errorf("row ok:UNKNOWN = %s", got)
 	}
-	if _, err := Import(context.Background(), Config{Root: root}, Source{Snapshots: strings.NewReader(`{"a": {`), Cohort: "old"}); err == nil {
+	if _, err := intake.Import(context.Background(), compactor.Config{Root: root}, intake.Source{Snapshots: strings.NewReader(`{"a": {`), Cohort: "old"}); err == nil {
 		t.Error("Import of a file that is cut off = nil, want an error")
 	}
-	if report, _ := importNow(t, newRoot(t), `{"a:S": {}}`, func(s *Source) { s.Cohort = "" }); report.Left != 1 {
+	if report, _ := importNow(t, newRoot(t), `{"a:S": {}}`, func(s *intake.Source) { s.Cohort = "" }); report.Left != 1 {
 		t.Errorf("a row without a cohort: %d left out, want 1", report.Left)
 	}
 }
@@ -194,7 +193,7 @@ func TestImportOwnFiles(t *testing.T) {
 	from := newRoot(t)
 	appendTo(t, from, "c", `{"run_id":"a","stage":"S","timestamp":"2026-01-01T00:00:00Z","v":1,"deep":{"x":[1,2]},"snapshot":{"f":25000.0}}`,
 		`{"run_id":"b","stage":"S","timestamp":"2026-01-02T00:00:00Z","v":"text","metrics":{"auc":0.5},"tags":{"t":true}}`)
-	foldNow(t, Config{Root: from})
+	foldNow(t, compactor.Config{Root: from})
 	ix, err := os.Open(from.Index())
 	if err != nil {
 		t.Fatal(err)
@@ -209,7 +208,7 @@ func TestImportOwnFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	to := newRoot(t)
-	report, _ := importNow(t, to, string(snapshots), func(s *Source) { s.Index, s.IndexSize, s.Cohort = ix, info.Size(), "" })
+	report, _ := importNow(t, to, string(snapshots), func(s *intake.Source) { s.Index, s.IndexSize, s.Cohort = ix, info.Size(), "" })
 	if report.Rows != 2 || report.Snapshots != 2 || report.Taken != 2 || report.Left != 0 {
 		t.Errorf("report %+v", report)
 	}

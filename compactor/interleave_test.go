@@ -1,4 +1,4 @@
-package compactor
+package compactor_test
 
 import (
 	"errors"
@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/internal/durable/durabletest"
 )
 
@@ -65,7 +67,7 @@ func stride(rnd *rand.Rand) int {
 func (s scenario) interleave(t *testing.T, rnd *rand.Rand, root cohort.Root, k, stopAt int, resumes bool) (reached bool) {
 	t.Helper()
 	disk := loaded(t, root)
-	cfg := Config{Root: root, Lock: yes{}, KeepAge: -1, KeepGenerations: 1, DeadAfter: -1, ReapGrace: -1}
+	cfg := compactor.Config{Root: root, Lock: yes{}, KeepAge: -1, KeepGenerations: 1, DeadAfter: -1, ReapGrace: -1}
 	first, second := cfg, cfg
 	second.KeepAge, second.KeepGenerations = 0, 0 // what a repair goes back to must not be swept before it looks
 	var serr error
@@ -83,11 +85,11 @@ func (s scenario) interleave(t *testing.T, rnd *rand.Rand, root cohort.Root, k, 
 	}}
 	mode := durabletest.Modes()[rnd.IntN(len(durabletest.Modes()))]
 	when := fmt.Sprintf("before change %d, the fold stopped at %d, the repair resumes: %v, %v", k, stopAt, resumes, mode)
-	if err := s.do(first); err != nil && !errors.Is(err, durabletest.ErrStopped) && !errors.Is(err, ErrConflict) {
+	if err := s.do(first); err != nil && !errors.Is(err, durabletest.ErrStopped) && !errors.Is(err, generation.ErrConflict) {
 		t.Errorf("%s: the repair ends with %v", when, err)
 	}
 	// Where the newest generation is damaged the second one can only say so.
-	if serr != nil && !errors.Is(serr, durabletest.ErrStopped) && !IsDamage(serr) {
+	if serr != nil && !errors.Is(serr, durabletest.ErrStopped) && !generation.IsDamage(serr) {
 		t.Errorf("%s: the fold ends with %v", when, serr)
 	}
 	s.again(t, disk.Crash(mode, rnd), root, when)

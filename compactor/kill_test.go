@@ -1,6 +1,6 @@
 //go:build unix
 
-package compactor
+package compactor_test
 
 import (
 	"context"
@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/internal/durable/durabletest"
 )
@@ -37,7 +38,7 @@ func TestMain(m *testing.M) {
 		}
 		return nil
 	}}
-	if _, err := Fold(context.Background(), Config{Root: cohort.Root(root), FS: fsys, KeepAge: -1, KeepGenerations: 1}); err != nil {
+	if _, err := compactor.Fold(context.Background(), compactor.Config{Root: cohort.Root(root), FS: fsys, KeepAge: -1, KeepGenerations: 1}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -71,7 +72,7 @@ func TestKillAnywhere(t *testing.T) {
 // completes folds once more and compares: rows, a generation for each commit, and nothing left behind.
 func completes(t *testing.T, root cohort.Root, when string) {
 	t.Helper()
-	report := foldNow(t, Config{Root: root, KeepAge: -1, KeepGenerations: 1})
+	report := foldNow(t, compactor.Config{Root: root, KeepAge: -1, KeepGenerations: 1})
 	if diff := cmp.Diff(bothRows, values(t, root)); diff != "" {
 		t.Errorf("%s: rows after the next run (-want +got):\n%s", when, diff)
 	}
@@ -109,7 +110,7 @@ func TestFailAnywhere(t *testing.T) {
 				return cause
 			}}
 			said := &notices{}
-			_, err := Fold(context.Background(), Config{Root: root, FS: fsys, KeepAge: -1, KeepGenerations: 1, Notify: said.add})
+			_, err := compactor.Fold(context.Background(), compactor.Config{Root: root, FS: fsys, KeepAge: -1, KeepGenerations: 1, Notify: said.add})
 			if failed == "" {
 				break
 			}

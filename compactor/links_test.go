@@ -1,6 +1,6 @@
 //go:build unix
 
-package compactor
+package compactor_test
 
 import (
 	"context"
@@ -16,6 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/audit"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
 )
@@ -33,7 +35,7 @@ func newScene(t *testing.T) *scene {
 	s := &scene{t: t, root: newDamagedRoot(t), out: filepath.Join(t.TempDir(), "outside")}
 	appendTo(t, s.root, "c", firstLines...)
 	s.old = s.only()
-	foldNow(t, Config{Root: s.root})
+	foldNow(t, compactor.Config{Root: s.root})
 	appendTo(t, s.root, "c", secondLines...)
 	s.new = s.only()
 	for name, text := range map[string]string{
@@ -85,7 +87,7 @@ func (s *scene) pipe(path string) {
 // data is the index file of the one generation.
 func (s *scene) data() string {
 	s.t.Helper()
-	h, err := latest(durable.OS, s.root)
+	h, err := newest(durable.OS, s.root)
 	s.must(err)
 	return s.root.Data(h.Index.Name)
 }
@@ -197,9 +199,9 @@ func TestPlantedLinks(t *testing.T) {
 			before := contents(t, s.out)
 			s.lookAround(test.finds)
 			said := new(notices)
-			cfg := Config{Root: s.root, Notify: said.add, KeepAge: -1, KeepGenerations: 1, DeadAfter: -1, ReapGrace: -1}
+			cfg := compactor.Config{Root: s.root, Notify: said.add, KeepAge: -1, KeepGenerations: 1, DeadAfter: -1, ReapGrace: -1}
 			for range 3 { // so that each phase acts on what the one before left
-				_, err := Fold(context.Background(), cfg)
+				_, err := compactor.Fold(context.Background(), cfg)
 				if got := errorText(err); (got == "") != (test.fails == "") || !strings.Contains(got, test.fails) {
 					t.Errorf("Fold = %q, want %q", got, test.fails)
 				}
@@ -232,7 +234,7 @@ func (s *scene) lookAround(finds string) {
 	s.t.Helper()
 	before := contents(s.t, string(s.root))
 	var found []string
-	_, err := Check(context.Background(), Config{Root: s.root}, func(p Problem) {
+	_, err := audit.Check(context.Background(), compactor.Config{Root: s.root}, func(p audit.Problem) {
 		if p.Damage {
 			found = append(found, p.String())
 		}
@@ -245,11 +247,11 @@ func (s *scene) lookAround(finds string) {
 	if !matches {
 		s.t.Errorf("Check finds\n%s\nwant %q", got, finds)
 	}
-	status, err := ReadStatus(context.Background(), Config{Root: s.root})
+	status, err := audit.ReadStatus(context.Background(), compactor.Config{Root: s.root})
 	if strings.Contains(status.Holder, "work") {
 		s.t.Errorf("status shows %q as the holder of the lock (%v)", status.Holder, err)
 	}
-	if run, ok, err := Previous(context.Background(), Config{Root: s.root}, Query{Cohort: "c", RunID: "z", Stage: "S"}); ok && run.RunID != "b" {
+	if run, ok, err := compactor.Previous(context.Background(), compactor.Config{Root: s.root}, compactor.Query{Cohort: "c", RunID: "z", Stage: "S"}); ok && run.RunID != "b" {
 		s.t.Errorf("Previous = %v, %v", run, err)
 	}
 	if diff := cmp.Diff(before, contents(s.t, string(s.root))); diff != "" {
@@ -293,7 +295,7 @@ func TestRootMayBeALink(t *testing.T) {
 		t.Fatalf("InitRoot through a link = %t, %v", created, err)
 	}
 	appendTo(t, link, "c", firstLines...)
-	foldNow(t, Config{Root: link})
+	foldNow(t, compactor.Config{Root: link})
 	if diff := cmp.Diff(map[string]string{"a:S": "1", "b:S": "1"}, values(t, cohort.Root(real))); diff != "" {
 		t.Errorf("rows (-want +got):\n%s", diff)
 	}

@@ -1,4 +1,4 @@
-package compactor
+package compactor_test
 
 import (
 	"context"
@@ -9,17 +9,18 @@ import (
 	"testing"
 	"time"
 
+	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/internal/durable"
 )
 
 func TestLockNamesTheHolder(t *testing.T) {
-	l := FileLock{Path: filepath.Join(t.TempDir(), "compact.lock")}
+	l := compactor.FileLock{Path: filepath.Join(t.TempDir(), "compact.lock")}
 	unlock, err := l.Lock(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, err = l.Lock(context.Background())
-	if !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "held by host ") || !strings.Contains(err.Error(), "pid ") {
+	if !errors.Is(err, compactor.ErrLocked) || !strings.Contains(err.Error(), "held by host ") || !strings.Contains(err.Error(), "pid ") {
 		t.Errorf("Lock of a held lock = %v, want ErrLocked with the holder", err)
 	}
 	if err := unlock(); err != nil {
@@ -37,13 +38,13 @@ func TestLockNamesTheHolder(t *testing.T) {
 // TestLockWaits shows that a waiting compactor gets the lock when its holder ends.
 func TestLockWaits(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "compact.lock")
-	unlock, err := FileLock{Path: path}.Lock(context.Background())
+	unlock, err := compactor.FileLock{Path: path}.Lock(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := make(chan error)
 	go func() {
-		unlock, err := FileLock{Path: path, Wait: time.Hour}.Lock(context.Background())
+		unlock, err := compactor.FileLock{Path: path, Wait: time.Hour}.Lock(context.Background())
 		if err == nil {
 			err = unlock()
 		}
@@ -66,15 +67,15 @@ func TestLockEndsWithItsContext(t *testing.T) {
 	defer held.Unlock()
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	_, err = FileLock{Path: path, Wait: time.Hour}.Lock(ctx)
+	_, err = compactor.FileLock{Path: path, Wait: time.Hour}.Lock(ctx)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("Lock with an ended context = %v, want context.Canceled", err)
 	}
 }
 
 func TestLockErrors(t *testing.T) {
-	_, err := FileLock{Path: filepath.Join(t.TempDir(), "no", "compact.lock")}.Lock(context.Background())
-	if err == nil || errors.Is(err, ErrLocked) {
+	_, err := compactor.FileLock{Path: filepath.Join(t.TempDir(), "no", "compact.lock")}.Lock(context.Background())
+	if err == nil || errors.Is(err, compactor.ErrLocked) {
 		t.Errorf("Lock in a missing directory = %v, want an error that is not ErrLocked", err)
 	}
 }
@@ -87,14 +88,14 @@ func TestFoldWhileLocked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = Fold(context.Background(), Config{Root: root})
-	if want := fmt.Sprintf("%s is held by host h, pid 7", root.CompactLock()); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), want) {
+	_, err = compactor.Fold(context.Background(), compactor.Config{Root: root})
+	if want := fmt.Sprintf("%s is held by host h, pid 7", root.CompactLock()); !errors.Is(err, compactor.ErrLocked) || !strings.Contains(err.Error(), want) {
 		t.Errorf("Fold of a locked root = %v, want ErrLocked and %q", err, want)
 	}
 	if err := held.Unlock(); err != nil {
 		t.Fatal(err)
 	}
-	if report := foldNow(t, Config{Root: root}); report.Rows != 2 {
+	if report := foldNow(t, compactor.Config{Root: root}); report.Rows != 2 {
 		t.Errorf("%d rows after the lock was free, want 2", report.Rows)
 	}
 }

@@ -1,4 +1,4 @@
-package compactor
+package compactor_test
 
 import (
 	"errors"
@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/internal/durable/durabletest"
 )
 
@@ -130,7 +131,7 @@ func (s *stage) meet(t *testing.T, rnd *rand.Rand, k, j int, sum *tally) (calls 
 
 // sweptUnder tells the one error that a compactor may end with because of another one: a temporary file of its
 // own was swept before it gave it a name, as the other one keeps nothing for any time.
-func sweptUnder(err error) bool { return errors.Is(err, fs.ErrNotExist) && !IsDamage(err) }
+func sweptUnder(err error) bool { return errors.Is(err, fs.ErrNotExist) && !generation.IsDamage(err) }
 
 // second runs the second compactor while the first is suspended.
 func (e *encounter) second(j int) (calls int) {

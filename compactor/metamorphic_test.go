@@ -1,4 +1,4 @@
-package compactor
+package compactor_test
 
 import (
 	"fmt"
@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/journal"
 )
 
@@ -47,7 +48,7 @@ func TestMetamorphic(t *testing.T) {
 	for _, chain := range set {
 		appendTo(t, plain, "c", chain...)
 	}
-	foldNow(t, Config{Root: plain})
+	foldNow(t, compactor.Config{Root: plain})
 	want := rows(t, plain)
 	if len(want) != len(set) {
 		t.Fatalf("%d rows of %d keys", len(want), len(set))
@@ -55,7 +56,7 @@ func TestMetamorphic(t *testing.T) {
 	for round := range rounds {
 		root := newRoot(t)
 		scatter(t, rnd, root, set)
-		foldNow(t, Config{Root: root, Lock: yes{}})
+		foldNow(t, compactor.Config{Root: root, Lock: yes{}})
 		if diff := cmp.Diff(want, rows(t, root)); diff != "" {
 			t.Fatalf("round %d: rows depend on the split (-plain +split):\n%s", round, diff)
 		}
@@ -87,7 +88,7 @@ func scatter(t *testing.T, rnd *rand.Rand, root cohort.Root, set [][]string) {
 			left--
 		}
 		if rnd.IntN(12) == 0 {
-			foldNow(t, Config{Root: root, BatchBytes: int64(500 + rnd.IntN(5000)), KeepAge: -1})
+			foldNow(t, compactor.Config{Root: root, BatchBytes: int64(500 + rnd.IntN(5000)), KeepAge: -1})
 		}
 	}
 	for _, w := range writers {

@@ -3,34 +3,13 @@ package compactor
 import (
 	"fmt"
 
-	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/journal"
 )
 
-// Notice is one fact of a run that somebody should hear of: what String says, on one line.
-type Notice interface{ String() string }
-
-// Published tells that the root's public files show a generation now.
-type Published struct {
-	Generation cohort.Generation
-	Rows       int64
-	Healed     bool // committed by an earlier run that ended before it could publish
-}
-
-func (n Published) String() string {
-	verb := "published"
-	if n.Healed {
-		verb = "healed: published"
-	}
-	return fmt.Sprintf("%s generation %d with %d rows", verb, n.Generation, n.Rows)
-}
-
-// Conflicted tells that another compactor committed first: not a failure, the fold starts again.
-type Conflicted struct{ Generation cohort.Generation }
-
-func (n Conflicted) String() string {
-	return fmt.Sprintf("another compactor committed generation %d first: folding again", n.Generation)
-}
+// Notice is one fact of a run that somebody should hear of: what String says, on one line. Those of a generation's own
+// life are in package generation.
+type Notice = generation.Notice
 
 // DamagedBytes tells of bytes in a sealed stream that are no valid entry. All else was folded.
 type DamagedBytes struct {
@@ -84,13 +63,6 @@ func (n NarrowKey) String() string {
 		"if they are different results, make a root whose key has these fields", n.Count)
 }
 
-// SeqFallback tells that snapshots without snapshot_seq were ordered by their timestamp.
-type SeqFallback struct{ Count int }
-
-func (n SeqFallback) String() string {
-	return fmt.Sprintf("%d snapshots have no snapshot_seq: ordered by timestamp", n.Count)
-}
-
 // Reaped tells that the writer of a stream without a seal is taken for dead, and that the stream was moved to
 // reaped/. There it is read again, and deleted after a grace in which nothing came.
 type Reaped struct {
@@ -112,15 +84,6 @@ type TornTail struct {
 func (n TornTail) String() string {
 	return fmt.Sprintf("stream %v: its writer ended within an entry: %d bytes kept in %s", n.Stream, n.Length, n.Kept)
 }
-
-// NotSwept tells that something that is no longer needed could not be removed. The next fold tries
-// again; nothing depends on it.
-type NotSwept struct {
-	Path string
-	Err  error
-}
-
-func (n NotSwept) String() string { return fmt.Sprintf("%s: not removed: %v", n.Path, n.Err) }
 
 // LockUnsupported tells that the file system has no locks. Nothing is lost by it: two compactors may
 // do the same work, and the commit lets one of them win.

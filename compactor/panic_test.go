@@ -1,4 +1,4 @@
-package compactor
+package compactor_test
 
 import (
 	"context"
@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/internal/durable/durabletest"
 )
@@ -33,14 +35,14 @@ func TestFoldPanicsWhileItWrites(t *testing.T) {
 		}
 		return nil
 	}}
-	_, err := Fold(context.Background(), Config{Root: root, FS: fsys})
-	if err == nil || IsDamage(err) {
+	_, err := compactor.Fold(context.Background(), compactor.Config{Root: root, FS: fsys})
+	if err == nil || generation.IsDamage(err) {
 		t.Fatalf("Fold = %v, want an internal error and no damage", err)
 	}
-	for _, want := range []string{"internal error: this is a bug in runfold", "report it", "a bug\n", "goroutine", "(*newData).Write"} {
+	for _, want := range []string{"internal error: this is a bug in runfold", "report it", "a bug\n", "goroutine", "(*newFile).Write"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("Fold = %v, want %q in it", err, want)
 		}
 	}
-	foldNow(t, Config{Root: root})
+	foldNow(t, compactor.Config{Root: root})
 }

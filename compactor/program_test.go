@@ -1,9 +1,10 @@
-package compactor
+package compactor_test
 
 import (
 	"encoding/json"
 	"testing"
 
+	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/internal/build"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
@@ -28,7 +29,7 @@ func TestProgram(t *testing.T) {
 		}
 		break
 	}
-	foldNow(t, Config{Root: root})
+	foldNow(t, compactor.Config{Root: root})
 	if got := newestOn(t, root).Program; got != want {
 		t.Errorf("program of the manifest: %q, want %q", got, want)
 	}

@@ -1,4 +1,4 @@
-package compactor
+package compactor_test
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/internal/durable/durabletest"
 )
@@ -28,7 +29,7 @@ func TestRaceWithoutLock(t *testing.T) {
 					return
 				default:
 				}
-				if _, err := Fold(context.Background(), Config{Root: root, Lock: yes{}, BatchBytes: 4000}); err != nil {
+				if _, err := compactor.Fold(context.Background(), compactor.Config{Root: root, Lock: yes{}, BatchBytes: 4000}); err != nil {
 					t.Errorf("Fold: %v", err)
 				}
 			}
@@ -46,7 +47,7 @@ func TestRaceWithoutLock(t *testing.T) {
 	appending.Wait()
 	close(done)
 	folding.Wait()
-	foldNow(t, Config{Root: root})
+	foldNow(t, compactor.Config{Root: root})
 	if diff := cmp.Diff(want, values(t, root)); diff != "" {
 		t.Errorf("rows (-want +got):\n%s", diff)
 	}
@@ -91,13 +92,13 @@ func TestSleepBeforeCommit(t *testing.T) {
 func sleepBeforeCommit(t *testing.T, at string) {
 	root := newRoot(t)
 	appendTo(t, root, "c", `{"run_id":"a","stage":"S","v":1}`)
-	foldNow(t, Config{Root: root, Lock: yes{}})
+	foldNow(t, compactor.Config{Root: root, Lock: yes{}})
 	appendTo(t, root, "c", `{"run_id":"b","stage":"S","v":1}`)
 	s := newSleeper()
 	said := &notices{}
-	result := make(chan Report)
+	result := make(chan compactor.Report)
 	go func() {
-		report, err := Fold(context.Background(), Config{Root: root, Lock: yes{}, FS: s.fs(at, string(root)), Notify: said.add})
+		report, err := compactor.Fold(context.Background(), compactor.Config{Root: root, Lock: yes{}, FS: s.fs(at, string(root)), Notify: said.add})
 		if err != nil {
 			t.Errorf("the sleeper's Fold: %v", err)
 		}
@@ -106,7 +107,7 @@ func sleepBeforeCommit(t *testing.T, at string) {
 	<-s.asleep
 	for _, run := range []string{"b", "c", "d", "e"} {
 		appendTo(t, root, "c", fmt.Sprintf(`{"run_id":"%s","stage":"S","v":2}`, run))
-		foldNow(t, Config{Root: root, Lock: yes{}, KeepAge: -1, KeepGenerations: 1})
+		foldNow(t, compactor.Config{Root: root, Lock: yes{}, KeepAge: -1, KeepGenerations: 1})
 	}
 	close(s.wake)
 	report := <-result
@@ -132,12 +133,12 @@ func TestSleepBeforePublish(t *testing.T) {
 			s := newSleeper()
 			done := make(chan error)
 			go func() {
-				_, err := Fold(context.Background(), Config{Root: root, Lock: yes{}, FS: s.fs(at, string(root))})
+				_, err := compactor.Fold(context.Background(), compactor.Config{Root: root, Lock: yes{}, FS: s.fs(at, string(root))})
 				done <- err
 			}()
 			<-s.asleep
 			appendTo(t, root, "c", `{"run_id":"a","stage":"S","v":2}`)
-			foldNow(t, Config{Root: root, Lock: yes{}})
+			foldNow(t, compactor.Config{Root: root, Lock: yes{}})
 			close(s.wake)
 			if err := <-done; err != nil {
 				t.Errorf("the sleeper's Fold: %v", err)
@@ -169,7 +170,7 @@ func TestSleepAnywhere(t *testing.T) {
 		}}
 		done := make(chan error, 1)
 		go func() {
-			_, err := Fold(context.Background(), Config{Root: root, Lock: yes{}, FS: fsys, KeepAge: -1, KeepGenerations: 1})
+			_, err := compactor.Fold(context.Background(), compactor.Config{Root: root, Lock: yes{}, FS: fsys, KeepAge: -1, KeepGenerations: 1})
 			done <- err
 		}()
 		select {
@@ -182,12 +183,12 @@ func TestSleepAnywhere(t *testing.T) {
 		case <-asleep:
 		}
 		appendTo(t, root, "c", `{"run_id":"d","stage":"S","v":4}`)
-		foldNow(t, Config{Root: root, Lock: yes{}, KeepAge: -1, KeepGenerations: 1})
+		foldNow(t, compactor.Config{Root: root, Lock: yes{}, KeepAge: -1, KeepGenerations: 1})
 		close(wake)
 		if err := <-done; err != nil {
 			t.Errorf("asleep before change %d, %s: the sleeper ends with %v", k, at, err)
 		}
-		foldNow(t, Config{Root: root, Lock: yes{}, KeepAge: -1, KeepGenerations: 1})
+		foldNow(t, compactor.Config{Root: root, Lock: yes{}, KeepAge: -1, KeepGenerations: 1})
 		want := map[string]string{"a:S": "1", "b:S": "2", "c:S": "2", "d:S": "4"}
 		if diff := cmp.Diff(want, values(t, root)); diff != "" {
 			t.Errorf("asleep before change %d, %s: rows (-want +got):\n%s", k, at, diff)

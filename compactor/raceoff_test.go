@@ -1,5 +1,5 @@
 //go:build !race
 
-package compactor
+package compactor_test
 
 const sparse = 1

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/internal/doctor"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
@@ -25,191 +26,156 @@ import (
 // it had acknowledged before was read before; what its view of the path, old by up to 30 s on NFS, lets it
 // acknowledge after the move is read in reaped/, which is what the grace is for.
 
-// atEnd notes that a stream was read to its end.
-func (f *folder) atEnd(p place, old Watermark, m *Watermark, torn int64, b *batch) error {
-	if m.Sealed {
-		m.Torn, m.Grown, m.Reaped = 0, 0, 0
-		return nil
-	}
-	m.Torn = torn
-	if *m != old {
-		m.Grown = b.now
-		b.moved = true
-	} else if m.Grown == 0 {
-		m.Grown = b.now // it goes with the next commit
-	}
-	switch {
-	case p.reaped && m.Reaped == 0 && b.now > 0:
-		m.Reaped = b.now
-		b.moved = true
-	case !p.reaped && *m == old:
-		if why, ok := f.isDead(p, old, b); ok {
-			b.dead = append(b.dead, dead{p, why})
-		}
-	}
-	if p.reaped && torn > 0 && (old.Reaped == 0 || torn != old.Torn) {
-		return f.keepTail(p, *m, b)
-	}
-	return nil
-}
-
 // dead is a stream that is to be moved to reaped/.
 type dead struct {
-	place
+	journal.Place
 	why string // its writer is taken for dead
 }
 
 // isDead decides that nothing will be added to a stream that a manifest has seen to end where it still
 // ends. Where locks cannot be relied upon, only time tells, by the file system's own clock.
-func (f *folder) isDead(p place, seen Watermark, b *batch) (why string, ok bool) {
-	if seen.Grown == 0 || b.now == 0 {
+func (s *sweeper) isDead(p journal.Place, seen generation.Watermark, now cohort.Stamp) (why string, ok bool) {
+	if seen.Grown == 0 || now == 0 {
 		return "", false
 	}
-	if limit := max(f.DeadAfter, 0); (b.now - seen.Grown).Duration() >= limit {
+	if limit := max(s.deadAfter, 0); (now - seen.Grown).Duration() >= limit {
 		return "it has not grown for " + limit.String(), true
 	}
-	if !f.locksTell() {
+	if !s.locksTell() {
 		return "", false
 	}
-	gone, err := journal.WriterIsGone(f.FS, f.Root, p.Stream)
+	gone, err := journal.WriterIsGone(s.FS, s.Dir, p.Stream)
 	if err != nil || !gone {
 		return "", false // whatever is in doubt lives
 	}
 	return "its writer has ended", true
 }
 
-// reap moves dead streams to reaped/, and tells of each once that is done. It reports whether any was moved, which the
-// next round reads again.
-func (f *folder) reap(all []dead) (any bool) {
+// reap moves dead streams to reaped/, tells of each once that is done, and counts them. The next round reads them again.
+func (s *sweeper) reap(all []dead) (reaped int) {
 	for _, p := range all {
-		to := f.Root.Reaped(p.Cohort, p.ID)
-		err := f.makeDir(f.Root.Reaped(p.Cohort, ""))
+		err := durable.MkdirWithin(s.FS, string(s.Dir), s.Dir.Reaped(p.Cohort, ""), s.Settings.DirMode.FS())
 		if err == nil {
-			err = durable.Move(f.FS, p.dir, to)
+			err = durable.Move(s.FS, p.Dir, s.InReaped(p.Stream).Dir)
 		}
 		switch {
 		case err == nil:
-			any = true
-			f.report.Reaped++
-			f.notify(Reaped{p.Stream, p.why})
+			reaped++
+			s.say.tell(Reaped{p.Stream, p.why})
 		case !errors.Is(err, fs.ErrNotExist): // else another compactor did it
-			f.notify(NotSwept{f.Root.Rel(p.dir), err})
+			s.notSwept(p.Dir, err)
 		}
 	}
-	return any
+	return reaped
 }
 
-// keepTail keeps the bytes behind the last entry of a dead stream. They were not acknowledged, or they are
-// a last entry that was damaged later: nobody can tell, so they are not dropped.
-func (f *folder) keepTail(p place, m Watermark, b *batch) error {
-	tail := &journal.CorruptError{
-		Path: cohort.SegmentIn(p.dir), Offset: m.Offset, Length: m.Torn, Err: errTorn,
+// Reap moves streams whose writers the caller knows to have ended to reaped/, where the next fold reads them to their end,
+// and counts them. Each move is durable. What cannot be moved is told as NotSwept; what is not there was moved by
+// somebody else.
+func Reap(root journal.Root, streams []journal.Stream, why string, tell func(Notice)) (reaped int) {
+	s := sweeper{Root: root, say: &speaker{to: tell}}
+	all := make([]dead, len(streams))
+	for i, st := range streams {
+		all[i] = dead{root.InCohort(st), why}
 	}
-	kept, err := f.keep(p.Stream, tail)
-	if err != nil {
-		return err
-	}
-	b.tornTails++
-	f.once(TornTail{p.Stream, m.Torn, f.Root.Rel(kept)})
-	return nil
+	return s.reap(all)
 }
 
-var errTorn = errors.New("the end of a dead stream is no entry: it was being written, or damaged later")
-
-// emptyReaped deletes what lies in reaped/ and is superfluous on the word of prev, on which next stands now:
+// empty deletes what lies in reaped/ and is superfluous on the word of prev, on which next stands now:
 // sealed streams that prev had folded whole, and dead ones that prev had read to their end, that
 // did not change for the grace. One generation later, that is: should the files of next be damaged,
 // prev is still there, and so is every stream that next has folded (docs/decisions/0014). A stream whose records
-// stand in files that both share stays.
-func (f *folder) emptyReaped(prev, next head, now cohort.Stamp) {
-	newer := make(map[journal.Stream]Watermark, len(next.Streams))
+// stand in files that both share stays. It counts those that it moves to quarantine/ instead.
+func (s *sweeper) empty(prev, next generation.Manifest, now cohort.Stamp) (swept int) {
+	newer := make(map[journal.Stream]generation.Watermark, len(next.Streams))
 	for _, m := range next.Streams {
 		newer[m.Stream] = m
 	}
-	twice := slices.DeleteFunc(slices.Clone(prev.Streams), func(m Watermark) bool { return !f.standsTwice(prev, next, m.Stream.Cohort) })
-	for _, m := range f.movedForGood(twice) {
-		dir := f.Root.Reaped(m.Stream.Cohort, m.Stream.ID)
+	twice := slices.DeleteFunc(slices.Clone(prev.Streams), func(m generation.Watermark) bool { return !s.standsTwice(prev, next, m.Stream.Cohort) })
+	for _, m := range s.movedForGood(twice) {
+		dir := s.Dir.Reaped(m.Stream.Cohort, m.Stream.ID)
 		switch {
 		case m.Sealed && !m.Damaged:
-		case m.Sealed || m.Reaped == 0 || newer[m.Stream] != m || (now-m.Reaped).Duration() < f.ReapGrace:
+		case m.Sealed || m.Reaped == 0 || newer[m.Stream] != m || (now-m.Reaped).Duration() < s.grace:
 			continue
-		case !f.endsAt(dir, m.size()):
+		case !s.endsAt(dir, m.Size()):
 			continue // somebody lives: it is read again first
 		case m.Damaged:
-			f.sweepStream(dir, f.Root.Quarantined(m.Stream.Cohort, m.Stream.ID))
+			swept += s.move(dir, s.Dir.Quarantined(m.Stream.Cohort, m.Stream.ID))
 			continue
 		}
-		err := f.staysWithin(dir, filepath.Dir(dir))
+		err := durable.RealDir(s.FS, dir, filepath.Dir(dir))
 		if err == nil {
-			err = durable.RemoveAll(f.FS, dir)
+			err = durable.RemoveAll(s.FS, dir)
 		}
 		if err != nil {
-			f.notify(NotSwept{f.Root.Rel(dir), err})
+			s.notSwept(dir, err)
 		}
 	}
+	return swept
 }
 
 // standsTwice tells whether what prev holds of a cohort stands in files of prev, which the fold of next has read
 // whole, and in other ones of next.
-func (f *folder) standsTwice(prev, next head, id cohort.ID) bool {
-	if f.settings.Snapshots != cohort.PerCohort {
+func (s *sweeper) standsTwice(prev, next generation.Manifest, id cohort.ID) bool {
+	if s.Settings.Snapshots != cohort.PerCohort {
 		id = ""
 	}
-	was, ok := prev.Snapshots.of(id)
-	now, _ := next.Snapshots.of(id)
+	was, ok := prev.Snapshots.Of(id)
+	now, _ := next.Snapshots.Of(id)
 	return prev.Index.Name != next.Index.Name && (!ok || was.Name != now.Name)
 }
 
 // movedForGood picks the streams that lie in reaped/ and will still do so after a power loss. Sweeping syncs
 // no move, and another compactor may have made this one just now; if it were undone behind a deletion,
 // the stream would stand among the living again, cut off (R17).
-func (f *folder) movedForGood(all []Watermark) (moved []Watermark) {
+func (s *sweeper) movedForGood(all []generation.Watermark) (moved []generation.Watermark) {
 	for _, m := range all {
-		if _, err := f.FS.Stat(f.Root.Reaped(m.Stream.Cohort, m.Stream.ID)); err == nil {
+		if _, err := s.FS.Stat(s.Dir.Reaped(m.Stream.Cohort, m.Stream.ID)); err == nil {
 			moved = append(moved, m)
 		}
 	}
 	synced := map[cohort.ID]error{}
-	return slices.DeleteFunc(moved, func(m Watermark) bool {
+	return slices.DeleteFunc(moved, func(m generation.Watermark) bool {
 		err, done := synced[m.Stream.Cohort]
 		if !done {
-			err = f.syncMoves(m.Stream.Cohort)
+			err = s.syncMoves(m.Stream.Cohort)
 			synced[m.Stream.Cohort] = err
 		}
 		return err != nil
 	})
 }
 
-func (f *folder) syncMoves(id cohort.ID) error {
-	err := f.FS.SyncDir(f.Root.Reaped(id, ""))
+func (s *sweeper) syncMoves(id cohort.ID) error {
+	err := s.FS.SyncDir(s.Dir.Reaped(id, ""))
 	if err == nil {
-		err = f.FS.SyncDir(f.Root.Stream(id, ""))
+		err = s.FS.SyncDir(s.Dir.Stream(id, ""))
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // somebody removed the cohort's directory, and with it what the move could go back to
 	}
 	if err != nil {
-		f.notify(NotSwept{f.Root.Rel(f.Root.Reaped(id, "")), err})
+		s.notSwept(s.Dir.Reaped(id, ""), err)
 	}
 	return err
 }
 
 // endsAt tells whether the segment in dir has a size, or is gone: the rest of a deletion that was cut off.
-func (f *folder) endsAt(dir string, size int64) bool {
-	info, err := f.FS.Stat(cohort.SegmentIn(dir))
+func (s *sweeper) endsAt(dir string, size int64) bool {
+	info, err := s.FS.Stat(cohort.SegmentIn(dir))
 	return errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == size
 }
 
 // locksTell reports whether a free lock proves that its holder has ended: only where somebody has measured
 // that it does, on a file system that is still, by its type, one that no other machine mounts.
-func (f *folder) locksTell() bool {
-	f.locks.Do(func() {
-		_, local, err := doctor.IsLocal(string(f.Root))
+func (s *sweeper) locksTell() bool {
+	s.ask.Do(func() {
+		_, local, err := doctor.IsLocal(string(s.Dir))
 		if err != nil || !local {
 			return
 		}
-		v, err := doctor.Read(f.FS, f.Root)
-		f.tell = err == nil && v.LocksTell()
+		v, err := doctor.Read(s.FS, s.Dir)
+		s.locks = err == nil && v.LocksTell()
 	})
-	return f.tell
+	return s.locks
 }

@@ -1,4 +1,4 @@
-package compactor
+package compactor_test
 
 import (
 	"bytes"
@@ -13,6 +13,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/audit"
+	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/internal/doctor"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/internal/durable/durabletest"
@@ -35,8 +38,8 @@ func stopped(t *testing.T, root cohort.Root) (segment string, late []byte) {
 	}
 	cut := lastEntry(t, path, s)
 	change(t, path, func(b []byte) []byte { return b[:cut] })
-	foldNow(t, Config{Root: root})
-	if r := foldNow(t, Config{Root: root, DeadAfter: -1}); r.Reaped != 1 {
+	foldNow(t, compactor.Config{Root: root})
+	if r := foldNow(t, compactor.Config{Root: root, DeadAfter: -1}); r.Reaped != 1 {
 		t.Fatalf("%d streams were reaped, want 1", r.Reaped)
 	}
 	return cohort.SegmentIn(root.Reaped(s.Cohort, s.ID)), whole[cut:]
@@ -64,7 +67,7 @@ func TestReapReadsWhatComesLate(t *testing.T) {
 	root := newRoot(t)
 	segment, late := stopped(t, root)
 	extend(t, segment, late)
-	foldNow(t, Config{Root: root, ReapGrace: time.Hour})
+	foldNow(t, compactor.Config{Root: root, ReapGrace: time.Hour})
 	if diff := cmp.Diff(map[string]string{"a:S": "1", "b:S": "1"}, values(t, root)); diff != "" {
 		t.Errorf("rows (-want +got):\n%s", diff)
 	}
@@ -75,16 +78,14 @@ func TestReapReadsWhatComesLate(t *testing.T) {
 func TestReapKeepsWhatGrew(t *testing.T) {
 	root := newRoot(t)
 	segment, late := stopped(t, root)
-	cfg := Config{Root: root, ReapGrace: -1}
+	cfg := compactor.Config{Root: root, ReapGrace: -1}
 	prev := newestOn(t, root)
 	appendTo(t, root, "d", secondLines[1])
 	next := foldWithout(t, root)
 	extend(t, segment, late) // between the scan of next and its sweep
-	f, err := newFolder(cfg)
-	if err != nil {
+	if err := compactor.EmptyReaped(cfg, prev, next); err != nil {
 		t.Fatal(err)
 	}
-	f.emptyReaped(prev, next, f.now(next))
 	if _, err := os.Stat(segment); err != nil {
 		t.Fatalf("the stream is gone, and a record with it: %v", err)
 	}
@@ -95,9 +96,9 @@ func TestReapKeepsWhatGrew(t *testing.T) {
 }
 
 // newestOn is the newest manifest of a root.
-func newestOn(t *testing.T, root cohort.Root) head {
+func newestOn(t *testing.T, root cohort.Root) generation.Manifest {
 	t.Helper()
-	h, err := latest(durable.OS, root)
+	h, err := newest(durable.OS, root)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,9 +106,9 @@ func newestOn(t *testing.T, root cohort.Root) head {
 }
 
 // foldWithout folds with a grace that nothing outlives.
-func foldWithout(t *testing.T, root cohort.Root) head {
+func foldWithout(t *testing.T, root cohort.Root) generation.Manifest {
 	t.Helper()
-	foldNow(t, Config{Root: root, ReapGrace: time.Hour})
+	foldNow(t, compactor.Config{Root: root, ReapGrace: time.Hour})
 	return newestOn(t, root)
 }
 
@@ -117,23 +118,23 @@ func TestReapWaits(t *testing.T) {
 	segment := abandoned(t, root, "c", firstLines...)
 	for range 3 {
 		appendTo(t, root, "d", secondLines...)
-		foldNow(t, Config{Root: root, DeadAfter: time.Hour})
+		foldNow(t, compactor.Config{Root: root, DeadAfter: time.Hour})
 	}
 	if _, err := os.Stat(segment); err != nil {
 		t.Errorf("a stream that grew within the hour: %v", err)
 	}
-	foldNow(t, Config{Root: root, DeadAfter: -1})
+	foldNow(t, compactor.Config{Root: root, DeadAfter: -1})
 	reaped := strings.Replace(segment, "cohorts", "reaped", 1)
 	for range 3 {
 		appendTo(t, root, "d", secondLines...)
-		foldNow(t, Config{Root: root, DeadAfter: -1, ReapGrace: time.Hour})
+		foldNow(t, compactor.Config{Root: root, DeadAfter: -1, ReapGrace: time.Hour})
 	}
 	if _, err := os.Stat(reaped); err != nil {
 		t.Errorf("a reaped stream within its grace: %v", err)
 	}
 	for range 2 {
 		appendTo(t, root, "d", secondLines...)
-		foldNow(t, Config{Root: root, DeadAfter: -1, ReapGrace: -1})
+		foldNow(t, compactor.Config{Root: root, DeadAfter: -1, ReapGrace: -1})
 	}
 	if _, err := os.Stat(filepath.Dir(reaped)); !os.IsNotExist(err) {
 		t.Errorf("a reaped stream behind its grace: %v", err)
@@ -144,7 +145,7 @@ func TestReapWaits(t *testing.T) {
 func TestReapNeedsTwoLooks(t *testing.T) {
 	root := newRoot(t)
 	segment := abandoned(t, root, "c", firstLines...)
-	foldNow(t, Config{Root: root, DeadAfter: -1, ReapGrace: -1})
+	foldNow(t, compactor.Config{Root: root, DeadAfter: -1, ReapGrace: -1})
 	if _, err := os.Stat(segment); err != nil {
 		t.Error(err)
 	}
@@ -165,7 +166,7 @@ func TestStreamInTwoPlaces(t *testing.T) {
 	extend(t, root.Segment(s.Cohort, s.ID), late)
 	for range 3 {
 		appendTo(t, root, "d", secondLines[1])
-		foldNow(t, Config{Root: root, DeadAfter: -1, ReapGrace: time.Hour})
+		foldNow(t, compactor.Config{Root: root, DeadAfter: -1, ReapGrace: time.Hour})
 	}
 	if diff := cmp.Diff(map[string]string{"a:S": "1", "b:S": "1", "c:S": "2"}, values(t, root)); diff != "" {
 		t.Errorf("rows (-want +got):\n%s", diff)
@@ -187,20 +188,20 @@ func TestReapByLock(t *testing.T) {
 			change(t, path, func(b []byte) []byte { return b[:cut] })
 		}
 	}
-	foldNow(t, Config{Root: root})
+	foldNow(t, compactor.Config{Root: root})
 	locks := doctor.Check{Name: doctor.FileLocks, Result: "no"}
 	for _, verdict := range []*doctor.Verdict{nil, {Version: 1, Local: true, Checks: []doctor.Check{locks}}, {Version: 1}} {
 		if verdict != nil {
 			saveVerdict(t, root, *verdict)
 		}
-		if r := foldNow(t, Config{Root: root}); r.Reaped != 0 {
+		if r := foldNow(t, compactor.Config{Root: root}); r.Reaped != 0 {
 			t.Errorf("with %+v a free lock was believed", verdict)
 		}
 	}
 	locks.Result = "yes"
 	saveVerdict(t, root, doctor.Verdict{Version: 1, Local: true, Checks: []doctor.Check{locks}})
 	said := &notices{}
-	if r := foldNow(t, Config{Root: root, Notify: said.add}); r.Reaped != 1 || !strings.Contains(said.text(), "its writer has ended") {
+	if r := foldNow(t, compactor.Config{Root: root, Notify: said.add}); r.Reaped != 1 || !strings.Contains(said.text(), "its writer has ended") {
 		t.Errorf("%d streams were reaped, want 1: %s", r.Reaped, said.text())
 	}
 	if _, err := os.Stat(live); err != nil {
@@ -229,12 +230,12 @@ func refusing(call, path string) *durabletest.Fault {
 func TestReapRefused(t *testing.T) {
 	root := newRoot(t)
 	abandoned(t, root, "c", firstLines...)
-	foldNow(t, Config{Root: root})
+	foldNow(t, compactor.Config{Root: root})
 	s := listed(t, root)[0]
 	refuse := refusing("rename", root.Reaped(s.Cohort, s.ID))
 	for range 2 {
 		said := &notices{}
-		if r := foldNow(t, Config{Root: root, DeadAfter: -1, FS: refuse, Notify: said.add}); r.Reaped != 0 {
+		if r := foldNow(t, compactor.Config{Root: root, DeadAfter: -1, FS: refuse, Notify: said.add}); r.Reaped != 0 {
 			t.Errorf("%d streams were reaped, want 0", r.Reaped)
 		}
 		if want := root.Rel(root.Stream(s.Cohort, s.ID)) + ": not removed: "; !strings.HasPrefix(said.text(), want) || strings.Contains(said.text(), "\n") {
@@ -242,7 +243,7 @@ func TestReapRefused(t *testing.T) {
 		}
 	}
 	said := &notices{}
-	if r := foldNow(t, Config{Root: root, DeadAfter: -1, Notify: said.add}); r.Reaped != 1 {
+	if r := foldNow(t, compactor.Config{Root: root, DeadAfter: -1, Notify: said.add}); r.Reaped != 1 {
 		t.Errorf("%d streams were reaped, want 1", r.Reaped)
 	}
 	if want := "stream " + s.String() + ": it has not grown for 0s: moved to reaped/, its records are folded"; said.text() != want {
@@ -254,12 +255,12 @@ func TestReapRefused(t *testing.T) {
 func TestRepairRefused(t *testing.T) {
 	root := newRoot(t)
 	abandoned(t, root, "c", firstLines...)
-	foldNow(t, Config{Root: root})
+	foldNow(t, compactor.Config{Root: root})
 	s := listed(t, root)[0]
 	refuse := refusing("rename", root.Reaped(s.Cohort, s.ID))
 	said := &notices{}
-	cfg := Config{Root: root, FS: refuse, Notify: said.add}
-	if _, err := Repair(context.Background(), cfg, RepairOptions{Apply: true, Dead: []journal.Stream{s}}); err != nil {
+	cfg := compactor.Config{Root: root, FS: refuse, Notify: said.add}
+	if _, err := audit.Repair(context.Background(), cfg, audit.RepairOptions{Apply: true, Dead: []journal.Stream{s}}); err != nil {
 		t.Fatal(err)
 	}
 	if want := root.Rel(root.Stream(s.Cohort, s.ID)) + ": not removed: "; !strings.HasPrefix(said.text(), want) || strings.Contains(said.text(), "\n") {
@@ -272,10 +273,10 @@ func TestSweptCountsWhatIsGone(t *testing.T) {
 	root := newRoot(t)
 	for range 3 {
 		appendTo(t, root, "c", firstLines...)
-		foldNow(t, Config{Root: root})
+		foldNow(t, compactor.Config{Root: root})
 	}
 	refuse := refusing("remove", root.Manifest(1))
-	if r := foldNow(t, Config{Root: root, FS: refuse, KeepGenerations: 1, KeepAge: -1}); r.SweptGens != 1 {
+	if r := foldNow(t, compactor.Config{Root: root, FS: refuse, KeepGenerations: 1, KeepAge: -1}); r.SweptGens != 1 {
 		t.Errorf("%d generations were swept, want 1 of 2", r.SweptGens)
 	}
 }

@@ -1,4 +1,4 @@
-package compactor
+package compactor_test
 
 import (
 	"errors"
@@ -11,6 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/audit"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
 )
@@ -19,19 +21,19 @@ import (
 // quarantine/, away. Done again it ends the same.
 func TestRepairDeadAgain(t *testing.T) {
 	type step func(t *testing.T, root cohort.Root, s journal.Stream, segment string)
-	fold := func(cfg Config, lines ...string) step {
+	fold := func(cfg compactor.Config, lines ...string) step {
 		return func(t *testing.T, root cohort.Root, _ journal.Stream, _ string) {
 			for range 4 {
 				appendTo(t, root, "other", lines...)
 				cfg.Root = root
-				if _, err := Fold(t.Context(), cfg); err != nil {
+				if _, err := compactor.Fold(t.Context(), cfg); err != nil {
 					t.Fatal(err)
 				}
 			}
 		}
 	}
-	gone := Config{DeadAfter: -1, ReapGrace: -1}
-	swept := Config{DeadAfter: -1, ReapGrace: -1, KeepAge: -1, KeepGenerations: 1}
+	gone := compactor.Config{DeadAfter: -1, ReapGrace: -1}
+	swept := compactor.Config{DeadAfter: -1, ReapGrace: -1, KeepAge: -1, KeepGenerations: 1}
 	declare := func(t *testing.T, root cohort.Root, s journal.Stream, _ string) { declareDead(t, root, s) }
 	flipped := func(t *testing.T, _ cohort.Root, _ journal.Stream, segment string) { flipEntryOf(t, segment, 1) }
 	cutOff := func(t *testing.T, _ cohort.Root, _ journal.Stream, segment string) {
@@ -43,10 +45,10 @@ func TestRepairDeadAgain(t *testing.T) {
 		where string // where the stream is then
 	}{
 		"it was reaped":                         {[]step{declare}, "reaped/c/ULID"},
-		"a fold had reaped it":                  {[]step{fold(Config{DeadAfter: -1}, other)}, "reaped/c/ULID"},
+		"a fold had reaped it":                  {[]step{fold(compactor.Config{DeadAfter: -1}, other)}, "reaped/c/ULID"},
 		"it was damaged and put aside":          {[]step{flipped, declare, fold(gone, other)}, "quarantine/c/ULID"},
 		"it was put aside, nothing else tells":  {[]step{flipped, declare, fold(swept, replaces)}, "quarantine/c/ULID"},
-		"it is cut off and put aside":           {[]step{fold(Config{}, other), cutOff, declare}, "quarantine/c/ULID"},
+		"it is cut off and put aside":           {[]step{fold(compactor.Config{}, other), cutOff, declare}, "quarantine/c/ULID"},
 		"it was deleted":                        {[]step{declare, fold(gone, other)}, ""},
 		"it was deleted, a row tells":           {[]step{declare, fold(swept, other)}, ""},
 		"it was deleted, an old manifest tells": {[]step{declare, fold(gone, replaces, `{"run_id":"a","stage":"S","v":2}`)}, ""},
@@ -83,7 +85,7 @@ func TestRepairDeadAgain(t *testing.T) {
 
 func declareDead(t *testing.T, root cohort.Root, s journal.Stream) {
 	t.Helper()
-	if _, err := Repair(t.Context(), Config{Root: root}, RepairOptions{Apply: true, Dead: []journal.Stream{s}}); err != nil {
+	if _, err := audit.Repair(t.Context(), compactor.Config{Root: root}, audit.RepairOptions{Apply: true, Dead: []journal.Stream{s}}); err != nil {
 		t.Fatalf("Repair with a dead stream: %v", err)
 	}
 }
@@ -99,8 +101,8 @@ func TestRepairDeadUnknown(t *testing.T) {
 	for _, unknown := range []journal.Stream{{Cohort: "c", ID: "01JE0000000000000000000001"}, {Cohort: "d", ID: there.ID}} {
 		for _, apply := range []bool{false, true} {
 			before := tree(t, root)
-			_, err := Repair(t.Context(), Config{Root: root, Lock: yes{}}, RepairOptions{Apply: apply, Dead: []journal.Stream{there, unknown}})
-			if !errors.Is(err, ErrNoStream) || !strings.Contains(err.Error(), unknown.String()) {
+			_, err := audit.Repair(t.Context(), compactor.Config{Root: root, Lock: yes{}}, audit.RepairOptions{Apply: apply, Dead: []journal.Stream{there, unknown}})
+			if !errors.Is(err, audit.ErrNoStream) || !strings.Contains(err.Error(), unknown.String()) {
 				t.Errorf("Repair with %v = %v, want ErrNoStream with its name", unknown, err)
 			}
 			if diff := cmp.Diff(slices.Sorted(maps.Keys(before)), slices.Sorted(maps.Keys(tree(t, root)))); diff != "" {

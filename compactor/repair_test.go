@@ -1,4 +1,4 @@
-package compactor
+package compactor_test
 
 import (
 	"encoding/json"
@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/audit"
 	"github.com/runfold/runfold/internal/durable"
 )
 
@@ -16,7 +18,7 @@ func spoil(t *testing.T, root cohort.Root, what string, g cohort.Generation) {
 	t.Helper()
 	path := root.Manifest(g)
 	if what != "manifest" {
-		h, err := readManifest(durable.OS, root, g)
+		h, err := manifest(durable.OS, root, g)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -36,7 +38,7 @@ func spoil(t *testing.T, root cohort.Root, what string, g cohort.Generation) {
 func spoiled(what string) func(t *testing.T) cohort.Root {
 	return func(t *testing.T) cohort.Root {
 		root := preparedIn(t, newDamagedRoot(t))
-		foldNow(t, Config{Root: root})
+		foldNow(t, compactor.Config{Root: root})
 		spoil(t, root, what, 2)
 		return root
 	}
@@ -47,7 +49,7 @@ func TestRepairTellsFirst(t *testing.T) {
 	for _, what := range []string{"index", "snapshots", "manifest"} {
 		root := spoiled(what)(t)
 		before := tree(t, root)
-		r, err := Repair(t.Context(), Config{Root: root}, RepairOptions{})
+		r, err := audit.Repair(t.Context(), compactor.Config{Root: root}, audit.RepairOptions{})
 		if err != nil || r.Whole() || !r.Lossless() || r.Newest != 2 || r.Good != 1 || len(r.Damaged) != 1 {
 			t.Errorf("%s: Repair = %+v, %v", what, r, err)
 		}
@@ -65,9 +67,9 @@ func TestRepairTellsFirst(t *testing.T) {
 
 // TestRepairNeverGivesASeqTwice: also what the lost generation gave away stays given.
 func TestRepairNeverGivesASeqTwice(t *testing.T) {
-	for what, want := range map[string]cohort.Seq{"index": 5, "manifest": 3 + seqGap} {
+	for what, want := range map[string]cohort.Seq{"index": 5, "manifest": 3 + 1<<32} {
 		root := spoiled(what)(t)
-		if _, err := Repair(t.Context(), Config{Root: root}, RepairOptions{Apply: true}); err != nil {
+		if _, err := audit.Repair(t.Context(), compactor.Config{Root: root}, audit.RepairOptions{Apply: true}); err != nil {
 			t.Fatal(err)
 		}
 		if got := damage(t, root); got != "" {

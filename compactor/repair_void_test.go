@@ -1,4 +1,4 @@
-package compactor
+package compactor_test
 
 import (
 	"bytes"
@@ -15,6 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/audit"
 	"github.com/runfold/runfold/internal/durable"
 )
 
@@ -27,12 +29,12 @@ func withVoid(t *testing.T, commits, keep int) cohort.Root {
 	s := newSleeper()
 	result := make(chan error)
 	go func() {
-		result <- foldOnce(Config{Root: root, Lock: yes{}, FS: s.fs("create manifests/", string(root))})
+		result <- foldOnce(compactor.Config{Root: root, Lock: yes{}, FS: s.fs("create manifests/", string(root))})
 	}()
 	<-s.asleep
 	for n := range commits {
 		appendTo(t, root, "c", fmt.Sprintf(`{"run_id":"r%d","stage":"S","v":1}`, n))
-		foldNow(t, Config{Root: root, Lock: yes{}, KeepAge: -1, KeepGenerations: keep})
+		foldNow(t, compactor.Config{Root: root, Lock: yes{}, KeepAge: -1, KeepGenerations: keep})
 	}
 	close(s.wake)
 	if err := <-result; err != nil {
@@ -79,9 +81,9 @@ func TestRepairBelievesNoVoidManifest(t *testing.T) {
 					spoil(t, root, cohort.Generation(g))
 				}
 				before := tree(t, root)
-				r, err := Repair(t.Context(), Config{Root: root, Lock: yes{}}, RepairOptions{Apply: true})
+				r, err := audit.Repair(t.Context(), compactor.Config{Root: root, Lock: yes{}}, audit.RepairOptions{Apply: true})
 				want := fmt.Sprintf("since generation %d", test.commits-test.keep+1)
-				if !errors.Is(err, ErrNoGeneration) || !strings.Contains(err.Error(), want) {
+				if !errors.Is(err, audit.ErrNoGeneration) || !strings.Contains(err.Error(), want) {
 					t.Errorf("Repair = %+v, %v; want ErrNoGeneration, %s", r, err, want)
 				}
 				if diff := cmp.Diff(slices.Sorted(maps.Keys(before)), slices.Sorted(maps.Keys(tree(t, root)))); diff != "" {
@@ -96,9 +98,9 @@ func TestRepairBelievesNoVoidManifest(t *testing.T) {
 // to it, as there is nothing better, and does not say that nothing is lost.
 func TestRepairTellsDoubt(t *testing.T) {
 	root := preparedIn(t, newDamagedRoot(t))
-	foldNow(t, Config{Root: root})
+	foldNow(t, compactor.Config{Root: root})
 	rub(t, root, 2)
-	r, err := Repair(t.Context(), Config{Root: root}, RepairOptions{})
+	r, err := audit.Repair(t.Context(), compactor.Config{Root: root}, audit.RepairOptions{})
 	if err != nil || r.Good != 1 || r.Lossless() {
 		t.Errorf("Repair = %+v, %v, lossless %v; want generation 1 and a doubt", r, err, r.Lossless())
 	}
@@ -108,7 +110,7 @@ func TestRepairTellsDoubt(t *testing.T) {
 // generation is below it.
 func TestRepairKnowsTheParent(t *testing.T) {
 	root := preparedIn(t, newDamagedRoot(t))
-	foldNow(t, Config{Root: root})
+	foldNow(t, compactor.Config{Root: root})
 	whole, err := os.ReadFile(root.Manifest(2))
 	if err != nil {
 		t.Fatal(err)
@@ -119,7 +121,7 @@ func TestRepairKnowsTheParent(t *testing.T) {
 	}
 	for at := line[0]; at < line[1]; at++ {
 		change(t, root.Manifest(2), func([]byte) []byte { return flip(at)(whole) })
-		r, err := Repair(t.Context(), Config{Root: root}, RepairOptions{})
+		r, err := audit.Repair(t.Context(), compactor.Config{Root: root}, audit.RepairOptions{})
 		if err != nil || r.Good != 1 || !r.Lossless() {
 			t.Errorf("byte %d: Repair = %+v, %v, lossless %v; want generation 1 without a loss", at, r, err, r.Lossless())
 		}
@@ -132,13 +134,13 @@ func TestRepairCrossesNoGap(t *testing.T) {
 	root := newDamagedRoot(t)
 	for _, line := range []string{firstLines[0], firstLines[1], secondLines[0], secondLines[1]} {
 		appendTo(t, root, "c", line)
-		foldNow(t, Config{Root: root})
+		foldNow(t, compactor.Config{Root: root})
 	}
 	remove(t, root.Manifest(3))
 	for _, what := range []string{"index", "manifest"} {
 		spoil(t, root, what, 4)
-		r, err := Repair(t.Context(), Config{Root: root}, RepairOptions{})
-		if !errors.Is(err, ErrNoGeneration) || !strings.Contains(err.Error(), "since generation 4") {
+		r, err := audit.Repair(t.Context(), compactor.Config{Root: root}, audit.RepairOptions{})
+		if !errors.Is(err, audit.ErrNoGeneration) || !strings.Contains(err.Error(), "since generation 4") {
 			t.Errorf("%s: Repair = %+v, %v; want ErrNoGeneration, since generation 4", what, r, err)
 		}
 	}
@@ -149,7 +151,7 @@ func TestRepairCrossesNoGap(t *testing.T) {
 func TestRepairIsAChild(t *testing.T) {
 	for _, what := range []string{"index", "snapshots", "manifest"} {
 		root := spoiled(what)(t)
-		if _, err := Repair(t.Context(), Config{Root: root}, RepairOptions{Apply: true}); err != nil {
+		if _, err := audit.Repair(t.Context(), compactor.Config{Root: root}, audit.RepairOptions{Apply: true}); err != nil {
 			t.Fatal(err)
 		}
 		for g := cohort.Generation(2); g <= 4; g++ {
@@ -157,7 +159,7 @@ func TestRepairIsAChild(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if h, err := readManifest(durable.OS, root, g); g > 2 || what != "manifest" {
+			if h, err := manifest(durable.OS, root, g); g > 2 || what != "manifest" {
 				if want := fmt.Sprintf("%x", sha256.Sum256(data)); err != nil || h.Parent != want {
 					t.Errorf("%s: generation %d names parent %q, %v; want %s", what, g, h.Parent, err, want)
 				}

@@ -1,4 +1,4 @@
-package compactor
+package compactor_test
 
 import (
 	"context"
@@ -12,6 +12,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/generation"
+	"github.com/runfold/runfold/compactor/intake"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/internal/durable/durabletest"
 )
@@ -35,7 +38,7 @@ func ofEach(t *testing.T) cohort.Root {
 	appendTo(t, root, "c", `{"run_id":"a","stage":"S","v":1,"target":"x"}`)
 	torn := abandoned(t, root, "c", `{"run_id":"b","stage":"S","v":1,"record_id":"one"}`, `{"run_id":"lost","stage":"S"}`)
 	change(t, torn, func(b []byte) []byte { return b[:len(b)-9] })
-	foldNow(t, Config{Root: root})
+	foldNow(t, compactor.Config{Root: root})
 	s, err := streamAt(filepath.Dir(torn))
 	if err != nil {
 		t.Fatal(err)
@@ -55,8 +58,8 @@ func ofEach(t *testing.T) cohort.Root {
 }
 
 // committed is the part of a report that comes with a commit.
-func committed(r Report) Report {
-	return Report{
+func committed(r compactor.Report) compactor.Report {
+	return compactor.Report{
 		Commits: r.Commits, Records: r.Records, Added: r.Added, Replaced: r.Replaced, Superseded: r.Superseded,
 		Duplicates: r.Duplicates, Repeated: r.Repeated, Narrow: r.Narrow, Extra: r.Extra, Rewrites: r.Rewrites,
 		Merged: r.Merged, TornTails: r.TornTails, Damage: r.Damage,
@@ -64,29 +67,29 @@ func committed(r Report) Report {
 }
 
 // ofEachCounted is what the fold of ofEach counts.
-var ofEachCounted = Report{
+var ofEachCounted = compactor.Report{
 	Commits: 1, Records: 5, Added: 2, Replaced: 1, Superseded: 1, Repeated: 1, Narrow: 1, Extra: 1, Rewrites: 1,
-	Merged: Merged{GroupsWritten: 1, RowsWritten: 4}, TornTails: 1, Damage: 1,
+	Merged: generation.Merged{GroupsWritten: 1, RowsWritten: 4}, TornTails: 1, Damage: 1,
 }
 
 // TestReportOfALostCommit: of two compactors that fold the same, one commits. Its report counts all, that of the other one
 // nothing, and the other one does not tell that rows were written again.
 func TestReportOfALostCommit(t *testing.T) {
 	root := ofEach(t)
-	var won Report
+	var won compactor.Report
 	fsys := beforeChange("link", root.Manifests(), func() error {
-		won = foldNow(t, Config{Root: root, Lock: yes{}})
+		won = foldNow(t, compactor.Config{Root: root, Lock: yes{}})
 		return nil
 	})
 	said := &notices{}
-	lost := foldNow(t, Config{Root: root, Lock: yes{}, FS: fsys, Notify: said.add})
+	lost := foldNow(t, compactor.Config{Root: root, Lock: yes{}, FS: fsys, Notify: said.add})
 	if lost.Conflicts != 1 {
 		t.Fatalf("%d conflicts, want 1", lost.Conflicts)
 	}
 	if diff := cmp.Diff(ofEachCounted, committed(won)); diff != "" {
 		t.Errorf("the one that committed counts (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(Report{}, committed(lost)); diff != "" {
+	if diff := cmp.Diff(compactor.Report{}, committed(lost)); diff != "" {
 		t.Errorf("the one that lost counts (-want +got):\n%s", diff)
 	}
 	if strings.Contains(said.text(), "written again") {
@@ -99,11 +102,11 @@ func TestReportOfARefusedCommit(t *testing.T) {
 	root := ofEach(t)
 	said := &notices{}
 	fsys := beforeChange("link", root.Manifests(), func() error { return syscall.EIO })
-	report, err := Fold(context.Background(), Config{Root: root, FS: fsys, Notify: said.add})
+	report, err := compactor.Fold(context.Background(), compactor.Config{Root: root, FS: fsys, Notify: said.add})
 	if !errors.Is(err, syscall.EIO) {
 		t.Fatalf("Fold = %v, want EIO", err)
 	}
-	if diff := cmp.Diff(Report{}, committed(report)); diff != "" {
+	if diff := cmp.Diff(compactor.Report{}, committed(report)); diff != "" {
 		t.Errorf("report (-want +got):\n%s", diff)
 	}
 	if strings.Contains(said.text(), "written again") {
@@ -115,7 +118,7 @@ func TestReportOfARefusedCommit(t *testing.T) {
 func TestReportOfAnUnpublishedCommit(t *testing.T) {
 	root := ofEach(t)
 	fsys := beforeChange("rename", root.Index(), func() error { return syscall.EIO })
-	report, err := Fold(context.Background(), Config{Root: root, FS: fsys})
+	report, err := compactor.Fold(context.Background(), compactor.Config{Root: root, FS: fsys})
 	if !errors.Is(err, syscall.EIO) {
 		t.Fatalf("Fold = %v, want EIO", err)
 	}
@@ -136,7 +139,7 @@ func TestNoConflictWithOneself(t *testing.T) {
 	fsys := beforeChange("link", filepath.Join(string(root), ".index.parquet"), func() error {
 		return os.Remove(root.Data(newestOn(t, root).Index.Name))
 	})
-	report, err := Fold(context.Background(), Config{Root: root, FS: fsys, Notify: said.add})
+	report, err := compactor.Fold(context.Background(), compactor.Config{Root: root, FS: fsys, Notify: said.add})
 	if err == nil || report.Conflicts != 0 || said.text() != "" {
 		t.Errorf("Fold = %v with %d conflicts, and says %q; want an error and neither", err, report.Conflicts, said.text())
 	}
@@ -144,9 +147,9 @@ func TestNoConflictWithOneself(t *testing.T) {
 
 const oldOnes = `{"x:S": {"snapshot_seq": 8, "v": 3}, "y:S": {"v": 3.5}, "a:S": {"snapshot_seq": 1, "v": 3}}`
 
-func importOn(root cohort.Root, fsys durable.FS, said *notices) (ImportReport, error) {
-	src := Source{Snapshots: strings.NewReader(oldOnes), Cohort: "old"}
-	return Import(context.Background(), Config{Root: root, Lock: yes{}, FS: fsys, Notify: said.add}, src)
+func importOn(root cohort.Root, fsys durable.FS, said *notices) (intake.Report, error) {
+	src := intake.Source{Snapshots: strings.NewReader(oldOnes), Cohort: "old"}
+	return intake.Import(context.Background(), compactor.Config{Root: root, Lock: yes{}, FS: fsys, Notify: said.add}, src)
 }
 
 // TestImportReportOfALostCommit: another import of the same takes its place. What is reported is the attempt that came
@@ -162,7 +165,7 @@ func TestImportReportOfALostCommit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := ImportReport{Snapshots: 3, Known: 2, Newer: 1, Fallback: 1, Generation: 2}
+	want := intake.Report{Snapshots: 3, Known: 2, Newer: 1, Fallback: 1, Generation: 2}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("report (-want +got):\n%s", diff)
 	}
@@ -180,7 +183,7 @@ func TestImportReportOfARefusedCommit(t *testing.T) {
 	if !errors.Is(err, syscall.EIO) {
 		t.Fatalf("Import = %v, want EIO", err)
 	}
-	if diff := cmp.Diff(ImportReport{Snapshots: 3, Fallback: 1, Generation: 1}, got); diff != "" {
+	if diff := cmp.Diff(intake.Report{Snapshots: 3, Fallback: 1, Generation: 1}, got); diff != "" {
 		t.Errorf("report (-want +got):\n%s", diff)
 	}
 	if strings.Contains(said.text(), "written again") {
@@ -195,7 +198,7 @@ func TestImportReportOfAnUnpublishedCommit(t *testing.T) {
 	if !errors.Is(err, syscall.EIO) {
 		t.Fatalf("Import = %v, want EIO", err)
 	}
-	if diff := cmp.Diff(ImportReport{Snapshots: 3, Taken: 2, Newer: 1, Fallback: 1, Generation: 2}, got); diff != "" {
+	if diff := cmp.Diff(intake.Report{Snapshots: 3, Taken: 2, Newer: 1, Fallback: 1, Generation: 2}, got); diff != "" {
 		t.Errorf("report (-want +got):\n%s", diff)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/compactor/index"
 )
 
@@ -31,7 +32,7 @@ func (r Run) String() string {
 	return fmt.Sprintf("%s seq %d at %s", r.Key, r.Seq, r.Timestamp.UTC().Format(time.RFC3339))
 }
 
-func runOf(h index.Head) Run {
+func runOf(h index.Identity) Run {
 	return Run{Key: h.Key, Cohort: h.Cohort, RunID: h.RunID, Stage: h.Stage, Seq: h.Seq, Timestamp: h.Time}
 }
 
@@ -45,27 +46,27 @@ func runOf(h index.Head) Run {
 // what Check does.
 func Runs(ctx context.Context, cfg Config, unfolded bool) iter.Seq2[Run, error] {
 	return func(yield func(Run, error) bool) {
-		v, err := openView(ctx, cfg, unfolded)
+		m, err := look(ctx, cfg, unfolded)
 		if err != nil {
 			yield(Run{}, err)
 			return
 		}
-		defer v.close()
-		if v.data.index != nil {
-			for h, err := range v.data.index.Heads() {
+		defer m.close()
+		if m.data.Index != nil {
+			for h, err := range m.data.Index.Identities() {
 				if err == nil {
 					err = ctx.Err()
 				}
 				if err != nil {
-					yield(Run{}, marked(err))
+					yield(Run{}, err)
 					return
 				}
-				if !v.replaced[h.Key] && !yield(runOf(h), nil) {
+				if !m.replaced[h.Key] && !yield(runOf(h), nil) {
 					return
 				}
 			}
 		}
-		for _, r := range v.tail {
+		for _, r := range m.tail {
 			if !yield(r, nil) {
 				return
 			}
@@ -73,96 +74,97 @@ func Runs(ctx context.Context, cfg Config, unfolded bool) iter.Seq2[Run, error] 
 	}
 }
 
-// view is a root at one moment.
-type view struct {
-	data     *data
+// moment is a root at one moment.
+type moment struct {
+	data     *generation.Data
 	tail     []Run               // unfolded, in the order of their seqs
 	replaced map[cohort.Key]bool // rows of the index that tail takes the place of
 }
 
-func (v *view) close() { v.data.Close() }
+func (m *moment) close() { m.data.Close() }
 
-func openView(ctx context.Context, cfg Config, unfolded bool) (*view, error) {
-	f, err := newFolder(cfg)
+// look opens a root as it is now.
+func look(ctx context.Context, cfg Config, unfolded bool) (*moment, error) {
+	r, err := open(cfg)
 	if err != nil {
 		return nil, err
 	}
 	for try := 0; ; try++ {
-		v, err := f.view(ctx, unfolded)
-		if !errors.Is(err, ErrConflict) || try == maxConflicts || ctx.Err() != nil {
-			return v, err
+		m, err := r.moment(ctx, unfolded)
+		if !errors.Is(err, generation.ErrConflict) || try == maxConflicts || ctx.Err() != nil {
+			return m, err
 		}
 	}
 }
 
-// view is ErrConflict if a generation came meanwhile: it may have swept a data file or a stream that was about to be
+// moment is ErrConflict if a generation came meanwhile: it may have swept a data file or a stream that was about to be
 // read.
-func (f *folder) view(ctx context.Context, unfolded bool) (*view, error) {
-	newest, err := latest(f.FS, f.Root)
+func (r *run) moment(ctx context.Context, unfolded bool) (*moment, error) {
+	newest, err := r.store.Newest()
 	if err != nil {
 		return nil, err
 	}
-	old, err := f.openData(newest)
+	old, err := r.store.Data(newest)
 	if err != nil {
 		return nil, err
 	}
-	v := &view{data: old}
+	m := &moment{data: old}
 	if unfolded {
-		err = f.addTail(ctx, v, newest)
+		err = r.addTail(ctx, m, newest)
 	}
 	if err != nil {
-		v.close()
+		m.close()
 		return nil, err
 	}
-	return v, nil
+	return m, nil
 }
 
-func (f *folder) addTail(ctx context.Context, v *view, newest head) error {
-	b, err := f.tail(ctx, newest)
+func (r *run) addTail(ctx context.Context, m *moment, newest generation.Manifest) error {
+	b, err := r.scanner().tail(ctx, newest)
 	if err != nil {
 		return err
 	}
-	now, err := latest(f.FS, f.Root)
+	now, err := r.store.Newest()
 	if err != nil {
 		return err
 	}
 	if now.Generation != newest.Generation {
-		return fmt.Errorf("generation %d came: %w", now.Generation, ErrConflict)
+		return fmt.Errorf("generation %d came: %w", now.Generation, generation.ErrConflict)
 	}
 	keys := make([]cohort.Key, len(b.records))
-	for i, r := range b.records {
-		keys[i] = r.key
+	for i, c := range b.records {
+		keys[i] = c.key
 	}
-	found, err := v.data.find(keys)
+	found, err := m.data.Find(keys)
 	if err != nil {
 		return err
 	}
 	out := fold(b.records, found, newest.NextSeq)
-	v.replaced = make(map[cohort.Key]bool, len(found))
+	m.replaced = make(map[cohort.Key]bool, len(found))
 	for _, p := range out.puts {
 		if _, ok := found[p.Key]; ok {
-			v.replaced[p.Key] = true
+			m.replaced[p.Key] = true
 		}
-		r := raised(b.held[b.refs[p.N].held-1], out.later[p.N])
-		v.tail = append(v.tail, Run{p.Key, r.Cohort, r.RunID, r.Stage, p.Seq, r.Time().UTC().Truncate(time.Microsecond), r.JSON})
+		rec := raised(b.held[b.refs[p.N].held-1], out.later[p.N])
+		m.tail = append(m.tail, Run{p.Key, rec.Cohort, rec.RunID, rec.Stage, p.Seq, rec.Time().UTC().Truncate(time.Microsecond), rec.JSON})
 	}
 	return nil
 }
 
-// tail reads what the streams hold behind a generation. It keeps no damage and moves no watermark.
-func (f *folder) tail(ctx context.Context, newest head) (batch, error) {
-	b, unread, err := f.unread(newest, newBudget(math.MaxInt64))
+// tail reads what the streams hold that no generation up to newest has folded. It keeps no damage and moves no watermark.
+func (s *scanner) tail(ctx context.Context, newest generation.Manifest) (batch, error) {
+	b, unread, err := s.unread(newest, 0, newBudget(math.MaxInt64))
 	if err != nil {
 		return b, err
 	}
-	for r := range f.readings(unread, &b) {
+	for r := range s.readings(unread, &b) {
 		if r.gone { // taken for dead just now, which needs no generation
-			r.p.dir, r.p.reaped = f.Root.Reaped(r.p.Cohort, r.p.ID), true
-			f.read(r, b.left, b.shapes.Shaper())
+			r.p = s.InReaped(r.p.Stream)
+			s.read(r, b.left, b.shapes.Shaper())
 		}
 		b.add(r)
 		if r.err != nil {
-			f.skip(r.p.Stream, r.err, &b)
+			s.skip(r.p.Stream, r.err, &b)
 		}
 		if err := ctx.Err(); err != nil {
 			return b, err

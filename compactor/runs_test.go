@@ -1,4 +1,4 @@
-package compactor
+package compactor_test
 
 import (
 	"fmt"
@@ -10,12 +10,13 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/runfold/runfold/compactor"
 )
 
 // runTexts are the runs of a root, one a line.
-func runTexts(t *testing.T, cfg Config, unfolded bool) (out []string) {
+func runTexts(t *testing.T, cfg compactor.Config, unfolded bool) (out []string) {
 	t.Helper()
-	for r, err := range Runs(t.Context(), cfg, unfolded) {
+	for r, err := range compactor.Runs(t.Context(), cfg, unfolded) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -27,7 +28,7 @@ func runTexts(t *testing.T, cfg Config, unfolded bool) (out []string) {
 // TestRunsReadYourWrites: with unfolded, the rows are those that a fold makes of the root, before it and after it.
 func TestRunsReadYourWrites(t *testing.T) {
 	root := newRoot(t)
-	cfg := Config{Root: root}
+	cfg := compactor.Config{Root: root}
 	if got := runTexts(t, cfg, true); got != nil {
 		t.Errorf("runs of an empty root: %q", got)
 	}
@@ -49,9 +50,9 @@ func TestRunsReadYourWrites(t *testing.T) {
 	appendLines(t, w, `{"run_id":"live","stage":"S","v":1}`)
 	foldNow(t, cfg)
 	appendLines(t, w, `{"run_id":"live","stage":"S","v":2}`, `{"run_id":"live","stage":"S","v":3}`)
-	var last Run
+	var last compactor.Run
 	n := 0
-	for r, err := range Runs(t.Context(), cfg, true) {
+	for r, err := range compactor.Runs(t.Context(), cfg, true) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +77,7 @@ func TestRunsOverDamage(t *testing.T) {
 	}
 	before := tree(t, root)
 	said := &notices{}
-	got := runTexts(t, Config{Root: root, Notify: said.add}, true)
+	got := runTexts(t, compactor.Config{Root: root, Notify: said.add}, true)
 	if diff := cmp.Diff([]string{"1 c/a:S", "2 c/b:S", "3 d/c:S"}, got); diff != "" {
 		t.Errorf("runs (-want +got):\n%s", diff)
 	}
@@ -93,7 +94,7 @@ func TestRunsOverDamage(t *testing.T) {
 func TestRunsWhileOthersFold(t *testing.T) {
 	root := prepared(t)
 	abandoned(t, root, "d", `{"run_id":"dead","stage":"S","v":1}`)
-	foldNow(t, Config{Root: root, DeadAfter: time.Hour})
+	foldNow(t, compactor.Config{Root: root, DeadAfter: time.Hour})
 	abandoned(t, root, "d", `{"run_id":"fresh","stage":"S","v":1}`)
 	appendTo(t, root, "c", `{"run_id":"e","stage":"S","v":3}`)
 	want := []string{"a:S", "b:S", "c:S", "dead:S", "e:S", "fresh:S"}
@@ -106,11 +107,11 @@ func TestRunsWhileOthersFold(t *testing.T) {
 		fsys := watched{disk, k, new(sync.Mutex), &n, func() {
 			met = true
 			for range 2 {
-				foldNow(t, Config{Root: root, FS: disk, Lock: yes{}, BatchBytes: 1, KeepAge: -1, KeepGenerations: 1, DeadAfter: -1, ReapGrace: -1})
+				foldNow(t, compactor.Config{Root: root, FS: disk, Lock: yes{}, BatchBytes: 1, KeepAge: -1, KeepGenerations: 1, DeadAfter: -1, ReapGrace: -1})
 			}
 		}}
 		var got []string
-		for r, err := range Runs(t.Context(), Config{Root: root, FS: fsys}, true) {
+		for r, err := range compactor.Runs(t.Context(), compactor.Config{Root: root, FS: fsys}, true) {
 			if err != nil {
 				t.Fatalf("folds before look %d: %v", k, err)
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -130,17 +131,22 @@ func TestSteadyClockSetBack(t *testing.T) {
 
 func TestScheduleSkipsOverlap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		said := &notices{}
+		var mu sync.Mutex // guards said
+		var said []Notice
 		runs := 0
 		runFor(every(t, "@every 1s"), 9500*time.Millisecond, func(_ context.Context) error {
 			if runs++; runs == 2 { // at 1s, until 4.5s: the runs at 2s, 3s and 4s are left out
 				<-time.After(3500 * time.Millisecond)
 			}
 			return nil
-		}, nil, said.add)
+		}, nil, func(n Notice) {
+			mu.Lock()
+			defer mu.Unlock()
+			said = append(said, n)
+		})
 		want := "a scheduled fold was skipped: the one before still runs (3 skipped so far)"
-		if len(said.list) != 3 || said.list[2].String() != want {
-			t.Errorf("notices:\n%s", said.text())
+		if len(said) != 3 || said[2].String() != want {
+			t.Errorf("notices: %v", said)
 		}
 		if runs != 7 { // 0s, 1s, 5s, 6s, 7s, 8s, 9s
 			t.Errorf("%d runs, want 7", runs)

@@ -1,4 +1,4 @@
-package compactor
+package compactor_test
 
 import (
 	"context"
@@ -15,6 +15,8 @@ import (
 	"github.com/cockroachdb/datadriven"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/audit"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
 )
@@ -163,7 +165,7 @@ func maybe(t *testing.T, d *datadriven.TestData, name string, to any) bool {
 func (s *script) fold(t *testing.T, d *datadriven.TestData) string {
 	t.Helper()
 	said := &notices{}
-	cfg := Config{Root: s.root, Program: "runfold", Notify: said.add}
+	cfg := compactor.Config{Root: s.root, Program: "runfold", Notify: said.add}
 	var age int
 	maybe(t, d, "keep", &cfg.KeepGenerations)
 	if d.HasArg("dead") { // every stream that did not grow since the last fold
@@ -172,7 +174,7 @@ func (s *script) fold(t *testing.T, d *datadriven.TestData) string {
 	if maybe(t, d, "age", &age) {
 		cfg.KeepAge = time.Duration(age)
 	}
-	r, err := Fold(context.Background(), cfg)
+	r, err := compactor.Fold(context.Background(), cfg)
 	if err != nil {
 		return s.mask(err.Error())
 	}
@@ -195,7 +197,7 @@ func (s *script) spoil(t *testing.T, d *datadriven.TestData) string {
 
 func (s *script) repair(t *testing.T, d *datadriven.TestData) string {
 	t.Helper()
-	opts := RepairOptions{Apply: d.HasArg("apply")}
+	opts := audit.RepairOptions{Apply: d.HasArg("apply")}
 	if d.HasArg("cohort") {
 		var id string
 		d.ScanArgs(t, "cohort", &id)
@@ -206,11 +208,11 @@ func (s *script) repair(t *testing.T, d *datadriven.TestData) string {
 		}
 	}
 	said := &notices{}
-	r, err := Repair(context.Background(), Config{Root: s.root, Notify: said.add}, opts)
+	r, err := audit.Repair(context.Background(), compactor.Config{Root: s.root, Notify: said.add}, opts)
 	r.Fold.Elapsed = 0
 	out := fmt.Sprintf("newest %d, good %d, now %d; whole %v, lossless %v, published %v, unknown %d, imports %d; folded %d records, %d rows",
 		r.Newest, r.Good, r.Generation, r.Whole(), r.Lossless(), r.Published, r.Unknown, r.Imports, r.Fold.Records, r.Fold.Rows)
-	for name, list := range map[string][]Problem{"damaged": r.Damaged, "misfit": r.Misfits, "waiting": r.Waiting} {
+	for name, list := range map[string][]audit.Problem{"damaged": r.Damaged, "misfit": r.Misfits, "waiting": r.Waiting} {
 		for _, p := range list {
 			out += "\n" + name + ": " + p.String()
 		}
@@ -237,11 +239,11 @@ func (s *script) index(t *testing.T) string {
 // manifest is the newest one without what differs from run to run.
 func (s *script) manifest(t *testing.T) string {
 	t.Helper()
-	h, err := latest(durable.OS, s.root)
+	h, err := newest(durable.OS, s.root)
 	if err != nil {
 		return s.mask(err.Error())
 	}
-	parent := regexp.MustCompile(`"parent": "[0-9a-f]{64}"`).ReplaceAllString(string(h.encode()), `"parent": "SHA256"`)
+	parent := regexp.MustCompile(`"parent": "[0-9a-f]{64}"`).ReplaceAllString(string(h.Encode()), `"parent": "SHA256"`)
 	figures := regexp.MustCompile(`"(token|root_id|created_at|host|crc32c|pid|highest_stamp|size|offset|crc|grown|reaped)":( ?)("[^"]+"|\d+)`)
 	return s.mask(figures.ReplaceAllString(parent, `"$1":$2...`))
 }
@@ -249,7 +251,7 @@ func (s *script) manifest(t *testing.T) string {
 // status is what a reader is told, without what differs from run to run.
 func (s *script) status(t *testing.T) string {
 	t.Helper()
-	st, err := ReadStatus(context.Background(), Config{Root: s.root})
+	st, err := audit.ReadStatus(context.Background(), compactor.Config{Root: s.root})
 	if err != nil {
 		return s.mask(err.Error())
 	}

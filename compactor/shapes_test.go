@@ -1,4 +1,4 @@
-package compactor
+package compactor_test
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/internal/durable/durabletest"
 	"github.com/runfold/runfold/journal"
@@ -91,7 +92,7 @@ func TestMemoryOfShapes(t *testing.T) {
 			root := newRoot(t)
 			runs := appendWide(t, root, size, test.runID, test.field)
 			h := newHeap()
-			report := foldNow(t, Config{Root: root, FS: h, BatchBytes: budget})
+			report := foldNow(t, compactor.Config{Root: root, FS: h, BatchBytes: budget})
 			t.Logf("figure: %d commits under a budget of 4 MiB; at most %d KiB in use after a batch was read", report.Commits, h.most>>10)
 			if report.Added != runs {
 				t.Errorf("%d of %d records were folded", report.Added, runs)
@@ -115,7 +116,7 @@ func TestShareOfShapes(t *testing.T) {
 	runs := appendWide(t, root, 1<<20, "r", func(run, field int) string { return fmt.Sprintf("name_%09d", run*32+field) })
 	appendTo(t, root, "d", firstLines[0])
 	appendTo(t, root, "e", firstLines[1])
-	report := foldNow(t, Config{Root: root, BatchBytes: 3 << 20})
+	report := foldNow(t, compactor.Config{Root: root, BatchBytes: 3 << 20})
 	if report.Added != runs+2 || report.Commits != 2 {
 		t.Errorf("%d of %d records were folded in %d commits, want all in 2", report.Added, runs+2, report.Commits)
 	}

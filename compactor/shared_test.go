@@ -1,4 +1,4 @@
-package compactor
+package compactor_test
 
 import (
 	"os"
@@ -9,6 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/audit"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
 )
@@ -30,11 +32,11 @@ func TestSharedFileIsNoSecondGeneration(t *testing.T) {
 	appendTo(t, root, "c", firstLines...)
 	w := openWriter(t, root, "c")
 	appendLines(t, w, secondLines...)
-	foldNow(t, Config{Root: root})
+	foldNow(t, compactor.Config{Root: root})
 	if err := w.Close(); err != nil { // a seal: it changes no row
 		t.Fatal(err)
 	}
-	foldNow(t, Config{Root: root})
+	foldNow(t, compactor.Config{Root: root})
 	if h := newestOn(t, root); h.Generation != 2 || !strings.HasPrefix(h.Index.Name, "index-00000000000000000001-") {
 		t.Fatalf("generation %v has %s: want 2, with the files of 1", h.Generation, h.Index.Name)
 	}
@@ -46,7 +48,7 @@ func TestSharedFileIsNoSecondGeneration(t *testing.T) {
 		t.Fatal(err)
 	}
 	spoil(t, root, "index", 2)
-	r, err := Repair(t.Context(), Config{Root: root}, RepairOptions{Apply: true})
+	r, err := audit.Repair(t.Context(), compactor.Config{Root: root}, audit.RepairOptions{Apply: true})
 	if err != nil || !r.Lossless() {
 		t.Errorf("Repair = %+v, %v, lossless %v; want no loss", r, err, r.Lossless())
 	}
@@ -56,7 +58,7 @@ func TestSharedFileIsNoSecondGeneration(t *testing.T) {
 	// Had the file stayed whole, a generation with files of its own would have let them go.
 	whole := cohort.Root(saved)
 	appendTo(t, whole, "c", thirdLines...)
-	foldNow(t, Config{Root: whole})
+	foldNow(t, compactor.Config{Root: whole})
 	if n := len(inReaped(t, whole, "c")); n != 1 {
 		t.Errorf("%d streams are in reaped/ behind a commit with files of its own: want the last one", n)
 	}
@@ -90,15 +92,15 @@ func TestSharedCohortIsNoSecondGeneration(t *testing.T) {
 	}
 	add("a", "a1")
 	add("b", "b1")
-	foldNow(t, Config{Root: root})
+	foldNow(t, compactor.Config{Root: root})
 	left("the first fold", "a1", "b1")
 	add("b", "b2")
-	foldNow(t, Config{Root: root})
+	foldNow(t, compactor.Config{Root: root})
 	left("a fold of b", "a1", "b2")
 	add("b", "b3")
-	foldNow(t, Config{Root: root})
+	foldNow(t, compactor.Config{Root: root})
 	left("another fold of b", "a1", "b3")
 	add("a", "a2")
-	foldNow(t, Config{Root: root})
+	foldNow(t, compactor.Config{Root: root})
 	left("a fold of a", "a2", "b3")
 }

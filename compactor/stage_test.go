@@ -1,4 +1,4 @@
-package compactor
+package compactor_test
 
 import (
 	"bytes"
@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/internal/durable/durabletest"
@@ -30,19 +31,19 @@ type meeting struct {
 // act is what a compactor does. An import brings rows of its own.
 type act struct {
 	name string
-	do   func(Config) error
+	do   func(compactor.Config) error
 }
 
 var (
 	folds   = act{"fold", foldOnce}
-	batches = act{"fold in batches", func(cfg Config) error {
+	batches = act{"fold in batches", func(cfg compactor.Config) error {
 		cfg.BatchBytes = 1
 		return foldOnce(cfg)
 	}}
-	importsOne = act{"import one", func(cfg Config) error {
+	importsOne = act{"import one", func(cfg compactor.Config) error {
 		return importOf(cfg, `{"x:S": {"snapshot_seq": 8, "v": 4}, "y:S": {"snapshot_seq": 9, "v": 4}, "d:S": {"snapshot_seq": 7, "v": 4}}`)
 	}}
-	importsTwo = act{"import two", func(cfg Config) error { // it beats the other one in y, and not in x
+	importsTwo = act{"import two", func(cfg compactor.Config) error { // it beats the other one in y, and not in x
 		return importOf(cfg, `{"x:S": {"snapshot_seq": 3, "v": 5}, "y:S": {"snapshot_seq": 12, "v": 5}, "z:S": {"v": 5}}`)
 	}}
 )
@@ -75,21 +76,21 @@ var meetings = map[string]meeting{
 	"streams to sweep": {prepare: streamsToSweep},
 	"heal": {prepare: func(t *testing.T) (cohort.Root, func()) {
 		root := prepared(t)
-		t.Cleanup(func() { foldNow(t, Config{Root: root}) })
+		t.Cleanup(func() { foldNow(t, compactor.Config{Root: root}) })
 		unpublish(t, root)
 		return root, func() { appendTo(t, root, "c", thirdLines...) }
 	}},
 	"heal and no more": {prepare: func(t *testing.T) (cohort.Root, func()) {
 		root := prepared(t)
-		foldNow(t, Config{Root: root})
-		t.Cleanup(func() { foldNow(t, Config{Root: root}) })
+		foldNow(t, compactor.Config{Root: root})
+		t.Cleanup(func() { foldNow(t, compactor.Config{Root: root}) })
 		unpublish(t, root)
 		return root, nil
 	}},
 	"generations to sweep": {prepare: func(t *testing.T) (cohort.Root, func()) {
 		root := prepared(t)
 		for range 3 {
-			foldNow(t, Config{Root: root})
+			foldNow(t, compactor.Config{Root: root})
 			appendTo(t, root, "c", thirdLines...)
 		}
 		return root, func() { appendTo(t, root, "d", thirdLines...) }
@@ -121,7 +122,7 @@ func toImport(later bool) func(*testing.T) (cohort.Root, func()) {
 	return func(t *testing.T) (cohort.Root, func()) {
 		root := newRoot(t)
 		appendTo(t, root, "c", firstLines...)
-		foldNow(t, Config{Root: root})
+		foldNow(t, compactor.Config{Root: root})
 		if !later {
 			return root, nil
 		}
@@ -141,7 +142,7 @@ func streamsToSweep(t *testing.T) (cohort.Root, func()) {
 		}
 		return nil
 	}}
-	foldNow(t, Config{Root: root, FS: fault})
+	foldNow(t, compactor.Config{Root: root, FS: fault})
 	if n := streamsLeft(t, root); n != 3 {
 		t.Fatalf("%d streams are left, want 3", n)
 	}
@@ -155,7 +156,7 @@ func liveStream(t *testing.T) (cohort.Root, func()) {
 	w := openWriter(t, root, "c")
 	t.Cleanup(func() { w.Close() })
 	appendLines(t, w, firstLines...)
-	foldNow(t, Config{Root: root})
+	foldNow(t, compactor.Config{Root: root})
 	appendLines(t, w, secondLines...)
 	return root, func() { appendLines(t, w, thirdLines...) }
 }
@@ -286,7 +287,7 @@ func streamVersions(t *testing.T, root cohort.Root, st journal.Stream) (out vers
 func broughtBy(t *testing.T, a act) versions {
 	t.Helper()
 	root := newRoot(t)
-	if err := a.do(Config{Root: root}); err != nil {
+	if err := a.do(compactor.Config{Root: root}); err != nil {
 		t.Fatal(err)
 	}
 	return (&stage{root: root}).rowsOf(t, durable.OS)
@@ -296,7 +297,7 @@ func broughtBy(t *testing.T, a act) versions {
 func (s *stage) rowsOf(t *testing.T, fsys durable.FS) versions {
 	t.Helper()
 	out := versions{}
-	h, err := latest(fsys, s.root)
+	h, err := newest(fsys, s.root)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -312,7 +313,7 @@ func (s *stage) rowsOf(t *testing.T, fsys durable.FS) versions {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for row, err := range ix.Heads() {
+	for row, err := range ix.Identities() {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -325,8 +326,8 @@ func (s *stage) rowsOf(t *testing.T, fsys durable.FS) versions {
 }
 
 // config is that of a compactor which keeps nothing longer than it must, and shares no lock with others.
-func (s *stage) config(disk *durabletest.CrashFS, seen durable.FS) Config {
-	return Config{Root: s.root, FS: seen, Lock: touching{disk, s.root.CompactLock()}, KeepAge: -1, KeepGenerations: 1, DeadAfter: -1, ReapGrace: -1}
+func (s *stage) config(disk *durabletest.CrashFS, seen durable.FS) compactor.Config {
+	return compactor.Config{Root: s.root, FS: seen, Lock: touching{disk, s.root.CompactLock()}, KeepAge: -1, KeepGenerations: 1, DeadAfter: -1, ReapGrace: -1}
 }
 
 // touching is a Locker that always says yes, and leaves the time of its lock file as FileLock does.

@@ -1,4 +1,4 @@
-package compactor
+package compactor_test
 
 import (
 	"context"
@@ -7,21 +7,23 @@ import (
 	"testing"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/audit"
 )
 
 func TestStatus(t *testing.T) {
 	root := newRoot(t)
-	s, err := ReadStatus(context.Background(), Config{Root: root})
+	s, err := audit.ReadStatus(context.Background(), compactor.Config{Root: root})
 	if err != nil || s.Generation != 0 || len(s.Cohorts) != 0 {
 		t.Errorf("status of a fresh root = %+v, %v", s, err)
 	}
 	appendTo(t, root, "b", firstLines...)
 	w := openWriter(t, root, "a")
 	appendLines(t, w, firstLines...)
-	foldNow(t, Config{Root: root})
+	foldNow(t, compactor.Config{Root: root})
 	appendLines(t, w, secondLines[0])
 	appendTo(t, root, "b", secondLines...)
-	s, err = ReadStatus(context.Background(), Config{Root: root})
+	s, err = audit.ReadStatus(context.Background(), compactor.Config{Root: root})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,10 +1,6 @@
 package journal
 
 import (
-	"bytes"
-	"encoding/json"
-	"fmt"
-	"hash/crc32"
 	"slices"
 	"time"
 
@@ -36,9 +32,6 @@ func (c *clock) next() cohort.Stamp {
 	return c.last
 }
 
-// maxManifest bounds what is read of a manifest.
-const maxManifest = 1 << 30
-
 // highestStamp is that of the newest manifest that can be read, 0 if there is none. It is a floor that
 // keeps order when the file system's clock was set back; an append never fails for want of it.
 func highestStamp(fsys durable.FS, root cohort.Root) cohort.Stamp {
@@ -51,23 +44,13 @@ func highestStamp(fsys durable.FS, root cohort.Root) cohort.Stamp {
 		if !ok || !e.Type().IsRegular() {
 			continue
 		}
-		data, err := durable.Read(fsys, root.Manifest(g), maxManifest)
+		data, err := durable.Read(fsys, root.Manifest(g), cohort.MaxManifest)
 		if err != nil {
 			continue
 		}
-		var m struct {
-			HighestStamp cohort.Stamp `json:"highest_stamp"`
-		}
-		if isWhole(data) && json.Unmarshal(data, &m) == nil {
-			return m.HighestStamp
+		if stamp, ok := cohort.HighestStamp(data); ok {
+			return stamp
 		}
 	}
 	return 0
-}
-
-// isWhole compares a manifest with the checksum in its first line, which has its place in all versions
-// to come: a stamp that a flipped bit put into the far future would stay with all that is written later.
-func isWhole(manifest []byte) bool {
-	head, body, _ := bytes.Cut(manifest, []byte("\n"))
-	return string(head) == fmt.Sprintf(`{"crc32c":"%08x",`, crc32.Checksum(body, castagnoli))
 }

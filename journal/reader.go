@@ -48,9 +48,9 @@ type Reader struct {
 	w      *window // nil if there is no segment yet
 	pos    Position
 	size   int64
-	ref    Ref // of the last record
-	top    []cohort.Span
-	sealed bool // a seal was seen at the end of the segment
+	ref    Ref           // of the last record
+	parser cohort.Parser // of borrowed records
+	sealed bool          // a seal was seen at the end of the segment
 	torn   int64
 }
 
@@ -115,8 +115,7 @@ func (r *Reader) InRoot(id string) { r.rootID = id }
 // valid entries stand behind them, and a torn tail where none do, which Torn counts.
 func (r *Reader) Dead() { r.dead = true }
 
-// Borrow makes the JSON of a record, and its Top, valid only until the next call of the Reader, which spares
-// a copy of each.
+// Borrow makes each record valid only until the next call of the Reader, which spares a copy of its bytes.
 func (r *Reader) Borrow() { r.borrow = true }
 
 // Next returns the next record. Headers and seals are passed over.
@@ -169,10 +168,9 @@ func (r *Reader) Reread(at Ref) (cohort.Record, error) {
 	var rec cohort.Record
 	if err == nil {
 		if !r.borrow {
-			r.top = nil
+			r.parser = cohort.Parser{}
 		}
-		rec, err = cohort.ParseAgain(r.payload(f), r.top)
-		r.top = rec.Top
+		rec, err = r.parser.ParseAgain(r.payload(f))
 	}
 	switch {
 	case isRead(err):
@@ -418,11 +416,7 @@ func (r *Reader) parseRecord(f sized) (cohort.Record, error) {
 	if !r.borrow {
 		return cohort.ParseRecord(r.payload(f), maxFrame)
 	}
-	rec, err := cohort.ParseTop(f.payload, maxFrame, r.top)
-	if err == nil {
-		r.top = rec.Top
-	}
-	return rec, err
+	return r.parser.Parse(f.payload, maxFrame)
 }
 
 // payload is the JSON of a record.

@@ -50,7 +50,7 @@ func OpenRoot(fsys durable.FS, root cohort.Root) (cohort.Settings, error) {
 }
 
 func openRoot(fsys durable.FS, root cohort.Root) (cohort.Settings, error) {
-	if err := noLinks(fsys, root); err != nil {
+	if err := refuseLinks(fsys, root); err != nil {
 		return cohort.Settings{}, fmt.Errorf("open root: %w", err)
 	}
 	data, err := durable.Read(fsys, root.Settings(), maxSettings)
@@ -135,9 +135,9 @@ func describe(entries []fs.DirEntry) *NoRootError {
 	return &NoRootError{Found: "it is empty", Vacant: true}
 }
 
-// noLinks refuses a root with a link in the place of one of its own files or directories: what is written,
+// refuseLinks refuses a root with a link in the place of one of its own files or directories: what is written,
 // moved and deleted there would be somebody else's. The root itself may be a link.
-func noLinks(fsys durable.FS, root cohort.Root) error {
+func refuseLinks(fsys durable.FS, root cohort.Root) error {
 	if err := durable.Regular(fsys, root.Settings()); err != nil {
 		return err
 	}

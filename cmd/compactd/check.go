@@ -4,9 +4,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/runfold/runfold/compactor/audit"
 	"github.com/spf13/cobra"
-
-	"github.com/runfold/runfold/compactor"
 )
 
 func (a *app) checkCommand() *cobra.Command {
@@ -28,9 +27,9 @@ It reads only, takes no lock, and may run at any time. It exits with 4 if it fin
 			if err != nil {
 				return err
 			}
-			problems := []compactor.Problem{}
+			problems := []audit.Problem{}
 			end := a.progress.begin("checking")
-			audit, err := compactor.Check(cmd.Context(), cfg, func(p compactor.Problem) {
+			done, err := audit.Check(cmd.Context(), cfg, func(p audit.Problem) {
 				problems = append(problems, p)
 				if !asJSON {
 					a.progress.clear()
@@ -40,14 +39,14 @@ It reads only, takes no lock, and may run at any time. It exits with 4 if it fin
 			end()
 			if asJSON && (err == nil || len(problems) > 0) {
 				err = errors.Join(err, a.printJSON(struct {
-					compactor.Audit
-					List []compactor.Problem `json:"problem_list"`
-				}{audit, problems}))
+					audit.Checked
+					List []audit.Problem `json:"problem_list"`
+				}{done, problems}))
 			} else if !asJSON && err == nil {
 				a.say("%d manifests, %d data files, %d rows, %d streams with %d records (%d unfolded): %d problems",
-					audit.Manifests, audit.DataFiles, audit.Rows, audit.Streams, audit.Records, audit.Unfolded, audit.Problems)
+					done.Manifests, done.DataFiles, done.Rows, done.Streams, done.Records, done.Unfolded, done.Problems)
 			}
-			if err == nil && audit.Problems > 0 {
+			if err == nil && done.Problems > 0 {
 				err = errDamage
 			}
 			return err
@@ -57,7 +56,7 @@ It reads only, takes no lock, and may run at any time. It exits with 4 if it fin
 	return cmd
 }
 
-func (a *app) printProblem(p compactor.Problem) {
+func (a *app) printProblem(p audit.Problem) {
 	kind := "note"
 	if p.Damage {
 		kind = "damage"

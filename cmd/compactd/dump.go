@@ -3,7 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/audit"
 	"github.com/runfold/runfold/internal/durable"
 )
 
@@ -19,7 +19,7 @@ could be read.`,
   compactd dump runs/manifests/00000000000000000002.json`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			return compactor.Dump(durable.OS, args[0], a.stdout)
+			return audit.Dump(durable.OS, args[0], a.stdout)
 		},
 	}
 }

@@ -9,12 +9,13 @@ import (
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/intake"
 )
 
 func (a *app) importCommand() *cobra.Command {
 	var flags compactor.Config
 	var indexFile, snapshotsFile, id string
-	var src compactor.Source
+	var src intake.Source
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "import --root DIR [--index FILE] [--snapshots FILE]",
@@ -50,7 +51,7 @@ the reason, and makes the exit code 1.`,
 			}
 			defer closeFiles()
 			end := a.progress.begin("importing")
-			report, err := compactor.Import(cmd.Context(), cfg, src)
+			report, err := intake.Import(cmd.Context(), cfg, src)
 			end()
 			if err != nil {
 				return err
@@ -70,7 +71,7 @@ the reason, and makes the exit code 1.`,
 }
 
 // openSource opens the files that are named.
-func openSource(src *compactor.Source, indexFile, snapshotsFile string) (closeFiles func(), err error) {
+func openSource(src *intake.Source, indexFile, snapshotsFile string) (closeFiles func(), err error) {
 	var files []*os.File
 	closeFiles = func() {
 		for _, f := range files {
@@ -102,7 +103,7 @@ func openSource(src *compactor.Source, indexFile, snapshotsFile string) (closeFi
 	return closeFiles, nil
 }
 
-func (a *app) printImport(r compactor.ImportReport, dryRun, asJSON bool) error {
+func (a *app) printImport(r intake.Report, dryRun, asJSON bool) error {
 	if asJSON {
 		if err := a.printJSON(r); err != nil {
 			return err

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/generation"
 )
 
 // newLogger writes to w in JSON or for people. Nothing is sampled away: a warning that repeats is a
@@ -35,9 +36,9 @@ func newLogger(w io.Writer, format string, level zapcore.LevelEnabler) (*zap.Log
 // logNotice maps each kind of notice to a level.
 func logNotice(log *zap.Logger, n compactor.Notice) {
 	switch n := n.(type) {
-	case compactor.Published:
+	case generation.Published:
 		log.Debug(n.String())
-	case compactor.Conflicted, compactor.Unknown, compactor.Reaped, compactor.Rewritten:
+	case generation.Conflicted, compactor.Unknown, compactor.Reaped, compactor.Rewritten:
 		log.Info(n.String())
 	case compactor.DamagedBytes, compactor.SkippedStream:
 		log.Error(n.String())

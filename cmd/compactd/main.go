@@ -19,6 +19,7 @@ import (
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/internal/build"
 	"github.com/runfold/runfold/internal/doctor"
 	"github.com/runfold/runfold/internal/durable"
@@ -174,9 +175,9 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, compactor.ErrLocked):
 		return exitLocked
-	case errors.Is(err, errDamage), errors.Is(err, errToRepair), errors.Is(err, errGone), compactor.IsDamage(err):
+	case errors.Is(err, errDamage), errors.Is(err, errToRepair), errors.Is(err, errGone), generation.IsDamage(err):
 		return exitDamage
-	case durable.IsFull(err), errors.Is(err, compactor.ErrConflict), errors.Is(err, doctor.ErrNoAnswer):
+	case durable.IsFull(err), errors.Is(err, generation.ErrConflict), errors.Is(err, doctor.ErrNoAnswer):
 		return exitAgain
 	}
 	return exitFailed
@@ -194,7 +195,7 @@ func hint(err error) string {
 		return "is another share mounted there, or --root-id (or " + rootIDVar + ") the id of another root? Nothing was changed"
 	case errors.Is(err, compactor.ErrLocked):
 		return "--wait 30s waits for it; nothing is lost either way"
-	case compactor.IsDamage(err):
+	case generation.IsDamage(err):
 		return "compactd check lists all that is damaged in a root, compactd repair says what can be done; nothing was changed or deleted"
 	case errors.Is(err, cohort.ErrNewer):
 		return "use the runfold version that wrote it, or a later one"

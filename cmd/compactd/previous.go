@@ -9,6 +9,7 @@ import (
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/intake"
 )
 
 func (a *app) previousCommand() *cobra.Command {
@@ -85,7 +86,7 @@ func (a *app) previous(cmd *cobra.Command, file string, q compactor.Query) (comp
 		return compactor.Run{}, false, err
 	}
 	defer f.Close()
-	run, ok, err := compactor.PreviousInFile(f, q, func(n compactor.Notice) { a.say("%v", n) })
+	run, ok, err := intake.PreviousInFile(f, q, func(n compactor.Notice) { a.say("%v", n) })
 	if err != nil {
 		err = fmt.Errorf("%s: %w", file, err)
 	}

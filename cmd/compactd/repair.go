@@ -9,6 +9,7 @@ import (
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/audit"
 	"github.com/runfold/runfold/journal"
 )
 
@@ -48,12 +49,12 @@ was repaired without a loss, and with 4 if something is damaged (without --apply
 			if cfg, err = withFlags(cfg, flags); err != nil {
 				return err
 			}
-			opts := compactor.RepairOptions{Apply: apply}
+			opts := audit.RepairOptions{Apply: apply}
 			if opts.Dead, err = parseStreams(dead); err != nil {
 				return err
 			}
 			end := a.progress.begin("reading the root")
-			r, err := compactor.Repair(cmd.Context(), cfg, opts)
+			r, err := audit.Repair(cmd.Context(), cfg, opts)
 			end()
 			if err == nil && asJSON {
 				err = a.printJSON(r)
@@ -97,7 +98,7 @@ func parseStreams(names []string) ([]journal.Stream, error) {
 }
 
 // printRepair tells people what was found, one fact a line, and what it means.
-func (a *app) printRepair(r compactor.Repaired, failed error) error {
+func (a *app) printRepair(r audit.Repaired, failed error) error {
 	var b strings.Builder
 	for _, p := range r.Damaged {
 		fmt.Fprintf(&b, "damaged   %v\n", p)
@@ -124,7 +125,7 @@ func (a *app) printRepair(r compactor.Repaired, failed error) error {
 	return err
 }
 
-func conclusion(r compactor.Repaired) string {
+func conclusion(r audit.Repaired) string {
 	back := fmt.Sprintf("go back to generation %d", uint64(r.Good))
 	if r.Good == 0 {
 		back = "begin anew from the streams"

@@ -5,9 +5,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/runfold/runfold/compactor/audit"
 	"github.com/spf13/cobra"
-
-	"github.com/runfold/runfold/compactor"
 )
 
 func (a *app) statusCommand() *cobra.Command {
@@ -26,7 +25,7 @@ It reads only, takes no lock, and may run at any time.`,
 			if err != nil {
 				return err
 			}
-			s, err := compactor.ReadStatus(cmd.Context(), cfg)
+			s, err := audit.ReadStatus(cmd.Context(), cfg)
 			if err != nil {
 				return err
 			}
@@ -40,7 +39,7 @@ It reads only, takes no lock, and may run at any time.`,
 	return cmd
 }
 
-func (a *app) printStatus(s compactor.Status) error {
+func (a *app) printStatus(s audit.Status) error {
 	out := a.stdout
 	fmt.Fprintf(out, "root        %s\nroot id     %s\n", s.Root, s.RootID)
 	switch {
@@ -74,7 +73,7 @@ func (a *app) printStatus(s compactor.Status) error {
 	return t.Flush()
 }
 
-func age(c compactor.CohortStatus) string {
+func age(c audit.CohortStatus) string {
 	if c.UnfoldedRecords == 0 {
 		return "-"
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/jsonscan"
 )
 
 // oneRecord is a record that flags describe.
@@ -59,7 +60,7 @@ func (r oneRecord) object() (obj []byte, nonFinite int, err error) {
 		{"run_id", r.runID}, {"stage", r.stage}, {"record_id", r.recordID}, {"timestamp", r.timestamp},
 	} {
 		if f.text != "" {
-			obj = with(obj, f.name, cohort.Quote(f.text))
+			obj = with(obj, f.name, jsonscan.Quote(f.text))
 		}
 	}
 	for _, s := range r.set {
@@ -79,7 +80,7 @@ func value(text string) []byte {
 	if json.Valid([]byte(text)) {
 		return []byte(strings.TrimSpace(text))
 	}
-	return cohort.Quote(text)
+	return jsonscan.Quote(text)
 }
 
 // set adds a field to obj; the name up to the first dot is the object that it lies in.
@@ -92,12 +93,12 @@ func set(obj []byte, name string, v []byte) ([]byte, error) {
 		return nil, errors.New("has an empty name beside the dot")
 	}
 	within := []byte("{}")
-	for n, old := range cohort.Members(obj) {
+	for n, old := range jsonscan.Members(obj) {
 		if n != outer {
 			continue
 		}
-		if cohort.KindOf(old) != cohort.Object {
-			return nil, fmt.Errorf("%s is %v already, not an object", outer, cohort.KindOf(old))
+		if jsonscan.KindOf(old) != jsonscan.Object {
+			return nil, fmt.Errorf("%s is %v already, not an object", outer, jsonscan.KindOf(old))
 		}
 		within = old
 	}
@@ -107,10 +108,10 @@ func set(obj []byte, name string, v []byte) ([]byte, error) {
 // with is obj with a member that replaces those of its name.
 func with(obj []byte, name string, v []byte) []byte {
 	var b []byte
-	for n, old := range cohort.Members(obj) {
+	for n, old := range jsonscan.Members(obj) {
 		if n != name {
-			b = cohort.AppendMember(b, n, old)
+			b = jsonscan.AppendMember(b, n, old)
 		}
 	}
-	return append(cohort.AppendMember(b, name, v), '}')
+	return append(jsonscan.AppendMember(b, name, v), '}')
 }

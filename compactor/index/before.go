@@ -14,20 +14,20 @@ import (
 //
 // Rows stand in seq order, so it reads from the last row group on and, as a rule, no more than that one. Groups that
 // cannot hold what is still looked for are left out by their bounds and by the bloom filter of run_id.
-func (f *File) Before(id cohort.ID, stage, runID string, without map[cohort.Key]bool) (h Head, ok, own bool, err error) {
+func (f *File) Before(id cohort.ID, stage, runID string, without map[cohort.Key]bool) (h Identity, ok, own bool, err error) {
 	q := beforeQuery{f: f, cohort: string(id), stage: stage, runID: runID, without: without}
 	group, row := -1, int64(-1)
 	for g := len(f.file.RowGroups()) - 1; g >= 0; g-- {
 		may, err := q.mayMatter(g, !own && row >= 0)
 		if err != nil {
-			return Head{}, false, false, err
+			return Identity{}, false, false, err
 		}
 		if !may {
 			continue
 		}
 		in, err := q.scan(g)
 		if err != nil {
-			return Head{}, false, false, err
+			return Identity{}, false, false, err
 		}
 		switch {
 		case !own && in.own:
@@ -40,9 +40,9 @@ func (f *File) Before(id cohort.ID, stage, runID string, without map[cohort.Key]
 		}
 	}
 	if row < 0 {
-		return Head{}, false, own, nil
+		return Identity{}, false, own, nil
 	}
-	h, err = f.headAt(group, row)
+	h, err = f.identityAt(group, row)
 	return h, err == nil, own, err
 }
 
@@ -95,13 +95,13 @@ func (q *beforeQuery) scan(group int) (inGroup, error) {
 	return in, err
 }
 
-// headAt reads the fixed columns of one row.
-func (f *File) headAt(group int, row int64) (h Head, err error) {
-	places, _ := f.places(headColumns)
+// identityAt reads the fixed columns of one row.
+func (f *File) identityAt(group int, row int64) (h Identity, err error) {
+	places, _ := f.places(identityColumns)
 	found := errors.New("found")
 	err = each(f.file.RowGroups()[group], places, func(r parquet.Row) error {
 		if row == 0 {
-			h = headOf(r)
+			h = identityOf(r)
 			return found
 		}
 		row--
@@ -110,5 +110,5 @@ func (f *File) headAt(group int, row int64) (h Head, err error) {
 	if err == found {
 		return h, nil
 	}
-	return Head{}, err
+	return Identity{}, err
 }

@@ -39,7 +39,7 @@ func use(data []byte) (rows []string, err error) {
 		}
 		rows = append(rows, string(row))
 	}
-	for _, err := range f.Heads() {
+	for _, err := range f.Identities() {
 		if err != nil {
 			return nil, err
 		}

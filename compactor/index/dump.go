@@ -10,7 +10,7 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 
-	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/jsonscan"
 )
 
 // Rows yields every row as one JSON object: its columns in their order, NULLs left out, _extra as the
@@ -41,10 +41,10 @@ func rowJSON(names []string, r parquet.Row) ([]byte, error) {
 		if len(b) > 1 {
 			b = append(b, ',')
 		}
-		b = append(append(b, cohort.Quote(names[i])...), ':')
+		b = append(append(b, jsonscan.Quote(names[i])...), ':')
 		switch names[i] {
 		case columnTimestamp:
-			b = append(b, cohort.Quote(time.UnixMicro(v.Int64()).UTC().Format(time.RFC3339Nano))...)
+			b = append(b, jsonscan.Quote(time.UnixMicro(v.Int64()).UTC().Format(time.RFC3339Nano))...)
 		case columnExtra:
 			text := v.ByteArray()
 			if !json.Valid(text) {
@@ -67,7 +67,7 @@ func appendValue(b []byte, v parquet.Value) []byte {
 	case parquet.Double:
 		return appendDouble(b, v.Double(), 64)
 	}
-	return append(b, cohort.Quote(string(v.ByteArray()))...)
+	return append(b, jsonscan.Quote(string(v.ByteArray()))...)
 }
 
 // appendDouble writes the shortest number that reads back as f, always as a double. What is no

@@ -25,9 +25,8 @@ const (
 // rowChunk is a piece of the puts on its way.
 type rowChunk struct {
 	puts     []Put
-	recs     []cohort.Record // their JSON and Top lie in the two below
-	json     []byte
-	tops     []cohort.Span
+	recs     []cohort.Record // their bytes lie in memory
+	memory   cohort.Memory
 	rows     []parquet.Row
 	conflict int64
 	err      error         // of loading
@@ -73,7 +72,7 @@ func (m *merger) putRest() error {
 func (m *merger) feed(puts []Put, ordered, todo chan<- *rowChunk, stop <-chan struct{}) {
 	for len(puts) > 0 {
 		n := min(chunkRows, len(puts))
-		c := &rowChunk{puts: puts[:n], recs: make([]cohort.Record, 0, n), json: make([]byte, 0, chunkJSON), done: make(chan struct{})}
+		c := &rowChunk{puts: puts[:n], recs: make([]cohort.Record, 0, n), memory: cohort.NewMemory(chunkJSON), done: make(chan struct{})}
 		puts = puts[n:]
 		for _, p := range c.puts {
 			r, err := p.record(m.load)
@@ -81,7 +80,7 @@ func (m *merger) feed(puts []Put, ordered, todo chan<- *rowChunk, stop <-chan st
 				c.err = fmt.Errorf("put %q: %w", p.Key, err)
 				break
 			}
-			c.keep(r)
+			c.recs = append(c.recs, c.memory.Keep(r))
 		}
 		select {
 		case ordered <- c:
@@ -97,19 +96,6 @@ func (m *merger) feed(puts []Put, ordered, todo chan<- *rowChunk, stop <-chan st
 			return
 		}
 	}
-}
-
-// keep adds a record that is valid only until the next one is loaded.
-func (c *rowChunk) keep(r cohort.Record) {
-	from := len(c.json)
-	c.json = append(c.json, r.JSON...) // records before lie in memory that this may leave
-	r.JSON = c.json[from:len(c.json):len(c.json)]
-	if r.Top != nil {
-		from = len(c.tops)
-		c.tops = append(c.tops, r.Top...)
-		r.Top = c.tops[from:len(c.tops):len(c.tops)]
-	}
-	c.recs = append(c.recs, r)
 }
 
 func (c *rowChunk) encode(e *encoder) {

@@ -2,12 +2,14 @@ package index
 
 import (
 	"bytes"
+	"iter"
 	"math"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/jsonscan"
 )
 
 // maxString is the length in bytes up to which a string stands in a column of its own. The smallest
@@ -25,7 +27,7 @@ type name struct {
 	column string
 	id     uint32 // among all names of its flattener
 	place  int    // of the column, if the flattener has a layout; -1 if there is none
-	kind   cohort.Kind
+	kind   jsonscan.Kind
 	owned  bool
 	group  bool
 
@@ -41,7 +43,6 @@ type name struct {
 type flattener struct {
 	layout           *layout // nil: places are not asked for
 	top, nested, out []field
-	spans            []cohort.Span
 	root             name // the names of whole records stand under it
 	known            int  // what the names that are kept take in memory
 	ids              uint32
@@ -64,16 +65,11 @@ func (f *flattener) flatten(r cohort.Record) []field {
 	if f.known >= maxNames {
 		f.root, f.known = name{}, 0
 	}
-	top := r.Top
-	if top == nil {
-		f.spans = cohort.Spans(f.spans[:0], r.JSON)
-		top = f.spans
-	}
-	f.top = f.members(f.top[:0], &f.root, r.JSON, top)
+	f.top = f.members(f.top[:0], &f.root, r.Members())
 	for _, m := range f.top {
 		switch {
-		case m.owned, m.column == snapshotMember && cohort.KindOf(m.value) == cohort.Object:
-		case m.group && cohort.KindOf(m.value) == cohort.Object:
+		case m.owned, m.column == snapshotMember && jsonscan.KindOf(m.value) == jsonscan.Object:
+		case m.group && jsonscan.KindOf(m.value) == jsonscan.Object:
 			f.flattenGroup(m)
 		default:
 			f.add(m)
@@ -83,8 +79,7 @@ func (f *flattener) flatten(r cohort.Record) []field {
 }
 
 func (f *flattener) flattenGroup(group field) {
-	f.spans = cohort.Spans(f.spans[:0], group.value)
-	f.nested = f.members(f.nested[:0], group.name, group.value, f.spans)
+	f.nested = f.members(f.nested[:0], group.name, jsonscan.Pairs(group.value))
 	if len(f.nested) == 0 {
 		f.add(group) // an empty object, which has no members to stand for it
 	}
@@ -94,29 +89,29 @@ func (f *flattener) flattenGroup(group field) {
 }
 
 func (f *flattener) add(m field) {
-	if cohort.KindOf(m.value) != cohort.Null {
+	if jsonscan.KindOf(m.value) != jsonscan.Null {
 		f.out = append(f.out, m)
 	}
 }
 
 // members appends the members of an object to dst, which is empty, of each name the last.
-func (f *flattener) members(dst []field, of *name, obj []byte, spans []cohort.Span) []field {
+func (f *flattener) members(dst []field, of *name, all iter.Seq2[[]byte, []byte]) []field {
 	f.objects++
-	double := false
-	for i, at := range spans {
-		m := at.Member(obj)
-		n := of.nth(i, m.Name)
+	double, i := false, 0
+	for member, value := range all {
+		n := of.nth(i, member)
 		if n == nil {
-			n = f.meet(of, string(m.Name))
+			n = f.meet(of, string(member))
 		}
 		if i < len(of.order) {
 			of.order[i] = n
 		} else {
 			of.order = append(of.order, n)
 		}
+		i++
 		double = double || n.seen == f.objects
 		n.seen = f.objects
-		dst = append(dst, field{n, m.Value})
+		dst = append(dst, field{n, value})
 	}
 	if !double {
 		return dst
@@ -192,26 +187,26 @@ func isGroup(name string) bool {
 // canHold tells whether a column of kind k holds value without loss. What it does not hold goes to
 // _extra: another kind, an integer beyond int64, a number beyond double, an integer that a double
 // cannot represent, a string that is too long or has an escape that is no character.
-func canHold(k cohort.Kind, value []byte) bool {
-	of := cohort.KindOf(value)
+func canHold(k jsonscan.Kind, value []byte) bool {
+	of := jsonscan.KindOf(value)
 	switch {
-	case k == cohort.Bool && of == cohort.Bool:
+	case k == jsonscan.Bool && of == jsonscan.Bool:
 		return true
-	case k == cohort.Int && of == cohort.Int && len(value) < 19: // at most 18 digits
+	case k == jsonscan.Int && of == jsonscan.Int && len(value) < 19: // at most 18 digits
 		return true
-	case k == cohort.Int && of == cohort.Int:
+	case k == jsonscan.Int && of == jsonscan.Int:
 		_, err := strconv.ParseInt(string(value), 10, 64)
 		return err == nil
-	case k == cohort.Double && of == cohort.Int:
+	case k == jsonscan.Double && of == jsonscan.Int:
 		n, err := strconv.ParseInt(string(value), 10, 64)
 		return err == nil && exact(n)
-	case k == cohort.Double && of == cohort.Double:
+	case k == jsonscan.Double && of == jsonscan.Double:
 		if len(value) < 300 && bytes.IndexByte(value, 'e') < 0 && bytes.IndexByte(value, 'E') < 0 {
 			return true // below 1e300, without looking at its digits
 		}
 		_, err := strconv.ParseFloat(string(value), 64)
 		return err == nil
-	case k == cohort.String && of == cohort.String:
+	case k == jsonscan.String && of == jsonscan.String:
 		return holdsText(value)
 	}
 	return false
@@ -233,7 +228,7 @@ func holdsText(quoted []byte) bool {
 	if len(quoted) > 6*maxString+2 {
 		return false
 	}
-	text := cohort.Text(quoted)
+	text := jsonscan.Text(quoted)
 	if len(text) > maxString {
 		return false
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/format"
 
-	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/jsonscan"
 )
 
 // pandasIndex is the name that pandas gives to a row index without one.
@@ -170,7 +170,7 @@ func (a *assembler) object(b []byte, children []*foreign) ([]byte, error) {
 		if before > start {
 			b = append(b, ',')
 		}
-		b = append(append(b, cohort.Quote(n.name)...), ':')
+		b = append(append(b, jsonscan.Quote(n.name)...), ':')
 		at := len(b)
 		var err error
 		if b, err = a.value(b, n); err != nil {
@@ -250,7 +250,7 @@ func (a *assembler) mapping(b []byte, n *foreign) ([]byte, error) {
 			return err
 		}
 		if b[at] != '"' {
-			b = append(b[:at], cohort.Quote(string(b[at:]))...)
+			b = append(b[:at], jsonscan.Quote(string(b[at:]))...)
 		}
 		b, err = a.value(append(b, ':'), n.children[1])
 		return err

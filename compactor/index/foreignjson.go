@@ -9,7 +9,7 @@ import (
 	"io"
 	"iter"
 
-	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/jsonscan"
 )
 
 // ForeignSnapshot is one member of a foreign snapshots file.
@@ -100,7 +100,7 @@ func (p *foreignParser) member(first byte) (key string, err error) {
 	if !json.Valid(p.value) {
 		return "", damaged("name is not a JSON string")
 	}
-	key = cohort.Text(p.value)
+	key = jsonscan.Text(p.value)
 	if c, err := p.token(); err != nil || c != ':' {
 		return "", p.unexpected(c, err, "':'")
 	}

@@ -84,7 +84,7 @@ func TestPanicOfTheLibrary(t *testing.T) {
 // TestPanicOfAnEncoder: so it is in the goroutines that encode records.
 func TestPanicOfAnEncoder(t *testing.T) {
 	c := &rowChunk{puts: puts(1, runRecord(t, 1, "")), done: make(chan struct{})}
-	c.keep(*c.puts[0].Record)
+	c.recs = append(c.recs, c.memory.Keep(*c.puts[0].Record))
 	c.encode(&encoder{})
 	m := &merger{encoder: newEncoder(newLayout(nil))}
 	if err := m.writeChunk(c); !isOurs(err, "(*rowChunk).encode") {

@@ -41,7 +41,7 @@ import (
 const version = 1
 
 // ErrDamaged reports bytes that no version of runfold wrote.
-var ErrDamaged = errors.New("file is damaged")
+var ErrDamaged = errors.New("damaged")
 
 // damaged makes an error that matches ErrDamaged.
 func damaged(format string, args ...any) error {

@@ -6,7 +6,7 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 
-	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/jsonscan"
 )
 
 // The fixed columns. Their names, types and order are part of the format, do not change.
@@ -61,9 +61,9 @@ func (l *layout) names() []string {
 func (l *layout) width() int { return len(firstColumns) + len(l.dynamic) + len(lastColumns) }
 
 // kindAt is the kind of the dynamic column at a place, or 0 for a fixed column.
-func (l *layout) kindAt(place int) cohort.Kind {
+func (l *layout) kindAt(place int) jsonscan.Kind {
 	if i := place - len(firstColumns); i >= 0 && i < len(l.dynamic) {
-		return l.dynamic[i].Kind
+		return jsonscan.Kind(l.dynamic[i].Kind)
 	}
 	return 0
 }
@@ -80,7 +80,7 @@ func (l *layout) schema() *parquet.Schema {
 	number := parquet.Encoded(parquet.Leaf(parquet.Int64Type), &parquet.Plain)
 	nodes := []parquet.Node{text, words, words, number, parquet.Encoded(parquet.Timestamp(parquet.Microsecond), &parquet.Plain)}
 	for _, c := range l.dynamic {
-		nodes = append(nodes, parquet.Optional(parquet.Encoded(leaf(c.Kind), &parquet.Plain)))
+		nodes = append(nodes, parquet.Optional(parquet.Encoded(leaf(jsonscan.Kind(c.Kind)), &parquet.Plain)))
 	}
 	extra := parquet.Encoded(parquet.Leaf(extraType{parquet.String().Type()}), &parquet.Plain)
 	nodes = append(nodes, text, number, text, parquet.Optional(words), parquet.Optional(extra))
@@ -91,13 +91,13 @@ func (l *layout) schema() *parquet.Schema {
 	return parquet.NewSchema("runfold", root)
 }
 
-func leaf(k cohort.Kind) parquet.Node {
+func leaf(k jsonscan.Kind) parquet.Node {
 	switch k {
-	case cohort.Bool:
+	case jsonscan.Bool:
 		return parquet.Leaf(parquet.BooleanType)
-	case cohort.Int:
+	case jsonscan.Int:
 		return parquet.Leaf(parquet.Int64Type)
-	case cohort.Double:
+	case jsonscan.Double:
 		return parquet.Leaf(parquet.DoubleType)
 	}
 	return parquet.String()

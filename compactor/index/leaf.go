@@ -16,7 +16,7 @@ import (
 	"github.com/parquet-go/parquet-go/deprecated"
 	"github.com/parquet-go/parquet-go/format"
 
-	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/jsonscan"
 )
 
 // leafWriter returns how a value of this type stands in JSON. The value is not null.
@@ -67,9 +67,9 @@ func appendPlain(b []byte, v parquet.Value) []byte {
 		return appendDouble(b, v.Double(), 64)
 	}
 	if text := v.ByteArray(); utf8.Valid(text) {
-		return append(b, cohort.Quote(string(text))...)
+		return append(b, jsonscan.Quote(string(text))...)
 	}
-	return append(b, cohort.Quote(base64.StdEncoding.EncodeToString(v.ByteArray()))...)
+	return append(b, jsonscan.Quote(base64.StdEncoding.EncodeToString(v.ByteArray()))...)
 }
 
 func integer(v parquet.Value) int64 {
@@ -105,7 +105,7 @@ func appendTime(b []byte, n, unit int64, layout string) []byte {
 }
 
 func quoteTime(b []byte, t time.Time, layout string) []byte {
-	return append(b, cohort.Quote(t.UTC().Format(layout))...)
+	return append(b, jsonscan.Quote(t.UTC().Format(layout))...)
 }
 
 // appendInt96 writes the timestamp of Impala and old Spark: nanoseconds of the day, then the Julian

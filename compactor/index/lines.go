@@ -12,6 +12,7 @@ import (
 	"strconv"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/jsonscan"
 )
 
 // maxLine bounds one entry: the largest record that any root accepts, and its key.
@@ -170,7 +171,7 @@ func (c *cut) literal(s string) {
 	c.rest, c.bad = rest, c.bad || !ok
 }
 
-// text decodes a JSON string and wants the spelling that cohort.Quote gives it.
+// text decodes a JSON string and wants the spelling that jsonscan.Quote gives it.
 func (c *cut) text() string {
 	end := quotedEnd(c.rest)
 	if c.bad || end < 0 || !json.Valid(c.rest[:end]) {
@@ -178,8 +179,8 @@ func (c *cut) text() string {
 		return ""
 	}
 	quoted := c.rest[:end]
-	s := cohort.Text(quoted)
-	c.rest, c.bad = c.rest[end:], !bytes.Equal(cohort.Quote(s), quoted)
+	s := jsonscan.Text(quoted)
+	c.rest, c.bad = c.rest[end:], !bytes.Equal(jsonscan.Quote(s), quoted)
 	return s
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/jsonscan"
 )
 
 func TestReplace(t *testing.T) {
@@ -24,7 +25,7 @@ func TestReplace(t *testing.T) {
 		t.Errorf("Merge says %d rows, want 4", stats.Rows)
 	}
 	var got []string
-	for h, err := range open(t, data).Heads() {
+	for h, err := range open(t, data).Identities() {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -45,7 +46,7 @@ func TestInterleave(t *testing.T) {
 	data, _ := merge(t, old, b)
 	snaps := snapshots(t, snapshots(t, nil, a, nil), b, nil)
 	var got, lines []cohort.Seq
-	for h, err := range open(t, data).Heads() {
+	for h, err := range open(t, data).Identities() {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -78,7 +79,7 @@ func TestMergeRefuses(t *testing.T) {
 		{"a seq that is taken", f.Schema(), twice, meta(2), nil},
 		{"puts out of order", f.Schema(), []Put{{Key: "a:b", Seq: 9, Record: old[0].Record}, {Key: "a:c", Seq: 8, Record: old[0].Record}}, meta(2), nil},
 		{"a lost column", nil, nil, meta(2), nil},
-		{"a narrowed column", Schema{{"a", cohort.String}}, nil, meta(2), nil},
+		{"a narrowed column", Schema{{"a", String}}, nil, meta(2), nil},
 		{"generation 0", f.Schema(), nil, meta(0), nil},
 		{"no token", f.Schema(), nil, Meta{Generation: 1}, nil},
 		{"a found key that is not there", f.Schema(), puts(3, runRecord(t, 9, "")), meta(2), map[cohort.Key]Found{"r9:TRAINING": {}}},
@@ -151,7 +152,7 @@ func checkRows(t *testing.T, data, old []byte, puts []Put) {
 	t.Helper()
 	gone := map[string]bool{}
 	for _, p := range puts {
-		gone[string(cohort.Quote(string(p.Key)))] = true
+		gone[string(jsonscan.Quote(string(p.Key)))] = true
 	}
 	var want []string
 	for _, r := range rows(t, old) {
@@ -260,12 +261,12 @@ func TestGroupBytes(t *testing.T) {
 func logical(t testing.TB, row string) map[string]string {
 	t.Helper()
 	out := map[string]string{}
-	for name, value := range cohort.Members([]byte(row)) {
+	for name, value := range jsonscan.Members([]byte(row)) {
 		if name != columnExtra {
 			out[name] = canonical(value)
 			continue
 		}
-		for name, value := range cohort.Members(value) {
+		for name, value := range jsonscan.Members(value) {
 			out[name] = canonical(value)
 		}
 	}
@@ -274,14 +275,14 @@ func logical(t testing.TB, row string) map[string]string {
 
 // canonical is a JSON value as an index may spell it.
 func canonical(value []byte) string {
-	switch cohort.KindOf(value) {
-	case cohort.String:
-		return string(cohort.Quote(cohort.Text(value)))
-	case cohort.Int:
+	switch jsonscan.KindOf(value) {
+	case jsonscan.String:
+		return string(jsonscan.Quote(jsonscan.Text(value)))
+	case jsonscan.Int:
 		if n, err := strconv.ParseInt(string(value), 10, 64); err == nil {
 			return strconv.FormatInt(n, 10)
 		}
-	case cohort.Double:
+	case jsonscan.Double:
 		f, err := strconv.ParseFloat(string(value), 64)
 		if err != nil {
 			return string(value)
@@ -399,7 +400,7 @@ func checkAgainstRecords(t *testing.T, rows []map[string]string, puts []Put) {
 			want[m.column] = canonical(m.value)
 		}
 		got := rows[i]
-		if got["_key"] != canonical(cohort.Quote(string(p.Key))) || got["snapshot_seq"] != p.Seq.String() {
+		if got["_key"] != canonical(jsonscan.Quote(string(p.Key))) || got["snapshot_seq"] != p.Seq.String() {
 			t.Fatalf("row %d is %v, want %s and %d", i, got, p.Key, p.Seq)
 		}
 		for name := range got {

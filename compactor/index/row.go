@@ -7,6 +7,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/jsonscan"
 )
 
 // encoder makes rows of one layout out of records.
@@ -49,7 +50,7 @@ func (e *encoder) encode(dst parquet.Row, p Put, r cohort.Record) parquet.Row {
 			continue
 		}
 		extra.add(f.column, f.value)
-		if k := cohort.KindOf(f.value); k != cohort.Object && k != cohort.Array {
+		if k := jsonscan.KindOf(f.value); k != jsonscan.Object && k != jsonscan.Array {
 			e.conflict++
 		}
 	}
@@ -111,21 +112,21 @@ func at(v parquet.Value, place int, optional bool) parquet.Value {
 
 // decode makes the value of a column of kind k out of a JSON token. It reports false for what canHold does
 // not let such a column hold.
-func (e *encoder) decode(k cohort.Kind, token []byte) (parquet.Value, bool) {
-	of := cohort.KindOf(token)
+func (e *encoder) decode(k jsonscan.Kind, token []byte) (parquet.Value, bool) {
+	of := jsonscan.KindOf(token)
 	switch {
-	case k == cohort.Double && (of == cohort.Double || of == cohort.Int && canHold(k, token)):
+	case k == jsonscan.Double && (of == jsonscan.Double || of == jsonscan.Int && canHold(k, token)):
 		f, err := strconv.ParseFloat(string(token), 64)
 		return parquet.DoubleValue(f), err == nil
 	case k != of:
 		return parquet.Value{}, false
-	case k == cohort.Int:
+	case k == jsonscan.Int:
 		n, err := strconv.ParseInt(string(token), 10, 64)
 		return parquet.Int64Value(n), err == nil
-	case k == cohort.Bool:
+	case k == jsonscan.Bool:
 		return parquet.BooleanValue(token[0] == 't'), true
-	case k == cohort.String && holdsText(token):
-		text := cohort.TextBytes(token)
+	case k == jsonscan.String && holdsText(token):
+		text := jsonscan.TextBytes(token)
 		from := e.room(len(text))
 		e.texts = append(e.texts, text...)
 		return parquet.ByteArrayValue(e.texts[from:len(e.texts):len(e.texts)]), true
@@ -142,7 +143,7 @@ func (e *extra) add(name string, value []byte) {
 		sep = '{'
 	}
 	e.b.WriteByte(sep)
-	e.b.Write(cohort.Quote(name))
+	e.b.Write(jsonscan.Quote(name))
 	e.b.WriteByte(':')
 	e.b.Write(value)
 }

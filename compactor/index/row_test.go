@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/jsonscan"
 )
 
 // fixedPart is what every row of these tests ends with, but for _extra.
@@ -85,13 +86,13 @@ func TestFixedColumns(t *testing.T) {
 	if diff := cmp.Diff(want, rows(t, data)[0]); diff != "" {
 		t.Errorf("row (-want +got):\n%s", diff)
 	}
-	for h, err := range open(t, data).Heads() {
+	for h, err := range open(t, data).Identities() {
 		if err != nil {
-			t.Fatalf("Heads: %v", err)
+			t.Fatalf("Identities: %v", err)
 		}
-		want := Head{"a:b:EVAL", "default", "a:b", "EVAL", 7, r.Time().UTC().Truncate(1000), r.Version(), ""}
+		want := Identity{"a:b:EVAL", "default", "a:b", "EVAL", 7, r.Time().UTC().Truncate(1000), r.Version(), ""}
 		if diff := cmp.Diff(want, h); diff != "" {
-			t.Errorf("head (-want +got):\n%s", diff)
+			t.Errorf("identity (-want +got):\n%s", diff)
 		}
 	}
 }
@@ -184,7 +185,7 @@ func TestBounds(t *testing.T) {
 }
 
 func TestSchemaJSON(t *testing.T) {
-	s := Schema{{"metrics.auc", cohort.Double}, {"ok, \"", cohort.Bool}, {"n", cohort.Int}, {"s", cohort.String}}
+	s := Schema{{"metrics.auc", Double}, {"ok, \"", Bool}, {"n", Int}, {"s", String}}
 	text := `[{"name":"metrics.auc","type":"double"},{"name":"ok, \"","type":"bool"},{"name":"n","type":"int64"},{"name":"s","type":"string"}]`
 	got, err := marshalSchema(s)
 	if err != nil || string(got) != text {
@@ -202,23 +203,23 @@ func TestSchemaJSON(t *testing.T) {
 			t.Errorf("schema %s is accepted", bad)
 		}
 	}
-	if _, err := marshalSchema(Schema{{"a", cohort.Object}}); err == nil {
+	if _, err := marshalSchema(Schema{{"a", Kind(jsonscan.Object)}}); err == nil {
 		t.Error("a column of kind object is written")
 	}
 }
 
 func TestExtend(t *testing.T) {
-	s := Schema{{"n", cohort.Int}}
+	s := Schema{{"n", Int}}
 	got := s.Extend([]cohort.Record{
 		runRecord(t, 1, `,"late":null,"big":1e400,"b":true`),
 		runRecord(t, 1, `,"b":"no","n":1.5,"d":1.0,"huge":99999999999999999999`),
 		runRecord(t, 1, `,"late":1,"d":2,"huge":1`),
 	})
-	want := Schema{{"n", cohort.Double}, {"b", cohort.Bool}, {"d", cohort.Double}, {"late", cohort.Int}, {"huge", cohort.Int}}
+	want := Schema{{"n", Double}, {"b", Bool}, {"d", Double}, {"late", Int}, {"huge", Int}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("Extend (-want +got):\n%s", diff)
 	}
-	if s[0].Kind != cohort.Int {
+	if s[0].Kind != Int {
 		t.Error("Extend changed its receiver")
 	}
 	if s.Equal(got) || !got.Equal(want) {

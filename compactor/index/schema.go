@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/jsonscan"
 )
 
 const (
@@ -21,7 +22,7 @@ const (
 // Column is a dynamic column of the index: one that stands there because records have such a field.
 type Column struct {
 	Name string
-	Kind cohort.Kind // Bool, Int, Double or String
+	Kind Kind
 }
 
 type columnJSON struct {
@@ -29,8 +30,22 @@ type columnJSON struct {
 	Type string `json:"type"`
 }
 
+// Kind is the type of a column.
+type Kind uint8
+
+// The kinds of columns.
+const (
+	Bool   = Kind(jsonscan.Bool)
+	Int    = Kind(jsonscan.Int)
+	Double = Kind(jsonscan.Double)
+	String = Kind(jsonscan.String)
+)
+
+// String is the name of the kind in manifests and in the footer of the index: bool, int64, double or string.
+func (k Kind) String() string { return jsonscan.Kind(k).String() }
+
 // columnKinds are the kinds a column may have. Their names are part of the format.
-var columnKinds = [...]cohort.Kind{cohort.Bool, cohort.Int, cohort.Double, cohort.String}
+var columnKinds = [...]Kind{Bool, Int, Double, String}
 
 // MarshalJSON writes {"name":"metrics.auc","type":"double"}. A column that no index may have is an
 // error.
@@ -38,7 +53,7 @@ func (c Column) MarshalJSON() ([]byte, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	name := cohort.Quote(c.Name)
+	name := jsonscan.Quote(c.Name)
 	return fmt.Appendf(nil, `{"name":%s,"type":"%s"}`, name, c.Kind), nil
 }
 
@@ -126,7 +141,7 @@ func (s Schema) widens(t Schema) error {
 		return errors.New("the new schema lacks columns of the old one")
 	}
 	for i, c := range s {
-		wide := c.Kind == cohort.Int && t[i].Kind == cohort.Double
+		wide := c.Kind == Int && t[i].Kind == Double
 		if c.Name != t[i].Name || c.Kind != t[i].Kind && !wide {
 			return fmt.Errorf("column %q of %s cannot become %q of %s", c.Name, c.Kind, t[i].Name, t[i].Kind)
 		}

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/jsonscan"
 )
 
 // Shape is the number of what a record looks like to a schema: of those fields that could change it, the names and kinds in
@@ -60,7 +61,7 @@ func (s *Shaper) Of(r cohort.Record) (shape Shape, bytes int64) {
 	}
 	s.key = s.key[:0]
 	for _, f := range fields {
-		s.key = append(binary.LittleEndian.AppendUint32(s.key, f.id), byte(cohort.KindOf(f.value)))
+		s.key = append(binary.LittleEndian.AppendUint32(s.key, f.id), byte(jsonscan.KindOf(f.value)))
 	}
 	if shape, ok := s.known[string(s.key)]; ok {
 		return shape, 0
@@ -71,7 +72,7 @@ func (s *Shaper) Of(r cohort.Record) (shape Shape, bytes int64) {
 	s.text = s.text[:0]
 	for _, f := range fields {
 		s.text = append(append(s.text, byte(len(f.column))), f.column...) // no longer than maxName
-		s.text = append(s.text, byte(cohort.KindOf(f.value)))
+		s.text = append(s.text, byte(jsonscan.KindOf(f.value)))
 	}
 	shape, bytes = s.shapes.number(s.text)
 	s.known[string(s.key)] = shape
@@ -84,8 +85,8 @@ func (s *Shaper) Of(r cohort.Record) (shape Shape, bytes int64) {
 func (s *Shaper) matter(fields []field) []field {
 	full, kept := len(s.shapes.of.dynamic) == maxColumns, fields[:0]
 	for _, f := range fields {
-		kind := cohort.KindOf(f.value)
-		matters := f.kind == cohort.Int && kind == cohort.Double
+		kind := jsonscan.KindOf(f.value)
+		matters := f.kind == jsonscan.Int && kind == jsonscan.Double
 		if f.place < 0 {
 			matters = !full && f.nameable
 		}
@@ -138,16 +139,16 @@ func (e *Extender) Add(id Shape) {
 	e.shapes.mu.Unlock()
 	for text != "" {
 		n := int(text[0])
-		name, kind := text[1:1+n], cohort.Kind(text[1+n])
+		name, kind := text[1:1+n], jsonscan.Kind(text[1+n])
 		text = text[2+n:]
 		i, known := e.place[name]
 		switch {
-		case known && e.schema[i].Kind == cohort.Int && kind == cohort.Double:
-			e.schema[i].Kind = cohort.Double
+		case known && e.schema[i].Kind == Int && kind == jsonscan.Double:
+			e.schema[i].Kind = Double
 		case !known && len(e.schema) < maxColumns:
 			name = strings.Clone(name) // the shape goes with its batch
 			e.place[name] = len(e.schema)
-			e.schema = append(e.schema, Column{name, kind})
+			e.schema = append(e.schema, Column{name, Kind(kind)})
 		}
 	}
 }

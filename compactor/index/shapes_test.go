@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/jsonscan"
 )
 
 // extended is what Extend says, done field by field.
@@ -20,15 +21,15 @@ func extended(s Schema, recs []cohort.Record) Schema {
 	}
 	for _, r := range recs {
 		for _, f := range all.flatten(r) {
-			kind := cohort.KindOf(f.value)
+			kind := jsonscan.KindOf(f.value)
 			i, known := place[f.column]
 			switch {
 			case !canHold(kind, f.value):
-			case known && s[i].Kind == cohort.Int && kind == cohort.Double:
-				s[i].Kind = cohort.Double
+			case known && s[i].Kind == Int && kind == jsonscan.Double:
+				s[i].Kind = Double
 			case !known && len(s) < maxColumns && columnName(f.column):
 				place[f.column] = len(s)
-				s = append(s, Column{f.column, kind})
+				s = append(s, Column{f.column, Kind(kind)})
 			}
 		}
 	}
@@ -72,9 +73,9 @@ func TestExtendInPieces(t *testing.T) {
 
 // TestShapesThatMatter: a record that cannot change the schema has no shape of its own, and takes no memory.
 func TestShapesThatMatter(t *testing.T) {
-	full := Schema{{"n", cohort.Int}}
+	full := Schema{{"n", Int}}
 	for i := len(full); i < maxColumns; i++ {
-		full = append(full, Column{fmt.Sprintf("c%d", i), cohort.String})
+		full = append(full, Column{fmt.Sprintf("c%d", i), String})
 	}
 	few := NewShapes(full[:2]).Shaper()
 	all := NewShapes(full).Shaper()

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/jsonscan"
 )
 
 // The frame of snapshot_index.json, one line per entry in seq order:
@@ -134,7 +135,7 @@ func expect(r io.Reader, text string) error {
 func (s *snapshotsWriter) copyOthers(old *OldSnapshots, replaced map[cohort.Key]bool) error {
 	gone := make(map[string]bool, len(replaced))
 	for key := range replaced {
-		gone[string(cohort.Quote(string(key)))] = true
+		gone[string(jsonscan.Quote(string(key)))] = true
 	}
 	lines := newLineReader(old.R)
 	for {
@@ -207,12 +208,12 @@ func (s *snapshotsWriter) close() (entries int64, err error) {
 // record's snapshot, or of the record if it has none, follow the four fields that we own with their
 // own bytes: no number is read and written again.
 func appendSnapshotLine(b []byte, p Put, r cohort.Record) []byte {
-	b = append(cohort.AppendQuote(b, string(p.Key)), `:{"run_id":`...)
-	b = append(cohort.AppendQuote(b, r.RunID), `,"stage":`...)
-	b = append(cohort.AppendQuote(b, r.Stage), `,"timestamp":`...)
-	b = append(cohort.AppendQuote(b, r.TimeText()), `,"snapshot_seq":`...)
+	b = append(jsonscan.AppendQuote(b, string(p.Key)), `:{"run_id":`...)
+	b = append(jsonscan.AppendQuote(b, r.RunID), `,"stage":`...)
+	b = append(jsonscan.AppendQuote(b, r.Stage), `,"timestamp":`...)
+	b = append(jsonscan.AppendQuote(b, r.TimeText()), `,"snapshot_seq":`...)
 	b = strconv.AppendUint(b, uint64(p.Seq), 10)
-	for m := range cohort.EachMember(snapshotOf(r)) {
+	for m := range jsonscan.EachMember(snapshotOf(r)) {
 		switch string(m.Name) {
 		case "run_id", "stage", "timestamp", "snapshot_seq":
 		default:
@@ -225,17 +226,12 @@ func appendSnapshotLine(b []byte, p Put, r cohort.Record) []byte {
 // snapshotOf is the object that the value is made of.
 func snapshotOf(r cohort.Record) []byte {
 	obj := r.JSON
-	top := r.Top
-	if top == nil {
-		top = cohort.Spans(nil, r.JSON)
-	}
-	for _, at := range top {
-		m := at.Member(r.JSON)
-		if string(m.Name) != snapshotMember {
+	for name, value := range r.Members() {
+		if string(name) != snapshotMember {
 			continue
 		}
-		if obj = r.JSON; cohort.KindOf(m.Value) == cohort.Object {
-			obj = m.Value
+		if obj = r.JSON; jsonscan.KindOf(value) == jsonscan.Object {
+			obj = value
 		}
 	}
 	return obj

@@ -47,7 +47,7 @@ func Create(fsys FS, name string, data []byte, perm fs.FileMode) error {
 		err = settleLink(fsys, temp, name, err)
 	}
 	fsys.Remove(temp) // whatever it says: a sweep removes what stays
-	if noLinks(err) {
+	if hasNoHardLinks(err) {
 		err = writeNew(fsys, name, data, perm)
 	}
 	if err != nil {
@@ -70,7 +70,7 @@ func settleLink(fsys FS, temp, name string, cause error) error {
 	if own, err := fsys.Stat(temp); err == nil && SameFile(own, there) {
 		return nil
 	}
-	if noLinks(cause) {
+	if hasNoHardLinks(cause) {
 		return fs.ErrExist
 	}
 	return cause
@@ -112,7 +112,7 @@ func ReplaceWith(fsys FS, name, src string, perm fs.FileMode) error {
 		return fmt.Errorf("replace %s: %w", name, err)
 	}
 	err = fsys.Link(src, temp)
-	if noLinks(err) {
+	if hasNoHardLinks(err) {
 		err = copyFile(fsys, temp, src, perm)
 	}
 	if err != nil {

@@ -118,8 +118,8 @@ func SameFile(a, b fs.FileInfo) bool {
 	return os.SameFile(a, b)
 }
 
-// noLinks tells the errors of a file system that has no hard links.
-func noLinks(err error) bool {
+// hasNoHardLinks tells the errors of a file system that has no hard links.
+func hasNoHardLinks(err error) bool {
 	return errors.Is(err, syscall.EPERM) || errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EMLINK)
 }
 

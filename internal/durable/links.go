@@ -28,17 +28,19 @@ func Regular(fsys FS, name string) error {
 	return fmt.Errorf("%s is a %s: %w: put the file itself in its place", name, kindOf(info), ErrLink)
 }
 
-// RealDir refuses a name under which stands anything but a directory, such as a link to one. A name that is
+// RealDir refuses names under which stands anything but a directory, such as a link to one. A name that is
 // not there passes.
-func RealDir(fsys FS, name string) error {
-	info, err := fsys.Stat(name)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return err
+func RealDir(fsys FS, names ...string) error {
+	for _, name := range names {
+		info, err := fsys.Stat(name)
+		if err == nil {
+			err = mustBeDir(name, info)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
-	return mustBeDir(name, info)
+	return nil
 }
 
 func mustBeDir(name string, info fs.FileInfo) error {

@@ -24,7 +24,6 @@ import (
 type pkg struct {
 	ImportPath, Dir, Export            string
 	GoFiles, TestGoFiles, XTestGoFiles []string
-	Imports, TestImports, XTestImports []string
 }
 
 func list(t *testing.T, args ...string) (pkgs []pkg) {
@@ -57,15 +56,7 @@ type unit struct {
 func module(t *testing.T, fset *token.FileSet) (units []*unit) {
 	t.Helper()
 	pkgs := list(t, "-json", "github.com/runfold/runfold/...")
-	imports := map[string]bool{}
-	for _, p := range pkgs {
-		imports[p.ImportPath] = true
-		for _, path := range slices.Concat(p.Imports, p.TestImports, p.XTestImports) {
-			imports[path] = true
-		}
-	}
-	delete(imports, "unsafe")
-	imp := imported(t, fset, slices.Collect(maps.Keys(imports))...)
+	exports := exported(t, "-test", "github.com/runfold/runfold/...")
 	for _, p := range pkgs {
 		for _, files := range [][]string{slices.Concat(p.GoFiles, p.TestGoFiles), p.XTestGoFiles} {
 			u := &unit{path: p.ImportPath, info: newInfo()}
@@ -76,6 +67,7 @@ func module(t *testing.T, fset *token.FileSet) (units []*unit) {
 				}
 				u.files = append(u.files, file)
 			}
+			imp := imported(fset, exports, p.ImportPath)
 			if _, err := (&types.Config{Importer: imp}).Check(u.path, fset, u.files, u.info); err != nil {
 				t.Fatal(err)
 			}
@@ -85,14 +77,25 @@ func module(t *testing.T, fset *token.FileSet) (units []*unit) {
 	return units
 }
 
-// imported imports packages as the go command has built them.
-func imported(t *testing.T, fset *token.FileSet, paths ...string) types.Importer {
+// exported tells where the go command has put what it built of packages, and of all that they import.
+func exported(t *testing.T, args ...string) map[string]string {
 	t.Helper()
 	exports := map[string]string{}
-	for _, p := range list(t, append([]string{"-deps", "-export", "-json=ImportPath,Export"}, paths...)...) {
+	for _, p := range list(t, append([]string{"-deps", "-export", "-json=ImportPath,Export"}, args...)...) {
 		exports[p.ImportPath] = p.Export
 	}
-	return importer.ForCompiler(fset, "gc", func(path string) (io.ReadCloser, error) { return os.Open(exports[path]) })
+	return exports
+}
+
+// imported imports packages as they are while tested is being tested: it, and what imports it, may have more in them then.
+func imported(fset *token.FileSet, exports map[string]string, tested string) types.Importer {
+	return importer.ForCompiler(fset, "gc", func(path string) (io.ReadCloser, error) {
+		file, ok := exports[path+" ["+tested+".test]"]
+		if !ok {
+			file = exports[path]
+		}
+		return os.Open(file)
+	})
 }
 
 func newInfo() *types.Info {
@@ -133,7 +136,7 @@ func TestOrderFinds(t *testing.T) {
 			t.Fatal(err)
 		}
 		info, effects := newInfo(), Effects{}
-		if _, err := (&types.Config{Importer: imported(t, fset, "bytes")}).Check("p", fset, []*ast.File{file}, info); err != nil {
+		if _, err := (&types.Config{Importer: imported(fset, exported(t, "bytes"), "")}).Check("p", fset, []*ast.File{file}, info); err != nil {
 			t.Fatal(err)
 		}
 		effects.Note(file, info)

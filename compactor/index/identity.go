@@ -10,8 +10,8 @@ import (
 	"github.com/runfold/runfold/cohort"
 )
 
-// Head is the fixed columns of a row.
-type Head struct {
+// Identity is the fixed columns of a row.
+type Identity struct {
 	Key     cohort.Key
 	Cohort  cohort.ID
 	RunID   string
@@ -22,27 +22,27 @@ type Head struct {
 	Stream  cohort.StreamID // empty for an imported row
 }
 
-var headColumns = []string{columnKey, columnCohort, columnRunID, columnPhase, columnSeq, columnTimestamp, columnStamp, columnRecordID, columnStream}
+var identityColumns = []string{columnKey, columnCohort, columnRunID, columnPhase, columnSeq, columnTimestamp, columnStamp, columnRecordID, columnStream}
 
-// Heads yields the fixed columns of every row in the order of the file, which is by seq. It ends
+// Identities yields the fixed columns of every row in the order of the file, which is by seq. It ends
 // after the first error.
-func (f *File) Heads() iter.Seq2[Head, error] {
-	places, _ := f.places(headColumns)
-	return func(yield func(Head, error) bool) {
+func (f *File) Identities() iter.Seq2[Identity, error] {
+	places, _ := f.places(identityColumns)
+	return func(yield func(Identity, error) bool) {
 		for r, err := range f.rows(places) {
 			if err != nil {
-				yield(Head{}, err)
+				yield(Identity{}, err)
 				return
 			}
-			if !yield(headOf(r), nil) {
+			if !yield(identityOf(r), nil) {
 				return
 			}
 		}
 	}
 }
 
-func headOf(r parquet.Row) Head {
-	h := Head{
+func identityOf(r parquet.Row) Identity {
+	h := Identity{
 		Key:     cohort.Key(r[0].ByteArray()),
 		Cohort:  cohort.ID(r[1].ByteArray()),
 		RunID:   string(r[2].ByteArray()),

@@ -1,16 +1,15 @@
-package compactor
+package generation
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
-	"hash/crc32"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/index"
@@ -18,13 +17,16 @@ import (
 	"github.com/runfold/runfold/journal"
 )
 
+// fields compares what a manifest says, not what is remembered of its file.
+var fields = cmpopts.IgnoreUnexported(Manifest{})
+
 // sample is a manifest with every field set.
 func sample() *Manifest {
 	const token = "0123456789abcdef"
 	return &Manifest{
 		Version: 1, Generation: 7, Token: token, RootID: "01JE0000000000000000000000", Parent: strings.Repeat("ab", 32),
 		CreatedAt: "2026-03-01T10:00:00Z", Host: "h", PID: 4, Program: "compactd test", NextSeq: 12, HighestStamp: 99,
-		Schema:    index.Schema{{Name: "metrics.auc", Kind: cohort.Double}},
+		Schema:    index.Schema{{Name: "metrics.auc", Kind: index.Double}},
 		Index:     DataFile{cohort.IndexName(7, token), 100, 11, 0x00c0ffee},
 		Snapshots: Snapshots{{"", DataFile{cohort.SnapshotsName(7, token), 200, 11, 0xdeadbeef}}},
 		Streams: []Watermark{
@@ -51,14 +53,14 @@ func TestManifestRoundTrip(t *testing.T) {
 	none := samplePerCohort() // a fold of seals
 	none.Snapshots, none.Index.Rows = Snapshots{}, 0
 	for name, want := range map[string]*Manifest{"one file": sample(), "per cohort": samplePerCohort(), "no cohort yet": none} {
-		got, err := decodeManifest(want.encode())
+		got, err := DecodeManifest(want.Encode())
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if diff := cmp.Diff(want, got); diff != "" {
+		if diff := cmp.Diff(want, &got, fields); diff != "" {
 			t.Errorf("%s: decoded manifest (-want +got):\n%s", name, diff)
 		}
-		if !bytes.Equal(got.encode(), want.encode()) {
+		if !bytes.Equal(got.Encode(), want.Encode()) {
 			t.Errorf("%s: encoding is not the same twice", name)
 		}
 	}
@@ -69,24 +71,18 @@ func TestSnapshotsWith(t *testing.T) {
 	old := Snapshots{{"b", DataFile{Name: "b1", Rows: 1}}, {"d", DataFile{Name: "d1", Rows: 2}}}
 	got := old.with(Snapshots{{"a", DataFile{Name: "a2", Rows: 4}}, {"d", DataFile{Name: "d2", Rows: 8}}})
 	want := Snapshots{{"a", DataFile{Name: "a2", Rows: 4}}, {"b", DataFile{Name: "b1", Rows: 1}}, {"d", DataFile{Name: "d2", Rows: 8}}}
-	if diff := cmp.Diff(want, got); diff != "" || got.rows() != 13 {
-		t.Errorf("%d rows, want 13 (-want +got):\n%s", got.rows(), diff)
+	if diff := cmp.Diff(want, got); diff != "" || got.Rows() != 13 {
+		t.Errorf("%d rows, want 13 (-want +got):\n%s", got.Rows(), diff)
 	}
-	if _, ok := got.of("c"); ok {
+	if _, ok := got.Of("c"); ok {
 		t.Error("there is a file of c")
 	}
 }
 
-// vector is the first block of a format page that is marked so.
-func vector(t *testing.T, page string) string {
-	t.Helper()
-	return vectors(t, page)[0]
-}
-
-// vectors are all of them.
+// vectors are the blocks of a format page that are marked so.
 func vectors(t *testing.T, page string) (all []string) {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join("..", "docs", "format", page))
+	data, err := os.ReadFile(filepath.Join("..", "..", "docs", "format", page))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,21 +106,9 @@ func TestVectors(t *testing.T) {
 		if i >= len(page) {
 			t.Fatalf("manifest.md has %d vectors, want more", len(page))
 		}
-		if diff := cmp.Diff(page[i], string(m.encode())); diff != "" {
+		if diff := cmp.Diff(page[i], string(m.Encode())); diff != "" {
 			t.Errorf("manifest.md, vector %d (-page +code):\n%s", i+1, diff)
 		}
-	}
-	page := vector(t, "quarantine.md")
-	var note damageNote
-	if err := json.Unmarshal([]byte(page), &note); err != nil {
-		t.Fatal(err)
-	}
-	again, err := json.MarshalIndent(note, "", " ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(page, string(again)+"\n"); diff != "" {
-		t.Errorf("quarantine.md (-page +code):\n%s", diff)
 	}
 }
 
@@ -136,13 +120,12 @@ func resealed(t *testing.T, old, new string) []byte {
 
 func resealedOf(t *testing.T, m *Manifest, old, new string) []byte {
 	t.Helper()
-	data := m.encode()
+	data := m.Encode()
 	if !bytes.Contains(data, []byte(old)) {
 		t.Fatalf("the sample has no %q", old)
 	}
 	_, body, _ := bytes.Cut(bytes.Replace(data, []byte(old), []byte(new), 1), []byte("\n"))
-	head := checksumHead + CRC(crc32.Checksum(body, castagnoli)).String() + "\",\n"
-	return append([]byte(head), body...)
+	return cohort.SealManifest(body)
 }
 
 func TestManifestThatBreaksARule(t *testing.T) {
@@ -162,8 +145,8 @@ func TestManifestThatBreaksARule(t *testing.T) {
 		"not JSON":                {`"rows": 11`, `"rows": `},
 		"wrong type":              {`"rows": 11`, `"rows": "11"`},
 	} {
-		if _, err := decodeManifest(resealed(t, change[0], change[1])); !errors.Is(err, ErrCorrupt) {
-			t.Errorf("%s: decodeManifest = %v, want ErrCorrupt", name, err)
+		if _, err := DecodeManifest(resealed(t, change[0], change[1])); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: DecodeManifest = %v, want ErrCorrupt", name, err)
 		}
 	}
 	for name, change := range map[string][2]string{
@@ -178,33 +161,33 @@ func TestManifestThatBreaksARule(t *testing.T) {
 		"unequal rows":            {`"rows": 5`, `"rows": 4`},
 		"rows below zero":         {`"rows": 5`, `"rows": -5`},
 	} {
-		if _, err := decodeManifest(resealedOf(t, samplePerCohort(), change[0], change[1])); !errors.Is(err, ErrCorrupt) {
-			t.Errorf("per cohort, %s: decodeManifest = %v, want ErrCorrupt", name, err)
+		if _, err := DecodeManifest(resealedOf(t, samplePerCohort(), change[0], change[1])); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("per cohort, %s: DecodeManifest = %v, want ErrCorrupt", name, err)
 		}
 	}
-	if _, err := decodeManifest(resealed(t, `"version": 1`, `"version": 2`)); !errors.Is(err, ErrCorrupt) {
-		t.Errorf("version 2 with one file for all: decodeManifest = %v, want ErrCorrupt", err)
+	if _, err := DecodeManifest(resealed(t, `"version": 1`, `"version": 2`)); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("version 2 with one file for all: DecodeManifest = %v, want ErrCorrupt", err)
 	}
 }
 
 func TestNewerManifestIsNotDamage(t *testing.T) {
-	_, err := decodeManifest(resealed(t, `"version": 1`, `"version": 3`))
+	_, err := DecodeManifest(resealed(t, `"version": 1`, `"version": 3`))
 	if !errors.Is(err, cohort.ErrNewer) || errors.Is(err, ErrCorrupt) {
-		t.Errorf("decodeManifest of version 3 = %v, want ErrNewer and not ErrCorrupt", err)
+		t.Errorf("DecodeManifest of version 3 = %v, want ErrNewer and not ErrCorrupt", err)
 	}
 }
 
 // TestDamagedManifest flips each bit and cuts at each byte.
 func TestDamagedManifest(t *testing.T) {
-	data := sample().encode()
+	data := sample().Encode()
 	for i := range data {
-		if _, err := decodeManifest(data[:i]); !errors.Is(err, ErrCorrupt) {
+		if _, err := DecodeManifest(data[:i]); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("cut at %d: %v, want ErrCorrupt", i, err)
 		}
 		for bit := range 8 {
 			flipped := bytes.Clone(data)
 			flipped[i] ^= 1 << bit
-			if _, err := decodeManifest(flipped); !errors.Is(err, ErrCorrupt) {
+			if _, err := DecodeManifest(flipped); !errors.Is(err, ErrCorrupt) {
 				t.Errorf("bit %d of byte %d: %v, want ErrCorrupt", bit, i, err)
 			}
 		}
@@ -212,49 +195,52 @@ func TestDamagedManifest(t *testing.T) {
 }
 
 func FuzzDecodeManifest(f *testing.F) {
-	f.Add(sample().encode())
+	f.Add(sample().Encode())
 	f.Add([]byte("{\"crc32c\":\"00000000\",\n}"))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		if i := bytes.IndexByte(body, '\n'); i >= 0 { // let the fuzzer get behind the checksum
 			rest := body[i+1:]
-			head := checksumHead + CRC(crc32.Checksum(rest, castagnoli)).String() + "\",\n"
-			body = append([]byte(head), rest...)
+			body = cohort.SealManifest(bytes.Clone(rest))
 		}
-		m, err := decodeManifest(body)
+		m, err := DecodeManifest(body)
 		if err != nil {
 			return
 		}
-		again, err := decodeManifest(m.encode())
+		again, err := DecodeManifest(m.Encode())
 		if err != nil {
 			t.Fatalf("what was decoded does not decode again: %v", err)
 		}
-		if diff := cmp.Diff(m, again); diff != "" {
+		if diff := cmp.Diff(m, again, fields); diff != "" {
 			t.Errorf("decode, encode, decode (-first +second):\n%s", diff)
 		}
 	})
 }
 
-// TestLatestIsTheHighestNumber ignores other names and refuses to pass over damage.
-func TestLatestIsTheHighestNumber(t *testing.T) {
-	root := newDamagedRoot(t)
-	if h, err := latest(durable.OS, root); err != nil || h.Generation != 0 || h.NextSeq != 1 {
-		t.Errorf("latest of a fresh root = %d, next %d, %v; want 0, 1", h.Generation, h.NextSeq, err)
+// TestNewestIsTheHighestNumber ignores other names and refuses to pass over damage.
+func TestNewestIsTheHighestNumber(t *testing.T) {
+	root := cohort.Root(t.TempDir())
+	s := New(Store{Root: root})
+	if err := os.Mkdir(root.Manifests(), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if h, err := s.Newest(); err != nil || h.Generation != 0 || h.NextSeq != 1 {
+		t.Errorf("Newest of a fresh root = %d, next %d, %v; want 0, 1", h.Generation, h.NextSeq, err)
 	}
 	for g := range cohort.Generation(11) {
 		m := sample()
 		m.Generation = g + 1
 		m.Index.Name, m.Snapshots[0].Name = cohort.IndexName(g+1, m.Token), cohort.SnapshotsName(g+1, m.Token)
-		put(t, root.Manifest(g+1), m.encode())
+		put(t, root.Manifest(g+1), m.Encode())
 	}
 	put(t, root.Manifests()+"/12.json", []byte("{}"))
 	put(t, root.Manifests()+"/99999999999999999999.json", []byte("{}"))
 	put(t, root.Manifests()+"/.00000000000000000012.json.ab.tmp", nil)
-	if h, err := latest(durable.OS, root); err != nil || h.Generation != 11 {
-		t.Errorf("latest = %d, %v; want 11", h.Generation, err)
+	if h, err := s.Newest(); err != nil || h.Generation != 11 {
+		t.Errorf("Newest = %d, %v; want 11", h.Generation, err)
 	}
 	put(t, root.Manifest(12), nil)
-	if _, err := latest(durable.OS, root); !errors.Is(err, ErrCorrupt) {
-		t.Errorf("latest with an empty manifest 12 = %v, want ErrCorrupt", err)
+	if _, err := s.Newest(); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("Newest with an empty manifest 12 = %v, want ErrCorrupt", err)
 	}
 }
 

@@ -1,4 +1,4 @@
-package compactor
+package audit
 
 import (
 	"context"
@@ -9,6 +9,8 @@ import (
 	"slices"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
@@ -24,8 +26,8 @@ type Problem struct {
 
 func (p Problem) String() string { return p.Path + ": " + p.Reason }
 
-// Audit counts what Check looked at.
-type Audit struct {
+// Checked counts what Check looked at.
+type Checked struct {
 	Manifests int   `json:"manifests"`
 	DataFiles int   `json:"data_files"`
 	Rows      int64 `json:"rows"`
@@ -43,43 +45,45 @@ type Audit struct {
 // It writes nothing, takes no lock (but for a moment, to see whether who committed is about to publish)
 // and is right on a root at work: what others sweep or publish under it is no problem. It holds the keys of the index in memory. The error is one that kept it from
 // looking, not one that it found. When ctx ends, nothing more is read or told, and the error is that of ctx.
-func Check(ctx context.Context, cfg Config, yield func(Problem)) (Audit, error) {
-	cfg = cfg.withDefaults()
-	cfg.FS = until{cfg.FS, ctx}
-	f, err := newFolder(cfg)
-	if err != nil {
-		return Audit{}, err
+func Check(ctx context.Context, cfg compactor.Config, yield func(Problem)) (Checked, error) {
+	if cfg.FS == nil {
+		cfg.FS = durable.OS
 	}
-	c := &checker{folder: f}
+	cfg.FS = until{cfg.FS, ctx}
+	store, err := cfg.Store()
+	if err != nil {
+		return Checked{}, err
+	}
+	c := &checker{Store: store}
 	c.yield = func(p Problem) {
 		if ctx.Err() != nil {
 			return // what could not be read because of that is not damaged
 		}
 		if p.Damage {
-			c.audit.Problems++
+			c.done.Problems++
 		}
 		yield(p)
 	}
 	newest, err := c.manifests(ctx)
 	if err != nil {
-		return c.audit, err
+		return c.done, err
 	}
-	for _, phase := range []func(context.Context, head) error{c.dataFiles, c.rows, c.public, c.streams, c.kept} {
+	for _, phase := range []func(context.Context, generation.Manifest) error{c.dataFiles, c.rows, c.public, c.streams, c.kept} {
 		if err := ctx.Err(); err != nil {
-			return c.audit, err
+			return c.done, err
 		}
 		if err := phase(ctx, newest); err != nil {
-			return c.audit, err
+			return c.done, err
 		}
 	}
-	return c.audit, ctx.Err()
+	return c.done, ctx.Err()
 }
 
 type checker struct {
-	*folder
+	*generation.Store
 	yield    func(Problem)
-	audit    Audit
-	all      []head // the newest manifest and its ancestors on the disk, oldest first
+	done     Checked
+	all      []generation.Manifest // the newest manifest and its ancestors on the disk, oldest first
 	versions map[cohort.Key]cohort.Version
 }
 
@@ -92,25 +96,25 @@ func (c *checker) note(path, format string, args ...any) {
 }
 
 // manifests reads the commit log and checks that each child names its parent.
-func (c *checker) manifests(context.Context) (head, error) {
-	gens, err := generations(c.FS, c.Root)
+func (c *checker) manifests(context.Context) (generation.Manifest, error) {
+	gens, err := c.List()
 	if err != nil {
-		return head{}, err
+		return generation.Manifest{}, err
 	}
 	unreadable := map[cohort.Generation]error{}
 	for _, g := range gens {
-		m, err := readManifest(c.FS, c.Root, g)
+		m, err := c.Read(g)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // swept since the listing
 		}
 		if errors.Is(err, cohort.ErrNewer) {
-			return head{}, err // no damage, and nothing that we could judge
+			return generation.Manifest{}, err // no damage, and nothing that we could judge
 		}
 		if err != nil {
 			unreadable[g] = err
 			continue
 		}
-		c.audit.Manifests++
+		c.done.Manifests++
 		c.all = append(c.all, m)
 	}
 	for _, g := range gens {
@@ -119,7 +123,7 @@ func (c *checker) manifests(context.Context) (head, error) {
 		}
 	}
 	if len(c.all) == 0 {
-		return head{Manifest: Manifest{NextSeq: 1}}, nil
+		return generation.Manifest{NextSeq: 1}, nil
 	}
 	for i := len(c.all) - 1; i > 0; i-- {
 		if !c.chain(c.all[i-1], c.all[i]) {
@@ -133,9 +137,9 @@ func (c *checker) manifests(context.Context) (head, error) {
 
 // chain checks two manifests that stand next to each other, and tells whether one is the parent of the
 // other.
-func (c *checker) chain(parent, child head) bool {
+func (c *checker) chain(parent, child generation.Manifest) bool {
 	path := c.Root.Manifest(child.Generation)
-	if child.Generation != parent.Generation+1 || child.Parent != parent.digest {
+	if !parent.IsParentOf(&child) {
 		return false
 	}
 	if child.NextSeq < parent.NextSeq || child.HighestStamp < parent.HighestStamp {
@@ -150,17 +154,17 @@ func (c *checker) chain(parent, child head) bool {
 // outside tells of manifests that the newest one does not descend from: a compactor that slept created
 // them after their time (R2), and they are void. They are never the newest, nobody reads them, and
 // their data files may be gone.
-func (c *checker) outside(void []head) {
+func (c *checker) outside(void []generation.Manifest) {
 	for _, m := range void {
 		c.note(c.Root.Manifest(m.Generation), "is not an ancestor of the newest generation: void, or left over")
 	}
 }
 
 // dataFiles checks size and checksum of every data file that a manifest names.
-func (c *checker) dataFiles(ctx context.Context, _ head) error {
+func (c *checker) dataFiles(ctx context.Context, _ generation.Manifest) error {
 	seen := map[string]bool{}
 	for _, m := range slices.Backward(c.all) {
-		for _, d := range m.files() {
+		for _, d := range m.Files() {
 			if seen[d.Name] {
 				continue
 			}
@@ -174,10 +178,10 @@ func (c *checker) dataFiles(ctx context.Context, _ head) error {
 	return nil
 }
 
-func (c *checker) dataFile(m head, d DataFile) {
+func (c *checker) dataFile(m generation.Manifest, d generation.DataFile) {
 	path := c.Root.Data(d.Name)
-	c.audit.DataFiles++
-	err := c.dataFileError(d)
+	c.done.DataFiles++
+	err := c.CheckFile(d)
 	if errors.Is(err, fs.ErrNotExist) && c.isSwept(m) {
 		return
 	}
@@ -188,40 +192,26 @@ func (c *checker) dataFile(m head, d DataFile) {
 
 // damageOf tells of a damaged file of a generation: only a note if a repair has gone back behind it.
 func (c *checker) damageOf(g cohort.Generation, path string, err error) {
-	if isVoid(c.all, g) {
+	if generation.IsVoid(c.all, g) {
 		c.note(path, "%v: a repair has gone back to an earlier generation", err)
 		return
 	}
 	c.damage(path, "%v", err)
 }
 
-// dataFileError tells what is wrong with a data file: its bytes must be those that were committed.
-func (f *folder) dataFileError(d DataFile) error {
-	file, err := f.openFile(d)
-	if err != nil {
-		return err
-	}
-	file.Close()
-	sum, err := checksum(f.FS, f.Root.Data(d.Name))
-	if err == nil && sum != d.CRC32C {
-		err = fmt.Errorf("checksum is %v, %v was committed", sum, d.CRC32C)
-	}
-	return err
-}
-
-func (c *checker) isSwept(m head) bool {
+func (c *checker) isSwept(m generation.Manifest) bool {
 	_, err := c.FS.Stat(c.Root.Manifest(m.Generation))
 	return errors.Is(err, fs.ErrNotExist)
 }
 
 // rows reads both data files of the newest generation side by side.
-func (c *checker) rows(ctx context.Context, newest head) error {
+func (c *checker) rows(ctx context.Context, newest generation.Manifest) error {
 	c.versions = map[cohort.Key]cohort.Version{}
 	if newest.Generation == 0 {
 		return nil
 	}
-	d, err := c.openData(newest)
-	if errors.Is(err, ErrConflict) {
+	d, err := c.Data(newest)
+	if errors.Is(err, generation.ErrConflict) {
 		return nil // swept: a later generation came, which the next check reads
 	}
 	if err != nil {
@@ -230,14 +220,14 @@ func (c *checker) rows(ctx context.Context, newest head) error {
 	}
 	defer d.Close()
 	path := c.Root.Data(newest.Index.Name)
-	heads := c.indexRows(d.index, newest)
-	if int64(len(heads)) != newest.Index.Rows {
-		c.damage(path, "has %d readable rows, its manifest says %d", len(heads), newest.Index.Rows)
+	ids := c.indexRows(d.Index, newest)
+	if int64(len(ids)) != newest.Index.Rows {
+		c.damage(path, "has %d readable rows, its manifest says %d", len(ids), newest.Index.Rows)
 	}
 	for _, s := range newest.Snapshots {
-		c.snapshotLines(d, s, heads)
+		c.snapshotLines(d, s, ids)
 	}
-	for _, err := range d.index.Rows() {
+	for _, err := range d.Index.Rows() {
 		if err != nil {
 			c.damage(path, "%v", err)
 			break
@@ -246,44 +236,45 @@ func (c *checker) rows(ctx context.Context, newest head) error {
 	return ctx.Err()
 }
 
-type rowHead struct {
+// identity is what index and snapshots must agree on.
+type identity struct {
 	cohort cohort.ID
 	key    cohort.Key
 	seq    cohort.Seq
 }
 
 // indexRows checks keys and seqs of the index and returns them in file order.
-func (c *checker) indexRows(file *index.File, newest head) []rowHead {
+func (c *checker) indexRows(file *index.File, newest generation.Manifest) []identity {
 	path := c.Root.Data(newest.Index.Name)
-	var heads []rowHead
+	var ids []identity
 	last := cohort.Seq(0)
-	for h, err := range file.Heads() {
+	for h, err := range file.Identities() {
 		if err != nil {
-			c.damage(path, "row %d: %v", len(heads)+1, err)
+			c.damage(path, "row %d: %v", len(ids)+1, err)
 			break
 		}
 		if _, twice := c.versions[h.Key]; twice {
-			c.damage(path, "key %q stands twice, again in row %d", h.Key, len(heads)+1)
+			c.damage(path, "key %q stands twice, again in row %d", h.Key, len(ids)+1)
 		}
 		if h.Seq <= last || h.Seq >= newest.NextSeq {
-			c.damage(path, "row %d has snapshot_seq %d: it must be above %d and below %d", len(heads)+1, h.Seq, last, newest.NextSeq)
+			c.damage(path, "row %d has snapshot_seq %d: it must be above %d and below %d", len(ids)+1, h.Seq, last, newest.NextSeq)
 		}
 		if h.Version.Stamp > newest.HighestStamp {
-			c.damage(path, "row %d has a stamp above the manifest's highest", len(heads)+1)
+			c.damage(path, "row %d has a stamp above the manifest's highest", len(ids)+1)
 		}
 		last = max(last, h.Seq)
 		c.versions[h.Key] = h.Version
-		heads = append(heads, rowHead{h.Cohort, h.Key, h.Seq})
+		ids = append(ids, identity{h.Cohort, h.Key, h.Seq})
 	}
-	c.audit.Rows = int64(len(heads))
-	return heads
+	c.done.Rows = int64(len(ids))
+	return ids
 }
 
 // snapshotLines checks that the snapshots of a file are those of the rows, in the same order.
-func (c *checker) snapshotLines(d *data, file SnapshotsFile, heads []rowHead) {
+func (c *checker) snapshotLines(d *generation.Data, file generation.SnapshotsFile, ids []identity) {
 	path := c.Root.Data(file.Name)
-	r, err := d.openSnapshots(file)
-	if errors.Is(err, ErrConflict) {
+	r, err := d.Snapshots(file)
+	if errors.Is(err, generation.ErrConflict) {
 		return // swept
 	}
 	if err != nil {
@@ -292,7 +283,7 @@ func (c *checker) snapshotLines(d *data, file SnapshotsFile, heads []rowHead) {
 	}
 	defer r.Close()
 	if file.Cohort != "" {
-		heads = slices.DeleteFunc(slices.Clone(heads), func(h rowHead) bool { return h.cohort != file.Cohort })
+		ids = slices.DeleteFunc(slices.Clone(ids), func(h identity) bool { return h.cohort != file.Cohort })
 	}
 	i := 0
 	for s, err := range index.Snapshots(r) {
@@ -300,30 +291,30 @@ func (c *checker) snapshotLines(d *data, file SnapshotsFile, heads []rowHead) {
 		case err != nil:
 			c.damage(path, "entry %d: %v", i+1, err)
 			return
-		case i >= len(heads):
+		case i >= len(ids):
 			c.damage(path, "entry %d (%q) has no row in the index", i+1, s.Key)
 			return
-		case s.Key != heads[i].key || s.Seq != heads[i].seq:
-			c.damage(path, "entry %d is %q with seq %d, the index has %q with seq %d there", i+1, s.Key, s.Seq, heads[i].key, heads[i].seq)
+		case s.Key != ids[i].key || s.Seq != ids[i].seq:
+			c.damage(path, "entry %d is %q with seq %d, the index has %q with seq %d there", i+1, s.Key, s.Seq, ids[i].key, ids[i].seq)
 			return
 		}
 		i++
 	}
-	if i < len(heads) {
-		c.damage(path, "has %d entries, the index has %d rows", i, len(heads))
+	if i < len(ids) {
+		c.damage(path, "has %d entries, the index has %d rows", i, len(ids))
 	}
 }
 
 // public checks that the published files are the newest generation, which may change meanwhile.
-func (c *checker) public(ctx context.Context, newest head) error {
+func (c *checker) public(ctx context.Context, newest generation.Manifest) error {
 	for newest.Generation > 0 && ctx.Err() == nil {
-		old, err := c.unpublished(newest)
+		old, err := c.Unpublished(newest)
 		busy := false
 		if err == nil && len(old) > 0 {
 			busy = c.isBusy()
-			old, err = c.unpublished(newest) // again: who is no longer busy may have done it just now
+			old, err = c.Unpublished(newest) // again: who is no longer busy may have done it just now
 		}
-		now, lerr := latest(c.FS, c.Root)
+		now, lerr := c.Newest()
 		if lerr != nil {
 			return nil // told by manifests
 		}
@@ -336,9 +327,9 @@ func (c *checker) public(ctx context.Context, newest head) error {
 		}
 		for _, p := range old {
 			if busy {
-				c.note(p.name, "is not generation %d yet, which a compactor at work has committed", newest.Generation)
+				c.note(p.Name, "is not generation %d yet, which a compactor at work has committed", newest.Generation)
 			} else {
-				c.damage(p.name, "is not generation %d, which is committed: compactd once publishes it", newest.Generation)
+				c.damage(p.Name, "is not generation %d, which is committed: compactd once publishes it", newest.Generation)
 			}
 		}
 		break
@@ -353,15 +344,15 @@ func (c *checker) isBusy() bool {
 }
 
 // streams reads every stream from its first byte.
-func (c *checker) streams(ctx context.Context, newest head) error {
-	streams, unknown, err := c.places()
+func (c *checker) streams(ctx context.Context, newest generation.Manifest) error {
+	streams, unknown, err := c.Streams().Places()
 	if err != nil {
 		c.damage(c.Root.Cohorts(), "%v", err)
 	}
 	for _, path := range unknown {
 		c.note(path, "was not made by runfold")
 	}
-	marks := make(map[journal.Stream]Watermark, len(newest.Streams))
+	marks := make(map[journal.Stream]generation.Watermark, len(newest.Streams))
 	for _, m := range newest.Streams {
 		marks[m.Stream] = m
 	}
@@ -374,9 +365,9 @@ func (c *checker) streams(ctx context.Context, newest head) error {
 	return nil
 }
 
-func (c *checker) stream(s place, mark Watermark) {
-	path := cohort.SegmentIn(s.dir)
-	r, err := c.open(s, journal.Position{})
+func (c *checker) stream(s journal.Place, mark generation.Watermark) {
+	path := cohort.SegmentIn(s.Dir)
+	r, err := c.Streams().Open(s, journal.Position{})
 	if errors.Is(err, fs.ErrNotExist) {
 		return // swept since the listing
 	}
@@ -385,7 +376,7 @@ func (c *checker) stream(s place, mark Watermark) {
 		return
 	}
 	defer r.Close()
-	c.audit.Streams++
+	c.done.Streams++
 	met := mark.Offset == 0
 	for {
 		rec, err := r.Next()
@@ -401,7 +392,7 @@ func (c *checker) stream(s place, mark Watermark) {
 			continue
 		case errors.Is(err, io.EOF):
 			if n := r.Torn(); n > 0 {
-				c.note(path, "%d bytes at offset %d are no entry: %s", n, at.Offset, tailMeans(s.reaped))
+				c.note(path, "%d bytes at offset %d are no entry: %s", n, at.Offset, tailMeans(s.Reaped))
 			}
 			if !met {
 				c.damage(path, "has no entry that ends at offset %d, up to which it was folded", mark.Offset)
@@ -427,20 +418,20 @@ func tailMeans(reaped bool) string {
 
 // record checks that a folded record is in the index, or a later write of its key.
 func (c *checker) record(path string, rec cohort.Record, isFolded bool) {
-	c.audit.Records++
+	c.done.Records++
 	if !isFolded {
-		c.audit.Unfolded++
+		c.done.Unfolded++
 		return
 	}
-	key := c.settings.Key.Of(rec)
+	key := c.Settings.Key.Of(rec)
 	if at, ok := c.versions[key]; !ok || at.Compare(rec.Version()) < 0 {
 		c.damage(path, "record %s (%q) was folded and is not in the index", rec.ID, key)
 	}
 }
 
 // kept tells what is in quarantine.
-func (c *checker) kept(context.Context, head) error {
-	n, err := c.countQuarantine()
+func (c *checker) kept(context.Context, generation.Manifest) error {
+	n, err := countQuarantine(c.Store)
 	if err != nil {
 		c.damage(c.Root.QuarantineDir(), "%v", err)
 	} else if n > 0 {

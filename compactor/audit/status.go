@@ -1,4 +1,4 @@
-package compactor
+package audit
 
 import (
 	"cmp"
@@ -7,29 +7,32 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
 )
 
 // Status is what a root looks like from outside, at one moment.
 type Status struct {
-	Root       cohort.Root       `json:"root"`
-	RootID     string            `json:"root_id"`
-	Generation cohort.Generation `json:"generation"` // 0: never folded
-	Rows       int64             `json:"rows"`
-	NextSeq    cohort.Seq        `json:"next_seq"`
-	Published  bool              `json:"published"`        // the public files show that generation
-	Merged     *Merged           `json:"merged,omitempty"` // of the fold that wrote the index
-	FoldedAt   string            `json:"folded_at,omitempty"`
-	FoldedBy   string            `json:"folded_by,omitempty"`
-	Holder     string            `json:"lock_holder,omitempty"` // as the lock file says; may have died
-	Cohorts    []CohortStatus    `json:"cohorts"`
-	Quarantine int               `json:"quarantined"` // notes and streams under quarantine/
+	Root       cohort.Root        `json:"root"`
+	RootID     string             `json:"root_id"`
+	Generation cohort.Generation  `json:"generation"` // 0: never folded
+	Rows       int64              `json:"rows"`
+	NextSeq    cohort.Seq         `json:"next_seq"`
+	Published  bool               `json:"published"`        // the public files show that generation
+	Merged     *generation.Merged `json:"merged,omitempty"` // of the fold that wrote the index
+	FoldedAt   string             `json:"folded_at,omitempty"`
+	FoldedBy   string             `json:"folded_by,omitempty"`
+	Holder     string             `json:"lock_holder,omitempty"` // as the lock file says; may have died
+	Cohorts    []CohortStatus     `json:"cohorts"`
+	Quarantine int                `json:"quarantined"` // notes and streams under quarantine/
 }
 
 // CohortStatus is the part of one cohort. Unfolded is what no manifest holds yet.
@@ -46,42 +49,42 @@ type CohortStatus struct {
 }
 
 // ReadStatus looks at a root without a lock and without writing. It reads every unfolded record once.
-func ReadStatus(ctx context.Context, cfg Config) (Status, error) {
-	f, err := newFolder(cfg)
+func ReadStatus(ctx context.Context, cfg compactor.Config) (Status, error) {
+	store, err := cfg.Store()
 	if err != nil {
 		return Status{}, err
 	}
-	newest, err := latest(f.FS, f.Root)
+	newest, err := store.Newest()
 	if err != nil {
 		return Status{}, err
 	}
 	s := Status{
-		Root: f.Root, RootID: f.settings.RootID, Generation: newest.Generation, Rows: newest.Index.Rows, NextSeq: newest.NextSeq,
-		Merged: newest.Merged, Holder: lockHolder(f.Root),
+		Root: store.Root, RootID: store.Settings.RootID, Generation: newest.Generation, Rows: newest.Index.Rows, NextSeq: newest.NextSeq,
+		Merged: newest.Merged, Holder: lockHolder(store.Root),
 	}
 	if newest.Generation > 0 {
 		s.FoldedAt = newest.CreatedAt
 		s.FoldedBy = newest.Program + " on " + newest.Host
-		if s.Published, err = f.isPublished(newest); err != nil {
+		if s.Published, err = store.IsPublished(newest); err != nil {
 			return Status{}, err
 		}
 	}
-	if s.Quarantine, err = f.countQuarantine(); err != nil {
+	if s.Quarantine, err = countQuarantine(store); err != nil {
 		return Status{}, err
 	}
-	s.Cohorts, err = f.cohortStatus(ctx, newest.Streams)
+	s.Cohorts, err = cohortStatus(ctx, store, newest.Streams)
 	return s, err
 }
 
 func lockHolder(root cohort.Root) string {
 	if body := durable.LockHolder(root.CompactLock()); body != "" {
-		return oneLine(body)
+		return strings.ReplaceAll(strings.TrimSpace(body), "\n", ", ")
 	}
 	return ""
 }
 
-func (f *folder) cohortStatus(ctx context.Context, marks []Watermark) ([]CohortStatus, error) {
-	streams, _, err := f.places()
+func cohortStatus(ctx context.Context, store *generation.Store, marks []generation.Watermark) ([]CohortStatus, error) {
+	streams, _, err := store.Streams().Places()
 	if err != nil && len(streams) == 0 {
 		return nil, err
 	}
@@ -89,13 +92,13 @@ func (f *folder) cohortStatus(ctx context.Context, marks []Watermark) ([]CohortS
 	for _, m := range marks {
 		at[m.Stream] = m.Position
 	}
-	streams = slices.DeleteFunc(streams, func(p place) bool { return p.reaped && at[p.Stream].Sealed }) // done with
+	streams = slices.DeleteFunc(streams, func(p journal.Place) bool { return p.Reaped && at[p.Stream].Sealed }) // done with
 	found := make([]CohortStatus, len(streams))
 	var g errgroup.Group
 	g.SetLimit(readers)
 	for i, s := range streams {
 		g.Go(func() error {
-			found[i] = f.streamStatus(s, at[s.Stream])
+			found[i] = streamStatus(store, s, at[s.Stream])
 			return ctx.Err()
 		})
 	}
@@ -129,12 +132,12 @@ func (c CohortStatus) plus(d CohortStatus) CohortStatus {
 
 // streamStatus is the part of one stream, read from its watermark on; nothing if it was swept since the
 // listing.
-func (f *folder) streamStatus(s place, from journal.Position) (c CohortStatus) {
-	r, err := f.open(s, from)
+func streamStatus(store *generation.Store, s journal.Place, from journal.Position) (c CohortStatus) {
+	r, err := store.Streams().Open(s, from)
 	if errors.Is(err, fs.ErrNotExist) {
 		return CohortStatus{}
 	}
-	if s.reaped {
+	if s.Reaped {
 		c.Reaped = 1
 	} else {
 		c.Streams = 1
@@ -144,7 +147,7 @@ func (f *folder) streamStatus(s place, from journal.Position) (c CohortStatus) {
 		return c
 	}
 	defer r.Close()
-	now := f.Now()
+	now := store.Now()
 	for err == nil || errors.Is(err, journal.ErrCorrupt) {
 		var rec cohort.Record
 		if rec, err = r.Next(); err == nil {
@@ -154,7 +157,7 @@ func (f *folder) streamStatus(s place, from journal.Position) (c CohortStatus) {
 			c.Unreadable = 1
 		}
 	}
-	if r.Position().Sealed && !s.reaped {
+	if r.Position().Sealed && !s.Reaped {
 		c.Sealed = 1
 	}
 	c.TornBytes = r.Torn()
@@ -163,9 +166,9 @@ func (f *folder) streamStatus(s place, from journal.Position) (c CohortStatus) {
 }
 
 // countQuarantine counts what stands under quarantine/, one level below its cohorts.
-func (f *folder) countQuarantine() (int, error) {
+func countQuarantine(store *generation.Store) (int, error) {
 	n := 0
-	cohorts, err := f.FS.ReadDir(f.Root.QuarantineDir())
+	cohorts, err := store.FS.ReadDir(store.Root.QuarantineDir())
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
@@ -177,7 +180,7 @@ func (f *folder) countQuarantine() (int, error) {
 		if err != nil || !c.IsDir() {
 			continue
 		}
-		kept, err := f.FS.ReadDir(f.Root.Quarantine(id))
+		kept, err := store.FS.ReadDir(store.Root.Quarantine(id))
 		if err != nil {
 			return 0, err
 		}

@@ -1,4 +1,4 @@
-package compactor
+package audit
 
 import (
 	"bufio"
@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
@@ -112,11 +113,11 @@ func dumpIndex(fsys durable.FS, path string, w io.Writer) error {
 	}
 	ix, err := index.Open(file, info.Size())
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, marked(err))
+		return fmt.Errorf("%s: %w", path, err)
 	}
 	for row, err := range ix.Rows() {
 		if err != nil {
-			return fmt.Errorf("%s: %w", path, marked(err))
+			return fmt.Errorf("%s: %w", path, err)
 		}
 		if _, err := w.Write(append(row, '\n')); err != nil {
 			return err
@@ -124,6 +125,9 @@ func dumpIndex(fsys durable.FS, path string, w io.Writer) error {
 	}
 	return nil
 }
+
+// maxNote bounds what is read of a small JSON file: a note of quarantine repeats up to 1 MiB in base64.
+const maxNote = 4 << 20
 
 // dumpJSON tells the kinds of JSON file apart: a manifest begins with its checksum, snapshots stand one
 // a line, and anything else is small and printed as it is.
@@ -133,35 +137,35 @@ func dumpJSON(fsys durable.FS, path string, w io.Writer) error {
 		return err
 	}
 	defer file.Close()
-	head := make([]byte, len(checksumHead))
-	n, _ := io.ReadFull(file, head) // shorter ones are no manifest
+	start := make([]byte, 20)
+	n, _ := io.ReadFull(file, start) // shorter ones are no manifest
 	base := filepath.Base(path)
 	switch {
-	case string(head[:n]) == checksumHead:
+	case cohort.IsManifest(start[:n]):
 		return dumpManifest(fsys, path, w)
 	case base == "snapshot_index.json" || strings.HasPrefix(base, "snapshots-"):
 		return dumpSnapshots(fsys, path, w)
 	}
-	data, err := durable.Read(fsys, path, maxKept*4)
+	data, err := durable.Read(fsys, path, maxNote)
 	if err != nil {
 		return err
 	}
 	if !json.Valid(data) {
-		return fmt.Errorf("%s: %w: not JSON", path, ErrCorrupt)
+		return fmt.Errorf("%s: %w: not JSON", path, generation.ErrCorrupt)
 	}
 	_, err = w.Write(data)
 	return err
 }
 
 func dumpManifest(fsys durable.FS, path string, w io.Writer) error {
-	data, err := durable.Read(fsys, path, maxManifest)
+	data, err := durable.Read(fsys, path, cohort.MaxManifest)
 	if err != nil {
 		return err
 	}
 	if _, err := w.Write(data); err != nil {
 		return err
 	}
-	if _, err := decodeManifest(data); err != nil {
+	if _, err := generation.DecodeManifest(data); err != nil {
 		return fmt.Errorf("manifest %s: %w", path, err)
 	}
 	return nil
@@ -175,7 +179,7 @@ func dumpSnapshots(fsys durable.FS, path string, w io.Writer) error {
 	defer file.Close()
 	for s, err := range index.Snapshots(file) {
 		if err != nil {
-			return fmt.Errorf("%s: %w", path, marked(err))
+			return fmt.Errorf("%s: %w", path, err)
 		}
 		line := struct {
 			Key   cohort.Key      `json:"key"`

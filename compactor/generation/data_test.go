@@ -1,54 +1,12 @@
-package compactor
+package generation
 
 import (
 	"bytes"
-	"context"
-	"errors"
 	"hash/crc32"
 	"math/rand/v2"
-	"os"
-	"strings"
 	"sync"
 	"testing"
-
-	"github.com/runfold/runfold/internal/durable"
 )
-
-// TestFoldOverFlips flips bytes of the index one at a time, wherever they lie: pages, filters, the page index, the footer.
-// A fold that brings new records must not commit what came of it, whatever it met on the way.
-func TestFoldOverFlips(t *testing.T) {
-	root, h := planted(t)
-	name := root.Data(h.Index.Name)
-	whole, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	step := 29
-	if testing.Short() {
-		step = 499
-	}
-	for i := 0; i < len(whole); i += step {
-		change(t, name, func([]byte) []byte {
-			b := bytes.Clone(whole)
-			b[i] ^= 1 << (i % 8)
-			return b
-		})
-		_, err := Fold(context.Background(), Config{Root: root, KeepAge: -1})
-		if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), name+": damaged: its bytes are not those that were committed") {
-			t.Errorf("Fold over byte %d flipped = %v, want ErrCorrupt with the path and the reason", i, err)
-		}
-	}
-	if gens, err := generations(durable.OS, root); err != nil || len(gens) != 2 {
-		t.Errorf("generations %v, %v after folds that failed; want 2", gens, err)
-	}
-	if n := streamsLeft(t, root); n != 1 {
-		t.Errorf("%d streams, want the one that was there", n)
-	}
-	change(t, name, func([]byte) []byte { return whole })
-	if _, err := Fold(context.Background(), Config{Root: root, KeepAge: -1}); err != nil {
-		t.Errorf("Fold of the whole index again = %v", err)
-	}
-}
 
 // TestSummed reads a file in pieces, in order and not, by several goroutines: the checksum is that of the file, and what was
 // read in order is not read again.

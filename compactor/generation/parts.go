@@ -1,4 +1,4 @@
-package compactor
+package generation
 
 import (
 	"cmp"
@@ -19,52 +19,52 @@ type part struct {
 }
 
 // parts are the snapshots files that c changes: in a root with one for all, that one; else those of the cohorts
-// in which a row is put or replaced, as a key may move from one to another. It notes in next.made what this attempt
+// in which a row is put or replaced, as a key may move from one to another. It notes in d.made what this attempt
 // makes.
-func (f *folder) parts(next *head, c changes, found map[cohort.Key]index.Found) []*part {
+func (d *Draft) parts(c Changes, found map[cohort.Key]index.Found) []*part {
 	byCohort := map[cohort.ID]*part{}
 	of := func(id cohort.ID) *part {
 		p := byCohort[id]
 		if p == nil {
-			old, _ := next.Snapshots.of(id)
+			old, _ := d.Snapshots.Of(id)
 			p = &part{cohort: id, old: old, replaced: map[cohort.Key]bool{}}
 			byCohort[id] = p
 		}
 		return p
 	}
-	next.made = []string{cohort.IndexName(next.Generation, next.Token)}
-	if f.settings.Snapshots != cohort.PerCohort {
+	d.made = []string{cohort.IndexName(d.Generation, d.Token)}
+	if d.store.Settings.Snapshots != cohort.PerCohort {
 		only := of("")
-		only.puts, only.name = c.puts, cohort.SnapshotsName(next.Generation, next.Token)
-		for _, p := range c.puts {
+		only.puts, only.name = c.Puts, cohort.SnapshotsName(d.Generation, d.Token)
+		for _, p := range c.Puts {
 			if _, ok := found[p.Key]; ok {
 				only.replaced[p.Key] = true
 			}
 		}
-		next.made = append(next.made, only.name)
+		d.made = append(d.made, only.name)
 		return []*part{only}
 	}
-	for _, p := range c.puts {
-		to := of(c.cohort(p))
+	for _, p := range c.Puts {
+		to := of(c.Cohort(p))
 		to.puts = append(to.puts, p)
 		if was, ok := found[p.Key]; ok {
 			of(was.Cohort).replaced[p.Key] = true
 		}
 	}
-	for i := 0; c.whole && i < len(next.Snapshots); i++ {
-		of(next.Snapshots[i].Cohort)
+	for i := 0; c.Whole && i < len(d.Snapshots); i++ {
+		of(d.Snapshots[i].Cohort)
 	}
 	all := slices.SortedFunc(maps.Values(byCohort), func(a, b *part) int { return cmp.Compare(a.cohort, b.cohort) })
 	for i, p := range all {
-		p.name = cohort.CohortSnapshotsName(next.Generation, next.Token, i+1)
-		next.made = append(next.made, p.name)
+		p.name = cohort.CohortSnapshotsName(d.Generation, d.Token, i+1)
+		d.made = append(d.made, p.name)
 	}
 	return all
 }
 
 // writePart writes a snapshots file and makes it durable.
-func (f *folder) writePart(p *part, old *data, load index.Load) (file DataFile, err error) {
-	w, err := f.newData(p.name)
+func (s *Store) writePart(p *part, old *Data, load index.Load) (file DataFile, err error) {
+	w, err := s.newFile(p.name)
 	if err != nil {
 		return DataFile{}, err
 	}
@@ -75,11 +75,11 @@ func (f *folder) writePart(p *part, old *data, load index.Load) (file DataFile, 
 	return w.commit()
 }
 
-func (p *part) merge(w *newData, old *data, load index.Load) (int64, error) {
+func (p *part) merge(w *newFile, old *Data, load index.Load) (int64, error) {
 	if p.old.Name == "" {
 		return index.MergeSnapshots(w, nil, p.puts, load, nil)
 	}
-	r, err := old.openSnapshots(p.old)
+	r, err := old.snapshots(p.old)
 	if err != nil {
 		return 0, err
 	}

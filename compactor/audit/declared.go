@@ -1,12 +1,14 @@
-package compactor
+package audit
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 
+	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/journal"
 )
 
@@ -29,7 +31,7 @@ func (r *repairer) declared(ctx context.Context) error {
 }
 
 func (r *repairer) isKnown(ctx context.Context, s journal.Stream) (bool, error) {
-	if slices.ContainsFunc(r.all, func(p place) bool { return p.Stream == s }) {
+	if slices.ContainsFunc(r.all, func(p journal.Place) bool { return p.Stream == s }) {
 		return true, nil
 	}
 	for _, known := range []func(context.Context, journal.Stream) (bool, error){r.isQuarantined, r.isInManifests, r.isInIndex} {
@@ -42,10 +44,10 @@ func (r *repairer) isKnown(ctx context.Context, s journal.Stream) (bool, error) 
 
 // isQuarantined looks for the stream, or a note of what was damaged in it.
 func (r *repairer) isQuarantined(_ context.Context, s journal.Stream) (bool, error) {
-	if !slices.Contains(r.cohortsIn(r.Root.QuarantineDir()), s.Cohort) {
+	entries, err := r.FS.ReadDir(r.Root.Quarantine(s.Cohort))
+	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	entries, err := r.FS.ReadDir(r.Root.Quarantine(s.Cohort))
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), string(s.ID)) {
 			return true, nil
@@ -56,13 +58,13 @@ func (r *repairer) isQuarantined(_ context.Context, s journal.Stream) (bool, err
 
 // isInManifests looks for a watermark. What cannot be read tells nothing here.
 func (r *repairer) isInManifests(ctx context.Context, s journal.Stream) (bool, error) {
-	gens, err := generations(r.FS, r.Root)
+	gens, err := r.List()
 	for _, g := range slices.Backward(gens) {
 		if err := ctx.Err(); err != nil {
 			return false, err
 		}
-		h, err := readManifest(r.FS, r.Root, g)
-		if err == nil && slices.ContainsFunc(h.Streams, func(m Watermark) bool { return m.Stream == s }) {
+		h, err := r.Read(g)
+		if err == nil && slices.ContainsFunc(h.Streams, func(m generation.Watermark) bool { return m.Stream == s }) {
 			return true, nil
 		}
 	}
@@ -74,12 +76,12 @@ func (r *repairer) isInIndex(ctx context.Context, s journal.Stream) (bool, error
 	if r.good.Generation == 0 {
 		return false, nil
 	}
-	d, err := r.openData(r.good)
+	d, err := r.Data(r.good)
 	if err != nil {
 		return false, err
 	}
 	defer d.Close()
-	for h, err := range d.index.Heads() {
+	for h, err := range d.Index.Identities() {
 		if err == nil {
 			err = ctx.Err()
 		}

@@ -1,4 +1,4 @@
-package compactor
+package intake
 
 import (
 	"bytes"
@@ -13,6 +13,7 @@ import (
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/index"
+	"github.com/runfold/runfold/internal/jsonscan"
 )
 
 // item is one row or snapshot of an old file on its way to a record.
@@ -61,7 +62,7 @@ func snapshotItem(s index.ForeignSnapshot) (item, error) {
 func (it *item) addMissing(name, text string) {
 	has := slices.ContainsFunc(it.rest, func(m member) bool { return m.name == name })
 	if text != "" && !has {
-		it.rest = append(it.rest, member{name, cohort.Quote(text)})
+		it.rest = append(it.rest, member{name, jsonscan.Quote(text)})
 	}
 }
 
@@ -77,7 +78,7 @@ func (it *item) readMembers(obj []byte) error {
 	if len(obj) == 0 || obj[0] != '{' {
 		return errors.New("is not an object")
 	}
-	for name, value := range cohort.Members(obj) {
+	for name, value := range jsonscan.Members(obj) {
 		switch name {
 		case "run_id":
 			it.runID = text(value)
@@ -112,7 +113,7 @@ func (it *item) keep(name string, value []byte) {
 	switch {
 	case slices.Contains(owned, name), slices.Contains(ours, name):
 	case name == "_extra" && isObject(text(value)):
-		for name, value := range cohort.Members([]byte(text(value))) {
+		for name, value := range jsonscan.Members([]byte(text(value))) {
 			it.rest = append(it.rest, member{name, value})
 		}
 	default:
@@ -125,10 +126,10 @@ func isObject(text string) bool { return strings.HasPrefix(text, "{") && json.Va
 
 // text is a scalar as text: old files hold run ids as numbers too.
 func text(value []byte) string {
-	switch cohort.KindOf(value) {
-	case cohort.String:
-		return cohort.Text(value)
-	case cohort.Int, cohort.Double, cohort.Bool:
+	switch jsonscan.KindOf(value) {
+	case jsonscan.String:
+		return jsonscan.Text(value)
+	case jsonscan.Int, jsonscan.Double, jsonscan.Bool:
 		return string(value)
 	}
 	return ""
@@ -136,7 +137,7 @@ func text(value []byte) string {
 
 // oldSeq reads a snapshot_seq, which pandas turns into a double as soon as one is missing.
 func oldSeq(value []byte) (cohort.Seq, error) {
-	if cohort.KindOf(value) == cohort.Null {
+	if jsonscan.KindOf(value) == jsonscan.Null {
 		return 0, nil
 	}
 	f, err := strconv.ParseFloat(text(value), 64)
@@ -165,7 +166,7 @@ func (it *item) complete(def cohort.ID, stage string, settings cohort.Settings) 
 			it.timestamp = t.Format(time.RFC3339Nano)
 		}
 	} else if it.timestamp != "" {
-		it.rest = append(it.rest, member{"imported_timestamp", cohort.Quote(it.timestamp)})
+		it.rest = append(it.rest, member{"imported_timestamp", jsonscan.Quote(it.timestamp)})
 		it.timestamp = ""
 	}
 	return it.check(settings)
@@ -194,18 +195,18 @@ func parseOldTime(s string) (time.Time, bool) {
 
 // json is the item as the record that it becomes.
 func (it *item) json() []byte {
-	b := cohort.AppendMember(nil, "run_id", cohort.Quote(it.runID))
-	b = cohort.AppendMember(b, "stage", cohort.Quote(it.stage))
+	b := jsonscan.AppendMember(nil, "run_id", jsonscan.Quote(it.runID))
+	b = jsonscan.AppendMember(b, "stage", jsonscan.Quote(it.stage))
 	if it.timestamp != "" {
-		b = cohort.AppendMember(b, "timestamp", cohort.Quote(it.timestamp))
+		b = jsonscan.AppendMember(b, "timestamp", jsonscan.Quote(it.timestamp))
 	}
 	for _, m := range it.rest {
 		if m.name != "snapshot" || it.snapshot == nil {
-			b = cohort.AppendMember(b, m.name, m.value)
+			b = jsonscan.AppendMember(b, m.name, m.value)
 		}
 	}
 	if it.snapshot != nil {
-		b = cohort.AppendMember(b, "snapshot", it.snapshot)
+		b = jsonscan.AppendMember(b, "snapshot", it.snapshot)
 	}
 	return append(b, '}')
 }
@@ -214,7 +215,7 @@ func (it *item) json() []byte {
 func (it *item) record() cohort.Record {
 	r, err := cohort.ParseRecord(it.json(), 1<<30)
 	if err != nil {
-		panic(fmt.Sprintf("compactor: internal error: import %s: %v", it.runID, err))
+		panic(fmt.Sprintf("intake: internal error: import %s: %v", it.runID, err))
 	}
 	r.Cohort = cohort.ID(it.cohort)
 	return r
@@ -231,7 +232,7 @@ func (it *item) join(s item) {
 	it.timestamp = cmp.Or(it.timestamp, s.timestamp)
 	snapshot := []byte(nil)
 	for _, m := range s.rest {
-		snapshot = cohort.AppendMember(snapshot, m.name, m.value)
+		snapshot = jsonscan.AppendMember(snapshot, m.name, m.value)
 	}
 	if len(snapshot) == 0 {
 		snapshot = []byte("{")

@@ -1,4 +1,4 @@
-package cohort_test
+package jsonscan_test
 
 import (
 	"bytes"
@@ -7,7 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/jsonscan"
 )
 
 func TestMembers(t *testing.T) {
@@ -28,7 +28,7 @@ func TestMembers(t *testing.T) {
 	}
 	for _, test := range tests {
 		var got []member
-		for name, value := range cohort.Members([]byte(test.obj)) {
+		for name, value := range jsonscan.Members([]byte(test.obj)) {
 			got = append(got, member{name, string(value)})
 		}
 		if diff := cmp.Diff(test.want, got); diff != "" {
@@ -41,7 +41,7 @@ func TestMembers(t *testing.T) {
 // The loop may stop early, and appending to a value does not write into the object.
 func TestMembersAlias(t *testing.T) {
 	obj := []byte(`{"a":1,"b":2}`)
-	for name, value := range cohort.Members(obj) {
+	for name, value := range jsonscan.Members(obj) {
 		if &value[0] != &obj[5] || name != "a" {
 			t.Errorf("Members(%s): first value is %q = %s, want a, aliasing the object", obj, name, value)
 		}
@@ -56,32 +56,32 @@ func TestMembersAlias(t *testing.T) {
 func TestKindOf(t *testing.T) {
 	tests := []struct {
 		value string
-		want  cohort.Kind
+		want  jsonscan.Kind
 		text  string
 	}{
-		{`null`, cohort.Null, "null"},
-		{`true`, cohort.Bool, "bool"},
-		{`false`, cohort.Bool, "bool"},
-		{`0`, cohort.Int, "int64"},
-		{`-0`, cohort.Int, "int64"},
-		{`25000`, cohort.Int, "int64"},
-		{`123456789012345678901234567890`, cohort.Int, "int64"},
-		{`25000.0`, cohort.Double, "double"},
-		{`-0.0`, cohort.Double, "double"},
-		{`1e3`, cohort.Double, "double"},
-		{`1E3`, cohort.Double, "double"},
-		{`""`, cohort.String, "string"},
-		{`"1.0"`, cohort.String, "string"},
-		{`{}`, cohort.Object, "object"},
-		{`[1.0]`, cohort.Array, "array"},
+		{`null`, jsonscan.Null, "null"},
+		{`true`, jsonscan.Bool, "bool"},
+		{`false`, jsonscan.Bool, "bool"},
+		{`0`, jsonscan.Int, "int64"},
+		{`-0`, jsonscan.Int, "int64"},
+		{`25000`, jsonscan.Int, "int64"},
+		{`123456789012345678901234567890`, jsonscan.Int, "int64"},
+		{`25000.0`, jsonscan.Double, "double"},
+		{`-0.0`, jsonscan.Double, "double"},
+		{`1e3`, jsonscan.Double, "double"},
+		{`1E3`, jsonscan.Double, "double"},
+		{`""`, jsonscan.String, "string"},
+		{`"1.0"`, jsonscan.String, "string"},
+		{`{}`, jsonscan.Object, "object"},
+		{`[1.0]`, jsonscan.Array, "array"},
 	}
 	for _, test := range tests {
-		got := cohort.KindOf([]byte(test.value))
+		got := jsonscan.KindOf([]byte(test.value))
 		if got != test.want || got.String() != test.text {
 			t.Errorf("KindOf(%s) = %v, want %v, %q", test.value, got, test.want, test.text)
 		}
 	}
-	if got, want := cohort.Kind(0).String(), "?"; got != want {
+	if got, want := jsonscan.Kind(0).String(), "?"; got != want {
 		t.Errorf("Kind(0).String = %q, want %q", got, want)
 	}
 }
@@ -99,10 +99,10 @@ func TestTextAndQuote(t *testing.T) {
 		{"\ufffd", "\"\ufffd\""},
 	}
 	for _, test := range tests {
-		if got := string(cohort.Quote(test.text)); got != test.quoted {
+		if got := string(jsonscan.Quote(test.text)); got != test.quoted {
 			t.Errorf("Quote(%q) = %s, want %s", test.text, got, test.quoted)
 		}
-		if got := cohort.Text([]byte(test.quoted)); got != test.text {
+		if got := jsonscan.Text([]byte(test.quoted)); got != test.text {
 			t.Errorf("Text(%s) = %q, want %q", test.quoted, got, test.text)
 		}
 	}
@@ -113,7 +113,7 @@ func TestTextAndQuote(t *testing.T) {
 		{`"\u003c"`, "<"},
 	}
 	for _, test := range others {
-		if got := cohort.Text([]byte(test.quoted)); got != test.text {
+		if got := jsonscan.Text([]byte(test.quoted)); got != test.text {
 			t.Errorf("Text(%s) = %q, want %q", test.quoted, got, test.text)
 		}
 	}
@@ -125,7 +125,7 @@ func FuzzQuote(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		quoted := cohort.Quote(s)
+		quoted := jsonscan.Quote(s)
 		var std bytes.Buffer
 		e := json.NewEncoder(&std)
 		e.SetEscapeHTML(false)
@@ -136,8 +136,24 @@ func FuzzQuote(f *testing.F) {
 		if err := json.Unmarshal(quoted, &want); err != nil {
 			t.Fatalf("Unmarshal(Quote(%q)): %v", s, err)
 		}
-		if got := cohort.Text(quoted); got != want {
+		if got := jsonscan.Text(quoted); got != want {
 			t.Errorf("Text(Quote(%q)) = %q, want %q", s, got, want)
 		}
 	})
+}
+
+// compareMembers compares Members with what encoding/json makes of the same object.
+func compareMembers(t testing.TB, obj []byte) {
+	t.Helper()
+	var want map[string]json.RawMessage
+	if err := json.Unmarshal(obj, &want); err != nil {
+		t.Fatalf("Unmarshal(%q): %v", obj, err)
+	}
+	got := make(map[string]json.RawMessage)
+	for name, value := range jsonscan.Members(obj) {
+		got[name] = value
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("Members(%q) (-want +got):\n%s", obj, diff)
+	}
 }

@@ -1,13 +1,13 @@
-package cohort
+package jsonscan
 
 import (
 	"encoding/binary"
 	"math/bits"
 )
 
-// valid is json.Valid, which takes more than half of the time that reading a record does, in a third of its
+// Valid is json.Valid, which takes more than half of the time that reading a record does, in a third of its
 // time. FuzzValid compares the two. It calls itself for what is nested: who calls it bounds the depth first.
-func valid(data []byte) bool {
+func Valid(data []byte) bool {
 	end := validValue(data, skipBlank(data, 0))
 	return end >= 0 && skipBlank(data, end) == len(data)
 }
@@ -50,8 +50,8 @@ func validWord(b []byte, i int, word string) int {
 	return i + len(word)
 }
 
-// validSpans is valid and Spans in one pass, for an object with no space in front of it.
-func validSpans(dst []Span, data []byte) ([]Span, bool) {
+// ValidSpans is Valid and Spans in one pass, for an object with no space in front of it.
+func ValidSpans(dst []Span, data []byte) ([]Span, bool) {
 	if len(data) == 0 || data[0] != '{' {
 		return dst, false
 	}

@@ -1,15 +1,14 @@
-package cohort
+// Package jsonscan finds its way through JSON without decoding it, so that every byte of a user's record stays
+// as it was written. It is the only place of the module that knows how JSON is spelled.
+//
+// [Valid] and [ValidSpans] check bytes that come from outside. All else takes valid JSON: then to skip a value is
+// a matter of quotes and brackets. Nothing here keeps or changes the bytes that it is given.
+package jsonscan
 
 import (
-	"bytes"
 	"encoding/binary"
-	"encoding/json"
-	"fmt"
 	"iter"
 	"math/bits"
-	"strconv"
-	"unicode/utf16"
-	"unicode/utf8"
 )
 
 // Kind is the type of a JSON value as the index sees it. A number token without '.', 'e' or 'E' is
@@ -67,7 +66,7 @@ type Span struct {
 
 // Spans appends where the members of obj stand to dst, in their order. A name that stands twice has two.
 //
-// obj must be valid JSON (json.Valid) and an object: then skipping a value is a matter of quotes and
+// obj must be valid JSON (see Valid) and an object: then skipping a value is a matter of quotes and
 // brackets only, and no user byte is ever decoded and encoded again.
 func Spans(dst []Span, obj []byte) []Span {
 	i := skipSpace(obj, 0) + 1 // behind '{'
@@ -114,12 +113,15 @@ func EachMember(obj []byte) iter.Seq[Member] {
 	}
 }
 
-// TextBytes is Text without a copy where nothing is escaped: then it aliases quoted.
-func TextBytes(quoted []byte) []byte {
-	if bytes.IndexByte(quoted, '\\') < 0 {
-		return quoted[1 : len(quoted)-1]
+// Pairs is EachMember without the text of a whole member.
+func Pairs(obj []byte) iter.Seq2[[]byte, []byte] {
+	return func(yield func(name, value []byte) bool) {
+		for m := range EachMember(obj) {
+			if !yield(m.Name, m.Value) {
+				return
+			}
+		}
 	}
-	return []byte(Text(quoted))
 }
 
 // Members is EachMember with the name as a string, which is a copy.
@@ -144,78 +146,6 @@ func AppendMember(obj []byte, name string, value []byte) []byte {
 	obj = AppendQuote(obj, name)
 	obj = append(obj, ':')
 	return append(obj, value...)
-}
-
-// Text decodes a valid JSON string, quotes included.
-func Text(quoted []byte) string {
-	if bytes.IndexByte(quoted, '\\') < 0 {
-		return string(quoted[1 : len(quoted)-1])
-	}
-	var s string
-	if err := json.Unmarshal(quoted, &s); err != nil {
-		panic(fmt.Sprintf("cohort: internal error: decode %q: %v", quoted, err))
-	}
-	return s
-}
-
-// loneSurrogate tells whether a valid JSON string escapes half a surrogate pair, which Text can only
-// decode to U+FFFD.
-func loneSurrogate(quoted []byte) bool {
-	for i := 0; i < len(quoted); i++ {
-		if quoted[i] != '\\' {
-			continue
-		}
-		unit := codeUnit(quoted[i:])
-		if !utf16.IsSurrogate(unit) {
-			i++ // what is escaped may be a '\' itself
-			continue
-		}
-		if utf16.DecodeRune(unit, codeUnit(quoted[i+6:])) == utf8.RuneError {
-			return true
-		}
-		i += 11
-	}
-	return false
-}
-
-// codeUnit is the value of the \u escape that b starts with, or -1.
-func codeUnit(b []byte) rune {
-	if !bytes.HasPrefix(b, []byte(`\u`)) {
-		return -1
-	}
-	n, err := strconv.ParseUint(string(b[2:6]), 16, 16)
-	if err != nil {
-		panic(fmt.Sprintf("cohort: internal error: escape %q: %v", b[:6], err))
-	}
-	return rune(n)
-}
-
-// Quote is the one spelling of s as a JSON string that our files use: encoding/json's, without
-// escaping <, > and &, so that equal strings are equal bytes.
-func Quote(s string) []byte { return AppendQuote(make([]byte, 0, len(s)+2), s) }
-
-// AppendQuote appends what Quote returns to dst.
-func AppendQuote(dst []byte, s string) []byte {
-	if isPlain(s) { // nearly every name and id
-		return append(append(append(dst, '"'), s...), '"')
-	}
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(s); err != nil {
-		panic(fmt.Sprintf("cohort: internal error: encode a string: %v", err))
-	}
-	return append(dst, bytes.TrimSuffix(b.Bytes(), []byte("\n"))...)
-}
-
-// isPlain tells whether no byte of s needs an escape or may be no UTF-8.
-func isPlain(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' {
-			return false
-		}
-	}
-	return true
 }
 
 func skipSpace(b []byte, i int) int {
@@ -286,66 +216,3 @@ func skipNested(b []byte, i int) int {
 
 // structure marks the bytes that matter to skipNested.
 var structure = [256]byte{'"': 1, '{': 1, '[': 1, '}': 1, ']': 1}
-
-// finite replaces the bare tokens NaN, Infinity and -Infinity, which Python's json module writes, by
-// null and counts them. It returns data itself when there is none. What it does to bytes that are
-// not JSON does not matter: they are refused right after.
-func finite(data []byte) ([]byte, int) {
-	if !bytes.Contains(data, []byte("NaN")) && !bytes.Contains(data, []byte("Infinity")) {
-		return data, 0
-	}
-	var out []byte
-	n, done := 0, 0
-	for i := 0; i < len(data); i++ {
-		if data[i] == '"' {
-			if i = endOfString(data, i); i >= len(data) {
-				break
-			}
-			continue
-		}
-		for _, token := range [...]string{"-Infinity", "Infinity", "NaN"} {
-			if bytes.HasPrefix(data[i:], []byte(token)) {
-				out = append(append(out, data[done:i]...), "null"...)
-				n, done = n+1, i+len(token)
-				i = done - 1
-				break
-			}
-		}
-	}
-	if n == 0 {
-		return data, 0
-	}
-	return append(out, data[done:]...), n
-}
-
-// deeper tells whether arrays and objects nest deeper than limit. data may not be JSON.
-func deeper(data []byte, limit int) bool {
-	if bytes.Count(data, []byte("{"))+bytes.Count(data, []byte("[")) <= limit {
-		return false // nearly always, and found without looking at each byte
-	}
-	depth := 0
-	for i := 0; i < len(data); i++ {
-		switch data[i] {
-		case '"':
-			i = endOfString(data, i)
-		case '{', '[':
-			if depth++; depth > limit {
-				return true
-			}
-		case '}', ']':
-			depth--
-		}
-	}
-	return false
-}
-
-// endOfString is skipString for bytes that may not be JSON: it returns the index of the closing
-// quote, or len(b).
-func endOfString(b []byte, i int) int {
-	for i++; i < len(b) && b[i] != '"'; i++ {
-		if b[i] == '\\' {
-			i++
-		}
-	}
-	return min(i, len(b))
-}

@@ -1,4 +1,4 @@
-package cohort
+package jsonscan
 
 import (
 	"encoding/json"
@@ -22,19 +22,19 @@ func TestValid(t *testing.T) {
 	t.Logf("figure: %d documents, valid as encoding/json says", n)
 }
 
-// checkValid compares valid with encoding/json, and validSpans with valid and Spans.
+// checkValid compares Valid with encoding/json, and ValidSpans with Valid and Spans.
 func checkValid(t *testing.T, data []byte) {
 	t.Helper()
 	want := json.Valid(data)
-	if got := valid(data); got != want {
-		t.Fatalf("valid(%q) = %v, want %v", data, got, want)
+	if got := Valid(data); got != want {
+		t.Fatalf("Valid(%q) = %v, want %v", data, got, want)
 	}
-	spans, ok := validSpans(nil, data)
+	spans, ok := ValidSpans(nil, data)
 	if isObject := want && data[0] == '{'; ok != isObject {
-		t.Fatalf("validSpans(%q) = %v, want %v", data, ok, isObject)
+		t.Fatalf("ValidSpans(%q) = %v, want %v", data, ok, isObject)
 	}
 	if ok && !slices.Equal(spans, Spans(nil, data)) {
-		t.Fatalf("validSpans(%q) = %v, Spans says %v", data, spans, Spans(nil, data))
+		t.Fatalf("ValidSpans(%q) = %v, Spans says %v", data, spans, Spans(nil, data))
 	}
 }
 
@@ -44,7 +44,7 @@ func FuzzValid(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if deeper(data, maxDepth) {
+		if Deeper(data, 500) {
 			return
 		}
 		checkValid(t, data)

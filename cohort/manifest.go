@@ -1,0 +1,48 @@
+package cohort
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"hash/crc32"
+)
+
+const (
+	// manifestHead is how every manifest begins, of all versions to come. Part of the format, do not change.
+	manifestHead = `{"crc32c":"`
+	// MaxManifest bounds what is read of a manifest, in bytes: 1,000,000 streams take about 150 MB.
+	MaxManifest = 1 << 30
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// SealManifest makes a manifest of the members of its JSON object: all that follows the opening brace, up to and
+// with the closing one and a line break. The line that it puts before them is the checksum of every byte after it.
+//
+//	{"crc32c":"1a2b3c4d",
+func SealManifest(members []byte) []byte { return append(checksumLine(members), members...) }
+
+func checksumLine(members []byte) []byte {
+	return fmt.Appendf(nil, manifestHead+"%08x\",\n", crc32.Checksum(members, castagnoli))
+}
+
+// IsWholeManifest tells whether the checksum in the first line of a manifest, of any version, fits all that follows.
+func IsWholeManifest(data []byte) bool {
+	line, members, _ := bytes.Cut(data, []byte("\n"))
+	return string(line)+"\n" == string(checksumLine(members))
+}
+
+// IsManifest tells whether a file that begins with head is a manifest, whole or not.
+func IsManifest(head []byte) bool { return bytes.HasPrefix(head, []byte(manifestHead)) }
+
+// HighestStamp reads the highest_stamp of a manifest of any version; ok is false if the manifest is not whole. A
+// stamp that a flipped bit put into the far future would stay with all that is written later.
+func HighestStamp(manifest []byte) (highest Stamp, ok bool) {
+	var m struct {
+		HighestStamp Stamp `json:"highest_stamp"`
+	}
+	if !IsWholeManifest(manifest) || json.Unmarshal(manifest, &m) != nil {
+		return 0, false
+	}
+	return m.HighestStamp, true
+}

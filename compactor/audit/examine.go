@@ -1,0 +1,204 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor/generation"
+	"github.com/runfold/runfold/journal"
+)
+
+// examine finds out all and changes nothing.
+func (r *repairer) examine(ctx context.Context) error {
+	if err := r.generations(ctx); err != nil {
+		return err
+	}
+	var err error
+	if r.all, _, err = r.Streams().Places(); err != nil {
+		return err
+	}
+	if err := r.streams(ctx); err != nil {
+		return err
+	}
+	if err := r.declared(ctx); err != nil {
+		return err
+	}
+	r.out.Generation = r.out.Newest
+	switch {
+	case r.out.Newest != r.out.Good:
+		return r.account()
+	case r.out.Newest > 0:
+		r.out.Published, err = r.IsPublished(r.good)
+	}
+	return err
+}
+
+// generations looks for the newest whole generation, from the top. It goes down as long as each manifest is the parent of
+// the one above: what is below may be of a compactor that slept (R2), and says nothing about this root.
+func (r *repairer) generations(ctx context.Context) error {
+	gens, err := r.List()
+	if err != nil {
+		return err
+	}
+	r.out.Newest = generation.Last(gens)
+	lowest := r.out.Newest         // that the newest descends from
+	child := generation.Manifest{} // the manifest right above, if it can be read
+	for i := len(gens) - 1; i >= 0; i-- {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if gens[i]+1 < lowest {
+			break // what was between is swept or lost
+		}
+		h, err := r.Read(gens[i])
+		if errors.Is(err, cohort.ErrNewer) {
+			return err // nothing that we could judge
+		}
+		if err != nil {
+			r.damaged(r.Root.Manifest(gens[i]), err)
+			r.out.Unknown = append(r.out.Unknown, gens[i])
+			child, lowest = generation.Manifest{}, gens[i]
+			continue
+		}
+		is, sure := true, true
+		if gens[i] < r.out.Newest {
+			is, sure = r.isParent(h, child)
+		}
+		if !is {
+			break
+		}
+		if r.isWhole(h) {
+			r.good, r.out.Good, r.out.doubtful = h, h.Generation, !sure
+			return nil
+		}
+		if !sure {
+			break
+		}
+		r.lost = append(r.lost, h)
+		child, lowest = h, gens[i]
+	}
+	if lowest <= 1 {
+		return nil // back to the beginning: what the streams hold is all there ever was
+	}
+	return fmt.Errorf("%w: restore manifests/ and data/ from a backup: the journals hold only what was appended since generation %d: %w",
+		ErrNoGeneration, lowest, generation.ErrCorrupt)
+}
+
+// isParent tells whether m is the parent of the manifest above; child is that one, or generation 0 if it cannot be read.
+func (r *repairer) isParent(m, child generation.Manifest) (is, sure bool) {
+	if child.Generation != 0 {
+		return m.IsParentOf(&child), true
+	}
+	return r.MayBeParent(m)
+}
+
+func (r *repairer) damaged(path string, err error) {
+	r.out.Damaged = append(r.out.Damaged, Problem{r.Root.Rel(path), err.Error(), true})
+}
+
+// isWhole reads both data files of a generation and compares their checksums.
+func (r *repairer) isWhole(h generation.Manifest) bool {
+	whole := true
+	for _, d := range h.Files() {
+		if err := r.CheckFile(d); err != nil {
+			r.damaged(r.Root.Data(d.Name), err)
+			whole = false
+		}
+	}
+	return whole
+}
+
+// streams finds those that are in the way of every fold, and those that wait.
+func (r *repairer) streams(ctx context.Context) error {
+	marks := make(map[journal.Stream]generation.Watermark, len(r.good.Streams))
+	for _, m := range r.good.Streams {
+		marks[m.Stream] = m
+	}
+	for _, p := range r.all {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		from := marks[p.Stream].Position
+		if from.Sealed {
+			continue
+		}
+		torn, err := r.tryStream(p, from)
+		switch {
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, cohort.ErrNewer):
+		case journal.IsMisfit(err):
+			r.out.Misfits = append(r.out.Misfits, Problem{r.Root.Rel(p.Dir), err.Error(), true})
+		case err != nil:
+			r.out.Waiting = append(r.out.Waiting, Problem{r.Root.Rel(p.Dir), err.Error(), false})
+		case torn > 0 && !p.Reaped:
+			r.out.Waiting = append(r.out.Waiting, Problem{r.Root.Rel(p.Dir), fmt.Sprintf(
+				"%d bytes are no entry, or not yet; if its writer has ended: --dead %v", torn, p.Stream), false})
+		}
+	}
+	return nil
+}
+
+// tryStream reads a stream to its end. Damage that a fold passes over by itself is none of ours.
+func (r *repairer) tryStream(p journal.Place, from journal.Position) (torn int64, err error) {
+	s, err := r.Streams().Open(p, from)
+	if err != nil {
+		return 0, err
+	}
+	defer s.Close()
+	for {
+		_, err := s.Next()
+		switch {
+		case err == nil, errors.Is(err, journal.ErrCorrupt):
+		case errors.Is(err, io.EOF):
+			return s.Torn(), nil
+		default:
+			return 0, err
+		}
+	}
+}
+
+// account tells what was folded above the generation to go back to and cannot be folded again.
+func (r *repairer) account() error {
+	here := map[journal.Stream]bool{}
+	for _, p := range r.all {
+		here[p.Stream] = true
+	}
+	kept, err := r.inQuarantine()
+	if err != nil {
+		return err
+	}
+	for _, s := range kept {
+		here[s] = true
+	}
+	read := map[journal.Stream]uint64{} // the last entry that good has folded
+	for _, m := range r.good.Streams {
+		read[m.Stream] = m.Seq
+	}
+	parent := r.good
+	for i := len(r.lost) - 1; i >= 0; i-- { // oldest first
+		h := r.lost[i]
+		moved := false
+		for _, m := range h.Streams {
+			last := read[m.Stream]
+			moved = moved || m.Seq > last
+			if m.Seq > last && !here[m.Stream] {
+				r.out.Lost = append(r.out.Lost, LostEntries{m.Stream.String(), last + 1, m.Seq})
+			}
+			read[m.Stream] = max(last, m.Seq)
+		}
+		if !moved && h.RepairedFrom == nil && h.Index.Name != parent.Index.Name {
+			r.out.Imports = append(r.out.Imports, h.Generation)
+		}
+		parent = h
+	}
+	return nil
+}
+
+// inQuarantine lists the streams that were moved to quarantine/ whole.
+func (r *repairer) inQuarantine() ([]journal.Stream, error) {
+	streams, _, err := journal.StreamsIn(r.FS, r.Root.QuarantineDir())
+	return streams, err
+}

@@ -1,0 +1,270 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/generation"
+	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/journal"
+)
+
+// RepairOptions say how far Repair goes.
+type RepairOptions struct {
+	// Apply makes the changes. Without it Repair only tells what it would do.
+	Apply bool
+	// Dead are streams whose writers the caller knows to have ended: they are reaped at once, and what is
+	// valid behind a hole is read.
+	Dead []journal.Stream
+}
+
+// Repaired is what Repair found, and did if it was to.
+type Repaired struct {
+	Applied bool `json:"applied"`
+	// Newest is the highest generation on the disk, Good the highest whose manifest and data files are what
+	// was committed. Where they differ the root goes back to Good.
+	Newest cohort.Generation `json:"newest"`
+	Good   cohort.Generation `json:"good"`
+	// Damaged are the manifests and data files above Good that are not in order.
+	Damaged []Problem `json:"damaged"`
+	// Published tells that the public files are those of Newest.
+	Published bool `json:"published"`
+	// Misfits are streams that no fold can read on: cut off, or of another root. They go to quarantine/.
+	Misfits []Problem `json:"misfits"`
+	// Waiting are streams with bytes that are no entry, or not yet: their writers are not known to be dead.
+	Waiting []Problem `json:"waiting"`
+	// Lost are the entries that were folded above Good from streams that are not on the disk any more.
+	Lost []LostEntries `json:"lost"`
+	// Imports are generations above Good that came from an import, which is to be repeated; Unknown are
+	// those whose manifests cannot be read: what they had folded is told by nobody.
+	Imports []cohort.Generation `json:"imports"`
+	Unknown []cohort.Generation `json:"unknown"`
+	// doubtful tells that nothing is left of the manifest above Good that says whether Good is its parent: it may be void.
+	doubtful bool
+
+	Generation cohort.Generation `json:"generation"` // the newest one at the end
+	Fold       compactor.Report  `json:"fold"`       // what folding again did
+}
+
+// LostEntries are the entries First to Last of a stream. The header is entry 1.
+type LostEntries struct {
+	Stream string `json:"stream"`
+	First  uint64 `json:"first"`
+	Last   uint64 `json:"last"`
+}
+
+// Whole tells that there is nothing to repair.
+func (r Repaired) Whole() bool {
+	return r.Newest == r.Good && len(r.Damaged) == 0 && len(r.Misfits) == 0 && (r.Published || r.Newest == 0)
+}
+
+// Lossless tells that going back to Good loses no row, as far as the manifests tell. One generation is
+// always lossless but for imports: the streams that it folded are still on the disk.
+func (r Repaired) Lossless() bool {
+	lostUnknown := r.doubtful || len(r.Unknown) > 1 || len(r.Unknown) == 1 && r.Unknown[0] != r.Newest
+	return len(r.Lost) == 0 && len(r.Imports) == 0 && !lostUnknown
+}
+
+// ErrNoGeneration reports a root in which no generation is whole.
+var ErrNoGeneration = errors.New("no generation is whole")
+
+// Repair makes a root that has damage fold again, and says exactly what is gone, if anything:
+//
+//	the newest generation is damaged   go back to the newest whole one by committing it anew, and fold
+//	                                   again what it had not folded from the streams that are still there
+//	a stream cannot be read on         move it to quarantine/
+//	a writer is declared dead          reap its stream, and read behind its holes
+//	the public files are not ours      publish the newest generation
+//
+// It deletes nothing: damaged files are kept in quarantine/ before a sweep can take them. Like a fold it
+// commits by put-if-absent and may be cut off anywhere or raced by anybody; done again it ends the same.
+// Without Apply it takes no lock and writes nothing.
+func Repair(ctx context.Context, cfg compactor.Config, opts RepairOptions) (Repaired, error) {
+	store, err := cfg.Store()
+	if err != nil {
+		return Repaired{}, err
+	}
+	r := &repairer{Store: store, opts: opts, out: Repaired{ // lists that a script can go through
+		Damaged: []Problem{}, Misfits: []Problem{}, Waiting: []Problem{}, Lost: []LostEntries{},
+		Imports: []cohort.Generation{}, Unknown: []cohort.Generation{},
+	}}
+	if !opts.Apply {
+		err := r.examine(ctx)
+		return r.out, err
+	}
+	unlock, err := cfg.Locker(store.Settings).Lock(ctx)
+	if err != nil {
+		return Repaired{}, err
+	}
+	cfg.Lock = held{}
+	err = r.examine(ctx)
+	if err == nil {
+		err = r.apply(ctx, cfg)
+	}
+	return r.out, errors.Join(err, unlock())
+}
+
+// held is the lock of a caller that holds it already.
+type held struct{}
+
+func (held) Lock(context.Context) (func() error, error) { return func() error { return nil }, nil }
+
+type repairer struct {
+	*generation.Store
+	opts RepairOptions
+	out  Repaired
+
+	good generation.Manifest   // what to go back to; generation 0 if that is before the first generation
+	lost []generation.Manifest // readable manifests above it, newest first
+	all  []journal.Place
+}
+
+// apply does what examine has found. Each step leaves a root that every fold and another Repair can go on
+// from.
+func (r *repairer) apply(ctx context.Context, cfg compactor.Config) error {
+	for _, p := range r.out.Misfits {
+		if err := r.putAside(filepath.Join(string(r.Root), filepath.FromSlash(p.Path))); err != nil {
+			return err
+		}
+	}
+	reaped, err := r.reapDeclared()
+	if err != nil {
+		return err
+	}
+	if r.out.Newest != r.out.Good {
+		if err := r.goBack(); err != nil {
+			return err
+		}
+	}
+	r.out.Applied = true
+	r.out.Fold, err = compactor.Fold(ctx, cfg)
+	r.out.Fold.Reaped += reaped
+	r.out.Generation = r.out.Fold.Generation
+	r.out.Published = err == nil
+	return err
+}
+
+// putAside moves a stream that cannot be read on to quarantine/.
+func (r *repairer) putAside(dir string) error {
+	s, err := streamAt(dir)
+	if err != nil {
+		return err
+	}
+	if err := r.makeDir(r.Root.Quarantine(s.Cohort)); err != nil {
+		return err
+	}
+	return durable.Move(r.FS, dir, r.Root.Quarantined(s.Cohort, s.ID))
+}
+
+// reapDeclared reaps the streams whose writers the caller knows to have ended, where that is still to be done.
+func (r *repairer) reapDeclared() (reaped int, err error) {
+	var here []journal.Stream
+	for _, s := range r.opts.Dead {
+		_, err := r.FS.Stat(r.Streams().InCohort(s).Dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it went its way before, see declared
+		}
+		if err != nil {
+			return 0, fmt.Errorf("stream %v: %w", s, err)
+		}
+		here = append(here, s)
+	}
+	return compactor.Reap(r.Streams(), here, "its writer was declared dead", r.Notify), nil
+}
+
+// goBack commits the good generation anew, above all that is damaged. Its data files are new: those of the good generation
+// may be swept until this one names them.
+func (r *repairer) goBack() error {
+	if err := r.keepDamaged(); err != nil {
+		return err
+	}
+	if err := r.bringBack(); err != nil {
+		return err
+	}
+	next, err := r.DraftAgain(r.good, r.out.Newest)
+	if err != nil {
+		return err
+	}
+	next.NextSeq, next.HighestStamp = r.afterLost()
+	old, err := r.Summed(r.good)
+	if err != nil {
+		return err
+	}
+	defer old.Close()
+	if _, err := next.Write(old, nil, generation.Changes{Whole: true}); err != nil {
+		return err
+	}
+	_, err = next.Commit()
+	return err
+}
+
+// seqGap is left where a manifest that nobody can read may have given seqs away: more than one fold of any
+// batch that fits into memory, or any import, can have used.
+const seqGap = 1 << 32
+
+// afterLost is the next seq and the highest stamp above all that the lost generations may have given:
+// no snapshot_seq is given twice, also to rows that are gone.
+func (r *repairer) afterLost() (cohort.Seq, cohort.Stamp) {
+	seq, stamp := max(r.good.NextSeq, 1), r.good.HighestStamp
+	for _, h := range r.lost {
+		seq, stamp = max(seq, h.NextSeq), max(stamp, h.HighestStamp)
+	}
+	return seq + cohort.Seq(len(r.out.Unknown))*seqGap, stamp
+}
+
+// makeDir makes a directory of the root, durably whoever made it.
+func (r *repairer) makeDir(dir string) error {
+	return durable.MkdirWithin(r.FS, string(r.Root), dir, r.Settings.DirMode.FS())
+}
+
+// keepDamaged keeps the damaged files under quarantine/: the next sweeps take them from their places.
+func (r *repairer) keepDamaged() error {
+	dir := r.Root.DamagedGenerations()
+	if err := r.makeDir(dir); err != nil {
+		return err
+	}
+	for _, p := range r.out.Damaged {
+		path := filepath.Join(string(r.Root), filepath.FromSlash(p.Path))
+		err := durable.ReplaceWith(r.FS, filepath.Join(dir, filepath.Base(path)), path, r.Settings.FileMode.FS())
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("keep %s: %w", p.Path, err)
+		}
+	}
+	return nil
+}
+
+// bringBack moves streams that the lost generations had put into quarantine/ to where they are read again.
+func (r *repairer) bringBack() error {
+	kept, err := r.inQuarantine()
+	if err != nil {
+		return err
+	}
+	again := map[journal.Stream]bool{} // folded by a lost generation
+	for _, h := range r.lost {
+		for _, m := range h.Streams {
+			again[m.Stream] = true
+		}
+	}
+	done := map[journal.Stream]bool{}
+	for _, m := range r.good.Streams {
+		done[m.Stream] = m.Sealed
+	}
+	for _, s := range kept {
+		if done[s] || !again[s] && len(r.out.Unknown) == 0 {
+			continue
+		}
+		err := r.makeDir(r.Root.Reaped(s.Cohort, ""))
+		if err == nil {
+			err = durable.Move(r.FS, r.Root.Quarantined(s.Cohort, s.ID), r.Root.Reaped(s.Cohort, s.ID))
+		}
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("bring back stream %v: %w", s, err)
+		}
+	}
+	return nil
+}

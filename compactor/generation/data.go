@@ -1,0 +1,270 @@
+package generation
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"sync"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor/index"
+	"github.com/runfold/runfold/internal/durable"
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Data is the data files of one generation: the open index, and the snapshots, which are opened one by one.
+type Data struct {
+	// Index is nil before the first fold.
+	Index *index.File
+
+	of    Manifest
+	store *Store
+	file  io.Closer
+	read  *summed // nil: what is read of the index is not summed
+}
+
+// Close closes the index.
+func (d *Data) Close() {
+	if d.file != nil {
+		d.file.Close() // opened to read
+	}
+}
+
+// Data opens the index that m names and checks its size. A missing file is ErrConflict if m is no longer the
+// newest (it was swept), else ErrCorrupt.
+func (s *Store) Data(m Manifest) (*Data, error) { return s.open(m, false) }
+
+// Summed is Data for a fold. A flipped bit in a footer or a filter could hide a row that the fold must
+// replace, and pages alone have checksums, so Check must follow before anything is committed that came of this index. All
+// of it passes on the way to the next one: most is read once.
+func (s *Store) Summed(m Manifest) (*Data, error) { return s.open(m, true) }
+
+func (s *Store) open(m Manifest, sum bool) (*Data, error) {
+	d := &Data{of: m, store: s}
+	if m.Generation == 0 {
+		return d, nil
+	}
+	file, err := s.openFile(m.Index)
+	if err == nil {
+		d.file = file
+		var r io.ReaderAt = file
+		if sum {
+			d.read = &summed{r: r}
+			r = d.read
+		}
+		d.Index, err = index.Open(r, m.Index.Size)
+	}
+	if err != nil {
+		err = d.blame(s.dataError(m, err))
+		d.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// Find looks keys up in the index. In Summed data, what it found is in doubt until Check has passed.
+func (d *Data) Find(keys []cohort.Key) (map[cohort.Key]index.Found, error) {
+	if d.Index == nil {
+		return nil, nil
+	}
+	found, err := d.Index.Find(keys)
+	if err != nil {
+		return nil, d.blame(fmt.Errorf("look up keys in the index: %w", err))
+	}
+	return found, nil
+}
+
+// Snapshots opens one of the generation's snapshots files to read. A missing one is ErrConflict or ErrCorrupt, as for
+// the index. Its checksum is not compared.
+func (d *Data) Snapshots(f SnapshotsFile) (io.ReadCloser, error) {
+	r, err := d.snapshots(f)
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func (d *Data) snapshots(f SnapshotsFile) (*checkedReader, error) {
+	file, err := d.store.openFile(f.DataFile)
+	if err != nil {
+		return nil, d.store.dataError(d.of, err)
+	}
+	return &checkedReader{r: file, path: d.store.Root.Data(f.Name), want: f.DataFile}, nil
+}
+
+// Check reads what was not read of Summed data's index, and compares the checksum of all of it.
+func (d *Data) Check() error {
+	if d.read == nil {
+		return nil
+	}
+	path := d.store.Root.Data(d.of.Index.Name)
+	sum, err := d.read.whole(d.of.Index.Size)
+	switch {
+	case err != nil:
+		err = fmt.Errorf("read %s: %w", path, err)
+	case sum != d.of.Index.CRC32C:
+		err = notCommitted(path)
+	default:
+		return nil
+	}
+	return d.store.dataError(d.of, err)
+}
+
+// blame is err, or what is wrong with the index that led to it: which file it is, and that all of it is in doubt.
+func (d *Data) blame(err error) error {
+	if cerr := d.Check(); cerr != nil {
+		return cerr
+	}
+	return err
+}
+
+// CheckFile tells what is wrong with a data file: its bytes must be those that were committed.
+func (s *Store) CheckFile(want DataFile) error {
+	file, err := s.openFile(want)
+	if err != nil {
+		return err
+	}
+	file.Close()
+	sum, err := s.checksum(s.Root.Data(want.Name))
+	if err == nil && sum != want.CRC32C {
+		err = fmt.Errorf("checksum is %v, %v was committed", sum, want.CRC32C)
+	}
+	return err
+}
+
+// checksum is the CRC32C of a whole file.
+func (s *Store) checksum(name string) (CRC, error) {
+	file, err := s.FS.Open(name)
+	if err != nil {
+		return 0, err
+	}
+	defer file.Close()
+	crc := crc32.New(castagnoli)
+	if _, err := io.Copy(crc, file); err != nil {
+		return 0, fmt.Errorf("read %s: %w", name, err)
+	}
+	return CRC(crc.Sum32()), nil
+}
+
+func (s *Store) openFile(want DataFile) (durable.ReadFile, error) {
+	if err := durable.Regular(s.FS, s.Root.Data(want.Name)); err != nil {
+		return nil, damagedIfLink(err)
+	}
+	file, err := s.FS.Open(s.Root.Data(want.Name))
+	if err != nil {
+		return nil, err
+	}
+	info, err := file.Stat()
+	if err == nil && info.Size() != want.Size {
+		err = fmt.Errorf("%s: %w: %d bytes, not the %d that were committed", s.Root.Data(want.Name), ErrCorrupt, info.Size(), want.Size)
+	}
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	return file, nil
+}
+
+// dataError tells a data file that was swept under a slow compactor from one that is lost.
+func (s *Store) dataError(m Manifest, err error) error {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("open generation %d: %w", m.Generation, err)
+	}
+	if now, lerr := s.Newest(); lerr == nil && now.Generation > m.Generation {
+		return fmt.Errorf("generation %d was swept: %w", m.Generation, ErrConflict)
+	}
+	return fmt.Errorf("open generation %d: %w: %w", m.Generation, ErrCorrupt, err)
+}
+
+// summed is a ReaderAt that keeps the checksum of the front of a file, which grows as that is read in order. Any number of
+// calls may run at once.
+type summed struct {
+	r io.ReaderAt
+
+	mu  sync.Mutex
+	n   int64 // how much is summed
+	crc uint32
+}
+
+// summedGap is how much is read to have no gap in what is summed.
+const summedGap = 64 << 10
+
+func (s *summed) ReadAt(p []byte, off int64) (int, error) {
+	n, err := s.r.ReadAt(p, off)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.n < off && off-s.n <= summedGap {
+		s.readTo(off) // if that fails, whole tries again
+	}
+	if s.n >= off && s.n < off+int64(n) {
+		s.add(p[s.n-off : n])
+	}
+	return n, err
+}
+
+func (s *summed) add(p []byte) {
+	s.crc = crc32.Update(s.crc, castagnoli, p)
+	s.n += int64(len(p))
+}
+
+// readTo reads what is not summed yet in front of end. It is called under mu.
+func (s *summed) readTo(end int64) error {
+	if s.n >= end {
+		return nil
+	}
+	buf := make([]byte, min(end-s.n, writeBytes))
+	for s.n < end {
+		p := buf[:min(end-s.n, writeBytes)]
+		if n, err := s.r.ReadAt(p, s.n); n < len(p) {
+			return cmp.Or(err, io.ErrUnexpectedEOF)
+		}
+		s.add(p)
+	}
+	return nil
+}
+
+// whole is the checksum of a file of this size.
+func (s *summed) whole(size int64) (CRC, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.readTo(size)
+	return CRC(s.crc), err
+}
+
+// checkedReader sums what passes, so that a flipped bit of the old file is found before the new file
+// carries it on.
+type checkedReader struct {
+	r    io.ReadCloser
+	crc  uint32
+	n    int64
+	path string
+	want DataFile
+}
+
+func (c *checkedReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.crc = crc32.Update(c.crc, castagnoli, p[:n])
+	c.n += int64(n)
+	return n, err
+}
+
+func (c *checkedReader) Close() error { return c.r.Close() }
+
+// check is called after the last byte was read.
+func (c *checkedReader) check() error {
+	if _, err := io.Copy(io.Discard, c); err != nil {
+		return err
+	}
+	if c.n != c.want.Size || CRC(c.crc) != c.want.CRC32C {
+		return notCommitted(c.path)
+	}
+	return nil
+}
+
+func notCommitted(path string) error {
+	return fmt.Errorf("%s: %w: its bytes are not those that were committed", path, ErrCorrupt)
+}

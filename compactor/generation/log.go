@@ -1,0 +1,179 @@
+package generation
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor/index"
+	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/journal"
+)
+
+// ErrCorrupt reports a manifest or data file whose bytes are not what was committed.
+var ErrCorrupt = index.ErrDamaged
+
+// IsDamage tells that an error is about bytes that are not what was written, in any kind of file:
+// ErrCorrupt or journal.ErrCorrupt.
+func IsDamage(err error) bool {
+	return errors.Is(err, ErrCorrupt) || errors.Is(err, journal.ErrCorrupt)
+}
+
+// Newest returns the newest manifest: the highest number in a fresh listing, never a name opened
+// from memory (R3: an open by name may be 30 s old on NFS). In a root without any it returns the
+// manifest of generation 0, whose NextSeq is 1 and which names no files.
+//
+// A damaged highest manifest is ErrCorrupt and not passed over: records that only its data files
+// hold may already be gone from the journals.
+func (s *Store) Newest() (Manifest, error) {
+	for tried := cohort.Generation(0); ; {
+		gens, err := s.List()
+		if err != nil {
+			return Manifest{}, err
+		}
+		newest := Last(gens)
+		if newest == 0 {
+			return Manifest{NextSeq: 1}, nil
+		}
+		m, err := s.Read(newest)
+		if !errors.Is(err, fs.ErrNotExist) || newest <= tried {
+			return m, err
+		}
+		tried = newest // swept since the listing: there is a newer one
+	}
+}
+
+// Read reads the manifest of one generation. It fails with fs.ErrNotExist if it was swept.
+func (s *Store) Read(g cohort.Generation) (Manifest, error) {
+	data, err := s.bytesOf(g)
+	if err != nil {
+		return Manifest{}, fmt.Errorf("read manifest: %w", err)
+	}
+	m, err := DecodeManifest(data)
+	if err != nil {
+		return Manifest{}, fmt.Errorf("manifest %s: %w", s.Root.Manifest(g), err)
+	}
+	if m.Generation != g {
+		return Manifest{}, fmt.Errorf("manifest %s: %w: says generation %d", s.Root.Manifest(g), ErrCorrupt, m.Generation)
+	}
+	return m, nil
+}
+
+// bytesOf are the bytes of a manifest, whatever they are.
+func (s *Store) bytesOf(g cohort.Generation) ([]byte, error) {
+	if err := durable.Regular(s.FS, s.Root.Manifest(g)); err != nil {
+		return nil, damagedIfLink(err)
+	}
+	return durable.Read(s.FS, s.Root.Manifest(g), cohort.MaxManifest)
+}
+
+// damagedIfLink makes a link in the place of a committed file damage: what it leads to was never committed.
+func damagedIfLink(err error) error {
+	if errors.Is(err, durable.ErrLink) {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return err
+}
+
+// List lists the numbers of all manifests, in order.
+func (s *Store) List() ([]cohort.Generation, error) {
+	entries, err := s.FS.ReadDir(s.Root.Manifests())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list manifests: %w", err)
+	}
+	var gens []cohort.Generation
+	for _, e := range entries {
+		if g, ok := cohort.ParseManifestName(e.Name()); ok {
+			gens = append(gens, g)
+		}
+	}
+	slices.Sort(gens)
+	return gens, nil
+}
+
+// Last is the last of gens, or 0 if there is none.
+func Last(gens []cohort.Generation) cohort.Generation {
+	if len(gens) == 0 {
+		return 0
+	}
+	return gens[len(gens)-1]
+}
+
+// IsParentOf tells whether child was committed on m. A manifest that is not an ancestor of the newest one is void: a
+// compactor that slept made it after its time (R2).
+func (m *Manifest) IsParentOf(child *Manifest) bool {
+	return child.Generation == m.Generation+1 && child.Parent == m.digest
+}
+
+// MayBeParent tells whether m is the parent of the next generation, whose manifest cannot be read: what is left of its
+// bytes tells. If they tell nothing, m may be the parent and is not surely it.
+func (s *Store) MayBeParent(m Manifest) (is, sure bool) {
+	data, err := s.bytesOf(m.Generation + 1)
+	if err != nil {
+		return true, false
+	}
+	if bytes.Contains(data, []byte(m.digest)) {
+		return true, true
+	}
+	said := parentLine.FindSubmatch(data)
+	if said == nil {
+		return true, false
+	}
+	equal := 0
+	for i, c := range said[1] {
+		if i < len(m.digest) && c == m.digest[i] {
+			equal++
+		}
+	}
+	return equal > len(m.digest)/2, true // the damage may be here; two digests have about 4 of 64 digits in common
+}
+
+// parentLine is what a manifest says of its parent, whose digits may be damaged.
+var parentLine = regexp.MustCompile(`(?s)"parent": "(.{64})"`)
+
+// IsVoid tells whether a repair that one of these manifests commits has gone back to before generation g.
+func IsVoid(all []Manifest, g cohort.Generation) bool {
+	for _, m := range all {
+		if m.RepairedFrom != nil && *m.RepairedFrom < g && g < m.Generation {
+			return true
+		}
+	}
+	return false
+}
+
+// time is the latest time that the root's file system is known to have given: to the manifest m, which is the newest, or
+// to the lock file, which every holder writes.
+func (s *Store) time(m Manifest) (time.Time, error) {
+	info, err := s.FS.Stat(s.Root.Manifest(m.Generation))
+	if err != nil {
+		return time.Time{}, fmt.Errorf("look at the newest manifest: %w", err)
+	}
+	now := info.ModTime()
+	if lock, err := s.FS.Stat(s.Root.CompactLock()); err == nil && lock.ModTime().After(now) {
+		now = lock.ModTime()
+	}
+	return now, nil
+}
+
+// Stamp is the latest time that the root's file system is known to have given, as a stamp; m is the newest manifest. It is
+// 0 if nothing tells it.
+func (s *Store) Stamp(m Manifest) cohort.Stamp {
+	now, _ := s.time(m)
+	if m.Generation == 0 {
+		if lock, err := s.FS.Stat(s.Root.CompactLock()); err == nil {
+			now = lock.ModTime()
+		}
+	}
+	if now.Before(time.Unix(0, 1)) {
+		return 0
+	}
+	return cohort.Stamp(now.UnixNano())
+}

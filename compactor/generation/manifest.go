@@ -1,0 +1,195 @@
+package generation
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor/index"
+)
+
+// Manifest is one commit: what the root holds since that generation. It is written once, by
+// put-if-absent, and never changes; docs/format/manifest.md is its page.
+type Manifest struct {
+	Version    int               `json:"version"`
+	Generation cohort.Generation `json:"generation"`
+	Token      cohort.Token      `json:"token"`
+	RootID     string            `json:"root_id"`
+	// Parent is the SHA-256 of the file of the generation before, in hex; empty for the first.
+	Parent    string `json:"parent"`
+	CreatedAt string `json:"created_at"` // the wall clock, for people only
+	Host      string `json:"host"`
+	PID       int    `json:"pid"`
+	Program   string `json:"program"`
+	// RepairedFrom is set where a repair has gone back: the generation whose content this one has anew.
+	// What lies between the two is void.
+	RepairedFrom *cohort.Generation `json:"repaired_from,omitempty"`
+
+	NextSeq      cohort.Seq   `json:"next_seq"`
+	HighestStamp cohort.Stamp `json:"highest_stamp"` // writers read it: see journal's clock
+	Schema       index.Schema `json:"schema"`
+	Index        DataFile     `json:"index"`
+	Snapshots    Snapshots    `json:"snapshots"`
+	// Merged says how the index came to be; nil in manifests of before it was told.
+	Merged *Merged `json:"merged,omitempty"`
+	// Streams holds a watermark for every stream that was on the disk, sorted by name.
+	Streams []Watermark `json:"streams"`
+
+	digest string // SHA-256 of the file in hex: what a child says of its parent
+}
+
+// Merged counts what became of row groups and rows when an index was written. A group that nothing touched is
+// copied as bytes; that those are most of them is what keeps a fold cheap, so everybody may see it.
+type Merged struct {
+	GroupsCopied  int   `json:"groups_copied"`
+	GroupsWritten int   `json:"groups_written"`
+	RowsCopied    int64 `json:"rows_copied"`
+	RowsWritten   int64 `json:"rows_written"`
+}
+
+// Add counts one more merge.
+func (m *Merged) Add(s index.Stats) {
+	m.GroupsCopied += s.GroupsCopied
+	m.GroupsWritten += s.GroupsWritten
+	m.RowsCopied += s.RowsCopied
+	m.RowsWritten += s.RowsWritten
+}
+
+// DataFile is what a manifest says of an immutable file under data/.
+type DataFile struct {
+	Name   string `json:"name"`
+	Size   int64  `json:"size"`
+	Rows   int64  `json:"rows"`
+	CRC32C CRC    `json:"crc32c"`
+}
+
+// CRC is a CRC32C (Castagnoli) of a whole file, in JSON as 8 hex digits.
+type CRC uint32
+
+func (c CRC) String() string { return fmt.Sprintf("%08x", uint32(c)) }
+
+// MarshalText writes the 8 hex digits.
+func (c CRC) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// UnmarshalText reads exactly what MarshalText writes.
+func (c *CRC) UnmarshalText(text []byte) error {
+	raw, err := hex.DecodeString(string(text))
+	if err != nil || len(raw) != 4 || strings.ToLower(string(text)) != string(text) {
+		return fmt.Errorf("crc32c %q is not 8 lower-case hex digits", text)
+	}
+	*c = CRC(uint32(raw[0])<<24 | uint32(raw[1])<<16 | uint32(raw[2])<<8 | uint32(raw[3]))
+	return nil
+}
+
+const (
+	// Part of the format, do not change. Version 2 has the snapshots of each cohort in a file of its own.
+	manifestVersion  = 1
+	perCohortVersion = 2
+)
+
+// Encode is the manifest as a file: one JSON object whose first line is its checksum, so that any
+// JSON reader can read it and ours can trust it.
+//
+//	{"crc32c":"1a2b3c4d",      see cohort.SealManifest
+//	 "version": 1, ...
+func (m *Manifest) Encode() []byte {
+	body, err := json.MarshalIndent(m, "", " ")
+	if err != nil {
+		panic(fmt.Sprintf("generation: internal error: encode manifest: %v", err))
+	}
+	return cohort.SealManifest(append(body[len("{\n"):], '\n'))
+}
+
+// DecodeManifest reads what Encode writes. A higher version is ErrNewer, as long as the checksum
+// holds; everything else that is wrong is ErrCorrupt.
+func DecodeManifest(data []byte) (Manifest, error) {
+	if !cohort.IsWholeManifest(data) {
+		return Manifest{}, fmt.Errorf("%w: the checksum in its first line does not fit its content", ErrCorrupt)
+	}
+	var version struct {
+		Version int `json:"version"`
+	}
+	if err := json.Unmarshal(data, &version); err != nil {
+		return Manifest{}, fmt.Errorf("%w: %v", ErrCorrupt, err)
+	}
+	if version.Version > perCohortVersion {
+		return Manifest{}, fmt.Errorf("version %d: %w", version.Version, cohort.ErrNewer)
+	}
+	m := Manifest{digest: digestOf(data)}
+	if err := json.Unmarshal(data, &m); err != nil {
+		return Manifest{}, fmt.Errorf("%w: %v", ErrCorrupt, err)
+	}
+	if err := m.validate(); err != nil {
+		return Manifest{}, err
+	}
+	return m, nil
+}
+
+func digestOf(manifest []byte) string {
+	sum := sha256.Sum256(manifest)
+	return hex.EncodeToString(sum[:])
+}
+
+// validate checks what must hold within one manifest. Names of data files are rebuilt rather than
+// trusted: a manifest cannot make us open or delete anything else. They may be those of an earlier
+// generation, where a commit changed no row.
+func (m *Manifest) validate() error {
+	_, terr := cohort.ParseToken(string(m.Token))
+	made, token, ok := cohort.ParseDataName(m.Index.Name)
+	rows := m.Snapshots.Rows()
+	sorted := slices.IsSortedFunc(m.Streams, func(a, b Watermark) int {
+		return strings.Compare(a.Stream.String(), b.Stream.String())
+	})
+	switch {
+	case m.Version != manifestVersion && m.Version != perCohortVersion:
+		return fmt.Errorf("%w: version %d", ErrCorrupt, m.Version)
+	case m.Generation == 0 || terr != nil:
+		return fmt.Errorf("%w: generation %d, token %q", ErrCorrupt, m.Generation, m.Token)
+	case !ok || made > m.Generation || m.Index.Name != cohort.IndexName(made, token):
+		return fmt.Errorf("%w: index %q is no file of its own or an earlier generation", ErrCorrupt, m.Index.Name)
+	case m.Version == manifestVersion && !m.isPair(made, token):
+		return fmt.Errorf("%w: data files %q and %v are no pair", ErrCorrupt, m.Index.Name, m.Snapshots)
+	case m.Version == perCohortVersion && !m.arePerCohort():
+		return fmt.Errorf("%w: snapshots are not those of cohorts, each once and in order", ErrCorrupt)
+	case m.Index.Rows != rows || m.Index.Rows < 0 || m.NextSeq == 0:
+		return fmt.Errorf("%w: %d rows, %d snapshots, next_seq %d", ErrCorrupt, m.Index.Rows, rows, m.NextSeq)
+	case m.RepairedFrom != nil && *m.RepairedFrom >= m.Generation:
+		return fmt.Errorf("%w: repaired from generation %d, which is none before it", ErrCorrupt, *m.RepairedFrom)
+	case !sorted:
+		return fmt.Errorf("%w: streams are not sorted", ErrCorrupt)
+	}
+	return nil
+}
+
+// isPair tells whether the snapshots of a root with one file for all were made with the index.
+func (m *Manifest) isPair(made cohort.Generation, token cohort.Token) bool {
+	return len(m.Snapshots) == 1 && m.Snapshots[0].Cohort == "" && m.Snapshots[0].Name == cohort.SnapshotsName(made, token)
+}
+
+// arePerCohort tells whether the snapshots are files of cohorts, of this or an earlier generation.
+func (m *Manifest) arePerCohort() bool {
+	last := cohort.ID("")
+	for _, s := range m.Snapshots {
+		_, err := cohort.ParseID(string(s.Cohort))
+		made, token, ok := cohort.ParseDataName(s.Name)
+		if err != nil || s.Cohort <= last || s.Rows < 0 || !ok || made > m.Generation ||
+			!strings.HasPrefix(s.Name, strings.TrimSuffix(cohort.SnapshotsName(made, token), ".json")+"-") {
+			return false
+		}
+		last = s.Cohort
+	}
+	return true
+}
+
+// Files are all data files that the manifest names, the index first.
+func (m *Manifest) Files() []DataFile {
+	all := []DataFile{m.Index}
+	for _, s := range m.Snapshots {
+		all = append(all, s.DataFile)
+	}
+	return all
+}

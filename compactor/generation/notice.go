@@ -1,0 +1,41 @@
+package generation
+
+import (
+	"fmt"
+
+	"github.com/runfold/runfold/cohort"
+)
+
+// Notice is one fact of a run that somebody should hear of: what String says, on one line.
+type Notice interface{ String() string }
+
+// Published tells that the root's public files show a generation now.
+type Published struct {
+	Generation cohort.Generation
+	Rows       int64
+	Healed     bool // committed by an earlier run that ended before it could publish
+}
+
+func (n Published) String() string {
+	verb := "published"
+	if n.Healed {
+		verb = "healed: published"
+	}
+	return fmt.Sprintf("%s generation %d with %d rows", verb, n.Generation, n.Rows)
+}
+
+// Conflicted tells that another compactor committed first: not a failure, the fold starts again.
+type Conflicted struct{ Generation cohort.Generation }
+
+func (n Conflicted) String() string {
+	return fmt.Sprintf("another compactor committed generation %d first: folding again", n.Generation)
+}
+
+// NotSwept tells that something that is no longer needed could not be removed. The next fold tries
+// again; nothing depends on it.
+type NotSwept struct {
+	Path string
+	Err  error
+}
+
+func (n NotSwept) String() string { return fmt.Sprintf("%s: not removed: %v", n.Path, n.Err) }

@@ -1,0 +1,98 @@
+// Package generation keeps the generations of a root: what one is, how it becomes the newest, and when it goes.
+//
+// # What a generation is
+//
+// A generation is one manifest and the data files that it names. Both are immutable. The manifest with the highest
+// number, in a fresh listing, is the truth; index.parquet and snapshot_index.json only show it.
+//
+//	Draft     a generation that is being made: its data files are durable, nobody sees them
+//	Commit    durable.Create(manifests/N+1): visible, for one of any number of racing writers
+//	Publish   replace the public names, then look whether we are still the newest
+//	Heal      make the newest one durable and public, where the writer that committed it could not
+//	Expire    remove old manifests, and the data files that only they name
+//
+// Nothing here needs a lock, and nothing here decides what a row is: package compactor folds, this package keeps.
+//
+//	store, err := generation.Open("runs")
+//	newest, err := store.Newest()
+//	data, err := store.Data(newest)
+//	defer data.Close()
+//
+// # Backwards compatibility
+//
+// A manifest of any version that was ever released can be read; a newer one is cohort.ErrNewer.
+package generation
+
+import (
+	"time"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/build"
+	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/journal"
+)
+
+// Store is the generations of one root. Any number of goroutines may use one, and any number of Stores one root.
+type Store struct {
+	// FS makes every call on the disk. If nil, the operating system does; nothing else is for use outside this module.
+	FS durable.FS
+	// Root is the directory, and Settings are what its runfold.json says.
+	Root     cohort.Root
+	Settings cohort.Settings
+	// Program is the name and version that manifests and the index state.
+	Program string
+	// Now gives the time for created_at, and for nothing else.
+	Now func() time.Time
+	// Free tells how many bytes can still be written below a directory.
+	Free func(dir string) (int64, error)
+	// Notify hears each fact as it becomes known, from the calling goroutine. If nil, nobody does.
+	Notify func(Notice)
+}
+
+// Open opens the generations of an existing root. It makes nothing: a mistyped path is journal.ErrNoRoot.
+func Open(root cohort.Root) (*Store, error) {
+	settings, err := journal.OpenRoot(durable.OS, root)
+	if err != nil {
+		return nil, err
+	}
+	s := Store{Root: root, Settings: settings}.withDefaults()
+	return &s, nil
+}
+
+// New is a Store with what is not set in s.
+func New(s Store) *Store {
+	s = s.withDefaults()
+	return &s
+}
+
+func (s Store) withDefaults() Store {
+	if s.FS == nil {
+		s.FS = durable.OS
+	}
+	if s.Program == "" {
+		s.Program = "runfold " + build.Version()
+	}
+	if s.Now == nil {
+		s.Now = time.Now
+	}
+	if s.Free == nil {
+		s.Free = durable.FreeBytes
+	}
+	return s
+}
+
+// Streams are the streams of the root.
+func (s *Store) Streams() journal.Root {
+	return journal.Root{FS: s.FS, Dir: s.Root, Settings: s.Settings}
+}
+
+func (s *Store) notify(n Notice) {
+	if s.Notify != nil {
+		s.Notify(n)
+	}
+}
+
+// makeDir makes a directory of the root, durably whoever made it (R14).
+func (s *Store) makeDir(dir string) error {
+	return durable.MkdirWithin(s.FS, string(s.Root), dir, s.Settings.DirMode.FS())
+}

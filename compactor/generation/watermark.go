@@ -1,0 +1,60 @@
+package generation
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/journal"
+)
+
+// Watermark says how far one stream has been folded. Damaged is set once bytes of it were passed
+// over: such a stream is moved to quarantine/ instead of being deleted.
+//
+// The rest is for streams without a seal, whose writer may be dead. All times are the file system's.
+type Watermark struct {
+	Stream journal.Stream
+	journal.Position
+	Damaged bool
+	Torn    int64        // bytes behind the position that are no entry, or not yet
+	Grown   cohort.Stamp // when a compactor first saw the stream end where it ends; 0: not known
+	Reaped  cohort.Stamp // when it was first read to its end in reaped/; 0: it was not moved there
+}
+
+// Size is that of the segment when it was last read to its end.
+func (w Watermark) Size() int64 { return w.Offset + w.Torn }
+
+// watermarkJSON is a Watermark as it stands in the file.
+type watermarkJSON struct {
+	Stream string `json:"stream"`
+	journal.Position
+	Damaged bool         `json:"damaged,omitempty"`
+	Torn    int64        `json:"torn,omitempty"`
+	Grown   cohort.Stamp `json:"grown,omitempty"`
+	Reaped  cohort.Stamp `json:"reaped,omitempty"`
+}
+
+// MarshalJSON writes the stream as "cohort/ULID".
+func (w Watermark) MarshalJSON() ([]byte, error) {
+	return json.Marshal(watermarkJSON{w.Stream.String(), w.Position, w.Damaged, w.Torn, w.Grown, w.Reaped})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (w *Watermark) UnmarshalJSON(data []byte) error {
+	var file watermarkJSON
+	if err := json.Unmarshal(data, &file); err != nil {
+		return err
+	}
+	name, stream, _ := strings.Cut(file.Stream, "/")
+	id, err := cohort.ParseID(name)
+	if err != nil {
+		return err
+	}
+	s, err := cohort.ParseStreamID(stream)
+	if err == nil && (file.Offset < 0 || file.Torn < 0 || file.Grown < 0 || file.Reaped < 0) {
+		err = fmt.Errorf("watermark of %s is negative", file.Stream)
+	}
+	*w = Watermark{journal.Stream{Cohort: id, ID: s}, file.Position, file.Damaged, file.Torn, file.Grown, file.Reaped}
+	return err
+}

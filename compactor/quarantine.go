@@ -1,0 +1,99 @@
+package compactor
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor/generation"
+	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/journal"
+)
+
+// keeper keeps bytes of streams that are no entries under quarantine/.
+type keeper struct {
+	journal.Root
+	say *speaker
+}
+
+// maxKept bounds the bytes that a note about damage repeats. The stream itself goes to quarantine/ too.
+const maxKept = 1 << 20
+
+// damageNote is a file under quarantine/: the smallest unit that could not be read.
+type damageNote struct {
+	Version int    `json:"version"`
+	Path    string `json:"path"` // of the segment, relative to the root
+	Offset  int64  `json:"offset"`
+	Length  int64  `json:"length"`
+	Reason  string `json:"reason"`
+	Bytes   []byte `json:"bytes_base64"` // the first maxKept of them
+}
+
+// damaged keeps damaged bytes before any watermark passes them, and tells of them.
+func (k keeper) damaged(s journal.Stream, damage *journal.CorruptError) error {
+	kept, err := k.keep(s, damage)
+	if err != nil {
+		return err
+	}
+	k.say.once(DamagedBytes{k.Dir.Rel(damage.Path), damage.Offset, damage.Length, damage.Err.Error(), k.Dir.Rel(kept)})
+	return nil
+}
+
+// keep writes a note of damaged bytes, their place and the reason. Keeping the same again (after a fold that
+// did not commit) changes nothing.
+func (k keeper) keep(s journal.Stream, damage *journal.CorruptError) (kept string, err error) {
+	bytes, err := k.bytesAt(damage)
+	if err != nil {
+		return "", err
+	}
+	note := damageNote{1, k.Dir.Rel(damage.Path), damage.Offset, damage.Length, damage.Err.Error(), bytes}
+	data, err := json.MarshalIndent(note, "", " ")
+	if err != nil {
+		return "", fmt.Errorf("keep damage: %w", err)
+	}
+	if err := durable.MkdirWithin(k.FS, string(k.Dir), k.Dir.Quarantine(s.Cohort), k.Settings.DirMode.FS()); err != nil {
+		return "", fmt.Errorf("keep damage: %w", err)
+	}
+	kept = k.Dir.Damaged(s.Cohort, s.ID, damage.Offset)
+	err = durable.Create(k.FS, kept, append(data, '\n'), k.Settings.FileMode.FS())
+	if errors.Is(err, fs.ErrExist) { // made by another compactor, which may not have synced the name yet
+		err = k.FS.SyncDir(k.Dir.Quarantine(s.Cohort))
+	}
+	if err != nil {
+		return "", fmt.Errorf("keep damage: %w", err)
+	}
+	return kept, nil
+}
+
+func (k keeper) bytesAt(damage *journal.CorruptError) ([]byte, error) {
+	file, err := k.FS.Open(damage.Path)
+	if err != nil {
+		return nil, fmt.Errorf("keep damage: %w", err)
+	}
+	defer file.Close()
+	buf := make([]byte, min(max(damage.Length, 0), maxKept))
+	n, err := file.ReadAt(buf, damage.Offset)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("keep damage: %w", err)
+	}
+	return buf[:n], nil
+}
+
+// tail keeps the bytes behind the last entry of a dead stream. They were not acknowledged, or they are
+// a last entry that was damaged later: nobody can tell, so they are not dropped.
+func (k keeper) tail(p journal.Place, m generation.Watermark) error {
+	tail := &journal.CorruptError{
+		Path: cohort.SegmentIn(p.Dir), Offset: m.Offset, Length: m.Torn, Err: errTorn,
+	}
+	kept, err := k.keep(p.Stream, tail)
+	if err != nil {
+		return err
+	}
+	k.say.once(TornTail{p.Stream, m.Torn, k.Dir.Rel(kept)})
+	return nil
+}
+
+var errTorn = errors.New("the end of a dead stream is no entry: it was being written, or damaged later")

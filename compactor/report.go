@@ -1,0 +1,38 @@
+package compactor
+
+import (
+	"time"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor/generation"
+)
+
+// Report counts what one run did. What comes with a commit is counted once that has certainly happened: an attempt that
+// another compactor was ahead of, or that failed, counts nothing.
+type Report struct {
+	Generation cohort.Generation `json:"generation"` // the newest one at the end
+	Rows       int64             `json:"rows"`       // in the index at the end
+	Commits    int               `json:"commits"`
+	Records    int               `json:"records"`    // read from the streams
+	Added      int               `json:"added"`      // new keys
+	Replaced   int               `json:"replaced"`   // keys whose row was replaced
+	Superseded int               `json:"superseded"` // records that an already known later write beat
+	Duplicates int               `json:"duplicates"` // the same record again
+	Repeated   int               `json:"repeated"`   // appended again with the id of the write that stands
+	Narrow     int               `json:"narrow"`     // beaten although target, view or symbol differ
+	Extra      int64             `json:"extra"`      // values that no column could hold
+	Rewrites   int               `json:"rewrites"`   // commits that wrote every row again, see Rewritten
+	generation.Merged
+
+	Swept     int           `json:"swept_streams"`
+	SweptGens int           `json:"swept_generations"`
+	Reaped    int           `json:"reaped_streams"`  // of dead writers, moved to reaped/
+	TornTails int           `json:"torn_tails"`      // of those, kept in quarantine/
+	Damage    int           `json:"damage"`          // places in streams that could not be read
+	Skipped   int           `json:"skipped_streams"` // not read to their end for another reason
+	Conflicts int           `json:"conflicts"`       // commits that another compactor won
+	Elapsed   time.Duration `json:"elapsed_ns"`
+}
+
+// Clean tells whether every byte that the run met was in order.
+func (r Report) Clean() bool { return r.Damage == 0 && r.Skipped == 0 }
