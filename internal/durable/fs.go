@@ -32,10 +32,10 @@ type FS interface {
 	SyncDir(name string) error
 }
 
-// Dir is a directory that was open before it was changed. Linux tells that it could not write something back to those who
-// had the file open at that time, each once. To whoever opens it later it tells so only if nobody was told before, and if the
-// inode was not evicted meanwhile: then a sync answers that all is well, and the new name is not on the disk. The file systems
-// where this happens are those that write a directory like a file, such as ext4 without a journal; the others stop altogether.
+// Dir is a directory that was open before it was changed. When Linux cannot write a change back, it tells so to those who had
+// the file open at that time, each once. To whoever opens it later it tells so only if nobody was told before and the inode
+// was not evicted meanwhile; else the sync answers that all is well, although the new name is not on the disk. This happens
+// where a directory is written like a file, such as on ext4 without a journal; other file systems stop altogether.
 //
 // Where directories cannot be synced (Windows), it holds nothing.
 type Dir interface {
