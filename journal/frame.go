@@ -124,18 +124,28 @@ func parseFrame(b []byte, id cohort.StreamID) (frame, error) {
 	if crc != crc32.Update(streamCRC(id), castagnoli, b[4:]) {
 		return frame{}, errChecksum
 	}
-	if b[4] > frameVersion {
-		return frame{}, fmt.Errorf("frame of version %d: %w", b[4], cohort.ErrNewer)
-	}
-	f := frame{
-		kind: kind(b[5]), seq: binary.LittleEndian.Uint64(b[6:]),
-		stamp: cohort.Stamp(binary.LittleEndian.Uint64(b[14:])), crc: crc,
-	}
-	n := int(b[22])
-	if b[4] == 0 || f.kind < kindHeader || f.kind > kindSeal || f.seq == 0 || len(b) < frameHead+n ||
-		(f.kind == kindRecord) != (n > 0) || (f.kind == kindHeader) != (f.seq == 1) {
-		return frame{}, errForm
+	f, n, err := parseHead(b, len(b))
+	if err != nil {
+		return frame{}, err
 	}
 	f.recordID, f.payload = string(b[frameHead:frameHead+n]), b[frameHead+n:]
 	return f, nil
+}
+
+// parseHead decodes the first frameHead bytes of a frame of some length, for whose checksum it does not vouch. n is the length
+// of the record's id.
+func parseHead(b []byte, length int) (f frame, n int, err error) {
+	if b[4] > frameVersion {
+		return frame{}, 0, fmt.Errorf("frame of version %d: %w", b[4], cohort.ErrNewer)
+	}
+	f = frame{
+		kind: kind(b[5]), seq: binary.LittleEndian.Uint64(b[6:]),
+		stamp: cohort.Stamp(binary.LittleEndian.Uint64(b[14:])), crc: binary.LittleEndian.Uint32(b),
+	}
+	n = int(b[22])
+	if b[4] == 0 || f.kind < kindHeader || f.kind > kindSeal || f.seq == 0 || length < frameHead+n ||
+		(f.kind == kindRecord) != (n > 0) || (f.kind == kindHeader) != (f.seq == 1) {
+		return frame{}, 0, errForm
+	}
+	return f, n, nil
 }

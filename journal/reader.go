@@ -50,8 +50,10 @@ type Reader struct {
 	size   int64
 	ref    Ref           // of the last record
 	parser cohort.Parser // of borrowed records
-	sealed bool          // a seal was seen at the end of the segment
+	ends   ending
 	torn   int64
+	sums   *sums // once damage was met
+	summed int64 // how many bytes went into checksums, of which a test sees that they are few
 }
 
 // Open opens a stream at a position that an earlier Reader reached. A stream whose segment does not
@@ -208,13 +210,7 @@ func (r *Reader) frame() (sized, error) {
 	if r.w == nil || r.pos.Offset == r.size {
 		return sized{}, io.EOF
 	}
-	f, err := r.parse(r.pos.Offset)
-	if err == nil && r.pos.Sealed {
-		err = errors.New("stands behind the seal")
-	}
-	if err == nil && f.seq != r.pos.Seq+1 {
-		err = fmt.Errorf("entry %d follows on entry %d", f.seq, r.pos.Seq)
-	}
+	f, err := r.next()
 	switch {
 	case err == nil:
 		r.move(f)
@@ -225,6 +221,34 @@ func (r *Reader) frame() (sized, error) {
 		return sized{}, err
 	}
 	return sized{}, r.invalid(err)
+}
+
+// next is the entry at the position, if it may stand there.
+func (r *Reader) next() (sized, error) {
+	if r.sums != nil { // in a damaged stream a length may claim anything: not all that it claims is read
+		f, err := r.weigh(r.pos.Offset)
+		if err == nil {
+			err = r.mayFollow(f.seq)
+		}
+		if err != nil {
+			return sized{}, err
+		}
+	}
+	f, err := r.parse(r.pos.Offset)
+	if err == nil {
+		err = r.mayFollow(f.seq)
+	}
+	return f, err
+}
+
+func (r *Reader) mayFollow(seq uint64) error {
+	switch {
+	case r.pos.Sealed:
+		return errors.New("stands behind the seal")
+	case seq != r.pos.Seq+1:
+		return fmt.Errorf("entry %d follows on entry %d", seq, r.pos.Seq)
+	}
+	return nil
 }
 
 func (r *Reader) move(f sized) {
@@ -248,8 +272,30 @@ func (r *Reader) parse(off int64) (sized, error) {
 	if err != nil {
 		return sized{}, err
 	}
+	r.summed += int64(length)
 	f, err := parseFrame(b[width:], r.stream.ID)
 	return sized{f, int64(width + length), off}, err
+}
+
+// weigh answers as parse does, and does not read the entry: of the frame it returns what stands in the head.
+func (r *Reader) weigh(off int64) (frame, error) {
+	b, err := r.w.at(off, binary.MaxVarintLen64+frameHead)
+	if err != nil {
+		return frame{}, err
+	}
+	length, width, err := parseLength(b)
+	if err != nil {
+		return frame{}, err
+	}
+	if off+int64(width+length) > r.size {
+		return frame{}, errShort
+	}
+	b = b[width:]
+	if !r.sums.fits(off+int64(width), int64(length), binary.LittleEndian.Uint32(b)) {
+		return frame{}, errChecksum
+	}
+	f, _, err := parseHead(b, length)
+	return f, err
 }
 
 // invalid decides what bytes at the position that are no next entry mean: not yet, or damage that is
@@ -290,53 +336,76 @@ func (r *Reader) tail() error {
 }
 
 // endsSealed tells whether a valid seal stands at the very end of the segment: then the writer has
-// finished and whatever is invalid before it is damage.
+// finished and whatever is invalid before it is damage. It is looked for once.
 func (r *Reader) endsSealed() (bool, error) {
-	r.sealed = r.sealed || r.pos.Sealed
-	for off := max(r.pos.Offset, r.size-maxSeal); off < r.size && !r.sealed; off++ {
+	if r.pos.Sealed {
+		r.ends = endsSealed
+	}
+	for off := max(r.pos.Offset, r.size-maxSeal); off < r.size && r.ends == endsUnknown; off++ {
 		f, err := r.parse(off)
 		if isRead(err) {
 			return false, err
 		}
-		r.sealed = err == nil && f.kind == kindSeal && f.at+f.size == r.size
+		if err == nil && f.kind == kindSeal && f.at+f.size == r.size {
+			r.ends = endsSealed
+		}
 	}
-	return r.sealed, nil
+	if r.ends == endsUnknown {
+		r.ends = endsOpen // further on there is none either
+	}
+	return r.ends == endsSealed, nil
 }
+
+// ending is what is known of the end of the segment.
+type ending int
+
+const (
+	endsUnknown ending = iota
+	endsSealed
+	endsOpen
+)
 
 // maxSeal is more than an entry that holds a seal takes.
 const maxSeal = 128
 
 // search finds the first valid frame from the position on whose seq is later than what was read. If
-// there is none, it is the end of the segment with seq 0.
+// there is none, it is the end of the segment with seq 0. No byte is summed more than a few times, however many
+// entries the bytes look like, and however long these say that they are.
 func (r *Reader) search() (sized, error) {
 	for off := r.pos.Offset; off < r.size; off++ {
 		b, err := r.w.at(off, binary.MaxVarintLen64+frameHead)
 		if err != nil {
 			return sized{}, err
 		}
-		if !plausible(b) {
+		if !plausible(b, r.pos.Seq) {
 			continue
 		}
-		f, err := r.parse(off)
+		if r.sums == nil {
+			r.sums = newSums(r.w, r.stream.ID, r.pos.Offset)
+		}
+		_, err = r.weigh(off)
+		if err == nil {
+			var f sized
+			if f, err = r.parse(off); err == nil {
+				return f, nil
+			}
+		}
 		if isRead(err) {
 			return sized{}, err
-		}
-		if err == nil && f.seq > r.pos.Seq {
-			return f, nil
 		}
 	}
 	return sized{at: r.size}, nil
 }
 
-// plausible tells whether b can be the beginning of an entry of ours. It spares the checksum at all but
+// plausible tells whether b can be the beginning of an entry of ours that is later than seq. It spares the checksum at all but
 // a few offsets.
-func plausible(b []byte) bool {
-	_, width, err := parseLength(b)
-	if err != nil || len(b) < width+minFrame {
+func plausible(b []byte, seq uint64) bool {
+	length, width, err := parseLength(b)
+	if err != nil || len(b) < width+minFrame || b[width+4] != frameVersion {
 		return false
 	}
-	k := kind(b[width+5])
-	return b[width+4] == frameVersion && kindHeader <= k && k <= kindSeal
+	f, _, err := parseHead(b[width:], length)
+	return err == nil && f.seq > seq
 }
 
 // movedError reports a stream that lies in the directory of another cohort, or in another root. It is

@@ -53,13 +53,30 @@ func (w *window) load(off int64, n int) error {
 	}
 	w.buf = w.buf[:n]
 	w.off = off
-	got, err := w.f.ReadAt(w.buf, off)
-	if got < n { // the file shrank, or a network file system shows its size before its bytes
+	err := w.read(w.buf, off)
+	if err != nil {
 		w.buf = w.buf[:0]
-		if errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		}
-		return readError{fmt.Errorf("read segment at offset %d: %w", off, err)}
 	}
-	return nil
+	return err
+}
+
+// read fills b from an offset on.
+func (w *window) read(b []byte, off int64) error {
+	got, err := w.f.ReadAt(b, off)
+	if got == len(b) {
+		return nil
+	}
+	if errors.Is(err, io.EOF) { // the file shrank, or a network file system shows its size before its bytes
+		err = io.ErrUnexpectedEOF
+	}
+	return readError{fmt.Errorf("read segment at offset %d: %w", off, err)}
+}
+
+// copy fills b from an offset on if it all lies in the window.
+func (w *window) copy(b []byte, off int64) bool {
+	if off < w.off || off+int64(len(b)) > w.off+int64(len(w.buf)) {
+		return false
+	}
+	copy(b, w.buf[off-w.off:])
+	return true
 }
