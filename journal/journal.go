@@ -22,7 +22,8 @@
 // It has no checksums, no repair, and goes on after a failed write as if nothing had happened. So each
 // stream is one log with one segment, opened once, by the process that made its directory; any error
 // ends the stream; and only this package's own reader ever reads it. docs/format/journal.md describes
-// the bytes without mentioning the library.
+// the bytes without mentioning the library. It keeps in memory what it wrote, which is thrown away; a program that is built with
+// another version than v1.2.1 keeps it: see [MemoryNote].
 //
 // # Backwards compatibility
 //
