@@ -15,7 +15,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/runfold/runfold/cohort"
-	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
 )
 
@@ -24,7 +23,7 @@ const cohorts = 4
 
 // appendRuns appends the records of runs to a root, each to its cohort.
 func appendRuns(root string, settings cohort.Settings, runs []int, of func(run int) string) error {
-	if _, _, err := journal.InitRoot(durable.OS, cohort.Root(root), settings); err != nil {
+	if _, _, err := journal.InitRoot(cohort.Root(root), settings, journal.RootOptions{}); err != nil {
 		return err
 	}
 	var all errgroup.Group

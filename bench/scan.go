@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/runfold/runfold/cohort"
-	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
 )
 
@@ -68,7 +67,7 @@ func scanStreams(e env) error {
 }
 
 func makeStreams(root string, n int) error {
-	if _, _, err := journal.InitRoot(durable.OS, cohort.Root(root), cohort.Settings{}); err != nil {
+	if _, _, err := journal.InitRoot(cohort.Root(root), cohort.Settings{}, journal.RootOptions{}); err != nil {
 		return err
 	}
 	var all errgroup.Group

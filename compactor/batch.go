@@ -202,7 +202,7 @@ func (l *loader) reader(n int32) (*journal.Reader, error) {
 		delete(l.open, l.order[0])
 		l.order = l.order[1:]
 	}
-	r.Borrow()
+	r.ReuseMemory()
 	l.open[n], l.order = r, append(l.order, n)
 	return r, nil
 }

@@ -17,7 +17,6 @@ import (
 	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/internal/durable"
-	"github.com/runfold/runfold/journal"
 )
 
 // forged writes data files that hold what is given, whatever sense it makes, and a manifest that fits
@@ -28,11 +27,7 @@ func forged(t *testing.T, root cohort.Root, rows, snapshots []index.Put, edit fu
 	m := &generation.Manifest{
 		Version: 1, Token: token, CreatedAt: "2026-03-01T10:00:00Z", Host: "h", PID: 4, Program: "compactd test", HighestStamp: 99,
 	}
-	s, err := journal.OpenRoot(durable.OS, root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m.Generation, m.RootID, m.Parent, m.NextSeq, m.Streams = 1, s.RootID, "", 100, []generation.Watermark{}
+	m.Generation, m.RootID, m.Parent, m.NextSeq, m.Streams = 1, openRoot(t, root).Settings.RootID, "", 100, []generation.Watermark{}
 	var recs []cohort.Record
 	for _, p := range rows {
 		recs = append(recs, *p.Record)

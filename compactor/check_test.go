@@ -65,9 +65,9 @@ func cut(b []byte) []byte { return b[:len(b)/2] }
 // onlyStream is the segment of the one stream that is left.
 func onlyStream(t *testing.T, root cohort.Root) string {
 	t.Helper()
-	list, _, err := journal.Streams(durable.OS, root)
-	if err != nil || len(list) != 1 {
-		t.Fatalf("streams %v, %v; want one", list, err)
+	list := listed(t, root)
+	if len(list) != 1 {
+		t.Fatalf("streams %v, want one", list)
 	}
 	return root.Segment(list[0].Cohort, list[0].ID)
 }
@@ -201,19 +201,16 @@ func everything(cfg compactor.Config) map[string]func() error {
 // TestRootID shows that nothing is done with another root than the one that was meant.
 func TestRootID(t *testing.T) {
 	root := newRoot(t)
-	s, err := journal.OpenRoot(durable.OS, root)
-	if err != nil {
-		t.Fatal(err)
-	}
+	id := openRoot(t, root).Settings.RootID
 	for name, do := range everything(compactor.Config{Root: root, RootID: "01JQ4Z0000000000000000000R"}) {
-		if err := do(); !errors.Is(err, journal.ErrOtherRoot) || !strings.Contains(err.Error(), s.RootID) {
+		if err := do(); !errors.Is(err, journal.ErrOtherRoot) || !strings.Contains(err.Error(), id) {
 			t.Errorf("%s of another root = %v, want ErrOtherRoot with the id that was found", name, err)
 		}
 	}
 	if _, err := os.Lstat(root.CompactLock()); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a root that was refused has a lock file: %v", err)
 	}
-	for name, do := range everything(compactor.Config{Root: root, RootID: s.RootID}) {
+	for name, do := range everything(compactor.Config{Root: root, RootID: id}) {
 		if err := do(); err != nil {
 			t.Errorf("%s of the root that was meant = %v", name, err)
 		}

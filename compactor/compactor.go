@@ -161,7 +161,7 @@ func open(cfg Config) (*run, error) {
 	cfg = cfg.withDefaults()
 	cfg.Lock = cfg.Locker(store.Settings)
 	r := &run{
-		Config: cfg, store: store, streams: store.Streams(),
+		Config: cfg, store: store, streams: store.Journal(),
 		say: &speaker{to: cfg.Notify, said: map[string]bool{}},
 	}
 	r.sweeper = &sweeper{Root: r.streams, say: r.say, deadAfter: cfg.DeadAfter, grace: cfg.ReapGrace}
@@ -172,12 +172,12 @@ func open(cfg Config) (*run, error) {
 // journal.ErrNoRoot.
 func (c Config) Store() (*generation.Store, error) {
 	c = c.withDefaults()
-	settings, err := journal.OpenRootID(c.FS, c.Root, c.RootID)
+	root, err := journal.OpenRoot(c.Root, journal.RootOptions{ID: c.RootID, FS: c.FS})
 	if err != nil {
 		return nil, err
 	}
 	return generation.New(generation.Store{
-		FS: c.FS, Root: c.Root, Settings: settings, Program: c.Program, Now: c.Now, Free: c.Free, Notify: c.Notify,
+		FS: c.FS, Root: c.Root, Settings: root.Settings, Program: c.Program, Now: c.Now, Free: c.Free, Notify: c.Notify,
 	}), nil
 }
 

@@ -20,7 +20,7 @@ import (
 func dumped(t *testing.T, path string) (string, error) {
 	t.Helper()
 	var b bytes.Buffer
-	err := audit.Dump(durable.OS, path, &b)
+	err := audit.Dump(path, &b)
 	return b.String(), err
 }
 
@@ -76,8 +76,7 @@ func TestDumpOfDamage(t *testing.T) {
 		"snapshots": {func(r cohort.Root, h generation.Manifest) string { return r.Data(h.Snapshots[0].Name) }, func(b []byte) []byte { return b[:len(b)-10] }, `{"key":"a:S"`, generation.ErrCorrupt},
 		"settings":  {func(r cohort.Root, _ generation.Manifest) string { return r.Settings() }, cut, "", generation.ErrCorrupt},
 		"stream": {func(r cohort.Root, _ generation.Manifest) string {
-			list, _, _ := journal.Streams(durable.OS, r)
-			return r.Segment(list[0].Cohort, list[0].ID)
+			return onlyStream(t, r)
 		}, flip(300), `"payload":`, journal.ErrCorrupt},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -16,7 +16,6 @@ import (
 	"github.com/runfold/runfold/compactor/audit"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/internal/durable/durabletest"
-	"github.com/runfold/runfold/journal"
 )
 
 // deaf is a file system whose k-th look at the disk fails, or shows an empty directory if cause is nil.
@@ -144,8 +143,8 @@ func completesOn(t *testing.T, fsys durable.FS, root cohort.Root, when string) {
 	if diff := cmp.Diff(bothRows, valuesOn(t, fsys, root)); diff != "" {
 		t.Errorf("%s: rows after the next run (-want +got):\n%s", when, diff)
 	}
-	if left, _, err := journal.Streams(fsys, root); err != nil || len(left) != 0 {
-		t.Errorf("%s: streams %v are left, %v", when, left, err)
+	if left := listedOn(t, fsys, root, false); len(left) != 0 {
+		t.Errorf("%s: streams %v are left", when, left)
 	}
 	if got := damageOn(t, fsys, root); got != "" {
 		t.Errorf("%s: check finds\n%s", when, got)

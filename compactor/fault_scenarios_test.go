@@ -158,15 +158,6 @@ func abandoned(t *testing.T, root cohort.Root, id cohort.ID, lines ...string) st
 	return ""
 }
 
-func listed(t *testing.T, root cohort.Root) []journal.Stream {
-	t.Helper()
-	streams, _, err := journal.Streams(durable.OS, root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return streams
-}
-
 // flipEntry damages the n-th entry of the only stream; the header is 0.
 func flipEntry(t *testing.T, root cohort.Root, n uint64) {
 	t.Helper()
@@ -179,7 +170,7 @@ func flipEntryOf(t *testing.T, path string, n uint64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for e, err := range journal.Entries(durable.OS, path, s) {
+	for e, err := range journal.Entries(path, s) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -285,11 +276,7 @@ func (s scenario) again(t *testing.T, disk durable.FS, root cohort.Root, when st
 		}
 	}
 	damaged := 0 // in reaped/, on their way to quarantine/
-	reaped, strange, err := journal.StreamsIn(disk, root.ReapedDir())
-	if err != nil || len(strange) > 0 {
-		t.Errorf("%s: %v in reaped/, %v", when, strange, err)
-	}
-	for _, r := range reaped {
+	for _, r := range listedOn(t, disk, root, true) {
 		damaged += done[r].damaged
 		if !done[r].read {
 			t.Errorf("%s: %v is in reaped/, and the newest generation has not read it to its end", when, r)

@@ -18,7 +18,6 @@ import (
 	"github.com/runfold/runfold/compactor/audit"
 	"github.com/runfold/runfold/internal/doctor"
 	"github.com/runfold/runfold/internal/durable"
-	"github.com/runfold/runfold/journal"
 )
 
 var writeFormat = flag.String("write-format", "", "write the root and what is read from it to testdata/formats/`NAME`, which must not exist")
@@ -78,7 +77,7 @@ func readAll(t *testing.T, root cohort.Root) *txtar.Archive {
 	add := func(name string, data []byte) { a.Files = append(a.Files, txtar.File{Name: name, Data: data}) }
 	dump := func(name, path string) {
 		var out bytes.Buffer
-		if err := audit.Dump(durable.OS, path, &out); err != nil {
+		if err := audit.Dump(path, &out); err != nil {
 			out.WriteString("and an error\n") // its words may change
 		}
 		add(name, out.Bytes())
@@ -152,9 +151,9 @@ func writeRoot(t *testing.T, dir string) {
 	appendLines(t, live, `{"run_id":"live","stage":"S","v":6}`)
 	foldNow(t, compactor.Config{Root: root})
 	appendLines(t, live, `{"run_id":"live","stage":"S","v":7}`, `{"run_id":"torn","stage":"S","v":7}`)
-	streams, _, err := journal.Streams(durable.OS, root)
-	if err != nil || len(streams) == 0 {
-		t.Fatalf("streams %v, %v", streams, err)
+	streams := listed(t, root)
+	if len(streams) == 0 {
+		t.Fatal("no streams")
 	}
 	for _, s := range streams {
 		if s.Cohort == "d" {

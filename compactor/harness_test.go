@@ -57,7 +57,7 @@ func newDamagedRoot(t testing.TB) cohort.Root {
 func newRootWith(t testing.TB, s cohort.Settings) cohort.Root {
 	t.Helper()
 	root := cohort.Root(filepath.Join(t.TempDir(), "runs"))
-	if _, _, err := journal.InitRoot(durable.OS, root, s); err != nil {
+	if _, _, err := journal.InitRoot(root, s, journal.RootOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	return root
@@ -243,11 +243,48 @@ func publishedRows(t testing.TB, fsys durable.FS, root cohort.Root) func(func(st
 // streamsLeft is how many streams stand under cohorts/.
 func streamsLeft(t testing.TB, root cohort.Root) int {
 	t.Helper()
-	streams, _, err := journal.Streams(durable.OS, root)
+	return len(listed(t, root))
+}
+
+// listed are the streams under cohorts/.
+func listed(t testing.TB, root cohort.Root) []journal.Stream {
+	t.Helper()
+	return listedOn(t, durable.OS, root, false)
+}
+
+// listedOn are the streams that lie in reaped/, or in their cohorts. Nobody else may have put anything beside those in reaped/.
+func listedOn(t testing.TB, fsys durable.FS, dir cohort.Root, reaped bool) (streams []journal.Stream) {
+	t.Helper()
+	root := openRootOn(t, fsys, dir)
+	all, unknown, err := root.Streams()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return len(streams)
+	for _, path := range unknown {
+		if strings.HasPrefix(path, dir.ReapedDir()) {
+			t.Errorf("%s lies in reaped/", path)
+		}
+	}
+	for _, p := range all {
+		if p.Reaped == reaped {
+			streams = append(streams, p.Stream)
+		}
+	}
+	return streams
+}
+
+func openRoot(t testing.TB, dir cohort.Root) journal.Root {
+	t.Helper()
+	return openRootOn(t, durable.OS, dir)
+}
+
+func openRootOn(t testing.TB, fsys durable.FS, dir cohort.Root) journal.Root {
+	t.Helper()
+	r, err := journal.OpenRoot(dir, journal.RootOptions{FS: fsys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 // yes is a Locker that always says yes.

@@ -59,9 +59,9 @@ func (s *scene) must(errs ...error) {
 
 func (s *scene) only() journal.Stream {
 	s.t.Helper()
-	streams, _, err := journal.Streams(durable.OS, s.root)
-	if err != nil || len(streams) != 1 {
-		s.t.Fatalf("streams %v, %v, want one", streams, err)
+	streams := listed(s.t, s.root)
+	if len(streams) != 1 {
+		s.t.Fatalf("streams %v, want one", streams)
 	}
 	return streams[0]
 }
@@ -275,7 +275,7 @@ func TestPlantedLinksAndWriters(t *testing.T) {
 		if want := path + " is a symbolic link" + refused; !strings.Contains(errorText(err), want) {
 			t.Errorf("Create = %v, want %q", err, want)
 		}
-		if _, _, err := journal.InitRoot(durable.OS, s.root, cohort.Settings{}); err == nil && path != s.root.Cohort("c") {
+		if _, _, err := journal.InitRoot(s.root, cohort.Settings{}, journal.RootOptions{}); err == nil && path != s.root.Cohort("c") {
 			t.Errorf("InitRoot with %s as a link = nil", path)
 		}
 		if diff := cmp.Diff(before, contents(t, s.out)); diff != "" {
@@ -291,7 +291,7 @@ func TestRootMayBeALink(t *testing.T) {
 	if err := errors.Join(os.Mkdir(real, 0o755), os.Symlink(real, string(link))); err != nil {
 		t.Fatal(err)
 	}
-	if _, created, err := journal.InitRoot(durable.OS, link, cohort.Settings{}); !created || err != nil {
+	if _, created, err := journal.InitRoot(link, cohort.Settings{}, journal.RootOptions{}); !created || err != nil {
 		t.Fatalf("InitRoot through a link = %t, %v", created, err)
 	}
 	appendTo(t, link, "c", firstLines...)

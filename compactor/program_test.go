@@ -6,7 +6,6 @@ import (
 
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/internal/build"
-	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
 )
 
@@ -15,11 +14,11 @@ func TestProgram(t *testing.T) {
 	root := newRoot(t)
 	appendTo(t, root, "c", firstLines...)
 	want := "runfold " + build.Version()
-	streams, _, err := journal.Streams(durable.OS, root)
-	if err != nil || len(streams) != 1 {
-		t.Fatalf("streams %v, %v", streams, err)
+	streams := listed(t, root)
+	if len(streams) != 1 {
+		t.Fatalf("streams %v, want one", streams)
 	}
-	for e, err := range journal.Entries(durable.OS, root.Segment(streams[0].Cohort, streams[0].ID), streams[0]) {
+	for e, err := range journal.Entries(root.Segment(streams[0].Cohort, streams[0].ID), streams[0]) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -44,7 +44,7 @@ func (s *sweeper) isDead(p journal.Place, seen generation.Watermark, now cohort.
 	if !s.locksTell() {
 		return "", false
 	}
-	gone, err := journal.WriterIsGone(s.FS, s.Dir, p.Stream)
+	gone, err := s.WriterIsGone(p.Stream)
 	if err != nil || !gone {
 		return "", false // whatever is in doubt lives
 	}

@@ -47,7 +47,7 @@ func stopped(t *testing.T, root cohort.Root) (segment string, late []byte) {
 
 func lastEntry(t *testing.T, path string, s journal.Stream) (offset int64) {
 	t.Helper()
-	for e, err := range journal.Entries(durable.OS, path, s) {
+	for e, err := range journal.Entries(path, s) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -50,7 +50,7 @@ func (s *scanner) scan(ctx context.Context, prev generation.Manifest, now cohort
 // unread lists the streams that may hold more than prev has folded, and begins a batch with the watermarks of the
 // others. now is the file system's time.
 func (s *scanner) unread(prev generation.Manifest, now cohort.Stamp, left budget) (batch, []*reading, error) {
-	streams, unknown, err := s.Places()
+	streams, unknown, err := s.Streams()
 	if err != nil && len(streams) == 0 {
 		return batch{}, nil, err
 	}
@@ -173,7 +173,7 @@ func (s *scanner) read(r *reading, left budget, shaper *index.Shaper) {
 	}
 	defer in.Close()
 	defer r.cutTexts()
-	in.Borrow()
+	in.ReuseMemory()
 	for left.all > 0 && left.shapes > 0 {
 		rec, err := in.Next()
 		r.mark.Position = in.Position()

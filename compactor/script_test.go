@@ -292,11 +292,7 @@ func (s *script) damage(t *testing.T, d *datadriven.TestData) string {
 	var id string
 	var at int
 	d.ScanArgs(t, "cohort", &id)
-	streams, _, err := journal.Streams(durable.OS, s.root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, st := range streams {
+	for _, st := range listed(t, s.root) {
 		if string(st.Cohort) != id {
 			continue
 		}
@@ -317,7 +313,7 @@ func (s *script) damage(t *testing.T, d *datadriven.TestData) string {
 // entryAt is the offset of the n-th entry.
 func (*script) entryAt(t *testing.T, path string, st journal.Stream, n int) int {
 	t.Helper()
-	for e, err := range journal.Entries(durable.OS, path, st) {
+	for e, err := range journal.Entries(path, st) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,11 +18,7 @@ import (
 // inReaped are the streams of a cohort that lie in reaped/.
 func inReaped(t *testing.T, root cohort.Root, id cohort.ID) []journal.Stream {
 	t.Helper()
-	streams, _, err := journal.StreamsIn(durable.OS, root.ReapedDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return slices.DeleteFunc(streams, func(s journal.Stream) bool { return s.Cohort != id })
+	return slices.DeleteFunc(listedOn(t, durable.OS, root, true), func(s journal.Stream) bool { return s.Cohort != id })
 }
 
 // TestSharedFileIsNoSecondGeneration is R18: a commit that names the data files of the one before is no second generation

@@ -259,13 +259,14 @@ func readSegment(t *testing.T, root cohort.Root, st journal.Stream) []byte {
 // streamVersions reads a whole stream of the real root: its winners, and if it is damaged what must be kept.
 func streamVersions(t *testing.T, root cohort.Root, st journal.Stream) (out versions, kept []string) {
 	t.Helper()
-	path := root.Segment(st.Cohort, st.ID)
-	r, err := journal.OpenSegment(durable.OS, root, path, st, journal.Position{})
+	at := openRoot(t, root)
+	place := at.InCohort(st)
+	place.Reaped = true // nobody writes it any more
+	r, err := at.Open(place, journal.Position{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	r.Dead()
 	out = versions{}
 	for {
 		rec, err := r.Next()

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/runfold/runfold/cohort"
-	"github.com/runfold/runfold/internal/durable"
 )
 
 // BenchmarkAppend measures durable appends of records of 1 KB by goroutines that share a Writer.
@@ -15,7 +14,7 @@ func BenchmarkAppend(b *testing.B) {
 	for _, writers := range []int{1, 16, 100, 400} {
 		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
 			root := cohort.Root(b.TempDir() + "/runs")
-			if _, _, err := InitRoot(durable.OS, root, cohort.Settings{}); err != nil {
+			if _, _, err := InitRoot(root, cohort.Settings{}, RootOptions{}); err != nil {
 				b.Fatal(err)
 			}
 			w, err := Create(root, "c", Options{})

@@ -12,7 +12,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/runfold/runfold/cohort"
-	"github.com/runfold/runfold/internal/durable"
 )
 
 // later moves a Writer's clock forward from its next call on.
@@ -44,7 +43,7 @@ func TestStampsIncrease(t *testing.T) {
 	}
 	last = 0
 	for _, s := range inOrder(t, root) {
-		for e, err := range Entries(durable.OS, root.Segment(s.Cohort, s.ID), s) {
+		for e, err := range Entries(root.Segment(s.Cohort, s.ID), s) {
 			if err != nil {
 				t.Fatal(err)
 			}

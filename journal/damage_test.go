@@ -17,7 +17,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/runfold/runfold/cohort"
-	"github.com/runfold/runfold/internal/durable"
 )
 
 // TestTruncated cuts a sealed stream at every byte: what is left is read up to the last whole entry,
@@ -132,7 +131,7 @@ func readDead(t testing.TB, data []byte) found {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Dead()
+	r.dead = true
 	return drain(t, r)
 }
 
@@ -290,7 +289,7 @@ func TestCutBelowWatermark(t *testing.T) {
 func TestSegmentThatIsNone(t *testing.T) {
 	root := newRoot(t)
 	open := func(id cohort.StreamID, from Position) error {
-		r, err := Open(durable.OS, root, Stream{"c", id}, from)
+		r, err := readerOf(root, Stream{"c", id}, from)
 		if err == nil {
 			defer r.Close()
 			if _, err = r.Next(); err == io.EOF && r.size == 0 && r.Torn() == 0 && r.Position() == from {
@@ -339,8 +338,8 @@ func TestSegmentThatIsNone(t *testing.T) {
 	if err := open(link, Position{}); err == nil || !strings.Contains(err.Error(), "not a regular file") {
 		t.Errorf("a segment that is a symbolic link: %v", err)
 	}
-	if _, err := OpenSegment(durable.OS, "", filepath.Join(t.TempDir(), "typo"), inC, Position{}); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("OpenSegment of a missing file = %v, want fs.ErrNotExist", err)
+	if _, err := (Root{Dir: root}).Open(Place{Stream: inC, Dir: filepath.Join(t.TempDir(), "typo"), Reaped: true}, Position{}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Open of a missing reaped stream = %v, want fs.ErrNotExist", err)
 	}
 }
 
@@ -403,7 +402,7 @@ func FuzzReader(f *testing.F) {
 			}
 		}
 		fromEvery(t, data)
-		for range Entries(&memFS{data: data}, "seg", inC) {
+		for range entries(&memFS{data: data}, "seg", inC) {
 		}
 	})
 }

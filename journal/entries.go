@@ -15,17 +15,20 @@ type Entry struct {
 	Offset   int64
 	Size     int64  // with the length in front
 	Kind     string // header, record or seal
-	Seq      uint64
+	Seq      uint64 // its number in the stream, from 1 on: the header is 1
 	Stamp    cohort.Stamp
 	RecordID string
 	Payload  []byte // JSON; valid until the next entry
 }
 
-// Entries yields every entry of the segment at path, headers and seals too, wherever the file lies. An
-// error stands for bytes that are no entry; the iteration goes on behind them where it can.
-func Entries(fsys durable.FS, path string, s Stream) iter.Seq2[Entry, error] {
+// Entries yields every entry of the segment at path, headers and seals too, wherever the file lies: in a root, in
+// quarantine/, in a copy. s is the stream that it was written as: the checksums cover its ID. An error stands for
+// bytes that are no entry, and matches ErrCorrupt where the iteration goes on behind them. It reads only.
+func Entries(path string, s Stream) iter.Seq2[Entry, error] { return entries(durable.OS, path, s) }
+
+func entries(fsys durable.FS, path string, s Stream) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		r, err := OpenSegment(fsys, "", path, s, Position{})
+		r, err := open(&Reader{fsys: fsys, stream: s, path: path})
 		if err != nil {
 			yield(Entry{}, err)
 			return

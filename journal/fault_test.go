@@ -117,7 +117,7 @@ func copies(t testing.TB, root cohort.Root) map[string][]string {
 	t.Helper()
 	out := map[string][]string{}
 	for _, s := range streams(t, root) {
-		r, err := Open(durable.OS, root, s, Position{})
+		r, err := readerOf(root, s, Position{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -60,16 +60,10 @@ type Position struct {
 	Sealed bool   `json:"sealed,omitempty"` // that frame is the seal: nothing follows
 }
 
-// Streams lists the streams of a root, oldest first (by ULID). Names that are not of our making, and
-// symbolic links, are returned as paths in unknown, but for what volumes and file servers make by themselves
-// (cohort.IsSystemEntry). A cohort that cannot be read is reported in err
-// beside the streams of all others; one that disappears meanwhile is not.
-func Streams(fsys durable.FS, root cohort.Root) (streams []Stream, unknown []string, err error) {
-	return StreamsIn(fsys, root.Cohorts())
-}
-
-// StreamsIn is Streams for another directory of cohorts: the one of reaped streams.
-func StreamsIn(fsys durable.FS, dir string) (streams []Stream, unknown []string, err error) {
+// streamsIn lists the streams in a directory of cohorts, oldest first (by ULID). Names that are not of our making, and
+// symbolic links, are returned as paths in unknown, but for those of cohort.IsSystemEntry. A cohort that cannot be read
+// is reported in err beside the streams of all others; one that disappears meanwhile is not.
+func streamsIn(fsys durable.FS, dir string) (streams []Stream, unknown []string, err error) {
 	ids, unknown, err := cohorts(fsys, dir)
 	if err != nil {
 		return nil, nil, err

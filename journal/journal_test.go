@@ -20,10 +20,29 @@ import (
 func newRoot(t testing.TB) cohort.Root {
 	t.Helper()
 	root := cohort.Root(filepath.Join(t.TempDir(), "runs"))
-	if _, _, err := InitRoot(durable.OS, root, cohort.Settings{}); err != nil {
+	if _, _, err := InitRoot(root, cohort.Settings{}, RootOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	return root
+}
+
+// openRoot opens a root that is there.
+func openRoot(t testing.TB, dir cohort.Root) Root {
+	t.Helper()
+	r, err := OpenRoot(dir, RootOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// readerOf opens a stream that nobody has moved.
+func readerOf(dir cohort.Root, s Stream, from Position) (*Reader, error) {
+	r, err := OpenRoot(dir, RootOptions{})
+	if err != nil {
+		return nil, err
+	}
+	return r.Open(r.InCohort(s), from)
 }
 
 func newWriter(t testing.TB, root cohort.Root, o Options) *Writer {
@@ -65,7 +84,7 @@ type content struct {
 
 func read(t testing.TB, root cohort.Root, s Stream, from Position) (content, Position) {
 	t.Helper()
-	r, err := Open(durable.OS, root, s, from)
+	r, err := readerOf(root, s, from)
 	if err != nil {
 		t.Fatalf("Open(%v): %v", s, err)
 	}
@@ -90,9 +109,9 @@ func read(t testing.TB, root cohort.Root, s Stream, from Position) (content, Pos
 
 func streams(t testing.TB, root cohort.Root) []Stream {
 	t.Helper()
-	list, unknown, err := Streams(durable.OS, root)
+	list, unknown, err := streamsIn(durable.OS, root.Cohorts())
 	if err != nil || len(unknown) > 0 {
-		t.Fatalf("Streams = unknown %v, error %v", unknown, err)
+		t.Fatalf("streams: unknown %v, error %v", unknown, err)
 	}
 	return list
 }
@@ -103,7 +122,7 @@ func inOrder(t testing.TB, root cohort.Root) []Stream {
 	list := streams(t, root)
 	begin := map[Stream]cohort.Stamp{}
 	for _, s := range list {
-		for e, err := range Entries(durable.OS, root.Segment(s.Cohort, s.ID), s) {
+		for e, err := range Entries(root.Segment(s.Cohort, s.ID), s) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -120,7 +139,7 @@ func all(t testing.TB, root cohort.Root) []string {
 	t.Helper()
 	var recs []cohort.Record
 	for _, s := range streams(t, root) {
-		r, err := Open(durable.OS, root, s, Position{})
+		r, err := readerOf(root, s, Position{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/internal/durable"
 )
 
@@ -34,17 +33,17 @@ func bootID() string {
 // is free, and the stream's header says that the lock was taken on this boot of this machine. It asks the
 // operating system, so it is worth something only where flock(2) works between processes; elsewhere,
 // for a stream without a header, and where the system does not tell its boots apart, it is false.
-func WriterIsGone(fsys durable.FS, root cohort.Root, s Stream) (bool, error) {
+func (r Root) WriterIsGone(s Stream) (bool, error) {
 	boot := bootID()
 	if boot == "" {
 		return false, nil
 	}
-	r, err := Open(fsys, root, s, Position{})
+	in, err := r.Open(r.InCohort(s), Position{})
 	if err != nil {
 		return false, err
 	}
-	defer r.Close()
-	f, err := r.frame()
+	defer in.Close()
+	f, err := in.frame()
 	if err != nil || f.kind != kindHeader {
 		return false, nil
 	}
@@ -52,5 +51,5 @@ func WriterIsGone(fsys durable.FS, root cohort.Root, s Stream) (bool, error) {
 	if err := json.Unmarshal(f.payload, &h); err != nil || h.BootID != boot {
 		return false, nil
 	}
-	return durable.LockIsFree(root.WriterLock(s.Cohort, s.ID))
+	return durable.LockIsFree(r.Dir.WriterLock(s.Cohort, s.ID))
 }

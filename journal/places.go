@@ -11,45 +11,31 @@ import (
 	"github.com/runfold/runfold/internal/durable"
 )
 
-// Root is an open root: where its streams lie, and what is known of them. It is a value without state of its own: any
-// number of goroutines may use one.
-type Root struct {
-	// FS makes every call on the disk. If nil, the operating system does; nothing else is for use outside this module.
-	FS durable.FS
-	// Dir is the directory, and Settings are what its runfold.json says.
-	Dir      cohort.Root
-	Settings cohort.Settings
-}
-
 // Place is a stream and where it lies: in its cohort, or in reaped/ on its way out.
 type Place struct {
 	Stream
 	Dir    string
-	Reaped bool
+	Reaped bool // nothing can be added to it any more
 }
 
-// InCohort is the place of a stream that nobody has moved.
+// InCohort is the place of a stream that nobody has moved: that of a record whose Stream has just been appended to.
 func (r Root) InCohort(s Stream) Place { return Place{s, r.Dir.Stream(s.Cohort, s.ID), false} }
 
-// InReaped is its place on its way out.
+// InReaped is the place of a stream on its way out: a fold moves sealed streams there, and those of dead writers.
 func (r Root) InReaped(s Stream) Place { return Place{s, r.Dir.Reaped(s.Cohort, s.ID), true} }
 
-func (r Root) fs() durable.FS {
-	if r.FS == nil {
-		return durable.OS
-	}
-	return r.FS
-}
-
-// Places lists all streams, oldest first. Those in reaped/ are read like the others: what was folded from them may
-// have to be folded again, and a writer that was taken for dead may have gone on writing (R5). unknown are the paths
-// that runfold did not make. A cohort that cannot be read is reported in err beside all others.
-func (r Root) Places() (all []Place, unknown []string, err error) {
-	streams, unknown, err := Streams(r.fs(), r.Dir)
+// Streams lists all streams, oldest first, those in reaped/ included: what was folded from them may have to be folded
+// again, and a writer that was taken for dead may have gone on writing (R5).
+//
+// unknown are the paths among them that runfold did not make, symbolic links included, but for what volumes and
+// file servers make by themselves (see cohort.IsSystemEntry). A cohort that cannot be read is reported in err beside the
+// streams of all others; one that disappears meanwhile is not.
+func (r Root) Streams() (all []Place, unknown []string, err error) {
+	streams, unknown, err := streamsIn(r.fs(), r.Dir.Cohorts())
 	if err != nil && len(streams) == 0 {
 		return nil, unknown, err
 	}
-	reaped, strange, rerr := StreamsIn(r.fs(), r.Dir.ReapedDir())
+	reaped, strange, rerr := streamsIn(r.fs(), r.Dir.ReapedDir())
 	seen := make(map[Stream]bool, len(reaped))
 	for _, s := range reaped {
 		seen[s] = true
@@ -79,22 +65,21 @@ func (r Root) isPublic(path string) bool {
 	return r.Settings.Snapshots == cohort.PerCohort && (path == r.Dir.SnapshotsOf(id) || durable.IsTemp(name))
 }
 
-// Open opens a stream where it lies, at a position that an earlier Reader reached. A stream whose segment does not exist
-// yet is empty, but in reaped/ such a one is fs.ErrNotExist: nothing can still come. It never writes.
+// Quarantined lists the streams that lie in quarantine/ whole: damaged ones, after all that could be read of them was
+// folded, and those that no fold can read. [Entries] reads what is left of one, at cohort.SegmentIn of Dir.Quarantined.
+func (r Root) Quarantined() ([]Stream, error) {
+	streams, _, err := streamsIn(r.fs(), r.Dir.QuarantineDir())
+	return streams, err
+}
+
+// Open opens a stream where it lies, at a position that an earlier Reader reached; the zero Position is its beginning.
+// It never writes.
+//
+// A stream whose segment does not exist yet is empty, but in reaped/ such a one is fs.ErrNotExist, as nothing can still
+// come, and so is a stream whose directory is gone. One that is shorter than what was read before is a
+// *CorruptError.
 func (r Root) Open(p Place, from Position) (*Reader, error) {
-	path := cohort.SegmentIn(p.Dir)
-	if p.Reaped {
-		if _, err := r.fs().Stat(path); err != nil {
-			return nil, err
-		}
-	}
-	in, err := OpenSegment(r.fs(), r.Dir, path, p.Stream, from)
-	if err != nil {
-		return nil, err
-	}
-	in.InRoot(r.Settings.RootID)
-	if p.Reaped {
-		in.Dead()
-	}
-	return in, nil
+	return open(&Reader{
+		fsys: r.fs(), stream: p.Stream, rootID: r.Settings.RootID, path: cohort.SegmentIn(p.Dir), dead: p.Reaped, young: !p.Reaped, pos: from,
+	})
 }

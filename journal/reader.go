@@ -33,62 +33,53 @@ func (e *CorruptError) Error() string {
 func (*CorruptError) Is(target error) bool { return target == ErrCorrupt }
 func (e *CorruptError) Unwrap() error      { return e.Err }
 
-// Reader reads one stream. It is used by one goroutine; any number of Readers may read a stream while
-// its writer goes on.
+// Reader reads one stream, from the place and the position that [Root.Open] was given. One goroutine uses it; any number
+// of Readers may read a stream while its writer goes on.
 type Reader struct {
 	fsys   durable.FS
 	stream Stream
-	root   cohort.Root
 	path   string
-	rootID string // of runfold.json; empty until it is needed
-
-	dead   bool // nothing can still be coming
-	borrow bool // see Borrow
+	rootID string // the root that the stream must be of; empty: any
+	dead   bool   // nothing can still be coming: bytes that are no entry are damage, or a torn tail
+	young  bool   // the segment may not exist yet
+	reuse  bool   // see ReuseMemory
 
 	w      *window // nil if there is no segment yet
 	pos    Position
 	size   int64
 	ref    Ref           // of the last record
-	parser cohort.Parser // of borrowed records
+	parser cohort.Parser // of records in memory that is used again
 	ends   ending
 	torn   int64
 	sums   *sums // once damage was met
 	summed int64 // how many bytes went into checksums, of which a test sees that they are few
 }
 
-// Open opens a stream at a position that an earlier Reader reached. A stream whose segment does not
-// exist yet is empty; one whose directory is gone is fs.ErrNotExist. It never writes.
-func Open(fsys durable.FS, root cohort.Root, s Stream, from Position) (*Reader, error) {
-	return OpenSegment(fsys, root, root.Segment(s.Cohort, s.ID), s, from)
-}
-
-// OpenSegment is Open for a segment that lies elsewhere: in quarantine, or in a copy. With an empty root
-// a missing segment is fs.ErrNotExist in any case.
-func OpenSegment(fsys durable.FS, root cohort.Root, path string, s Stream, from Position) (*Reader, error) {
-	r := &Reader{fsys: fsys, stream: s, root: root, path: path, pos: from}
-	info, err := fsys.Stat(path)
+// open opens the segment of a Reader that has nothing else.
+func open(r *Reader) (*Reader, error) {
+	info, err := r.fsys.Stat(r.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return r, r.absent(fsys, err)
+		return r, r.absent(err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open stream %v: %w", s, err)
+		return nil, fmt.Errorf("open stream %v: %w", r.stream, err)
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("open stream %v: %s is not a regular file", s, path)
+		return nil, fmt.Errorf("open stream %v: %s is not a regular file", r.stream, r.path)
 	}
-	f, err := fsys.Open(path)
+	f, err := r.fsys.Open(r.path)
 	if err != nil {
-		return nil, fmt.Errorf("open stream %v: %w", s, err)
+		return nil, fmt.Errorf("open stream %v: %w", r.stream, err)
 	}
 	if info, err = f.Stat(); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("open stream %v: %w", s, err)
+		return nil, fmt.Errorf("open stream %v: %w", r.stream, err)
 	}
 	r.size = info.Size()
 	r.w = &window{f: f, size: r.size}
-	if r.size < from.Offset {
+	if r.size < r.pos.Offset {
 		f.Close()
-		return nil, &CorruptError{path, r.size, from.Offset - r.size,
+		return nil, &CorruptError{r.path, r.size, r.pos.Offset - r.size,
 			fmt.Errorf("shorter than what was read before: %w", errCutOff)}
 	}
 	return r, nil
@@ -96,9 +87,9 @@ func OpenSegment(fsys durable.FS, root cohort.Root, path string, s Stream, from 
 
 // absent decides what a missing segment means: its writer is between mkdir and open, or the stream is
 // gone.
-func (r *Reader) absent(fsys durable.FS, cause error) error {
-	if r.root != "" {
-		_, cause = fsys.Stat(filepath.Dir(r.path))
+func (r *Reader) absent(cause error) error {
+	if r.young {
+		_, cause = r.fsys.Stat(filepath.Dir(r.path))
 	}
 	switch {
 	case cause != nil:
@@ -109,24 +100,21 @@ func (r *Reader) absent(fsys durable.FS, cause error) error {
 	return nil
 }
 
-// InRoot tells the root's id to a Reader, which else looks it up in runfold.json when it meets a header:
-// who reads many streams knows it.
-func (r *Reader) InRoot(id string) { r.rootID = id }
+// ReuseMemory makes the Reader return each record in the same memory: it is valid until the next call of Next or Reread,
+// and cohort.Record.Clone keeps one. It spares a copy of each record; whoever reads millions and keeps few wants that.
+// Call it before the first Next.
+func (r *Reader) ReuseMemory() { r.reuse = true }
 
-// Dead tells the Reader that the writer of the stream has ended: bytes that are no entry are damage where
-// valid entries stand behind them, and a torn tail where none do, which Torn counts.
-func (r *Reader) Dead() { r.dead = true }
-
-// Borrow makes each record valid only until the next call of the Reader, which spares a copy of its bytes.
-func (r *Reader) Borrow() { r.borrow = true }
-
-// Next returns the next record. Headers and seals are passed over.
+// Next returns the next record, with its Cohort, Stream, Stamp and ID. Headers and seals are passed over.
 //
-// io.EOF is the end, or a tail that is no valid entry: that is "not yet", as a reader may see the size
-// of a growing file before its bytes; see Torn. A *CorruptError tells of a place that was passed over,
-// and Next may be called again to read on behind it. Bytes that are no entry are told so only when the
-// stream ends with a seal or is Dead, so that nothing can still be coming. Any other error ends the reading at
-// Position: a newer version, a stream of another cohort, a file system that fails.
+//	io.EOF           the end, or bytes that are no entry, or not yet: Torn counts them
+//	*CorruptError    a place that was passed over: Next may be called again, and reads on behind it
+//	any other error  the reading ends at Position: a newer version (cohort.ErrNewer), a stream of another
+//	                 cohort or root (IsMisfit), a file system that fails
+//
+// A reader may see the size of a growing file before its bytes. So bytes that are no entry are damage only where nothing
+// can still be coming: in a stream that ends with a seal, or that lies in reaped/. A Reader sees the
+// stream as long as it was when it was opened: to read on, open it again at Position.
 func (r *Reader) Next() (cohort.Record, error) {
 	for {
 		before := r.pos
@@ -147,18 +135,18 @@ func (r *Reader) Next() (cohort.Record, error) {
 	}
 }
 
-// Ref is where one record stands in its stream.
+// Ref is where one record stands in its stream: 16 bytes that lead back to it, see [Reader.Reread].
 type Ref struct {
-	Offset int64
-	CRC    uint32 // of its frame
+	Offset int64  // of its entry, in bytes from the start of the segment
+	CRC    uint32 // of its frame: it must be that record still
 }
 
 // Ref is where the record stands that Next returned last.
 func (r *Reader) Ref() Ref { return r.ref }
 
-// Reread returns a record that a Reader of this stream returned before; it does not change the Position.
-// Whoever folds more records than memory holds notes where they stand, and reads them again one by one. Bytes
-// that are not that record any more are a *CorruptError.
+// Reread returns the record at a Ref that a Reader of this stream gave before; it does not change the Position. Who
+// must look at more records than memory holds keeps their Refs, and reads again what is needed. Bytes that are not
+// that record any more are a *CorruptError.
 func (r *Reader) Reread(at Ref) (cohort.Record, error) {
 	f, err := sized{}, errShort
 	if r.w != nil && at.Offset < r.size {
@@ -169,7 +157,7 @@ func (r *Reader) Reread(at Ref) (cohort.Record, error) {
 	}
 	var rec cohort.Record
 	if err == nil {
-		if !r.borrow {
+		if !r.reuse {
 			r.parser = cohort.Parser{}
 		}
 		rec, err = r.parser.ParseAgain(r.payload(f))
@@ -184,10 +172,11 @@ func (r *Reader) Reread(at Ref) (cohort.Record, error) {
 	return rec, nil
 }
 
-// Position is behind the last entry that Next has dealt with.
+// Position is behind the last entry that Next has dealt with: where another Reader of this stream can go on.
 func (r *Reader) Position() Position { return r.pos }
 
-// Torn is, after io.EOF, how many bytes stand behind Position.
+// Torn is, after io.EOF, how many bytes stand behind Position: an entry that is being written, what is left of one whose
+// writer died, or damage that is decided when nothing can come any more.
 func (r *Reader) Torn() int64 { return r.torn }
 
 // Close closes the file.
@@ -453,17 +442,7 @@ func (r *Reader) checkHeader(f sized) error {
 	if h.Cohort != r.stream.Cohort {
 		return fmt.Errorf("read stream %v: %w", r.stream, movedError{"cohort", string(h.Cohort)})
 	}
-	if r.root == "" {
-		return nil
-	}
-	if r.rootID == "" {
-		s, err := OpenRoot(r.fsys, r.root)
-		if err != nil {
-			return readError{fmt.Errorf("read stream %v: %w", r.stream, err)}
-		}
-		r.rootID = s.RootID
-	}
-	if h.RootID != r.rootID {
+	if r.rootID != "" && h.RootID != r.rootID {
 		return fmt.Errorf("read stream %v: %w", r.stream, movedError{"root", h.RootID})
 	}
 	return nil
@@ -482,7 +461,7 @@ func (r *Reader) record(f sized) (cohort.Record, error) {
 }
 
 func (r *Reader) parseRecord(f sized) (cohort.Record, error) {
-	if !r.borrow {
+	if !r.reuse {
 		return cohort.ParseRecord(r.payload(f), maxFrame)
 	}
 	return r.parser.Parse(f.payload, maxFrame)
@@ -490,7 +469,7 @@ func (r *Reader) parseRecord(f sized) (cohort.Record, error) {
 
 // payload is the JSON of a record.
 func (r *Reader) payload(f sized) []byte {
-	if r.borrow {
+	if r.reuse {
 		return f.payload
 	}
 	return bytes.Clone(f.payload) // the window moves on

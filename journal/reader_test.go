@@ -32,7 +32,7 @@ func (m *memFS) Open(string) (durable.ReadFile, error) {
 	return &memFile{bytes.NewReader(m.data), m}, nil
 }
 func (m *memFS) reader(s Stream, from Position) (*Reader, error) {
-	return OpenSegment(m, "", "seg", s, from)
+	return open(&Reader{fsys: m, stream: s, path: "seg", pos: from})
 }
 
 type memFile struct {
@@ -315,7 +315,7 @@ func TestLiveReader(t *testing.T) {
 func TestEntries(t *testing.T) {
 	s := newSample(2, true)
 	list := func(data []byte) (out []string) {
-		for e, err := range Entries(&memFS{data: data}, "seg", inC) {
+		for e, err := range entries(&memFS{data: data}, "seg", inC) {
 			if err != nil {
 				out = append(out, err.Error())
 				continue
@@ -339,12 +339,12 @@ func TestEntries(t *testing.T) {
 	if diff := cmp.Diff(want, list(damaged[:len(s.data)])); diff != "" {
 		t.Errorf("sealed with a flipped bit (-want +got):\n%s", diff)
 	}
-	for e, err := range Entries(durable.OS, filepath.Join(t.TempDir(), "typo"), inC) {
+	for e, err := range Entries(filepath.Join(t.TempDir(), "typo"), inC) {
 		if !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("Entries of a missing file = %+v, %v", e, err)
 		}
 	}
-	for range Entries(&memFS{data: s.data}, "seg", inC) {
+	for range entries(&memFS{data: s.data}, "seg", inC) {
 		break // the caller may stop
 	}
 }

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -38,18 +39,59 @@ func (e *NoRootError) Is(target error) bool { return target == ErrNoRoot }
 // maxSettings bounds what is read of runfold.json.
 const maxSettings = 1 << 20
 
-// OpenRoot reads the settings of an existing root. It makes nothing: a mistyped path, or a share that is not mounted,
-// is a *NoRootError and never becomes an empty root.
-func OpenRoot(fsys durable.FS, root cohort.Root) (cohort.Settings, error) {
-	s, err := openRoot(fsys, root)
+// Root is an open root: a directory, and the settings that were fixed when it was made. [OpenRoot] and [InitRoot] return one.
+//
+// It is a value. It holds no file open and needs no Close, and any number of goroutines may use one.
+type Root struct {
+	// Dir is the directory. Settings are what its runfold.json says.
+	Dir      cohort.Root
+	Settings cohort.Settings
+	// FS makes every call on the disk, but for those of a Writer. It is for the tests of this module: leave it nil.
+	FS durable.FS
+}
+
+func (r Root) fs() durable.FS { return RootOptions{FS: r.FS}.fs() }
+
+// RootOptions say which root is meant. The zero value is the recommended one, but for roots on a share: give their ID.
+type RootOptions struct {
+	// ID is the id that the root must have, as Settings.RootID of an earlier call tells it. Another root is ErrOtherRoot: a
+	// share may not be mounted, or another one be mounted in its place. If empty, any root.
+	ID string
+	// FS makes every call on the disk. It is for the tests of this module: leave it nil.
+	FS durable.FS
+}
+
+func (o RootOptions) fs() durable.FS {
+	if o.FS == nil {
+		return durable.OS
+	}
+	return o.FS
+}
+
+// OpenRoot opens an existing root. It makes nothing: a mistyped path, or a share that is not mounted, is a *NoRootError
+// and never becomes an empty root. A root of a later version is cohort.ErrNewer.
+func OpenRoot(dir cohort.Root, o RootOptions) (Root, error) {
+	s, err := settingsOf(o.fs(), dir)
+	if err == nil {
+		err = mustBe(o.ID, dir, s)
+	}
+	if err != nil {
+		return Root{}, err
+	}
+	return Root{Dir: dir, Settings: s, FS: o.FS}, nil
+}
+
+// settingsOf reads the settings of an existing root.
+func settingsOf(fsys durable.FS, root cohort.Root) (cohort.Settings, error) {
+	s, err := readSettings(fsys, root)
 	var none *NoRootError
 	if errors.As(err, &none) && none.moving { // made by another process after we had looked for runfold.json?
-		s, err = openRoot(fsys, root)
+		s, err = readSettings(fsys, root)
 	}
 	return s, err
 }
 
-func openRoot(fsys durable.FS, root cohort.Root) (cohort.Settings, error) {
+func readSettings(fsys durable.FS, root cohort.Root) (cohort.Settings, error) {
 	if err := refuseLinks(fsys, root); err != nil {
 		return cohort.Settings{}, fmt.Errorf("open root: %w", err)
 	}
@@ -63,18 +105,6 @@ func openRoot(fsys durable.FS, root cohort.Root) (cohort.Settings, error) {
 	s, err := cohort.DecodeSettings(data)
 	if err != nil {
 		return cohort.Settings{}, fmt.Errorf("%s: %w", root.Settings(), err)
-	}
-	return s, nil
-}
-
-// OpenRootID is OpenRoot for the one root with this id, or for any root if id is empty. Another root is ErrOtherRoot.
-func OpenRootID(fsys durable.FS, root cohort.Root, id string) (cohort.Settings, error) {
-	s, err := OpenRoot(fsys, root)
-	if err == nil {
-		err = mustBe(id, root, s)
-	}
-	if err != nil {
-		return cohort.Settings{}, err
 	}
 	return s, nil
 }
@@ -151,34 +181,37 @@ func refuseLinks(fsys durable.FS, root cohort.Root) error {
 	return nil
 }
 
-// InitRoot makes a root, or opens it if it is one already; created tells which. Of several callers at
-// once one makes it and all get the same settings. A directory that holds anything else is refused, but for what
-// volumes make by themselves (cohort.IsSystemEntry).
+// InitRoot makes a root, or opens it if it is one already; created tells which. On success the root is on stable storage.
+// Of several callers at once one makes it and all get the same root. A directory that holds anything else is
+// refused with a *NoRootError, but for what volumes make by themselves (see cohort.IsSystemEntry).
 //
-// want are the settings of a new root. On an existing root, fields of want that are not zero must be what the root
-// has. The id of a new root is chosen here: a RootID in want says that the root exists already, so none is made.
+// want are the settings of a new root; the zero value is the recommended one. On an existing root, fields of want
+// that are not zero must be what the root has. The id of a new root is chosen here: an ID in o, or a RootID in want,
+// says that the root exists already, so none is made.
 //
 //	mkdirat root; fsync parent; create runfold.json; mkdirat cohorts, manifests, data; fsync root
-func InitRoot(fsys durable.FS, root cohort.Root, want cohort.Settings) (s cohort.Settings, created bool, err error) {
-	s, err = OpenRootID(fsys, root, want.RootID)
-	if errors.Is(err, ErrNoRoot) && want.RootID != "" {
-		return cohort.Settings{}, false, fmt.Errorf("%w; the root %s exists already, so no other one is made", err, want.RootID)
+func InitRoot(dir cohort.Root, want cohort.Settings, o RootOptions) (r Root, created bool, err error) {
+	id := cmp.Or(o.ID, want.RootID)
+	r, err = OpenRoot(dir, RootOptions{ID: id, FS: o.FS})
+	if errors.Is(err, ErrNoRoot) && id != "" {
+		return Root{}, false, fmt.Errorf("%w; the root %s exists already, so no other one is made", err, id)
 	}
 	if errors.Is(err, ErrNoRoot) {
-		s, created, err = makeRoot(fsys, root, want)
+		r = Root{Dir: dir, FS: o.FS}
+		r.Settings, created, err = makeRoot(o.fs(), dir, want)
 	}
 	if err != nil {
-		return cohort.Settings{}, false, err
+		return Root{}, false, err
 	}
-	if err := agrees(want, s); err != nil {
-		return cohort.Settings{}, false, fmt.Errorf("%s: %w", root.Settings(), err)
+	if err := agrees(want, r.Settings); err != nil {
+		return Root{}, false, fmt.Errorf("%s: %w", dir.Settings(), err)
 	}
-	for _, dir := range []string{root.Cohorts(), root.Manifests(), root.DataDir()} {
-		if err := durable.MkdirAll(fsys, dir, s.DirMode.FS()); err != nil {
-			return cohort.Settings{}, false, fmt.Errorf("make root: %w", err)
+	for _, name := range []string{dir.Cohorts(), dir.Manifests(), dir.DataDir()} {
+		if err := durable.MkdirAll(o.fs(), name, r.Settings.DirMode.FS()); err != nil {
+			return Root{}, false, fmt.Errorf("make root: %w", err)
 		}
 	}
-	return s, created, nil
+	return r, created, nil
 }
 
 func makeRoot(fsys durable.FS, root cohort.Root, want cohort.Settings) (cohort.Settings, bool, error) {
@@ -192,14 +225,14 @@ func makeRoot(fsys durable.FS, root cohort.Root, want cohort.Settings) (cohort.S
 		return cohort.Settings{}, false, fmt.Errorf("make root: %w", err)
 	}
 	if err := mayBecomeRoot(fsys, root); err != nil {
-		if s, oerr := OpenRoot(fsys, root); oerr == nil { // what it saw is the work of another process
+		if s, oerr := settingsOf(fsys, root); oerr == nil { // what it saw is the work of another process
 			return s, false, nil
 		}
 		return cohort.Settings{}, false, err
 	}
 	err = durable.Create(fsys, root.Settings(), want.Encode(), want.FileMode.FS())
 	if errors.Is(err, fs.ErrExist) {
-		s, err := OpenRoot(fsys, root) // another process was first
+		s, err := settingsOf(fsys, root) // another process was first
 		return s, false, err
 	}
 	return want, err == nil, err
@@ -223,6 +256,7 @@ func agrees(want, have cohort.Settings) error {
 		zero       bool
 		want, have any
 	}{
+		{"root_id", want.RootID == "", want.RootID, have.RootID},
 		{"key", !want.Key.Wide(), fmt.Sprint(want.Key.Fields()), fmt.Sprint(have.Key.Fields())},
 		{"max_record_bytes", want.MaxRecord == 0, want.MaxRecord, have.MaxRecord},
 		{"dir_mode", want.DirMode == 0, want.DirMode, have.DirMode},

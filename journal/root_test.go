@@ -27,7 +27,8 @@ func TestSettingsVectors(t *testing.T) {
 			if err := os.WriteFile(root.Settings(), []byte(data), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			s, err := OpenRoot(durable.OS, root)
+			r, err := OpenRoot(root, RootOptions{})
+			s := r.Settings
 			if want, ok := v.fields["error"]; ok {
 				if got := message(err); got != root.Settings()+": "+want {
 					t.Errorf("OpenRoot = %q, want %q behind the path", got, want)
@@ -116,7 +117,7 @@ func TestRoots(t *testing.T) {
 			}
 			before := tree(t, dir)
 			root := cohort.Root(dir)
-			_, err := OpenRoot(durable.OS, root)
+			_, err := OpenRoot(root, RootOptions{})
 			if got := message(err); (got == "") != (test.open == "") || !strings.Contains(got, test.open) {
 				t.Errorf("OpenRoot = %q, want %q", got, test.open)
 			}
@@ -129,7 +130,7 @@ func TestRoots(t *testing.T) {
 			if diff := cmp.Diff(before, tree(t, dir)); diff != "" {
 				t.Errorf("OpenRoot and Create change (-before +after):\n%s", diff)
 			}
-			s, created, err := InitRoot(durable.OS, root, cohort.Settings{})
+			r, created, err := InitRoot(root, cohort.Settings{}, RootOptions{})
 			if got := message(err); (got == "") != (test.init == "") || !strings.Contains(got, test.init) || created != test.isNew {
 				t.Errorf("InitRoot = created %t, %q, want %t, %q", created, got, test.isNew, test.init)
 			}
@@ -139,12 +140,12 @@ func TestRoots(t *testing.T) {
 				}
 				return
 			}
-			again, created, err := InitRoot(durable.OS, root, cohort.Settings{})
-			if again != s || created || err != nil {
-				t.Errorf("second InitRoot = %+v, %t, %v, want %+v", again, created, err, s)
+			again, created, err := InitRoot(root, cohort.Settings{}, RootOptions{})
+			if again != r || created || err != nil {
+				t.Errorf("second InitRoot = %+v, %t, %v, want %+v", again, created, err, r)
 			}
-			if read, err := OpenRoot(durable.OS, root); read != s || err != nil {
-				t.Errorf("OpenRoot behind InitRoot = %+v, %v, want %+v", read, err, s)
+			if read, err := OpenRoot(root, RootOptions{}); read != r || err != nil {
+				t.Errorf("OpenRoot after InitRoot = %+v, %v, want %+v", read, err, r)
 			}
 			for _, d := range []string{root.Cohorts(), root.Manifests(), root.DataDir()} {
 				if info, err := os.Stat(d); err != nil || !info.IsDir() {
@@ -179,7 +180,7 @@ func TestInitRootRace(t *testing.T) {
 		made, ids := 0, map[string]int{}
 		for range callers {
 			wg.Go(func() {
-				s, created, err := InitRoot(durable.OS, root, cohort.Settings{})
+				r, created, err := InitRoot(root, cohort.Settings{}, RootOptions{})
 				mu.Lock()
 				defer mu.Unlock()
 				if err != nil {
@@ -188,7 +189,7 @@ func TestInitRootRace(t *testing.T) {
 				if created {
 					made++
 				}
-				ids[s.RootID]++
+				ids[r.Settings.RootID]++
 			})
 		}
 		wg.Wait()
@@ -221,7 +222,7 @@ func (f *faster) overtake(call string) {
 		if f.before--; f.before >= 0 {
 			return
 		}
-		if _, _, err := InitRoot(durable.OS, f.root, cohort.Settings{MaxRecord: 1000}); err != nil {
+		if _, _, err := InitRoot(f.root, cohort.Settings{MaxRecord: 1000}, RootOptions{}); err != nil {
 			panic(err)
 		}
 	}
@@ -234,11 +235,11 @@ func TestInitRootIsOvertaken(t *testing.T) {
 		root := cohort.Root(filepath.Join(t.TempDir(), "runs"))
 		when := fmt.Sprintf("overtaken at %s %d", f.name, f.before+1)
 		f.FS, f.root = durable.OS, root
-		s, created, err := InitRoot(&f, root, cohort.Settings{})
-		if err != nil || created || s.MaxRecord != 1000 {
-			t.Errorf("%s: InitRoot = %+v, %t, %v", when, s, created, err)
+		r, created, err := InitRoot(root, cohort.Settings{}, RootOptions{FS: &f})
+		if err != nil || created || r.Settings.MaxRecord != 1000 {
+			t.Errorf("%s: InitRoot = %+v, %t, %v", when, r, created, err)
 		}
-		_, _, err = InitRoot(durable.OS, root, cohort.Settings{MaxRecord: 2000})
+		_, _, err = InitRoot(root, cohort.Settings{MaxRecord: 2000}, RootOptions{})
 		if err == nil {
 			t.Errorf("%s: other settings are accepted", when)
 		}
@@ -248,40 +249,48 @@ func TestInitRootIsOvertaken(t *testing.T) {
 // TestOpenRootIsOvertaken: a root that comes into being between the two looks of OpenRoot is one.
 func TestOpenRootIsOvertaken(t *testing.T) {
 	root := cohort.Root(filepath.Join(t.TempDir(), "runs"))
-	s, err := OpenRoot(&faster{FS: durable.OS, root: root, name: "readdir"}, root)
-	if err != nil || s.MaxRecord != 1000 {
-		t.Errorf("OpenRoot = %+v, %v", s, err)
+	r, err := OpenRoot(root, RootOptions{FS: &faster{FS: durable.OS, root: root, name: "readdir"}})
+	if err != nil || r.Settings.MaxRecord != 1000 {
+		t.Errorf("OpenRoot = %+v, %v", r, err)
 	}
 }
 
 // TestRootID opens roots whose id is known: another root is refused, and none is made in place of one that is away.
 func TestRootID(t *testing.T) {
 	root := newRoot(t)
-	s, err := OpenRoot(durable.OS, root)
-	if err != nil {
-		t.Fatal(err)
+	r := openRoot(t, root)
+	id := r.Settings.RootID
+	if got, err := OpenRoot(root, RootOptions{ID: id}); got != r || err != nil {
+		t.Errorf("OpenRoot with its id = %+v, %v", got, err)
 	}
-	if got, err := OpenRootID(durable.OS, root, s.RootID); got != s || err != nil {
-		t.Errorf("OpenRootID with its id = %+v, %v", got, err)
-	}
-	if got, created, err := InitRoot(durable.OS, root, cohort.Settings{RootID: s.RootID}); got != s || created || err != nil {
+	if got, created, err := InitRoot(root, cohort.Settings{}, RootOptions{ID: id}); got != r || created || err != nil {
 		t.Errorf("InitRoot with its id = %+v, %t, %v", got, created, err)
 	}
-	if _, err := Create(root, "c", Options{RootID: s.RootID}); err != nil {
+	if got, created, err := InitRoot(root, r.Settings, RootOptions{}); got != r || created || err != nil {
+		t.Errorf("InitRoot with its settings = %+v, %t, %v", got, created, err)
+	}
+	if _, _, err := InitRoot(root, cohort.Settings{RootID: aRootID}, RootOptions{ID: id}); err == nil {
+		t.Error("InitRoot with two ids = nil, want an error")
+	}
+	if _, err := Create(root, "c", Options{RootID: id}); err != nil {
 		t.Errorf("Create with its id = %v", err)
 	}
 	away := cohort.Root(filepath.Join(t.TempDir(), "runs"))
 	before := tree(t, string(root))
 	for name, open := range map[string]func(root cohort.Root) error{
-		"OpenRootID": func(root cohort.Root) error { _, err := OpenRootID(durable.OS, root, aRootID); return err },
+		"OpenRoot": func(root cohort.Root) error { _, err := OpenRoot(root, RootOptions{ID: aRootID}); return err },
 		"InitRoot": func(root cohort.Root) error {
-			_, _, err := InitRoot(durable.OS, root, cohort.Settings{RootID: aRootID})
+			_, _, err := InitRoot(root, cohort.Settings{}, RootOptions{ID: aRootID})
+			return err
+		},
+		"InitRoot with settings of it": func(root cohort.Root) error {
+			_, _, err := InitRoot(root, cohort.Settings{RootID: aRootID}, RootOptions{})
 			return err
 		},
 		"Create": func(root cohort.Root) error { _, err := Create(root, "c", Options{RootID: aRootID}); return err },
 	} {
 		err := open(root)
-		for _, part := range []string{root.Settings(), s.RootID, aRootID} {
+		for _, part := range []string{root.Settings(), id, aRootID} {
 			if !errors.Is(err, ErrOtherRoot) || !strings.Contains(err.Error(), part) {
 				t.Errorf("%s with another id = %v, want ErrOtherRoot with %s", name, err, part)
 			}
@@ -305,7 +314,7 @@ func TestRootGoesAway(t *testing.T) {
 		"a mount point without its share": func(root cohort.Root) error { return os.Mkdir(string(root), 0o755) },
 		"nothing":                         func(cohort.Root) error { return nil },
 		"another root": func(root cohort.Root) error {
-			_, _, err := InitRoot(durable.OS, root, cohort.Settings{})
+			_, _, err := InitRoot(root, cohort.Settings{}, RootOptions{})
 			return err
 		},
 	} {
@@ -351,7 +360,7 @@ func TestInitRootOtherSettings(t *testing.T) {
 		"dir_mode": {DirMode: 0o2775},
 		"file":     {FileMode: 0o664},
 	} {
-		_, created, err := InitRoot(durable.OS, root, s)
+		_, created, err := InitRoot(root, s, RootOptions{})
 		if (err == nil) != (want == "") || created {
 			t.Errorf("InitRoot with another %s = %t, %v", want, created, err)
 		}
@@ -360,7 +369,7 @@ func TestInitRootOtherSettings(t *testing.T) {
 		}
 	}
 	bad := cohort.Root(filepath.Join(t.TempDir(), "runs"))
-	if _, _, err := InitRoot(durable.OS, bad, cohort.Settings{MaxRecord: 1}); err == nil {
+	if _, _, err := InitRoot(bad, cohort.Settings{MaxRecord: 1}, RootOptions{}); err == nil {
 		t.Error("InitRoot with a limit of 1 byte = nil, want an error")
 	}
 	if got := tree(t, string(bad)); len(got) > 1 {
@@ -395,7 +404,7 @@ func TestMovedStream(t *testing.T) {
 	}
 	for _, test := range tests {
 		copyTo(test.root, test.to)
-		r, err := Open(durable.OS, test.root, test.to, Position{})
+		r, err := readerOf(test.root, test.to, Position{})
 		if err != nil {
 			t.Fatal(err)
 		}

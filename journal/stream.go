@@ -68,7 +68,7 @@ const mkdirTries = 5
 func newStream(root cohort.Root, id cohort.ID, settings cohort.Settings) (*stream, error) {
 	// A Writer lives for days. A share that was unmounted meanwhile leaves an empty directory, in which we would make
 	// all that a stream needs, for records that vanish once the share is back.
-	if _, err := OpenRootID(durable.OS, root, settings.RootID); err != nil {
+	if _, err := OpenRoot(root, RootOptions{ID: settings.RootID}); err != nil {
 		return nil, err
 	}
 	err := makeCohort(durable.OS, root, id, settings.DirMode.FS())

@@ -20,14 +20,11 @@ import (
 
 func TestHeader(t *testing.T) {
 	root := newRoot(t)
-	settings, err := OpenRoot(durable.OS, root)
-	if err != nil {
-		t.Fatal(err)
-	}
+	settings := openRoot(t, root).Settings
 	w := newWriter(t, root, Options{Program: "test 1.2"})
 	appendRuns(t, w, 1, 1)
 	s := streams(t, root)[0]
-	for e, err := range Entries(durable.OS, root.Segment(s.Cohort, s.ID), s) {
+	for e, err := range Entries(root.Segment(s.Cohort, s.ID), s) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -87,7 +84,14 @@ func TestStreams(t *testing.T) {
 		wantUnknown = append(wantUnknown, "b/"+string(id("5")), "link")
 	}
 	want := []Stream{{"c=1", id("0")}, {"a", id("1")}, {"b", id("1")}, {"a", id("2")}}
-	got, unknown, err := Streams(durable.OS, root)
+	list := func(dir cohort.Root, fsys durable.FS) (got []Stream, unknown []string, err error) {
+		places, unknown, err := Root{Dir: dir, FS: fsys}.Streams()
+		for _, p := range places {
+			got = append(got, p.Stream)
+		}
+		return got, unknown, err
+	}
+	got, unknown, err := list(root, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,19 +109,62 @@ func TestStreams(t *testing.T) {
 	}
 
 	unreadable := dirErrors{durable.OS, root.Cohort("a"), syscall.EACCES}
-	got, _, err = Streams(unreadable, root)
+	got, _, err = list(root, unreadable)
 	if !errors.Is(err, syscall.EACCES) || len(got) != 2 {
 		t.Errorf("Streams with an unreadable cohort = %v, %v, want the streams of the others", got, err)
 	}
 	gone := dirErrors{durable.OS, root.Cohort("a"), fs.ErrNotExist}
-	if got, _, err = Streams(gone, root); err != nil || len(got) != 2 {
+	if got, _, err = list(root, gone); err != nil || len(got) != 2 {
 		t.Errorf("Streams with a cohort that disappears = %v, %v", got, err)
 	}
-	if got, _, err = Streams(dirErrors{durable.OS, root.Cohorts(), syscall.EIO}, root); !errors.Is(err, syscall.EIO) {
+	if got, _, err = list(root, dirErrors{durable.OS, root.Cohorts(), syscall.EIO}); !errors.Is(err, syscall.EIO) {
 		t.Errorf("Streams of an unreadable root = %v, %v", got, err)
 	}
-	if got, _, err = Streams(durable.OS, root+"/none"); err != nil || got != nil {
+	if got, _, err = list(root+"/none", nil); err != nil || got != nil {
 		t.Errorf("Streams without cohorts/ = %v, %v", got, err)
+	}
+}
+
+// TestStreamsThatMoved lists a stream in reaped/ beside the others, and in quarantine/ apart from them.
+func TestStreamsThatMoved(t *testing.T) {
+	dir := newRoot(t)
+	r := openRoot(t, dir)
+	var moved []Stream
+	for n := range 3 {
+		w := newWriter(t, dir, Options{})
+		appendRuns(t, w, n, n)
+		moved = append(moved, w.stream.Stream)
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	here, reaped, quarantined := r.InCohort(moved[0]), r.InReaped(moved[1]), moved[2]
+	for from, to := range map[Stream]string{reaped.Stream: reaped.Dir, quarantined: dir.Quarantined("c", quarantined.ID)} {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(to), 0o755), os.Rename(r.InCohort(from).Dir, to)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, unknown, err := r.Streams()
+	if err != nil || len(unknown) > 0 {
+		t.Fatalf("Streams: unknown %v, %v", unknown, err)
+	}
+	want := []Place{here, reaped}
+	slices.SortFunc(want, func(a, b Place) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("Streams (-want +got):\n%s", diff)
+	}
+	for _, p := range got {
+		in, err := r.Open(p, Position{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c := drain(t, in); len(c.Records) != 1 || c.Err != "" {
+			t.Errorf("%v: %+v, want one record", p, c)
+		}
+	}
+	kept, err := r.Quarantined()
+	if diff := cmp.Diff([]Stream{quarantined}, kept); diff != "" || err != nil {
+		t.Errorf("Quarantined: %v (-want +got):\n%s", err, diff)
 	}
 }
 
@@ -187,10 +234,7 @@ func (f *takenNames) Mkdir(name string, perm fs.FileMode) error {
 func TestNameIsTaken(t *testing.T) {
 	for taken := range mkdirTries + 1 {
 		root := newRoot(t)
-		settings, err := OpenRoot(durable.OS, root)
-		if err != nil {
-			t.Fatal(err)
-		}
+		settings := openRoot(t, root).Settings
 		disk := &takenNames{FS: durable.OS, taken: taken}
 		durable.OS = disk
 		s, err := newStream(root, "c", settings)
@@ -242,10 +286,10 @@ func TestReaderChangesNothing(t *testing.T) {
 	if diff := cmp.Diff(runs(1, 3), all(t, root)); diff != "" {
 		t.Errorf("records (-want +got):\n%s", diff)
 	}
-	for range Entries(durable.OS, root.Segment(s.Cohort, s.ID), s) {
+	for range Entries(root.Segment(s.Cohort, s.ID), s) {
 	}
 	for _, missing := range []Stream{{"typo", s.ID}, {"c", aStream}} {
-		if _, err := Open(durable.OS, root, missing, Position{}); !errors.Is(err, fs.ErrNotExist) {
+		if _, err := readerOf(root, missing, Position{}); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("Open of %v = %v, want fs.ErrNotExist", missing, err)
 		}
 	}

@@ -171,7 +171,7 @@ func sharedInChild(root cohort.Root) error {
 		*[]*cohort.Mode{&s.DirMode, &s.FileMode, &umask}[i] = mode
 	}
 	syscall.Umask(int(umask))
-	if _, _, err := InitRoot(durable.OS, root, s); err != nil {
+	if _, _, err := InitRoot(root, s, RootOptions{}); err != nil {
 		return err
 	}
 	return appendInChild(root)
@@ -209,7 +209,7 @@ func TestDirectoryAboveIsSecret(t *testing.T) {
 		}
 	}
 	root := cohort.Root(filepath.Join(t.TempDir(), "runs"))
-	if _, _, err := InitRoot(durable.OS, root, cohort.Settings{}); err != nil {
+	if _, _, err := InitRoot(root, cohort.Settings{}, RootOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	err := filepath.WalkDir(string(root), func(path string, _ fs.DirEntry, err error) error {
@@ -279,17 +279,17 @@ func TestWriterIsGone(t *testing.T) {
 	defer w.Close()
 	appendRuns(t, w, 0, 1)
 	s := w.stream.Stream
-	if gone, err := WriterIsGone(durable.OS, root, s); gone || err != nil {
+	if gone, err := openRoot(t, root).WriterIsGone(s); gone || err != nil {
 		t.Errorf("the writer lives: %v, %v", gone, err)
 	}
 	w.stream.lock.Unlock() // as the kernel does when a process ends
-	if gone, err := WriterIsGone(durable.OS, root, s); !gone || err != nil {
+	if gone, err := openRoot(t, root).WriterIsGone(s); !gone || err != nil {
 		t.Errorf("the lock is free: %v, %v", gone, err)
 	}
 	if err := os.Remove(root.WriterLock(s.Cohort, s.ID)); err != nil {
 		t.Fatal(err)
 	}
-	if gone, err := WriterIsGone(durable.OS, root, s); gone || err == nil {
+	if gone, err := openRoot(t, root).WriterIsGone(s); gone || err == nil {
 		t.Errorf("without a lock file: %v, %v", gone, err)
 	}
 }
@@ -310,7 +310,7 @@ func TestWriterOfAnotherBoot(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if gone, err := WriterIsGone(durable.OS, root, s); gone || err != nil {
+	if gone, err := openRoot(t, root).WriterIsGone(s); gone || err != nil {
 		t.Errorf("WriterIsGone = %v, %v", gone, err)
 	}
 }

@@ -36,7 +36,7 @@ type Options struct {
 	// Program is the name and version that the stream's header states. If empty, "runfold" and
 	// our version.
 	Program string
-	// RootID is the id of the root to append to: Create refuses another one with ErrOtherRoot. If empty, any root.
+	// RootID is the id that the root must have: Create refuses another one with ErrOtherRoot. If empty, any root.
 	RootID string
 }
 
@@ -84,12 +84,21 @@ type group struct {
 	one [1]*cohort.Record // the memory of recs, of a caller that is alone
 }
 
-// Create makes a Writer for one cohort of an existing root. It makes no stream yet: a Writer that never
-// appends leaves nothing behind. A cohort that exists can always be used. A new one whose name differs from an
-// existing one in letter case only is refused: on some file systems they would be one.
-func Create(root cohort.Root, id cohort.ID, options Options) (*Writer, error) {
-	settings, err := OpenRootID(durable.OS, root, options.RootID)
+// Create is OpenRoot and [Root.Create]: it makes a Writer for one cohort of an existing root.
+func Create(dir cohort.Root, id cohort.ID, options Options) (*Writer, error) {
+	r, err := OpenRoot(dir, RootOptions{ID: options.RootID})
 	if err != nil {
+		return nil, err
+	}
+	return r.Create(id, options)
+}
+
+// Create makes a Writer for one cohort. It makes no stream yet: a Writer that never appends leaves nothing behind. The
+// cohort need not exist. A new one whose name differs from an existing one in letter case only is refused: on
+// some file systems they would be one.
+func (r Root) Create(id cohort.ID, options Options) (*Writer, error) {
+	root, settings := r.Dir, r.Settings
+	if err := mustBe(options.RootID, root, settings); err != nil {
 		return nil, err
 	}
 	if _, err := cohort.ParseID(string(id)); err != nil {

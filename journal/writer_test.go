@@ -16,7 +16,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/runfold/runfold/cohort"
-	"github.com/runfold/runfold/internal/durable"
 )
 
 // TestGroupCommit lets 64 goroutines append at once: one write and one fsync serve them all.
@@ -66,7 +65,7 @@ func TestAcknowledgedIsInTheFile(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				r, err := Open(durable.OS, root, Stream{"c", recs[0].Stream}, Position{})
+				r, err := readerOf(root, Stream{"c", recs[0].Stream}, Position{})
 				if err != nil {
 					t.Error(err)
 					return
@@ -240,7 +239,7 @@ func TestRecordsTheRootRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := InitRoot(durable.OS, root, cohort.Settings{Key: form, MaxRecord: 256}); err != nil {
+	if _, _, err := InitRoot(root, cohort.Settings{Key: form, MaxRecord: 256}, RootOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	w := newWriter(t, root, Options{})

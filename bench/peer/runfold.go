@@ -4,7 +4,6 @@ import (
 	"path/filepath"
 
 	"github.com/runfold/runfold/cohort"
-	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
 )
 
@@ -12,7 +11,7 @@ import (
 type runfold struct{ w *journal.Writer }
 
 func runfoldRoot(o Options) error {
-	_, _, err := journal.InitRoot(durable.OS, root(o), cohort.Settings{})
+	_, _, err := journal.InitRoot(root(o), cohort.Settings{}, journal.RootOptions{})
 	return err
 }
 

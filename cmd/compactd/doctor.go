@@ -62,11 +62,11 @@ Exit code 1 means that runfold cannot keep its promises there, 75 that there was
 			end := a.progress.begin("measuring")
 			v, err := doctor.Measure(ctx, a.root+dir, again)
 			end()
-			var settings cohort.Settings
+			var r journal.Root
 			if dir == "" && (err == nil || ctx.Err() == nil) {
 				// Only now that it has answered: a file system that is away would hold us for ever.
 				var rerr error
-				if settings, rerr = journal.OpenRootID(durable.OS, root, id); rerr != nil {
+				if r, rerr = journal.OpenRoot(root, journal.RootOptions{ID: id}); rerr != nil {
 					return rerr
 				}
 			}
@@ -77,7 +77,7 @@ Exit code 1 means that runfold cannot keep its promises there, 75 that there was
 				return err
 			}
 			if dir == "" && !noSave {
-				if err := doctor.Save(durable.OS, root, v, settings.FileMode); err != nil {
+				if err := doctor.Save(durable.OS, root, v, r.Settings.FileMode); err != nil {
 					return err
 				}
 			}

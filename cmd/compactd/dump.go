@@ -4,7 +4,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/runfold/runfold/compactor/audit"
-	"github.com/runfold/runfold/internal/durable"
 )
 
 func (a *app) dumpCommand() *cobra.Command {
@@ -19,7 +18,7 @@ could be read.`,
   compactd dump runs/manifests/00000000000000000002.json`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			return audit.Dump(durable.OS, args[0], a.stdout)
+			return audit.Dump(args[0], a.stdout)
 		},
 	}
 }

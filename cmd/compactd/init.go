@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/runfold/runfold/cohort"
-	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
 )
 
@@ -44,11 +43,11 @@ be mounted in its place. init itself, given an id, makes no root: the id says th
 			if err := parseSettings(&s, key, dirMode, fileMode); err != nil {
 				return usageError{err}
 			}
-			s.RootID = id
-			got, created, err := journal.InitRoot(durable.OS, root, s)
+			r, created, err := journal.InitRoot(root, s, journal.RootOptions{ID: id})
 			if err != nil {
 				return err
 			}
+			got := r.Settings
 			if asJSON {
 				return a.printJSON(initReport{root, created, got.RootID, got.Key, got.MaxRecord, got.DirMode, got.FileMode, got.Snapshots})
 			}

@@ -18,7 +18,7 @@ import (
 func newRoot(t *testing.T, runIDs ...string) cohort.Root {
 	t.Helper()
 	root := cohort.Root(filepath.Join(t.TempDir(), "runs"))
-	if _, _, err := journal.InitRoot(durable.OS, root, cohort.Settings{}); err != nil {
+	if _, _, err := journal.InitRoot(root, cohort.Settings{}, journal.RootOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	for _, id := range runIDs {

@@ -10,7 +10,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/runfold/runfold/cohort"
-	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
 )
 
@@ -59,7 +58,7 @@ const (
 // for nothing else.
 func (d *daemon) awaitRoot(ctx context.Context) error {
 	open := func() error {
-		_, err := journal.OpenRootID(durable.OS, d.base.Root, d.base.RootID)
+		_, err := journal.OpenRoot(d.base.Root, journal.RootOptions{ID: d.base.RootID})
 		return err
 	}
 	return await(ctx, open, func(none *journal.NoRootError) {

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/runfold/runfold/cohort"
-	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
 )
 
@@ -64,13 +63,13 @@ func TestDaemonWaitsForItsRoot(t *testing.T) {
 	for name, setup := range map[string]func(root cohort.Root) (comes func() error, err error){
 		"it does not exist": func(root cohort.Root) (func() error, error) {
 			return func() error {
-				_, _, err := journal.InitRoot(durable.OS, root, cohort.Settings{})
+				_, _, err := journal.InitRoot(root, cohort.Settings{}, journal.RootOptions{})
 				return err
 			}, nil
 		},
 		"it is empty": func(root cohort.Root) (func() error, error) {
 			share := root + "-share"
-			_, _, err := journal.InitRoot(durable.OS, share, cohort.Settings{})
+			_, _, err := journal.InitRoot(share, cohort.Settings{}, journal.RootOptions{})
 			return func() error { return errors.Join(os.Remove(string(root)), os.Rename(string(share), string(root))) },
 				errors.Join(err, os.Mkdir(string(root), 0o755))
 		},
@@ -114,7 +113,7 @@ func TestDaemonWaitsForItsRootOnly(t *testing.T) {
 	root := cohort.Root(filepath.Join(t.TempDir(), "runs"))
 	d := startDaemon(t, root, "--root-id", "01JQ4Z0000000000000000000R")
 	d.until(t, "waiting for the root")
-	if _, _, err := journal.InitRoot(durable.OS, root, cohort.Settings{}); err != nil {
+	if _, _, err := journal.InitRoot(root, cohort.Settings{}, journal.RootOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	said := false

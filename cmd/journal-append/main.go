@@ -202,17 +202,17 @@ func appendAll(ctx context.Context, o options, files []string, stdin io.Reader, 
 			return usageError{err}
 		}
 	}
-	settings, err := o.openRoot(stderr)
+	root, err := o.openRoot(stderr)
 	if err != nil {
 		return err
 	}
-	w, err := journal.Create(cohort.Root(o.root), cohort.ID(o.cohort), journal.Options{
-		SealBytes: o.sealBytes, SealAge: o.sealAge, Program: "journal-append " + build.Version(), RootID: settings.RootID,
+	w, err := root.Create(cohort.ID(o.cohort), journal.Options{
+		SealBytes: o.sealBytes, SealAge: o.sealAge, Program: "journal-append " + build.Version(),
 	})
 	if err != nil {
 		return err
 	}
-	a := &appender{options: o, w: w, maxRecord: settings.MaxRecord, stdout: stdout, stderr: stderr, start: time.Now()}
+	a := &appender{options: o, w: w, maxRecord: root.Settings.MaxRecord, stdout: stdout, stderr: stderr, start: time.Now()}
 	a.progress = newProgress(stderr, a.start)
 	defer func() {
 		err = errors.Join(err, a.finish(w.Close()))
@@ -220,5 +220,5 @@ func appendAll(ctx context.Context, o options, files []string, stdin io.Reader, 
 	if o.isOne {
 		return a.lines(oneLine(one))
 	}
-	return a.lines(readLines(ctx, files, stdin, settings.MaxRecord))
+	return a.lines(readLines(ctx, files, stdin, root.Settings.MaxRecord))
 }

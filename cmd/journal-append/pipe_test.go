@@ -17,7 +17,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/runfold/runfold/cohort"
-	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
 )
 
@@ -87,16 +86,23 @@ func (p *pipe) wait(t *testing.T) int {
 	return p.ProcessState.ExitCode()
 }
 
-// streams reads the whole root: the run ids per stream, with "sealed" behind them.
-func streams(t *testing.T, root cohort.Root) [][]string {
+// streams reads all streams in their cohorts: the run ids per stream, with "sealed" behind them.
+func streams(t *testing.T, dir cohort.Root) [][]string {
 	t.Helper()
-	names, unknown, err := journal.Streams(durable.OS, root)
+	root, err := journal.OpenRoot(dir, journal.RootOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	places, unknown, err := root.Streams()
 	if err != nil || len(unknown) > 0 {
 		t.Fatalf("Streams: %v, unknown %v", err, unknown)
 	}
 	var all [][]string
-	for _, s := range names {
-		r, err := journal.Open(durable.OS, root, s, journal.Position{})
+	for _, s := range places {
+		if s.Reaped {
+			continue
+		}
+		r, err := root.Open(s, journal.Position{})
 		if err != nil {
 			t.Fatal(err)
 		}

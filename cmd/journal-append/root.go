@@ -6,7 +6,6 @@ import (
 	"os"
 
 	"github.com/runfold/runfold/cohort"
-	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
 )
 
@@ -14,16 +13,16 @@ import (
 const rootIDVar = "RUNFOLD_ROOT_ID"
 
 // openRoot opens the root that is meant, and makes it only if that was asked for.
-func (o options) openRoot(stderr io.Writer) (cohort.Settings, error) {
+func (o options) openRoot(stderr io.Writer) (journal.Root, error) {
 	root := cohort.Root(o.root)
 	if !o.create {
-		return journal.OpenRootID(durable.OS, root, o.rootID)
+		return journal.OpenRoot(root, journal.RootOptions{ID: o.rootID})
 	}
-	settings, created, err := journal.InitRoot(durable.OS, root, cohort.Settings{RootID: o.rootID})
+	r, created, err := journal.InitRoot(root, cohort.Settings{}, journal.RootOptions{ID: o.rootID})
 	if created {
-		fmt.Fprintf(stderr, "journal-append: %s is a new root: id %s\n", root, settings.RootID)
+		fmt.Fprintf(stderr, "journal-append: %s is a new root: id %s\n", root, r.Settings.RootID)
 	}
-	return settings, err
+	return r, err
 }
 
 // wantedRoot is the root id that the flag gives or, without the flag, the environment; empty if neither does. A flag

@@ -345,7 +345,7 @@ func (c *checker) isBusy() bool {
 
 // streams reads every stream from its first byte.
 func (c *checker) streams(ctx context.Context, newest generation.Manifest) error {
-	streams, unknown, err := c.Streams().Places()
+	streams, unknown, err := c.Journal().Streams()
 	if err != nil {
 		c.damage(c.Root.Cohorts(), "%v", err)
 	}
@@ -367,7 +367,7 @@ func (c *checker) streams(ctx context.Context, newest generation.Manifest) error
 
 func (c *checker) stream(s journal.Place, mark generation.Watermark) {
 	path := cohort.SegmentIn(s.Dir)
-	r, err := c.Streams().Open(s, journal.Position{})
+	r, err := c.Journal().Open(s, journal.Position{})
 	if errors.Is(err, fs.ErrNotExist) {
 		return // swept since the listing
 	}

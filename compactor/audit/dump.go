@@ -20,14 +20,14 @@ import (
 // Dump writes a file of ours as text, one JSON value a line where it holds many: a stream (its directory
 // or segment), a manifest, an index, snapshots, runfold.json, a note of quarantine. What kind it is, the
 // name and the content tell. Damage is returned as an error behind everything that could be read.
-func Dump(fsys durable.FS, path string, w io.Writer) error {
+func Dump(path string, w io.Writer) error {
 	out := bufio.NewWriter(w)
-	err := dump(fsys, path, out)
+	err := dump(path, out)
 	return errors.Join(err, out.Flush())
 }
 
-func dump(fsys durable.FS, path string, w io.Writer) error {
-	info, err := fsys.Stat(path)
+func dump(path string, w io.Writer) error {
+	info, err := durable.OS.Stat(path)
 	if err != nil {
 		return err
 	}
@@ -36,16 +36,16 @@ func dump(fsys durable.FS, path string, w io.Writer) error {
 		if err != nil {
 			return err
 		}
-		return dumpStream(fsys, cohort.SegmentIn(path), s, w)
+		return dumpStream(cohort.SegmentIn(path), s, w)
 	}
 	if s, err := streamAt(filepath.Dir(path)); err == nil && path == cohort.SegmentIn(filepath.Dir(path)) {
-		return dumpStream(fsys, path, s, w)
+		return dumpStream(path, s, w)
 	}
 	switch filepath.Ext(path) {
 	case ".parquet":
-		return dumpIndex(fsys, path, w)
+		return dumpIndex(path, w)
 	case ".json":
-		return dumpJSON(fsys, path, w)
+		return dumpJSON(path, w)
 	}
 	return fmt.Errorf("%s is no file of a root: give a stream, a manifest, an index or a snapshots file", path)
 }
@@ -75,9 +75,9 @@ type entryLine struct {
 	Payload  json.RawMessage `json:"payload"`
 }
 
-func dumpStream(fsys durable.FS, path string, s journal.Stream, w io.Writer) error {
+func dumpStream(path string, s journal.Stream, w io.Writer) error {
 	var errs []error
-	for e, err := range journal.Entries(fsys, path, s) {
+	for e, err := range journal.Entries(path, s) {
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -101,8 +101,8 @@ func printLine(w io.Writer, v any) error {
 	return err
 }
 
-func dumpIndex(fsys durable.FS, path string, w io.Writer) error {
-	file, err := fsys.Open(path)
+func dumpIndex(path string, w io.Writer) error {
+	file, err := durable.OS.Open(path)
 	if err != nil {
 		return err
 	}
@@ -131,8 +131,8 @@ const maxNote = 4 << 20
 
 // dumpJSON tells the kinds of JSON file apart: a manifest begins with its checksum, snapshots stand one
 // a line, and anything else is small and printed as it is.
-func dumpJSON(fsys durable.FS, path string, w io.Writer) error {
-	file, err := fsys.Open(path)
+func dumpJSON(path string, w io.Writer) error {
+	file, err := durable.OS.Open(path)
 	if err != nil {
 		return err
 	}
@@ -142,11 +142,11 @@ func dumpJSON(fsys durable.FS, path string, w io.Writer) error {
 	base := filepath.Base(path)
 	switch {
 	case cohort.IsManifest(start[:n]):
-		return dumpManifest(fsys, path, w)
+		return dumpManifest(path, w)
 	case base == "snapshot_index.json" || strings.HasPrefix(base, "snapshots-"):
-		return dumpSnapshots(fsys, path, w)
+		return dumpSnapshots(path, w)
 	}
-	data, err := durable.Read(fsys, path, maxNote)
+	data, err := durable.Read(durable.OS, path, maxNote)
 	if err != nil {
 		return err
 	}
@@ -157,8 +157,8 @@ func dumpJSON(fsys durable.FS, path string, w io.Writer) error {
 	return err
 }
 
-func dumpManifest(fsys durable.FS, path string, w io.Writer) error {
-	data, err := durable.Read(fsys, path, cohort.MaxManifest)
+func dumpManifest(path string, w io.Writer) error {
+	data, err := durable.Read(durable.OS, path, cohort.MaxManifest)
 	if err != nil {
 		return err
 	}
@@ -171,8 +171,8 @@ func dumpManifest(fsys durable.FS, path string, w io.Writer) error {
 	return nil
 }
 
-func dumpSnapshots(fsys durable.FS, path string, w io.Writer) error {
-	file, err := fsys.Open(path)
+func dumpSnapshots(path string, w io.Writer) error {
+	file, err := durable.OS.Open(path)
 	if err != nil {
 		return err
 	}

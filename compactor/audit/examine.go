@@ -18,7 +18,7 @@ func (r *repairer) examine(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if r.all, _, err = r.Streams().Places(); err != nil {
+	if r.all, _, err = r.Journal().Streams(); err != nil {
 		return err
 	}
 	if err := r.streams(ctx); err != nil {
@@ -143,7 +143,7 @@ func (r *repairer) streams(ctx context.Context) error {
 
 // tryStream reads a stream to its end. Damage that a fold passes over by itself is none of ours.
 func (r *repairer) tryStream(p journal.Place, from journal.Position) (torn int64, err error) {
-	s, err := r.Streams().Open(p, from)
+	s, err := r.Journal().Open(p, from)
 	if err != nil {
 		return 0, err
 	}
@@ -166,7 +166,7 @@ func (r *repairer) account() error {
 	for _, p := range r.all {
 		here[p.Stream] = true
 	}
-	kept, err := r.inQuarantine()
+	kept, err := r.Journal().Quarantined()
 	if err != nil {
 		return err
 	}
@@ -195,10 +195,4 @@ func (r *repairer) account() error {
 		parent = h
 	}
 	return nil
-}
-
-// inQuarantine lists the streams that were moved to quarantine/ whole.
-func (r *repairer) inQuarantine() ([]journal.Stream, error) {
-	streams, _, err := journal.StreamsIn(r.FS, r.Root.QuarantineDir())
-	return streams, err
 }

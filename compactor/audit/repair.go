@@ -165,7 +165,7 @@ func (r *repairer) putAside(dir string) error {
 func (r *repairer) reapDeclared() (reaped int, err error) {
 	var here []journal.Stream
 	for _, s := range r.opts.Dead {
-		_, err := r.FS.Stat(r.Streams().InCohort(s).Dir)
+		_, err := r.FS.Stat(r.Journal().InCohort(s).Dir)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // it went its way before, see declared
 		}
@@ -174,7 +174,7 @@ func (r *repairer) reapDeclared() (reaped int, err error) {
 		}
 		here = append(here, s)
 	}
-	return compactor.Reap(r.Streams(), here, "its writer was declared dead", r.Notify), nil
+	return compactor.Reap(r.Journal(), here, "its writer was declared dead", r.Notify), nil
 }
 
 // goBack commits the good generation anew, above all that is damaged. Its data files are new: those of the good generation
@@ -240,7 +240,7 @@ func (r *repairer) keepDamaged() error {
 
 // bringBack moves streams that the lost generations had put into quarantine/ to where they are read again.
 func (r *repairer) bringBack() error {
-	kept, err := r.inQuarantine()
+	kept, err := r.Journal().Quarantined()
 	if err != nil {
 		return err
 	}

@@ -84,7 +84,7 @@ func lockHolder(root cohort.Root) string {
 }
 
 func cohortStatus(ctx context.Context, store *generation.Store, marks []generation.Watermark) ([]CohortStatus, error) {
-	streams, _, err := store.Streams().Places()
+	streams, _, err := store.Journal().Streams()
 	if err != nil && len(streams) == 0 {
 		return nil, err
 	}
@@ -133,7 +133,7 @@ func (c CohortStatus) plus(d CohortStatus) CohortStatus {
 // streamStatus is the part of one stream, read from its watermark on; nothing if it was swept since the
 // listing.
 func streamStatus(store *generation.Store, s journal.Place, from journal.Position) (c CohortStatus) {
-	r, err := store.Streams().Open(s, from)
+	r, err := store.Journal().Open(s, from)
 	if errors.Is(err, fs.ErrNotExist) {
 		return CohortStatus{}
 	}

@@ -49,14 +49,13 @@ type Store struct {
 	Notify func(Notice)
 }
 
-// Open opens the generations of an existing root. It makes nothing: a mistyped path is journal.ErrNoRoot.
-func Open(root cohort.Root) (*Store, error) {
-	settings, err := journal.OpenRoot(durable.OS, root)
+// Open opens the generations of an existing root. It makes nothing: a mistyped path is a *journal.NoRootError.
+func Open(dir cohort.Root, o journal.RootOptions) (*Store, error) {
+	root, err := journal.OpenRoot(dir, o)
 	if err != nil {
 		return nil, err
 	}
-	s := Store{Root: root, Settings: settings}.withDefaults()
-	return &s, nil
+	return New(Store{FS: root.FS, Root: dir, Settings: root.Settings}), nil
 }
 
 // New is a Store with what is not set in s.
@@ -81,8 +80,8 @@ func (s Store) withDefaults() Store {
 	return s
 }
 
-// Streams are the streams of the root.
-func (s *Store) Streams() journal.Root {
+// Journal is the root as package journal opens it: it leads to the streams.
+func (s *Store) Journal() journal.Root {
 	return journal.Root{FS: s.FS, Dir: s.Root, Settings: s.Settings}
 }
 

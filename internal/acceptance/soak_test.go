@@ -17,8 +17,6 @@ import (
 	"time"
 
 	"github.com/runfold/runfold/cohort"
-	"github.com/runfold/runfold/internal/durable"
-	"github.com/runfold/runfold/journal"
 )
 
 var soak = flag.Duration("soak", 3*time.Second, "how long TestSoak goes on, with -short a second at most; make soak takes a minute")
@@ -139,9 +137,9 @@ func TestStoppedWriter(t *testing.T) {
 	if err := w.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	streams, _, err := journal.Streams(durable.OS, root)
-	if err != nil || len(streams) != 1 {
-		t.Fatalf("streams %v, %v", streams, err)
+	streams, unknown := listed(t, root)
+	if len(streams) != 1 {
+		t.Fatalf("streams %v, unknown %v", streams, unknown)
 	}
 	s := streams[0]
 	others := []*writer{w}

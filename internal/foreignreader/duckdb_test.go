@@ -12,7 +12,6 @@ import (
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
-	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
 )
 
@@ -30,7 +29,7 @@ var records = []string{
 func newRoot(t *testing.T) cohort.Root {
 	t.Helper()
 	root := cohort.Root(filepath.Join(t.TempDir(), "runs"))
-	if _, _, err := journal.InitRoot(durable.OS, root, cohort.Settings{}); err != nil {
+	if _, _, err := journal.InitRoot(root, cohort.Settings{}, journal.RootOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	for _, lines := range [][]string{records[:2], records[2:]} {
