@@ -16,9 +16,11 @@ import (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Data is the data files of one generation: the open index, and the snapshots, which are opened one by one.
+// Data is the data files of one generation: the open index, and the snapshots, which are opened one by one. It
+// stays readable as long as its generation is kept, and on a local file system also after that. Any number of goroutines may
+// read it; Close comes after all of them.
 type Data struct {
-	// Index is nil before the first fold.
+	// Index has the rows. It is nil before the first fold.
 	Index *index.File
 
 	of    Manifest
@@ -35,7 +37,7 @@ func (d *Data) Close() {
 }
 
 // Data opens the index that m names and checks its size. A missing file is ErrConflict if m is no longer the
-// newest (it was swept), else ErrCorrupt.
+// newest (it was swept: call Newest again), else ErrCorrupt. Of generation 0 there is nothing, and no error.
 func (s *Store) Data(m Manifest) (*Data, error) { return s.open(m, false) }
 
 // Summed is Data for a fold. A flipped bit in a footer or a filter could hide a row that the fold must
@@ -66,7 +68,8 @@ func (s *Store) open(m Manifest, sum bool) (*Data, error) {
 	return d, nil
 }
 
-// Find looks keys up in the index. In Summed data, what it found is in doubt until Check has passed.
+// Find looks keys up in the index; those that it does not hold are absent from the result. In Summed data, what it
+// found is in doubt until Check has passed.
 func (d *Data) Find(keys []cohort.Key) (map[cohort.Key]index.Found, error) {
 	if d.Index == nil {
 		return nil, nil
@@ -78,8 +81,8 @@ func (d *Data) Find(keys []cohort.Key) (map[cohort.Key]index.Found, error) {
 	return found, nil
 }
 
-// Snapshots opens one of the generation's snapshots files to read. A missing one is ErrConflict or ErrCorrupt, as for
-// the index. Its checksum is not compared.
+// Snapshots opens one of the snapshots files that the manifest names, to read; index.Snapshots takes it apart. A missing
+// one is ErrConflict or ErrCorrupt, as for the index. Its checksum is not compared. The caller closes it.
 func (d *Data) Snapshots(f SnapshotsFile) (io.ReadCloser, error) {
 	r, err := d.snapshots(f)
 	if err != nil {
@@ -122,7 +125,8 @@ func (d *Data) blame(err error) error {
 	return err
 }
 
-// CheckFile tells what is wrong with a data file: its bytes must be those that were committed.
+// CheckFile reads a whole data file and tells what is wrong with it: its bytes must be those that were committed. The error
+// matches ErrCorrupt or fs.ErrNotExist where the file is not that, and is nil where it is.
 func (s *Store) CheckFile(want DataFile) error {
 	file, err := s.openFile(want)
 	if err != nil {
@@ -131,10 +135,18 @@ func (s *Store) CheckFile(want DataFile) error {
 	file.Close()
 	sum, err := s.checksum(s.Root.Data(want.Name))
 	if err == nil && sum != want.CRC32C {
-		err = fmt.Errorf("checksum is %v, %v was committed", sum, want.CRC32C)
+		err = checksumError{sum, want.CRC32C}
 	}
 	return err
 }
+
+// checksumError is ErrCorrupt of a file that has its size.
+type checksumError struct{ is, want CRC }
+
+func (e checksumError) Error() string {
+	return fmt.Sprintf("checksum is %v, %v was committed", e.is, e.want)
+}
+func (checksumError) Is(target error) bool { return target == ErrCorrupt }
 
 // checksum is the CRC32C of a whole file.
 func (s *Store) checksum(name string) (CRC, error) {
