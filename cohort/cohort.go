@@ -1,6 +1,5 @@
 // Package cohort is the domain of runfold: what a run record is, how it is named and ordered, and
-// where everything lies in a root. It does no I/O and imports only the standard library, so every
-// rule here can be tested with plain values.
+// where everything lies in a root. It does no I/O: every rule here can be tested with plain values.
 //
 // # Words
 //
@@ -10,6 +9,19 @@
 //
 //	r, err := cohort.ParseRecord([]byte(`{"run_id":"r-17","stage":"TRAINING","metrics":{"auc":0.71}}`), 0)
 //	key := cohort.KeyForm{}.Of(r) // "r-17:TRAINING"
+//
+// # What a program needs
+//
+// [ParseRecord] makes a [Record] of JSON: it is the one way to make what a journal accepts. [ID] names a cohort, and
+// [ParseID] checks a name that comes from outside. [Root] is the directory of a root: a plain string with methods for
+// every path in it. [Settings] are what a new root may have otherwise. [Key], [Seq], [Stamp], [Generation] and
+// [StreamID] are what the other packages answer with.
+//
+// [Parser] and [Memory] are for programs that parse millions of records and keep few. The names of data files, [Token] and
+// the functions about manifests are for the other packages of this module; docs/format/manifest.md describes what
+// they read and write.
+//
+// All types are values. Those with methods on a pointer (Parser, Memory) are for one goroutine.
 //
 // # Backwards compatibility
 //
@@ -34,7 +46,7 @@ type ID string
 // maxID bounds an ID so that names built from it stay below the 255 bytes of every file system.
 const maxID = 200
 
-// ParseID accepts exactly the names that the type describes.
+// ParseID accepts exactly the names that the type describes. The error says what is wrong with s.
 func ParseID(s string) (ID, error) {
 	switch {
 	case s == "":

@@ -32,7 +32,8 @@ func IsWholeManifest(data []byte) bool {
 	return string(line)+"\n" == string(checksumLine(members))
 }
 
-// IsManifest tells whether a file that begins with head is a manifest, whole or not.
+// IsManifest tells whether a file that begins with head is a manifest. It looks at the beginning of the first line and at
+// nothing else: the rest may be damaged.
 func IsManifest(head []byte) bool { return bytes.HasPrefix(head, []byte(manifestHead)) }
 
 // HighestStamp reads the highest_stamp of a manifest of any version; ok is false if the manifest is not whole. A

@@ -14,7 +14,7 @@ type Stamp int64
 // Time is the stamp as a UTC time, for people and for records that came without a timestamp.
 func (s Stamp) Time() time.Time { return time.Unix(0, int64(s)).UTC() }
 
-// Duration is the stamp as a difference of two.
+// Duration is the difference of two stamps as a duration: (a - b).Duration().
 func (s Stamp) Duration() time.Duration { return time.Duration(s) }
 
 func (s Stamp) String() string { return strconv.FormatInt(int64(s), 10) }
@@ -53,7 +53,8 @@ type Version struct {
 	RecordID string
 }
 
-// Compare orders versions by stamp, then by record id. Equal versions are the same record.
+// Compare orders versions by stamp, then by record id: it is negative, zero or positive as cmp.Compare. Equal versions are
+// the same record.
 func (v Version) Compare(other Version) int {
 	return cmp.Or(cmp.Compare(v.Stamp, other.Stamp), cmp.Compare(v.RecordID, other.RecordID))
 }

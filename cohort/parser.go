@@ -2,11 +2,12 @@ package cohort
 
 import "github.com/runfold/runfold/internal/jsonscan"
 
-// Parser parses one record after another in the same memory. What it returns is valid until its next call; see
-// Memory for records that are to stay. One goroutine uses it. The zero value is ready.
+// Parser parses one record after another in the same memory. A record that it returns is valid until its next call, and
+// aliases the data that it was given; [Memory] and [Record.Clone] keep one. Where records are few, [ParseRecord] is
+// simpler. One goroutine uses it. The zero value is ready.
 type Parser struct{ top []jsonscan.Span }
 
-// Parse is ParseRecord.
+// Parse reads one JSON object, as [ParseRecord] does.
 func (p *Parser) Parse(data []byte, maxBytes int) (Record, error) {
 	r, top, err := checkRecord(data, maxBytes, p.top[:0])
 	p.top = top
@@ -29,14 +30,14 @@ func (p *Parser) ParseAgain(json []byte) (Record, error) {
 	return r, err
 }
 
-// Memory holds the bytes of many records, and where their members stand, in two pieces of memory instead of two
-// for each record. Both grow as needed. The zero value is ready.
+// Memory keeps records that a Parser returned. It holds the bytes of many, and where their members stand, in two pieces of
+// memory instead of two for each record. Both grow as needed. One goroutine uses it. The zero value is ready.
 type Memory struct {
 	json []byte
 	top  []jsonscan.Span
 }
 
-// NewMemory has room for so many bytes.
+// NewMemory returns a Memory that has room for so many bytes of JSON before it grows.
 func NewMemory(bytes int) Memory { return Memory{json: make([]byte, 0, bytes)} }
 
 // Keep returns r with a copy of all that a Parser may use again. Records that it returned before stay as they are.

@@ -27,12 +27,14 @@ const (
 	maxDepth = 500
 )
 
-// Record is one run record on its whole road from the command line to the index.
+// Record is one run record on its whole road from the command line to the index. [ParseRecord] makes one; a program sets at
+// most its ID. The fields below ID are read from the JSON, and what is appended is the JSON: a record whose fields say
+// something else is refused.
 type Record struct {
 	Cohort ID
 	Stream StreamID // the stream that holds it; zero before it was appended
 	Stamp  Stamp    // its place in the order; zero before it was appended
-	ID     string   // record_id; empty before it was appended when the user gave none
+	ID     string   // record_id, at most MaxRecordID bytes; an Append fills it in where it is empty
 
 	RunID     string
 	Stage     string
@@ -66,14 +68,14 @@ func (r *Record) sumOf() uint64 {
 	return max(sum, 1)
 }
 
-// Unchanged tells that a record is what ParseRecord made of its JSON: no field was changed since, and none of the
-// bytes. Such a record need not be parsed again to be trusted. It is false for a record that was put together by
-// hand, or that a Parser returned, which may be right all the same.
+// Unchanged tells that a record is what ParseRecord made of its JSON: no field that was read from there was changed since,
+// and none of the bytes. An Append uses it: such a record need not be parsed again. It is false for a record that was
+// put together by hand, or that a Parser returned, which may be right all the same.
 func (r *Record) Unchanged() bool { return r.sum != 0 && r.sum == r.sumOf() }
 
-// Members yields the name and the value of each member of the record's object, in their order. A name that
-// stands twice comes twice; in a row of the index the last one counts. Values are the bytes that the user wrote and alias JSON, and so do
-// names in which nothing is escaped. The record must have been parsed.
+// Members yields the name and the value of each member of the record's object, in their order. A name that stands twice
+// comes twice; in a row of the index the last one counts. Values are the bytes that the user wrote. They alias
+// JSON, and so do names in which nothing is escaped: copy what is to stay. The record must have been parsed.
 func (r *Record) Members() iter.Seq2[[]byte, []byte] {
 	if r.top == nil {
 		return jsonscan.Pairs(r.JSON)
@@ -87,9 +89,14 @@ func (r *Record) Members() iter.Seq2[[]byte, []byte] {
 	}
 }
 
-// ParseRecord reads one JSON object. It copies nothing: the record aliases data unless a token had to
-// be replaced. Space around the object and one UTF-8 byte order mark in front of it are dropped.
-// maxBytes bounds the size, before and after the replacement; if zero, DefaultMaxRecord.
+// ParseRecord reads one JSON object, and refuses what is no such object: broken JSON, a text that is no UTF-8, one that nests
+// too deep, a run_id that is no string. Whether run_id and stage are there, and well formed, [Record.Validate] tells; an
+// Append asks it, too, and refuses a key that does not fit the root.
+//
+// It copies nothing: the record aliases data, which must not change while the record is in use. Only where a token has
+// to be replaced (NaN and infinities become null) are the bytes new. Space around the object and one UTF-8 byte order
+// mark in front of it are dropped. maxBytes bounds the size, before and after the replacement; if zero,
+// DefaultMaxRecord. Give it Settings.MaxRecord of the root.
 //
 // The error says what is wrong with the record, not where it came from. Bytes in it count from 1 at
 // the first byte of the object.
@@ -273,7 +280,7 @@ func scalarText(name string, value []byte) (string, error) {
 	return "", nil
 }
 
-// Validate checks what every record must satisfy before it may be appended.
+// Validate checks what every record must satisfy before it may be appended. An Append does it, too.
 func (r Record) Validate() error {
 	switch {
 	case r.RunID == "":
@@ -314,7 +321,7 @@ func ParseTime(s string) (time.Time, bool) {
 	return t, true
 }
 
-// Time is the timestamp, or the stamp's time when the user gave none. The record must be valid.
+// Time is the timestamp, or the stamp's time where the user gave none. The record must be valid.
 func (r Record) Time() time.Time {
 	if t, ok := ParseTime(r.Timestamp); ok {
 		return t
@@ -330,7 +337,7 @@ func (r Record) TimeText() string {
 	return r.Stamp.Time().Format(time.RFC3339Nano)
 }
 
-// Clone is the record with bytes of its own.
+// Clone is the record with bytes of its own: it stays valid whatever becomes of those that it was parsed from.
 func (r Record) Clone() Record {
 	r.JSON, r.top = bytes.Clone(r.JSON), nil
 	return r

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Root is the directory that holds everything. Every path of the layout is built and parsed here and
-// nowhere else; docs/format/README.md draws it.
+// Root is the directory that holds everything: cohort.Root("runs"). Its methods build the paths in it, and look at no disk.
+// Every path of the layout is built and parsed here and nowhere else; docs/format/README.md draws it.
 type Root string
 
 // StreamID is the ULID that names one stream: 26 characters of Crockford's base 32, upper case.

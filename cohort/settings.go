@@ -27,9 +27,9 @@ const (
 	PerCohort SnapshotsForm = "per-cohort"
 )
 
-// Settings is what runfold.json fixes when a root is made. The zero value is the recommended one.
+// Settings is what is fixed when a root is made, and stands in runfold.json from then on. The zero value is the recommended one.
 type Settings struct {
-	// RootID is a ULID that tells this root from all others. It is set by whoever makes the root.
+	// RootID is a ULID that tells this root from all others. journal.InitRoot chooses it: leave it empty for a new root.
 	RootID string
 	// Key says which fields make the key. If zero, run_id and phase.
 	Key KeyForm

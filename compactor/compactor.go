@@ -20,6 +20,18 @@
 //
 //	report, err := compactor.Fold(ctx, compactor.Config{Root: "runs"})
 //
+// # What a program needs
+//
+// [Fold] folds once, a [Schedule] calls it again and again. [Runs] and [Previous] list runs and find the one before, also
+// among records that no fold has read yet. Package generation reads the rows and snapshots themselves, package audit
+// checks and repairs a root, and package intake brings in files of others by way of [Import].
+//
+// Errors to branch on: [ErrLocked] (another compactor is at work; nothing is wrong), journal.ErrNoRoot and
+// journal.ErrOtherRoot, cohort.ErrNewer, and what generation.IsDamage tells of. A [Notice] is a fact of a run that is no
+// error; each kind is a type of its own.
+//
+// [Reap], Config.Store and Config.Locker are for package audit.
+//
 // # Backwards compatibility
 //
 // A manifest of any version that was ever released can be read; a newer one is cohort.ErrNewer.
@@ -39,25 +51,27 @@ import (
 	"github.com/runfold/runfold/journal"
 )
 
-// DefaultBatchBytes is enough for a little more than a million records in one commit.
+// DefaultBatchBytes is the memory budget of a fold, in bytes, where Config sets none. It is enough for a little more than a
+// million records in one commit.
 const DefaultBatchBytes = 320 << 20
 
-// Config says what to fold and how. The zero value of each field is the recommended setting; Root
-// must be given.
+// Config says which root is meant, and how it is folded. The zero value of each field is the recommended setting; Root
+// must be given. It is passed by value, and many calls may share one.
 type Config struct {
-	// Root is the directory to fold. It must be a root.
+	// Root is the directory. It must be a root: nothing here makes one, see journal.InitRoot.
 	Root cohort.Root
 	// RootID is the id that the root must have: another one is journal.ErrOtherRoot. If empty, any root.
 	RootID string
-	// FS makes every call on the disk. If nil, durable.OS.
+	// FS makes every call on the disk. It is for the tests of this module: leave it nil.
 	FS durable.FS
-	// Lock is taken for the whole run. If nil, a FileLock on the root's compact.lock.
+	// Lock is taken for the whole of a Fold, an Import or a Repair. If nil, a FileLock on the root's compact.lock.
 	Lock Locker
 	// Wait is how long that FileLock waits for another compactor. If zero, not at all.
 	Wait time.Duration
-	// BatchBytes bounds the memory for the records of one commit: an eighth of it holds whole records, the
-	// rest what decides over all of them, 256 bytes each and more where keys are long, and what they look like; those that are not held are read
-	// again when they are written. More are folded in further batches, each its own commit. If zero, DefaultBatchBytes.
+	// BatchBytes bounds the memory for the records of one commit. An eighth of it holds whole records; those that do not fit
+	// are read again when they are written. The rest is for what decides over all of them: 256 bytes each, more
+	// where keys are long, and what records look like. More records are folded in further batches, each with
+	// a commit of its own. If zero, DefaultBatchBytes.
 	BatchBytes int64
 	// KeepGenerations is how many generations stay in any case. If zero, 3.
 	KeepGenerations int
@@ -70,15 +84,14 @@ type Config struct {
 	// ReapGrace is how long a dead stream stays in reaped/, and is read again by each fold, before it is
 	// deleted. If zero, 10 minutes; negative, not at all.
 	ReapGrace time.Duration
-	// Free tells how many bytes can still be written below a directory. If nil, durable.FreeBytes.
+	// Free tells how many bytes can still be written below a directory. If nil, the operating system is asked.
 	Free func(dir string) (int64, error)
 	// Now gives the time for created_at and Report.Elapsed, and for nothing else. If nil, time.Now.
 	Now func() time.Time
 	// Program is the name and version that manifests and the index state. If empty, "runfold" and our
 	// version.
 	Program string
-	// Notify hears each fact of the run as it becomes known, from the calling goroutine. If nil,
-	// nobody does.
+	// Notify is called with each fact of a run as it becomes known, in the calling goroutine. If nil, they are dropped.
 	Notify func(Notice)
 }
 
@@ -117,11 +130,12 @@ func (c Config) withDefaults() Config {
 // made progress, so giving up loses nothing.
 const maxConflicts = 100
 
-// Fold folds everything that the streams hold and returns once it is visible. When it fails, what was
-// committed until then stays and the next run goes on from there; nothing needs to be cleaned up.
+// Fold folds everything that the streams hold and returns once it is durable and visible. It is ErrLocked if another compactor
+// is at work. When it fails, what was committed until then stays and the next run goes on from there; nothing needs to
+// be cleaned up.
 //
 // Any number of callers on any number of machines may run it at once. It ends between two phases when
-// ctx does. A damaged place or an unreadable stream is no error: the rest is folded, see Report.Clean.
+// ctx does. A damaged place or an unreadable stream is no error: the rest is folded, see [Report.Clean].
 func Fold(ctx context.Context, cfg Config) (report Report, err error) {
 	r, err := open(cfg)
 	if err != nil {
@@ -168,8 +182,8 @@ func open(cfg Config) (*run, error) {
 	return r, nil
 }
 
-// Store opens the generations of the root that c names. It makes nothing: a directory that is no root is
-// journal.ErrNoRoot.
+// Store opens the generations of the root that c names, with its file system and its Notify. A program that reads uses
+// generation.Open. It makes nothing: a directory that is no root is journal.ErrNoRoot.
 func (c Config) Store() (*generation.Store, error) {
 	c = c.withDefaults()
 	root, err := journal.OpenRoot(c.Root, journal.RootOptions{ID: c.RootID, FS: c.FS})

@@ -13,7 +13,7 @@ import (
 	"github.com/runfold/runfold/compactor/index"
 )
 
-// Imported is a record that was not appended here, with the snapshot_seq that it had where it comes from; 0 if it had none.
+// Imported is a record that was not appended here. Seq is the snapshot_seq that it had where it comes from, 0 if it had none.
 type Imported struct {
 	cohort.Record
 	Seq cohort.Seq
@@ -28,14 +28,15 @@ type ImportReport struct {
 	Generation cohort.Generation
 }
 
-// Import takes records from elsewhere into a root, as one commit. Each must be valid and name its cohort; its stamp and id
-// are given here. Those without a seq must come first, oldest first.
+// Import takes records from elsewhere into a root, as one commit: all are visible and durable when it returns nil, and none after
+// an error that came before the commit. Each record must be valid and name its cohort; its stamp and id are given here. Those
+// without a seq must come first, oldest first. Package intake makes such records of files.
 //
 // Given seqs are kept and next_seq goes on above them; records without one are placed below the lowest given seq where
 // there is room. Any record that was appended to the root counts as later than any imported one. Importing the same records
 // again takes nothing, and neither does one of the same key and seq as one that was imported before.
 //
-// With dryRun it decides everything and writes nothing. It may be raced by anybody, as Fold.
+// With dryRun it decides everything and writes nothing. Any number of callers may run it at once, beside folds.
 func Import(ctx context.Context, cfg Config, recs []Imported, dryRun bool) (report ImportReport, err error) {
 	r, err := open(cfg)
 	if err != nil {

@@ -34,7 +34,7 @@ type FileLock struct {
 	Perm fs.FileMode
 	// Wait is how long to wait for another holder. If zero, not at all.
 	Wait time.Duration
-	// Notify hears LockUnsupported. If nil, nobody does.
+	// Notify is called with LockUnsupported. If nil, it is dropped.
 	Notify func(Notice)
 }
 

@@ -7,8 +7,9 @@ import (
 	"github.com/runfold/runfold/journal"
 )
 
-// Notice is one fact of a run that somebody should hear of: what String says, on one line. Those of a generation's own
-// life are in package generation.
+// Notice is one fact of a run that somebody should hear of: what String says, on one line. The kinds are the types of this
+// package that say "tells", and generation.Published, generation.Conflicted and generation.NotSwept; later versions may
+// have more.
 type Notice = generation.Notice
 
 // DamagedBytes tells of bytes in a sealed stream that are no valid entry. All else was folded.

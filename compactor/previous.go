@@ -11,15 +11,15 @@ type Query struct {
 	Cohort cohort.ID
 	RunID  string
 	Stage  string
-	// Unfolded also reads what the streams hold and no fold has read yet, see Runs.
+	// Unfolded also counts what was appended and no fold has read yet, see Runs. If false, only what is in the index.
 	Unfolded bool
 }
 
-// Previous answers with the row of q's cohort and stage that has the highest snapshot_seq below that
-// of q's run and belongs to another run. A run that the index does not hold yet is taken as newer than
-// all. ok is false if there is none.
+// Previous finds the run before that of q: the row of the same cohort and stage that has the highest snapshot_seq below that
+// of q's run and belongs to another run. A run that the index does not hold yet counts as newer than
+// all. ok is false if there is no such row.
 //
-// It reads the newest generation without a lock and is safe while others fold.
+// It reads the newest generation without a lock. Any number of calls may run at once, while others append and fold.
 func Previous(ctx context.Context, cfg Config, q Query) (run Run, ok bool, err error) {
 	m, err := look(ctx, cfg, q.Unfolded)
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"github.com/runfold/runfold/compactor/generation"
 )
 
-// Report counts what one run did. What comes with a commit is counted once that has certainly happened: an attempt that
-// another compactor was ahead of, or that failed, counts nothing.
+// Report counts what one Fold did. What comes with a commit is counted once that has certainly happened: an attempt that
+// another compactor was ahead of, or that failed, counts nothing. After an error it counts what was done until then.
 type Report struct {
 	Generation cohort.Generation `json:"generation"` // the newest one at the end
 	Rows       int64             `json:"rows"`       // in the index at the end
@@ -34,5 +34,5 @@ type Report struct {
 	Elapsed   time.Duration `json:"elapsed_ns"`
 }
 
-// Clean tells whether every byte that the run met was in order.
+// Clean tells whether every byte that the run met was in order. If not, all else was folded; audit.Check says more.
 func (r Report) Clean() bool { return r.Damage == 0 && r.Skipped == 0 }

@@ -14,7 +14,8 @@ import (
 	"github.com/runfold/runfold/compactor/index"
 )
 
-// Run is one row of a root: who it is, not what it says.
+// Run is one row of a root: whose it is and where it stands. What it says is in generation.Data, or in Record where no
+// fold has read it yet.
 type Run struct {
 	Key       cohort.Key `json:"key"`
 	Cohort    cohort.ID  `json:"cohort_id"`
@@ -22,8 +23,8 @@ type Run struct {
 	Stage     string     `json:"stage"`
 	Seq       cohort.Seq `json:"snapshot_seq"` // 0: an old snapshot without one
 	Timestamp time.Time  `json:"timestamp"`
-	// Record is what was appended, of a run that no fold has read yet. Its Seq is the one that a fold would give it
-	// now, and another one if others come first.
+	// Record is the JSON that was appended, of a run that no fold has read yet, and nil of all others. Seq is then the one that a fold
+	// would give it now, and another one if others come first.
 	Record json.RawMessage `json:"unfolded_record,omitempty"`
 }
 
@@ -37,13 +38,13 @@ func runOf(h index.Identity) Run {
 }
 
 // Runs yields all rows of the newest generation in snapshot_seq order. With unfolded it yields what a fold would make
-// of the root now: without the rows that unfolded records replace, and those records last. So a program that
+// of the root now: without the rows that unfolded records replace, and with those records last. So a program that
 // appends reads its own writes, whenever the next fold comes.
 //
 // It takes no lock and writes nothing; others may append, fold and sweep meanwhile. The answer is that of one moment.
-// Unfolded records are held in memory, rows are not. What is wrong with one stream is a SkippedStream and ends nothing.
-// It ends after the first error. The checksums of pages are compared and not that of the whole file, which is
-// what Check does.
+// Unfolded records are held in memory, rows are not. What is wrong with one stream is told as a SkippedStream and ends
+// nothing. An error ends the iteration; it comes with a zero Run. The checksums of pages are compared, and not that of the whole
+// file: audit.Check does that.
 func Runs(ctx context.Context, cfg Config, unfolded bool) iter.Seq2[Run, error] {
 	return func(yield func(Run, error) bool) {
 		m, err := look(ctx, cfg, unfolded)

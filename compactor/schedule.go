@@ -13,7 +13,7 @@ import (
 	"github.com/robfig/cron/v3"
 )
 
-// Schedule says when to fold: a cron expression of five fields in UTC, or "@every 30s".
+// Schedule says when to fold. [ParseSchedule] makes one of a cron expression of five fields in UTC, or of "@every 30s".
 type Schedule struct {
 	spec     string
 	schedule cron.Schedule
@@ -23,7 +23,7 @@ type Schedule struct {
 // that is asked for more would only skip.
 const minEvery = time.Second
 
-// ParseSchedule reads a spec and refuses what robfig/cron would accept and then never run, or run
+// ParseSchedule reads a cron expression, "@every 30s", or "@hourly" and its like. It refuses what would never run, or run
 // otherwise than it reads: intervals below a second, dates that do not exist, steps beyond their
 // field, time zones (folds run in UTC, where no hour is skipped or comes twice).
 func ParseSchedule(spec string) (s Schedule, err error) {
@@ -106,7 +106,7 @@ func (s Schedule) Next(t time.Time) time.Time { return s.schedule.Next(t.UTC()) 
 // failed as an error, like any error of job, and does not end the schedule.
 //
 // job gets ctx, so it ends when the daemon is told to. failed and notify may be called from several
-// goroutines; nil drops.
+// goroutines at once; where one is nil, what it would be told is dropped.
 func (s Schedule) Run(ctx context.Context, job func(context.Context) error, failed func(error), notify func(Notice)) {
 	r := &runner{schedule: s, job: job, failed: failed, tell: notify}
 	r.run(ctx)

@@ -7,15 +7,35 @@
 // its own, so any number of them, in any number of processes on any number of machines, append to one
 // cohort without waiting for each other.
 //
-//	w, err := journal.Create(root, "churn_eu", journal.Options{})
+//	w, err := journal.Create("runs", "churn_eu", journal.Options{})
 //	...
-//	recs := []cohort.Record{r}
-//	if err := w.Append(recs); err != nil { ... }   // durable on nil
-//	if err := w.Close(); err != nil { ... }        // seals the stream
+//	r, err := cohort.ParseRecord(line, 0)
+//	...
+//	if err := w.Append([]cohort.Record{r}); err != nil { ... }   // durable on nil
+//	if err := w.Close(); err != nil { ... }                      // seals the stream
+//
+// # Roots
+//
+// A root is made on purpose, by [InitRoot], and opened by [OpenRoot], which makes nothing. Both return a [Root]: it makes
+// Writers, lists the streams and opens them. [Create] is short for a program that only appends.
+//
+// # Reading
 //
 // A [Reader] reads one stream from a [Position] on. It opens files to read and nothing else, so it can
 // do no harm to a stream that is being written, and takes a frame for what it says only if its checksum,
-// its number and its stream are right.
+// its number and its stream are right. [Entries] reads a stream that lies anywhere. Most programs want neither: package
+// compactor folds streams and lists the runs in them.
+//
+// # Errors
+//
+// These are for a program to branch on; every other error is one of the file system.
+//
+//	*RecordError     a record is not valid: nothing of that Append was written, the Writer goes on
+//	ErrClosed        an Append came after Close
+//	*NoRootError     there is no root, and what is there instead (matches ErrNoRoot)
+//	ErrOtherRoot     it is a root, and not the one that was meant
+//	*CorruptError    a place in a stream is damaged (matches ErrCorrupt)
+//	cohort.ErrNewer  a later version wrote it
 //
 // # What we owe to tidwall/wal
 //
@@ -42,7 +62,7 @@ import (
 	"github.com/runfold/runfold/internal/durable"
 )
 
-// Stream names one writer's stream.
+// Stream names one writer's stream: one directory with one file, written by one process, never reopened.
 type Stream struct {
 	Cohort cohort.ID
 	ID     cohort.StreamID

@@ -15,10 +15,10 @@ import (
 type Place struct {
 	Stream
 	Dir    string
-	Reaped bool // nothing can be added to it any more
+	Reaped bool // it is in reaped/: it has its seal, or its writer is taken for dead
 }
 
-// InCohort is the place of a stream that nobody has moved: that of a record whose Stream has just been appended to.
+// InCohort is the place of a stream that nobody has moved, such as that of a record that was just appended.
 func (r Root) InCohort(s Stream) Place { return Place{s, r.Dir.Stream(s.Cohort, s.ID), false} }
 
 // InReaped is the place of a stream on its way out: a fold moves sealed streams there, and those of dead writers.

@@ -407,8 +407,8 @@ func (e movedError) Error() string {
 
 var errCutOff = errors.New("it was cut off")
 
-// IsMisfit tells that no Reader will get on with a stream: it lies in a cohort or root that it was not
-// written for, or ends before the position to read on from.
+// IsMisfit tells of an error of Open or Next that no Reader will get on with the stream: it lies in a cohort or root that it
+// was not written for, or ends before the position to read on from. Somebody has moved, copied or cut off its directory.
 func IsMisfit(err error) bool { return isMoved(err) || errors.Is(err, errCutOff) }
 
 func isMoved(err error) bool {

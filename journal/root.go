@@ -11,13 +11,13 @@ import (
 	"github.com/runfold/runfold/internal/durable"
 )
 
-// ErrNoRoot reports a directory that is not a root. What it wraps or is wrapped by is a *NoRootError.
+// ErrNoRoot reports a directory that is not a root. It is matched by every *NoRootError, which says more.
 var ErrNoRoot = errors.New("not a runfold root")
 
 // ErrOtherRoot reports a root whose id is not the one that was asked for.
 var ErrOtherRoot = errors.New("this is another root")
 
-// NoRootError is ErrNoRoot with what was found instead of a root.
+// NoRootError tells what was found instead of a root. It matches ErrNoRoot.
 type NoRootError struct {
 	Root  cohort.Root
 	Found string // what is there, for people

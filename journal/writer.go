@@ -19,7 +19,7 @@ var ErrClosed = errors.New("journal is closed")
 // RecordError tells which record of an Append is not valid. Nothing of that call was written, and the
 // Writer is as good as before.
 type RecordError struct {
-	Index int
+	Index int // among the records of the call, from 0 on
 	Err   error
 }
 
@@ -28,8 +28,8 @@ func (e *RecordError) Unwrap() error { return e.Err }
 
 // Options are the settings of a Writer; the zero value is the recommended one.
 type Options struct {
-	// SealBytes is the size over which a stream would not grow: it is sealed before and succeeded by
-	// a new one. If zero, 32 MiB.
+	// SealBytes is the size in bytes above which a stream does not grow: it is sealed before, and a new one follows.
+	// If zero, 32 MiB.
 	SealBytes int64
 	// SealAge is the age at which an Append seals the stream and begins a new one. If zero, 1 h.
 	SealAge time.Duration
@@ -54,7 +54,8 @@ func (o Options) withDefaults() Options {
 }
 
 // Writer appends records to one cohort. It may be shared by any number of goroutines: those that
-// append at the same time share one fsync.
+// append at the same time share one fsync. A process needs one Writer for each cohort, for as long as it
+// appends; a Writer for each record would cost a stream each.
 type Writer struct {
 	root     cohort.Root
 	id       cohort.ID
@@ -119,16 +120,19 @@ func (r Root) Create(id cohort.ID, options Options) (*Writer, error) {
 }
 
 // Append makes records durable, and sets Cohort, Stream, Stamp and, where it is empty, ID of each. When
-// it returns nil they survive everything that docs/durability.md promises; when it returns an error some
-// may and some may not. Appending them again, with the IDs that they have now, from any process, changes
-// nothing: a fold knows the write that stands by its ID (docs/decisions/0013).
+// it returns nil they are on stable storage, and survive everything that docs/durability.md promises. They are in the
+// index after the next fold.
 //
-// All are validated first: a *RecordError means that none was written and the Writer is good. After a
-// failed write they are appended once more, to a fresh stream, with the same stamps and IDs. If that
-// fails too, the Writer is dead and every Append returns that first error.
+// All are validated first: a *RecordError means that none was written and the Writer is good. ErrClosed means the same of a
+// Writer that is closed. On any other error each record may be durable or not. Appending them again, with the IDs that
+// they have now, from any process, changes nothing: a fold knows the write that stands by its ID (docs/decisions/0013). Do it
+// before somebody else writes the same key: after that a repeat is a later write.
 //
-// Any number of goroutines may call it. Whoever comes first writes and syncs for all that wait
-// meanwhile.
+// After a failed write the records are appended once more, to a fresh stream, with the same stamps and IDs. If that
+// fails too, the Writer is dead: this and every later Append returns that first error, and a new Writer may do better.
+//
+// Any number of goroutines may call it. The first one writes and syncs for all that wait meanwhile. The records must not
+// be changed until it returns. It cannot be canceled: an fsync cannot be called back.
 func (w *Writer) Append(recs []cohort.Record) error {
 	for i := range recs {
 		if err := w.validate(&recs[i]); err != nil {
@@ -345,7 +349,8 @@ func (w *Writer) drop() {
 }
 
 // Close seals the stream, durably, and ends the Writer. It waits for Appends under way. An error means
-// that the stream has no seal: its records are durable all the same. Called again, it only waits.
+// that the stream has no seal: its records are durable all the same, and a fold takes a while longer until it removes the
+// stream. Called again, it only waits.
 func (w *Writer) Close() error {
 	w.mu.Lock()
 	last := w.pending

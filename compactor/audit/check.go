@@ -1,3 +1,20 @@
+// Package audit looks at whole roots: whether everything is as it was committed, what waits to be folded, what a file
+// says, and how a damaged root becomes one that folds again.
+//
+//	Check        reads everything and tells what is wrong
+//	ReadStatus   tells what waits, how old it is and who folds
+//	Dump         prints one file of a root as text
+//	Repair       says what is damaged and what can be done; with Apply, does it
+//
+// All but a Repair with Apply only read, take no lock and are right on a root at work.
+//
+//	done, err := audit.Check(ctx, compactor.Config{Root: "runs"}, func(p audit.Problem) { fmt.Println(p) })
+//	if err == nil && done.Problems > 0 { ... }
+//
+// # Backwards compatibility
+//
+// They read what every version that was ever released wrote; what a newer one wrote is cohort.ErrNewer. New kinds of
+// problems may come: a program asks Problem.Damage, and not the words of Reason.
 package audit
 
 import (
@@ -16,11 +33,11 @@ import (
 	"github.com/runfold/runfold/journal"
 )
 
-// Problem is one thing that an audit found.
+// Problem is one thing that Check or Repair found.
 type Problem struct {
 	Path   string `json:"path"` // relative to the root
 	Reason string `json:"reason"`
-	// Damage tells what is wrong from what is only worth knowing (a stranger's file, kept damage).
+	// Damage is true of what is wrong, and false of what is only worth knowing: a stranger's file, damage that was dealt with.
 	Damage bool `json:"damage"`
 }
 
@@ -37,14 +54,17 @@ type Checked struct {
 	Problems  int   `json:"problems"` // those that are damage
 }
 
-// Check audits a whole root and yields what it finds: every frame of every stream, the chain of
+// Check audits a whole root and calls yield with what it finds: every frame of every stream, the chain of
 // manifests, size and CRC32C of every data file, that index and snapshots hold the same keys with the
 // same seqs, no key twice, seqs unique and increasing, that each folded record still on the disk is in
 // the index or has a later write there, and that the public files are the newest generation.
 //
-// It writes nothing, takes no lock (but for a moment, to see whether who committed is about to publish)
-// and is right on a root at work: what others sweep or publish under it is no problem. It holds the keys of the index in memory. The error is one that kept it from
-// looking, not one that it found. When ctx ends, nothing more is read or told, and the error is that of ctx.
+// It writes nothing and is right on a root at work: what others sweep or publish under it is no problem. It takes no lock, but
+// for a moment, to see whether a compactor that has committed is about to publish. It holds the keys of the index in
+// memory. yield is called in the calling goroutine.
+//
+// The error is one that kept it from looking, not one that it found: see Checked.Problems. When ctx ends, nothing more is
+// read or told, and the error is that of ctx.
 func Check(ctx context.Context, cfg compactor.Config, yield func(Problem)) (Checked, error) {
 	if cfg.FS == nil {
 		cfg.FS = durable.OS

@@ -12,7 +12,7 @@ import (
 	"github.com/runfold/runfold/journal"
 )
 
-// ErrNoStream reports a stream that was declared dead, and that nothing in the root tells of.
+// ErrNoStream reports a stream of RepairOptions.Dead that nothing in the root tells of: its name was mistyped.
 var ErrNoStream = errors.New("no such stream")
 
 // declared makes sure that each stream whose writer the caller declared dead is of this root: it lies in its cohort, in reaped/ or

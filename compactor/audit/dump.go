@@ -17,9 +17,9 @@ import (
 	"github.com/runfold/runfold/journal"
 )
 
-// Dump writes a file of ours as text, one JSON value a line where it holds many: a stream (its directory
-// or segment), a manifest, an index, snapshots, runfold.json, a note of quarantine. What kind it is, the
-// name and the content tell. Damage is returned as an error behind everything that could be read.
+// Dump writes a file of a root as text, one JSON value a line where it holds many: a stream (its directory
+// or segment), a manifest, an index, snapshots, runfold.json, a note of quarantine. The name and the content tell
+// what kind it is, so it may lie anywhere. Damage is returned as an error after everything that could be read was written.
 func Dump(path string, w io.Writer) error {
 	out := bufio.NewWriter(w)
 	err := dump(path, out)

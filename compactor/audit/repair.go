@@ -70,7 +70,7 @@ func (r Repaired) Lossless() bool {
 	return len(r.Lost) == 0 && len(r.Imports) == 0 && !lostUnknown
 }
 
-// ErrNoGeneration reports a root in which no generation is whole.
+// ErrNoGeneration reports a root in which no generation is whole: Repair cannot go back to one, and a backup is needed.
 var ErrNoGeneration = errors.New("no generation is whole")
 
 // Repair makes a root that has damage fold again, and says exactly what is gone, if anything:
@@ -83,7 +83,8 @@ var ErrNoGeneration = errors.New("no generation is whole")
 //
 // It deletes nothing: damaged files are kept in quarantine/ before a sweep can take them. Like a fold it
 // commits by put-if-absent and may be cut off anywhere or raced by anybody; done again it ends the same.
-// Without Apply it takes no lock and writes nothing.
+// Without Apply it takes no lock and writes nothing. With Apply it is compactor.ErrLocked while another compactor is at
+// work. Ask [Repaired.Lossless] before you apply.
 func Repair(ctx context.Context, cfg compactor.Config, opts RepairOptions) (Repaired, error) {
 	store, err := cfg.Store()
 	if err != nil {

@@ -19,17 +19,17 @@ import (
 	"github.com/runfold/runfold/journal"
 )
 
-// Status is what a root looks like from outside, at one moment.
+// Status is what a root looks like at one moment.
 type Status struct {
 	Root       cohort.Root        `json:"root"`
 	RootID     string             `json:"root_id"`
 	Generation cohort.Generation  `json:"generation"` // 0: never folded
 	Rows       int64              `json:"rows"`
 	NextSeq    cohort.Seq         `json:"next_seq"`
-	Published  bool               `json:"published"`        // the public files show that generation
-	Merged     *generation.Merged `json:"merged,omitempty"` // of the fold that wrote the index
-	FoldedAt   string             `json:"folded_at,omitempty"`
-	FoldedBy   string             `json:"folded_by,omitempty"`
+	Published  bool               `json:"published"`             // the public files show that generation
+	Merged     *generation.Merged `json:"merged,omitempty"`      // of the fold that wrote the index
+	FoldedAt   string             `json:"folded_at,omitempty"`   // by the wall clock of who folded, RFC 3339
+	FoldedBy   string             `json:"folded_by,omitempty"`   // program and host
 	Holder     string             `json:"lock_holder,omitempty"` // as the lock file says; may have died
 	Cohorts    []CohortStatus     `json:"cohorts"`
 	Quarantine int                `json:"quarantined"` // notes and streams under quarantine/
@@ -48,7 +48,8 @@ type CohortStatus struct {
 	Unreadable      int           `json:"unreadable"`         // streams with an error, see check
 }
 
-// ReadStatus looks at a root without a lock and without writing. It reads every unfolded record once.
+// ReadStatus looks at a root without a lock and without writing. It reads every unfolded record once. It is an error where
+// the newest manifest cannot be read, or is damaged (generation.IsDamage). It ends with ctx.
 func ReadStatus(ctx context.Context, cfg compactor.Config) (Status, error) {
 	store, err := cfg.Store()
 	if err != nil {

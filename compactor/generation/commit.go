@@ -8,8 +8,8 @@ import (
 	"github.com/runfold/runfold/internal/durable"
 )
 
-// ErrConflict reports that another compactor committed the generation that we were about to. It is
-// not a failure: load the newest manifest and fold again.
+// ErrConflict reports that others committed meanwhile: the generation that we were about to commit, or later ones, on which
+// the one to be read was swept. It is not a failure: load the newest manifest and begin again.
 var ErrConflict = errors.New("another compactor committed first")
 
 // Commit makes the draft the newest generation: the one step that decides. Of any number of compactors that

@@ -15,7 +15,7 @@ import (
 // Manifest is one commit: what the root holds since that generation. It is written once, by
 // put-if-absent, and never changes; docs/format/manifest.md is its page.
 type Manifest struct {
-	Version    int               `json:"version"`
+	Version    int               `json:"version"` // of the format
 	Generation cohort.Generation `json:"generation"`
 	Token      cohort.Token      `json:"token"`
 	RootID     string            `json:"root_id"`
@@ -29,9 +29,9 @@ type Manifest struct {
 	// What lies between the two is void.
 	RepairedFrom *cohort.Generation `json:"repaired_from,omitempty"`
 
-	NextSeq      cohort.Seq   `json:"next_seq"`
+	NextSeq      cohort.Seq   `json:"next_seq"`      // above every snapshot_seq that was given
 	HighestStamp cohort.Stamp `json:"highest_stamp"` // writers read it: see journal's clock
-	Schema       index.Schema `json:"schema"`
+	Schema       index.Schema `json:"schema"`        // the columns that came of records, in the order of first sight
 	Index        DataFile     `json:"index"`
 	Snapshots    Snapshots    `json:"snapshots"`
 	// Merged says how the index came to be; nil in manifests of before it was told.
@@ -43,7 +43,7 @@ type Manifest struct {
 }
 
 // Merged counts what became of row groups and rows when an index was written. A group that nothing touched is
-// copied as bytes; that those are most of them is what keeps a fold cheap, so everybody may see it.
+// copied as bytes. Where most of them are, a fold is cheap: that is what the counts are for.
 type Merged struct {
 	GroupsCopied  int   `json:"groups_copied"`
 	GroupsWritten int   `json:"groups_written"`
@@ -61,8 +61,8 @@ func (m *Merged) Add(s index.Stats) {
 
 // DataFile is what a manifest says of an immutable file under data/.
 type DataFile struct {
-	Name   string `json:"name"`
-	Size   int64  `json:"size"`
+	Name   string `json:"name"` // see cohort.Root.Data
+	Size   int64  `json:"size"` // in bytes
 	Rows   int64  `json:"rows"`
 	CRC32C CRC    `json:"crc32c"`
 }

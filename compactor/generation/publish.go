@@ -81,13 +81,14 @@ func (s *Store) publicDir(dir string) error {
 	return durable.RealDir(s.FS, dir)
 }
 
-// Public is a published name and the data file that it should show.
+// Public is a published path and the data file that it should show.
 type Public struct {
 	Name string
 	Data DataFile
 }
 
-// unpublished are the published names that do not show m.
+// Unpublished are the published names that do not show m. It compares files by identity and, where they are copies, by their
+// checksum.
 func (s *Store) Unpublished(m Manifest) (old []Public, err error) {
 	all := []Public{{s.Root.Index(), m.Index}}
 	for _, f := range m.Snapshots {
@@ -105,7 +106,7 @@ func (s *Store) Unpublished(m Manifest) (old []Public, err error) {
 	return old, nil
 }
 
-// IsPublished tells whether every published name shows m.
+// IsPublished tells whether index.parquet and every snapshot_index.json of the root show m.
 func (s *Store) IsPublished(m Manifest) (bool, error) {
 	old, err := s.Unpublished(m)
 	return len(old) == 0, err

@@ -13,10 +13,22 @@
 //
 // Nothing here needs a lock, and nothing here decides what a row is: package compactor folds, this package keeps.
 //
-//	store, err := generation.Open("runs")
+// # Reading
+//
+// A program that reads needs four calls. What it has opened stays as it is, whatever is folded meanwhile:
+//
+//	store, err := generation.Open("runs", journal.RootOptions{})
 //	newest, err := store.Newest()
 //	data, err := store.Data(newest)
 //	defer data.Close()
+//	for row, err := range data.Index.Rows() { ... }      // one JSON object a row; Index is nil before the first fold
+//
+// [Store.List] and [Store.Read] lead to older generations, [Data.Snapshots] to the snapshots, [Store.CheckFile] compares a
+// file with its checksum. A fold keeps generations for a while (compactor.Config.KeepGenerations and KeepAge). ErrConflict
+// says that one was swept before it could be opened: open the newest instead.
+//
+// The rest is for packages compactor and audit, which alone make generations: [Store.Draft] and all that follows it, Publish,
+// Heal, Expire, [Store.Summed], and what looks at several manifests.
 //
 // # Backwards compatibility
 //
@@ -32,20 +44,21 @@ import (
 	"github.com/runfold/runfold/journal"
 )
 
-// Store is the generations of one root. Any number of goroutines may use one, and any number of Stores one root.
+// Store is the generations of one root. [Open] returns one. It holds no file open and needs no Close. Any number of goroutines
+// may use one, and any number of Stores one root.
 type Store struct {
-	// FS makes every call on the disk. If nil, the operating system does; nothing else is for use outside this module.
+	// FS makes every call on the disk. It is for the tests of this module: leave it nil.
 	FS durable.FS
 	// Root is the directory, and Settings are what its runfold.json says.
 	Root     cohort.Root
 	Settings cohort.Settings
-	// Program is the name and version that manifests and the index state.
+	// Program is the name and version that manifests and the index state. If empty, "runfold" and our version.
 	Program string
-	// Now gives the time for created_at, and for nothing else.
+	// Now gives the time for created_at, and for nothing else. If nil, time.Now.
 	Now func() time.Time
-	// Free tells how many bytes can still be written below a directory.
+	// Free tells how many bytes can still be written below a directory. If nil, the operating system is asked.
 	Free func(dir string) (int64, error)
-	// Notify hears each fact as it becomes known, from the calling goroutine. If nil, nobody does.
+	// Notify is called with each fact as it becomes known, in the calling goroutine. If nil, they are dropped.
 	Notify func(Notice)
 }
 
@@ -58,7 +71,8 @@ func Open(dir cohort.Root, o journal.RootOptions) (*Store, error) {
 	return New(Store{FS: root.FS, Root: dir, Settings: root.Settings}), nil
 }
 
-// New is a Store with what is not set in s.
+// New returns s as a Store, with the defaults in the fields that are not set. Root and Settings must be those of a root. It is
+// for compactor.Config.Store; a program calls Open.
 func New(s Store) *Store {
 	s = s.withDefaults()
 	return &s

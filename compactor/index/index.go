@@ -2,6 +2,14 @@
 // snapshot_index.json, one line per key. It speaks io.ReaderAt and io.Writer, never paths, and knows
 // nothing of journals, manifests or locks.
 //
+// # What a program needs
+//
+// Most of this package is for packages generation and compactor, and changes with them. A program meets a [File] in
+// generation.Data.Index, and these parts of it are stable: [Open], [File.Rows], [File.Identities], [File.Schema] and
+// [File.NumRows], with [Identity], [Schema] and [Column]; [Snapshots] with [Snapshot]; and [ErrDamaged].
+//
+// # How a fold uses it
+//
 // Both files are immutable once written. A fold makes the next ones out of the old ones and of what
 // it decided to put, in one pass and with bounded memory:
 //

@@ -1,3 +1,11 @@
+// Package intake takes in files of others, and older ones of ours: it turns an index.parquet of any writer and a
+// snapshot_index.json with keys of any form into records, and hands them to compactor.Import.
+//
+//	report, err := intake.Import(ctx, compactor.Config{Root: "runs"}, intake.Source{Snapshots: file, Cohort: "churn_eu"})
+//
+// # Backwards compatibility
+//
+// What one version takes in, every later one does.
 package intake
 
 import (
@@ -12,7 +20,7 @@ import (
 	"github.com/runfold/runfold/compactor/index"
 )
 
-// Source is what Import takes in. At least one of the two files must be given.
+// Source is what Import takes in. At least one of the two files must be given; the caller closes them.
 type Source struct {
 	// Index is an index.parquet of any writer; its size in bytes is IndexSize.
 	Index     io.ReaderAt
@@ -33,22 +41,24 @@ type Report struct {
 	Rows       int               `json:"rows"`      // of the index file
 	Snapshots  int               `json:"snapshots"` // of the snapshots file
 	Taken      int               `json:"taken"`
-	Known      int               `json:"known"`      // the root holds the same already
-	Newer      int               `json:"newer"`      // the root or the files hold a later write of the key
-	Left       int               `json:"left_out"`   // each with its reason, as LeftOut notices
-	Renumbered int               `json:"renumbered"` // their snapshot_seq was taken
-	Fallback   int               `json:"without_seq"`
+	Known      int               `json:"known"`       // the root holds the same already
+	Newer      int               `json:"newer"`       // the root, or the files, hold a later write of the key
+	Left       int               `json:"left_out"`    // each with its reason, as LeftOut notices
+	Renumbered int               `json:"renumbered"`  // their snapshot_seq was taken
+	Fallback   int               `json:"without_seq"` // placed by their timestamp
 	Generation cohort.Generation `json:"generation"`
 }
 
-// Import takes the rows of old files into a root, as one commit. Given snapshot_seq values are kept
-// and next_seq goes on above them; rows without one are placed by their timestamp, below the lowest
-// given seq where there is room. Any record that was appended to the root counts as later than any
-// imported one. Importing the same files again takes nothing, and neither does a row of the same key and
-// snapshot_seq as one that was imported before: give an index and its snapshots in one call, which joins
-// them.
+// Import takes the rows of old files into a root, as one commit: they are visible and durable when it returns nil. It is
+// compactor.ErrLocked while another compactor is at work.
 //
-// It holds the files' records in memory.
+// Given snapshot_seq values are kept and next_seq goes on above them; rows without one are placed by their timestamp,
+// below the lowest given seq where there is room. Any record that was appended to the root counts as later than any
+// imported one. Importing the same files again takes nothing, and neither does a row of the same key and snapshot_seq
+// as one that was imported before: give an index and its snapshots in one call, which joins them.
+//
+// What cannot be taken is left out, counted, and told as LeftOut to cfg.Notify. It holds the files' records in memory. It
+// ends with ctx, but not within the commit.
 func Import(ctx context.Context, cfg compactor.Config, src Source) (Report, error) {
 	store, err := cfg.Store()
 	if err != nil {

@@ -2,7 +2,7 @@ package intake
 
 import "fmt"
 
-// LeftOut tells why an imported row or snapshot was not taken.
+// LeftOut tells why a row or a snapshot was not taken. Where says which one: its number in the file, and its key.
 type LeftOut struct{ Where, Reason string }
 
 func (n LeftOut) String() string { return n.Where + " left out: " + n.Reason }
