@@ -12,7 +12,7 @@ REVIVE = github.com/mgechev/revive@v1.17.0
 STAMP ?= $(shell git status >/dev/null 2>&1 && echo -buildvcs=auto)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-short test-places test-32 test-foreign check fmt vet staticcheck unused cross fuzz soak flakes figures bench example clean
+.PHONY: help build test test-short test-places test-32 test-outside test-foreign check fmt vet staticcheck unused cross fuzz soak flakes figures bench example clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,7 +25,7 @@ example: build ## the main job on the example data, into ./example-runs
 
 test: check ## everything that must hold: checks, all tests with the race detector, a foreign reader
 	$(GO) test -race ./...
-	$(MAKE) test-places test-32 test-foreign
+	$(MAKE) test-places test-32 test-outside test-foreign
 
 test-short: ## the tests that take seconds
 	$(GO) test -short ./...
@@ -37,6 +37,9 @@ test-32: ## the tests that take seconds, with ints of 32 bits; such programs run
 	@if [ "$$($(GO) env GOHOSTOS)/$$($(GO) env GOHOSTARCH)" = linux/amd64 ]; then set -x; \
 	  GOARCH=386 CGO_ENABLED=0 $(GO) test -short ./cohort ./journal ./compactor/... ./internal/durable/...; \
 	else echo "test-32: left out: this is not linux/amd64"; fi
+
+test-outside: ## use the packages as a program of another module does, and run the code of docs/library.md
+	cd internal/outside && $(GO) test ./...
 
 test-foreign: ## read the published files with DuckDB
 	cd internal/foreignreader && $(GO) test ./...
@@ -50,6 +53,7 @@ fmt:
 vet:
 	$(GO) vet ./...
 	cd bench && $(GO) vet ./...
+	cd internal/outside && $(GO) vet ./...
 
 staticcheck:
 	$(GO) run $(STATICCHECK) ./...
