@@ -57,7 +57,7 @@ func TestHostileSegment(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r.Dead()
+			r.dead = true
 			got := drain(t, r)
 			if diff := cmp.Diff(full.records, got.Records); diff != "" || len(got.Damage) != test.places || got.Err != "" {
 				t.Errorf("%d places of damage, want %d; %s; records (-want +got):\n%s", len(got.Damage), test.places, got.Err, diff)
