@@ -34,7 +34,7 @@ type NoRootError struct {
 func (e *NoRootError) Error() string { return fmt.Sprintf("%s: %v: %s", e.Root, ErrNoRoot, e.Found) }
 
 // Is makes it match ErrNoRoot.
-func (e *NoRootError) Is(target error) bool { return target == ErrNoRoot }
+func (*NoRootError) Is(target error) bool { return target == ErrNoRoot }
 
 // maxSettings bounds what is read of runfold.json.
 const maxSettings = 1 << 20
