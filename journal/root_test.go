@@ -275,6 +275,9 @@ func TestRootID(t *testing.T) {
 	if _, err := Create(root, "c", Options{RootID: id}); err != nil {
 		t.Errorf("Create with its id = %v", err)
 	}
+	if _, err := r.Create("c", Options{RootID: aRootID}); !errors.Is(err, ErrOtherRoot) {
+		t.Errorf("Root.Create with another id = %v, want ErrOtherRoot", err)
+	}
 	away := cohort.Root(filepath.Join(t.TempDir(), "runs"))
 	before := tree(t, string(root))
 	for name, open := range map[string]func(root cohort.Root) error{

@@ -158,6 +158,9 @@ func TestStreamsThatMoved(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if in.dead != p.Reaped { // what that means is in TestDamage
+			t.Errorf("%v: taken for dead: %t", p, in.dead)
+		}
 		if c := drain(t, in); len(c.Records) != 1 || c.Err != "" {
 			t.Errorf("%v: %+v, want one record", p, c)
 		}
