@@ -4,6 +4,8 @@ FUZZTIME ?= 20s
 SOAK ?= 60s
 FLAKES ?= 20
 FLAKEPKGS ?= ./...
+PYTHON ?= python3
+VENV = .venv
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 UNPARAM = mvdan.cc/unparam@v0.0.0-20260823230713-2fa3d841b0c8
 REVIVE = github.com/mgechev/revive@v1.17.0
@@ -12,7 +14,7 @@ REVIVE = github.com/mgechev/revive@v1.17.0
 STAMP ?= $(shell git status >/dev/null 2>&1 && echo -buildvcs=auto)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-short test-places test-32 test-outside test-foreign check fmt vet staticcheck unused cross fuzz soak flakes figures bench example clean
+.PHONY: help build test test-short test-places test-32 test-outside test-foreign test-docs check fmt vet staticcheck unused cross fuzz soak flakes figures bench example clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,8 +25,8 @@ build: ## build bin/journal-append and bin/compactd
 example: build ## the main job on the example data, into ./example-runs
 	docs/examples/run.sh example-runs
 
-test: check ## everything that must hold: checks, all tests with the race detector, a foreign reader
-	$(GO) test -race ./...
+test: check $(VENV)/made ## everything that must hold: checks, all tests with the race detector, the pages, a program of another module, a foreign reader
+	$(GO) test -race ./... # test-docs is one of them: it finds $(VENV)
 	$(MAKE) test-places test-32 test-outside test-foreign
 
 test-short: ## the tests that take seconds
@@ -43,6 +45,15 @@ test-outside: ## use the packages as a program of another module does, and run t
 
 test-foreign: ## read the published files with DuckDB
 	cd internal/foreignreader && $(GO) test ./...
+
+test-docs: $(VENV)/made ## run the code blocks of the README and of docs: shell, Python, SQL
+	$(GO) test -count=1 ./internal/docs
+
+$(VENV)/made: internal/docs/requirements.txt
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install -q --disable-pip-version-check -r $<
+	touch $@
 
 check: fmt vet staticcheck unused cross ## gofmt, vet, staticcheck, unused parameters, builds for macOS, Windows and 32 bits
 
@@ -105,4 +116,4 @@ bench: ## side by side with others, about 25 minutes, into docs/bench; see bench
 	cd bench && $(GO) run . -out ../docs/bench $(BENCHFLAGS)
 
 clean: ## remove what the targets above made
-	rm -rf bin example-runs
+	rm -rf bin example-runs $(VENV)

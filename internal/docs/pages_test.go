@@ -1,0 +1,170 @@
+package docs
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const top = "../.."
+
+// block is a code block of a page.
+type block struct {
+	page     string
+	line     int    // where it begins, from 1
+	language string // "" if it has none
+	text     string
+	notRun   string // why; "" if it is to be run
+}
+
+func (b block) String() string { return fmt.Sprintf("%s:%d", b.page, b.line) }
+
+// pages are the documents that somebody reads to use runfold, or to change it. Decisions stay as they were
+// written, and make bench writes docs/bench.
+func pages(t *testing.T) (names []string) {
+	t.Helper()
+	err := filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name := rel(path)
+		if d.IsDir() && (isHidden(name) || slices.Contains([]string{"docs/decisions", "docs/bench", "bin", "example-runs"}, name)) {
+			return filepath.SkipDir
+		}
+		if strings.HasSuffix(name, ".md") {
+			names = append(names, name)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+// rel is a path relative to the top of the repository.
+func rel(path string) string {
+	name, err := filepath.Rel(top, path)
+	if err != nil {
+		panic(err)
+	}
+	return filepath.ToSlash(name)
+}
+
+func isHidden(name string) bool { return strings.HasPrefix(name, ".") && name != "." }
+
+func read(t *testing.T, page string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(top, page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+var (
+	notRunComment = regexp.MustCompile(`^<!-- not run: (.+) -->$`)
+	listItem      = regexp.MustCompile(`^ *([-*]|[0-9]+\.) `)
+)
+
+// blocksOf finds the code blocks of a page: those between fences, and those that are indented by four spaces.
+func blocksOf(page, text string) (blocks []block) {
+	lines := strings.Split(text, "\n")
+	isList := false // an indented line belongs to an item of a list
+	for i := 0; i < len(lines); i++ {
+		language, fenced := strings.CutPrefix(lines[i], "```")
+		indented := strings.HasPrefix(lines[i], "    ") && i > 0 && lines[i-1] == "" && !isList
+		if lines[i] != "" && !strings.HasPrefix(lines[i], " ") || listItem.MatchString(lines[i]) {
+			isList = listItem.MatchString(lines[i])
+		}
+		if !fenced && !indented {
+			continue
+		}
+		b := block{page: page, line: i + 1, language: language, notRun: reasonAbove(lines[:i])}
+		if indented {
+			b.language = ""
+		} else {
+			i++
+		}
+		for ; i < len(lines) && (fenced && lines[i] != "```" || indented && (lines[i] == "" || strings.HasPrefix(lines[i], "    "))); i++ {
+			b.text += lines[i] + "\n"
+		}
+		blocks = append(blocks, b)
+	}
+	return blocks
+}
+
+// reasonAbove is the reason in a comment that stands above a block.
+func reasonAbove(lines []string) string {
+	for _, line := range slices.Backward(lines) {
+		if m := notRunComment.FindStringSubmatch(line); m != nil {
+			return m[1]
+		}
+		if line != "" {
+			break
+		}
+	}
+	return ""
+}
+
+func TestBlocksOf(t *testing.T) {
+	const text = "a\n\n```sh\none\n\ntwo\n```\n- item\n\n    of the item\n\ntext\n\n    indented\n\n    more\n\n<!-- not run: why -->\n\n```\nthree\n```\n"
+	want := []block{
+		{page: "P", line: 3, language: "sh", text: "one\n\ntwo\n"},
+		{page: "P", line: 14, text: "    indented\n\n    more\n\n"},
+		{page: "P", line: 20, text: "three\n", notRun: "why"},
+	}
+	if got := blocksOf("P", text); !slices.Equal(got, want) {
+		t.Errorf("blocksOf = %+v\nwant       %+v", got, want)
+	}
+}
+
+// notRun is how many blocks of each page are not run. Whoever adds one changes this on purpose.
+var notRun = map[string]int{
+	"README.md":               2,
+	"bench/README.md":         1,
+	"docs/README.md":          2,
+	"docs/format/README.md":   1,
+	"docs/format/journal.md":  1,
+	"docs/format/settings.md": 1,
+	"docs/operations.md":      1,
+}
+
+// TestNothingIsHidden holds what is not run against what is known of it: each block is run, compared, a vector, or counted here.
+func TestNothingIsHidden(t *testing.T) {
+	for _, page := range pages(t) {
+		n := 0
+		var before block
+		for _, b := range blocksOf(page, read(t, page)) {
+			switch {
+			case b.notRun != "":
+				n++
+			case b.language == "output" && !isRun(before):
+				t.Errorf("%v: output of no block: the one before it is not run", b)
+			case b.language == "vector" && !hasVectors(page):
+				t.Errorf("%v: no test reads the vectors of this page", b)
+			case !isRun(b) && b.language != "output" && b.language != "vector":
+				t.Errorf("%v: nothing runs a block of %q: name a language that is run, or say above it why not (see doc.go)", b, b.language)
+			}
+			before = b
+		}
+		if n != notRun[page] {
+			t.Errorf("%s: %d blocks are not run, and %d are known: run them, or change notRun", page, n, notRun[page])
+		}
+	}
+}
+
+func isRun(b block) bool {
+	return b.notRun == "" && slices.Contains([]string{"sh", "python", "sql", "go"}, b.language)
+}
+
+func hasVectors(page string) bool {
+	return slices.Contains([]string{
+		"docs/format/journal.md", "docs/format/manifest.md", "docs/format/quarantine.md", "docs/format/settings.md", "docs/format/snapshots.md",
+	}, page)
+}
