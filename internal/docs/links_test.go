@@ -86,7 +86,7 @@ func inRepository(t *testing.T) (tests, files []string) {
 		}
 		name := rel(path)
 		if d.IsDir() {
-			if isHidden(name) {
+			if isMade(name) {
 				return filepath.SkipDir
 			}
 			return nil

@@ -33,7 +33,7 @@ func pages(t *testing.T) (names []string) {
 			return err
 		}
 		name := rel(path)
-		if d.IsDir() && (isHidden(name) || slices.Contains([]string{"docs/decisions", "docs/bench", "bin", "example-runs"}, name)) {
+		if d.IsDir() && (isMade(name) || name == "docs/decisions" || name == "docs/bench") {
 			return filepath.SkipDir
 		}
 		if strings.HasSuffix(name, ".md") {
@@ -56,7 +56,10 @@ func rel(path string) string {
 	return filepath.ToSlash(name)
 }
 
-func isHidden(name string) bool { return strings.HasPrefix(name, ".") && name != "." }
+// isMade tells whether something at the top was made in a clone: by git, by make, by who follows the README.
+func isMade(name string) bool {
+	return strings.HasPrefix(name, ".") && name != "." || slices.Contains([]string{"bin", "example-runs", "runs"}, name)
+}
 
 func read(t *testing.T, page string) string {
 	t.Helper()
@@ -146,9 +149,7 @@ func TestNothingIsHidden(t *testing.T) {
 				n++
 			case b.language == "output" && !isRun(before):
 				t.Errorf("%v: output of no block: the one before it is not run", b)
-			case b.language == "vector" && !hasVectors(page):
-				t.Errorf("%v: no test reads the vectors of this page", b)
-			case !isRun(b) && b.language != "output" && b.language != "vector":
+			case !isRun(b) && b.language != "output" && !isReadElsewhere(b):
 				t.Errorf("%v: nothing runs a block of %q: name a language that is run, or say above it why not (see doc.go)", b, b.language)
 			}
 			before = b
@@ -160,11 +161,28 @@ func TestNothingIsHidden(t *testing.T) {
 }
 
 func isRun(b block) bool {
-	return b.notRun == "" && slices.Contains([]string{"sh", "python", "sql", "go"}, b.language)
+	return b.notRun == "" && slices.Contains([]string{"sh", "python", "sql", "go"}, b.language) && !isReadElsewhere(b)
 }
 
-func hasVectors(page string) bool {
-	return slices.Contains([]string{
-		"docs/format/journal.md", "docs/format/manifest.md", "docs/format/quarantine.md", "docs/format/settings.md", "docs/format/snapshots.md",
-	}, page)
+// elsewhere names the test that reads the blocks of a language in a page.
+var elsewhere = map[[2]string]string{
+	{"docs/format/journal.md", "vector"}:    "journal/frame_test.go",
+	{"docs/format/manifest.md", "vector"}:   "compactor/generation/manifest_test.go",
+	{"docs/format/quarantine.md", "vector"}: "compactor/quarantine_test.go",
+	{"docs/format/settings.md", "vector"}:   "journal/root_test.go",
+	{"docs/format/snapshots.md", "vector"}:  "compactor/index/snapshots_test.go",
+	{"docs/library.md", "go"}:               "internal/outside/library_test.go",
+}
+
+func isReadElsewhere(b block) bool { return elsewhere[[2]string{b.page, b.language}] != "" }
+
+// TestElsewhere looks whether the tests that read blocks of other pages are there, and name the page.
+func TestElsewhere(t *testing.T) {
+	for _, page := range pages(t) {
+		for _, b := range blocksOf(page, read(t, page)) {
+			if test := elsewhere[[2]string{page, b.language}]; test != "" && !strings.Contains(read(t, test), filepath.Base(page)) {
+				t.Errorf("%v: %s does not read this page", b, test)
+			}
+		}
+	}
 }

@@ -81,7 +81,7 @@ func copyOfRepository(t *testing.T) string {
 	dir := t.TempDir()
 	err := filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
 		name := rel(path)
-		if err == nil && (isHidden(name) || name == "bin" || name == "example-runs") {
+		if err == nil && isMade(name) {
 			if d.IsDir() {
 				return filepath.SkipDir
 			}
