@@ -1,6 +1,8 @@
 package cohort_test
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"testing"
 
@@ -28,6 +30,26 @@ func BenchmarkParseRecord(b *testing.B) {
 		if _, err := cohort.ParseRecord(data, 0); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkDigest compares the digest with what it could be instead, see docs/decisions/0027.
+func BenchmarkDigest(b *testing.B) {
+	kilo := kilobyte()
+	for _, size := range []int{256, len(kilo), 64 << 10} {
+		r := cohort.Record{JSON: bytes.Repeat(kilo, size/len(kilo)+1)[:size]}
+		b.Run(fmt.Sprintf("size=%d/sum=xxhash", size), func(b *testing.B) {
+			b.SetBytes(int64(size))
+			for b.Loop() {
+				r.Digest()
+			}
+		})
+		b.Run(fmt.Sprintf("size=%d/sum=sha256", size), func(b *testing.B) {
+			b.SetBytes(int64(size))
+			for b.Loop() {
+				sha256.Sum256(r.JSON)
+			}
+		})
 	}
 }
 

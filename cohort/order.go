@@ -47,14 +47,24 @@ func ParseGeneration(s string) (Generation, error) {
 	return Generation(n), nil
 }
 
+// Digest is a hash of a record's JSON, byte for byte. It tells a write that was repeated from another one that has the same
+// record id. It is no proof against somebody who looks for two records with one digest. 0: not known.
+type Digest uint64
+
 // Version says which of several records with one key is meant: the highest one is the last write.
 type Version struct {
 	Stamp    Stamp
 	RecordID string
+	Digest   Digest
 }
 
-// Compare orders versions by stamp, then by record id: it is negative, zero or positive as cmp.Compare. Equal versions are
-// the same record.
+// Compare orders versions by stamp, then by record id, then by digest: it is negative, zero or positive as cmp.Compare.
 func (v Version) Compare(other Version) int {
-	return cmp.Or(cmp.Compare(v.Stamp, other.Stamp), cmp.Compare(v.RecordID, other.RecordID))
+	return cmp.Or(cmp.Compare(v.Stamp, other.Stamp), cmp.Compare(v.RecordID, other.RecordID), cmp.Compare(v.Digest, other.Digest))
+}
+
+// SameWrite tells whether both are one write, whenever it was appended: the same record id, and the same bytes. Where the
+// digest of one is not known, as of rows that older programs wrote, the id alone decides.
+func (v Version) SameWrite(other Version) bool {
+	return v.RecordID == other.RecordID && (v.Digest == other.Digest || v.Digest == 0 || other.Digest == 0)
 }

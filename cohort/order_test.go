@@ -62,6 +62,8 @@ func TestVersionCompare(t *testing.T) {
 		{Stamp: 1},
 		{Stamp: 1, RecordID: "01JQ4Z8E7N3V5T0X9YABCDEFGH"},
 		{Stamp: 1, RecordID: "01JQ4Z8E7N3V5T0X9YABCDEFGJ"},
+		{Stamp: 1, RecordID: "01JQ4Z8E7N3V5T0X9YABCDEFGJ", Digest: 1},
+		{Stamp: 1, RecordID: "01JQ4Z8E7N3V5T0X9YABCDEFGJ", Digest: math.MaxUint64},
 		{Stamp: 2, RecordID: "0"},
 		{Stamp: math.MaxInt64},
 		{Stamp: math.MaxInt64, RecordID: "a"},
@@ -102,8 +104,38 @@ func TestTexts(t *testing.T) {
 }
 
 func TestRecordVersion(t *testing.T) {
-	got := cohort.Record{Stamp: 7, ID: "k", RunID: "r"}.Version()
-	if want := (cohort.Version{Stamp: 7, RecordID: "k"}); got != want {
+	got := cohort.Record{Stamp: 7, ID: "k", RunID: "r", JSON: []byte("abc")}.Version()
+	if want := (cohort.Version{Stamp: 7, RecordID: "k", Digest: 0x44bc2cf5ad770999}); got != want {
 		t.Errorf("Version = %v, want %v", got, want)
+	}
+}
+
+// The digest is part of the format of the index: these are the values that the authors of XXH64 give.
+func TestDigest(t *testing.T) {
+	for text, want := range map[string]cohort.Digest{
+		"": 0xef46db3751d8e999, "a": 0xd24ec4f1a98c6e5b, "abc": 0x44bc2cf5ad770999,
+		"The quick brown fox jumps over the lazy dog": 0x0b242d361fda71bc, // more than 32 bytes
+	} {
+		if got := (cohort.Record{RunID: "r", Written: time.Now(), JSON: []byte(text)}).Digest(); got != want {
+			t.Errorf("Digest of %q = %x, want %x", text, got, want)
+		}
+	}
+}
+
+func TestSameWrite(t *testing.T) {
+	tests := []struct {
+		a, b cohort.Version
+		want bool
+	}{
+		{cohort.Version{Stamp: 1, RecordID: "k", Digest: 5}, cohort.Version{Stamp: 9, RecordID: "k", Digest: 5}, true},
+		{cohort.Version{Stamp: 1, RecordID: "k", Digest: 5}, cohort.Version{Stamp: 1, RecordID: "k", Digest: 6}, false},
+		{cohort.Version{Stamp: 1, RecordID: "k", Digest: 5}, cohort.Version{Stamp: 1, RecordID: "l", Digest: 5}, false},
+		{cohort.Version{Stamp: 1, RecordID: "k", Digest: 5}, cohort.Version{Stamp: 9, RecordID: "k"}, true},
+		{cohort.Version{Stamp: 1, RecordID: "k"}, cohort.Version{Stamp: 9, RecordID: "l"}, false},
+	}
+	for _, test := range tests {
+		if got, back := test.a.SameWrite(test.b), test.b.SameWrite(test.a); got != test.want || back != test.want {
+			t.Errorf("%v.SameWrite(%v) = %t, the other way round %t, want %t", test.a, test.b, got, back, test.want)
+		}
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/cespare/xxhash/v2"
+
 	"github.com/runfold/runfold/internal/jsonscan"
 )
 
@@ -35,6 +37,9 @@ type Record struct {
 	Stream StreamID // the stream that holds it; zero before it was appended
 	Stamp  Stamp    // its place in the order; zero before it was appended
 	ID     string   // record_id, at most MaxRecordID bytes; an Append fills it in where it is empty
+
+	// Written is the writer's wall clock at the append; the zero time before it, and where nobody knows it. It orders nothing.
+	Written time.Time
 
 	RunID     string
 	Stage     string
@@ -321,21 +326,31 @@ func ParseTime(s string) (time.Time, bool) {
 	return t, true
 }
 
-// Time is the timestamp, or the stamp's time where the user gave none. The record must be valid.
+// Time is the timestamp, or the wall clock at the append when the user gave none; the zero time if nobody knows it. The
+// record must be valid.
 func (r Record) Time() time.Time {
 	if t, ok := ParseTime(r.Timestamp); ok {
 		return t
 	}
-	return r.Stamp.Time()
+	return r.Written
 }
 
-// TimeText is the timestamp as the user wrote it, or the stamp's time in RFC 3339.
+// timeForm is how times are written that we make: with six digits and a zone, which all readers take.
+const timeForm = "2006-01-02T15:04:05.000000Z"
+
+// FormatTime is a time as we write it where no user wrote it: RFC 3339 in UTC, with six digits.
+func FormatTime(t time.Time) string { return t.UTC().Format(timeForm) }
+
+// TimeText is the timestamp as the user wrote it, or the wall clock at the append; empty if nobody knows it.
 func (r Record) TimeText() string {
-	if r.Timestamp != "" {
+	if r.Timestamp != "" || r.Written.IsZero() {
 		return r.Timestamp
 	}
-	return r.Stamp.Time().Format(time.RFC3339Nano)
+	return FormatTime(r.Written)
 }
+
+// Digest is that of the record's JSON.
+func (r Record) Digest() Digest { return max(Digest(xxhash.Sum64(r.JSON)), 1) }
 
 // Clone is the record with bytes of its own: it stays valid whatever becomes of those that it was parsed from.
 func (r Record) Clone() Record {
@@ -344,4 +359,4 @@ func (r Record) Clone() Record {
 }
 
 // Version is the record's place among the records of its key.
-func (r Record) Version() Version { return Version{Stamp: r.Stamp, RecordID: r.ID} }
+func (r Record) Version() Version { return Version{r.Stamp, r.ID, r.Digest()} }

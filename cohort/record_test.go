@@ -340,18 +340,34 @@ func TestTimestamp(t *testing.T) {
 	}
 }
 
-// A record without a timestamp has the time of its stamp.
-func TestTimeOfStamp(t *testing.T) {
+// A record without a timestamp has the time of its append, whatever its stamp says, with six digits; where nobody knows that, it
+// has none.
+func TestTimeOfAppend(t *testing.T) {
 	for _, data := range []string{with(`"timestamp":null`), with(`"timestamp":""`), with(`"x":0`)} {
 		r := mustRecord(t, data)
 		r.Stamp = 1772366400120000000
-		want := time.Date(2026, 3, 1, 12, 0, 0, 120000000, time.UTC)
-		if got := r.Time(); !got.Equal(want) {
-			t.Errorf("Time of %s = %s, want %s", data, got, want)
+		for _, test := range []struct {
+			written time.Time
+			text    string
+		}{
+			{time.Date(2026, 3, 1, 11, 0, 0, 120000000, time.UTC), "2026-03-01T11:00:00.120000Z"},
+			{time.Date(2026, 3, 1, 20, 0, 0, 0, time.FixedZone("", 9*3600)), "2026-03-01T11:00:00.000000Z"},
+			{time.Date(2026, 3, 1, 11, 0, 0, 999999999, time.UTC), "2026-03-01T11:00:00.999999Z"},
+			{time.Time{}, ""},
+		} {
+			r.Written = test.written
+			if got := r.Time(); !got.Equal(test.written) {
+				t.Errorf("Time of %s, written at %s = %s", data, test.written, got)
+			}
+			if got := r.TimeText(); got != test.text {
+				t.Errorf("TimeText of %s, written at %s = %q, want %q", data, test.written, got, test.text)
+			}
 		}
-		if got, want := r.TimeText(), "2026-03-01T12:00:00.12Z"; got != want {
-			t.Errorf("TimeText of %s = %q, want %q", data, got, want)
-		}
+	}
+	given := mustRecord(t, with(`"timestamp":"2026-03-01T12:00:00+09:00"`))
+	given.Written = time.Date(2026, 3, 1, 11, 0, 0, 0, time.UTC)
+	if got, want := given.TimeText(), "2026-03-01T12:00:00+09:00"; got != want {
+		t.Errorf("TimeText of a record with a timestamp = %q, want %q", got, want)
 	}
 }
 

@@ -172,10 +172,9 @@ func (l *loader) isGone(n int32) bool {
 	return errors.Is(err, fs.ErrNotExist)
 }
 
-// raised is r after it was appended again with a later stamp; 0 if it was not.
+// raised is r after it was appended again with a later stamp; 0 if it was not. It keeps the time of the first write.
 func raised(r cohort.Record, later cohort.Stamp) cohort.Record {
 	if later > 0 {
-		r.Timestamp = r.TimeText() // the time of the first write
 		r.Stamp = later
 	}
 	return r

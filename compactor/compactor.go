@@ -46,6 +46,7 @@ import (
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/generation"
+	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/internal/build"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
@@ -220,6 +221,9 @@ func (r *run) rounds(ctx context.Context) error {
 	if r.report.Narrow > 0 {
 		r.say.tell(NarrowKey{r.report.Narrow})
 	}
+	for _, x := range r.report.InExtra {
+		r.say.tell(InExtra{x})
+	}
 	return nil
 }
 
@@ -267,7 +271,10 @@ func (r *run) round(ctx context.Context) (more bool, err error) {
 		r.report.Reaped = reaped
 	}
 	expired, err := r.store.Expire(next, generation.Keep{Generations: r.KeepGenerations, Age: r.KeepAge})
-	r.report.SweptGens += expired
+	r.report.SweptGens += expired.Manifests
+	if expired.TwoHistories {
+		r.report.Damage = max(r.report.Damage, 1)
+	}
 	return b.full || reaped > 0, err
 }
 
@@ -285,9 +292,11 @@ func (r *run) advance(ctx context.Context, prev generation.Manifest, b *batch) (
 	r.report.TornTails += b.tornTails
 	r.stands(next, *b)
 	r.base = next.Generation // what is gone from here on was not taken by others before
-	if n, ok := rewritten(prev, next); ok {
+	if r.say.tellChanges(prev, next) {
 		r.report.Rewrites++
-		r.say.tell(n)
+	}
+	if next.Ahead != nil && (prev.Ahead == nil || *prev.Ahead != *next.Ahead) {
+		r.say.tell(aheadOf(*next.Ahead, b.now))
 	}
 	err = r.store.Publish(next, false)
 	return next, err
@@ -305,18 +314,31 @@ func (r *run) attempt(ctx context.Context, prev generation.Manifest, b *batch) (
 	return draft.Commit()
 }
 
-// rewritten tells of the one thing that makes a commit write every row again.
-func rewritten(prev, next generation.Manifest) (n Rewritten, ok bool) {
-	if prev.Index.Rows == 0 || prev.Schema.Equal(next.Schema) {
-		return Rewritten{}, false
+// tellChanges tells of what a commit did once for many to come.
+func (s *speaker) tellChanges(prev, next generation.Manifest) (rewritten bool) {
+	if prev.Generation > 0 && prev.Version < next.Version {
+		s.tell(Upgraded{prev.Version, next.Version})
 	}
-	n = Rewritten{Rows: prev.Index.Rows, New: len(next.Schema) - len(prev.Schema)}
-	for i, c := range prev.Schema {
-		if next.Schema[i] != c {
-			n.Widened++
+	if prev.Index.Rows == 0 || prev.Index.Name == next.Index.Name || prev.Schema.Equal(next.Schema) {
+		return false
+	}
+	was := map[string]index.Kind{}
+	for _, c := range prev.Schema {
+		was[c.Name] = c.Kind
+	}
+	n := Rewritten{Rows: prev.Index.Rows, From: prev.IndexVersion(), To: next.IndexVersion()}
+	for _, c := range next.Schema {
+		switch kind, known := was[c.Name]; {
+		case !known:
+			n.New++
+		case kind != c.Kind:
+			n.Retyped++
 		}
+		delete(was, c.Name)
 	}
-	return n, true
+	n.Gone = len(was)
+	s.tell(n)
+	return true
 }
 
 // stands notes how things are, in contrast to what a commit brought.

@@ -16,8 +16,9 @@ type folded struct {
 	nextSeq cohort.Seq
 	highest cohort.Stamp
 
-	duplicates int // equal (stamp, record id): the same record again
-	repeats    int // the record id of the write that stands, with a later stamp: appended again
+	duplicates int // the same write with the same stamp: the same record again
+	repeats    int // the write that stands with a later stamp: appended again
+	byID       int // of those two, by the record id alone: older programs kept no digest of the row
 	superseded int // an older write of a key that has a newer one
 	replaced   int // puts that replace a row of the index
 	narrow     int // superseded or replaced, and different in target, view or symbol
@@ -41,9 +42,9 @@ type standing struct {
 }
 
 // fold is the heart: last write wins. Of all records of a key, in the batch and in the index, the one
-// with the highest (stamp, record id) stays; each new winner gets the next seq, in stamp order. A record
-// with the id of the one that stands is that one appended again: it raises the stamp and changes nothing
-// else (docs/decisions/0013).
+// with the highest (stamp, record id, digest) stays; each new winner gets the next seq, in stamp order. A record
+// with the id and the bytes of the one that stands is that one appended again: it raises the stamp and changes nothing
+// else (docs/decisions/0013). One with the id and other bytes is another write.
 //
 // It is pure: no I/O, no clock, and the same winners for every order of recs and every way to split
 // them into batches. found holds what the index has under the batch's keys. recs is sorted in place.
@@ -70,29 +71,40 @@ func fold(recs []candidate, found map[cohort.Key]index.Found, next cohort.Seq) f
 func (f *folding) write(i int32) {
 	r := &f.recs[i]
 	s := f.standing(i)
-	switch {
-	case s == nil:
-	case f.version(s) == r.Version:
-		f.duplicates++
+	if s != nil && !f.replaces(s, r) {
 		return
-	case f.version(s).Compare(r.Version) > 0:
-		f.superseded++
-		f.countNarrow(s, r)
-		return
-	case f.version(s).RecordID == r.RecordID:
-		f.repeats++
-		s.raised = r.Stamp
-		return
-	default:
-		f.countNarrow(s, r)
-		if s.row != nil {
-			f.replaced++
-		} else {
-			f.superseded++
-		}
-		s.gone = true
 	}
 	f.stand(r.key, standing{at: i})
+}
+
+// replaces decides between what stands and a record, and counts it. It is true if the record stands from now on.
+func (f *folding) replaces(s *standing, r *candidate) bool {
+	at := f.version(s)
+	same := at.SameWrite(r.Version)
+	if same && at.Digest == 0 {
+		f.byID++
+	}
+	switch {
+	case same && at.Stamp == r.Stamp:
+		f.duplicates++
+		return false
+	case same && at.Stamp < r.Stamp:
+		f.repeats++
+		s.raised = r.Stamp
+		return false
+	case at.Compare(r.Version) > 0:
+		f.superseded++
+		f.countNarrow(s, r)
+		return false
+	}
+	f.countNarrow(s, r)
+	if s.row != nil {
+		f.replaced++
+	} else {
+		f.superseded++
+	}
+	s.gone = true
+	return true
 }
 
 // standing is what stands under the key of a record, or nil. It is valid until something else stands.

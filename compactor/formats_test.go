@@ -22,7 +22,9 @@ import (
 
 var writeFormat = flag.String("write-format", "", "write the root and what is read from it to testdata/formats/`NAME`, which must not exist")
 
-// TestFormats reads the roots that released versions wrote. They are never written again: a change of a format
+var readFormats = flag.Bool("read-formats", false, "write what is read from the roots of all versions; the diff is then read line by line by a person")
+
+// TestFormats reads the roots that released versions wrote. The roots are never written again: a change of a format
 // adds one beside them.
 //
 // Each is a directory with a root, as that version left it, and with read.txtar: what it read from each file, and
@@ -43,7 +45,14 @@ func TestFormats(t *testing.T) {
 				t.Fatal(err)
 			}
 			root := copyOf(t, filepath.Join(dir, v.Name(), "root"))
-			if diff := cmp.Diff(sections(want), sections(readAll(t, root))); diff != "" {
+			got := readAll(t, root)
+			if *readFormats {
+				if err := os.WriteFile(filepath.Join(dir, v.Name(), "read.txtar"), txtar.Format(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				want = got
+			}
+			if diff := cmp.Diff(sections(want), sections(got)); diff != "" {
 				t.Errorf("what is read (-then +now):\n%s", diff)
 			}
 			goesOn(t, root)

@@ -175,7 +175,13 @@ func (im *importer) commit(prev generation.Manifest, next *generation.Draft, old
 		recs[i] = *p.Record
 		c.Bytes += int64(len(p.Record.JSON))
 	}
-	next.Schema = prev.Schema.Extend(recs)
+	shapes := index.NewShapes(prev.Schema, prev.Columns)
+	shaper, schema := shapes.Shaper(), shapes.Extender()
+	for _, r := range recs {
+		shape, _ := shaper.Of(r)
+		schema.Add(shape)
+	}
+	next.Schema, next.Columns = schema.Schema()
 	if _, err := next.Write(old, found, c); err != nil {
 		return err
 	}
@@ -185,9 +191,7 @@ func (im *importer) commit(prev generation.Manifest, next *generation.Draft, old
 	}
 	im.done, im.report.Generation = true, done.Generation
 	im.base = done.Generation // what is gone from here on was not taken by others before
-	if n, ok := rewritten(prev, done); ok {
-		im.say.tell(n)
-	}
+	im.say.tellChanges(prev, done)
 	return im.store.Publish(done, false)
 }
 

@@ -76,8 +76,8 @@ func TestImportOldKeys(t *testing.T) {
 	}
 	got := rows(t, root)
 	for key, want := range map[string]string{
-		"plain:TRAINING": `{"auc":0.5,"cohort_id":"old","phase":"TRAINING","run_id":"plain","timestamp":"2025-01-04T00:00:00Z"}`,
-		"r-1:RANKING":    `{"attempt":"2","cohort_id":"old","note":"second attempt","phase":"RANKING","run_id":"r-1","symbol":"EURUSD","target":"fwd","timestamp":"2025-01-03T00:00:00Z","view":"5m"}`,
+		"plain:TRAINING": `{"auc":0.5,"cohort_id":"old","phase":"TRAINING","run_id":"plain","timestamp":"2025-01-04T00:00:00.000000Z"}`,
+		"r-1:RANKING":    `{"attempt":"2","cohort_id":"old","note":"second attempt","phase":"RANKING","run_id":"r-1","symbol":"EURUSD","target":"fwd","timestamp":"2025-01-03T00:00:00.000000Z","view":"5m"}`,
 	} {
 		if diff := cmp.Diff(want, got[key]); diff != "" {
 			t.Errorf("row %s (-want +got):\n%s", key, diff)

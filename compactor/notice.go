@@ -2,8 +2,11 @@ package compactor
 
 import (
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/runfold/runfold/compactor/generation"
+	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/journal"
 )
 
@@ -38,15 +41,59 @@ func (n SkippedStream) String() string {
 	return fmt.Sprintf("stream %v: not read to its end: %v", n.Stream, n.Err)
 }
 
-// Rewritten tells that columns came, or became double, so that a commit wrote every row of the index again instead of
-// copying row groups as bytes. It happens once for each such change.
+// Rewritten tells that a commit wrote every row of the index again instead of copying row groups as bytes: columns came, went,
+// or changed their type, or the format of the index is a newer one. It happens once for each such change.
 type Rewritten struct {
-	Rows         int64
-	New, Widened int // columns
+	Rows               int64
+	New, Retyped, Gone int // columns
+	From, To           int // formats of the index; equal if that did not change
 }
 
 func (n Rewritten) String() string {
-	return fmt.Sprintf("the index got %d new columns and %d that became double: all of its %d rows were written again", n.New, n.Widened, n.Rows)
+	var why []string
+	for _, c := range []struct {
+		n         int
+		one, many string
+	}{
+		{n.New, "a column is new", "%d columns are new"}, {n.Retyped, "a column has another type", "%d columns have another type"},
+		{n.Gone, "a column is gone", "%d columns are gone"},
+	} {
+		switch {
+		case c.n == 1:
+			why = append(why, c.one)
+		case c.n > 1:
+			why = append(why, fmt.Sprintf(c.many, c.n))
+		}
+	}
+	if n.From != n.To {
+		why = append(why, fmt.Sprintf("its format was version %d and is version %d", n.From, n.To))
+	}
+	return fmt.Sprintf("all %d rows of the index were written again: %s", n.Rows, strings.Join(why, ", "))
+}
+
+// Upgraded tells that a root has its first manifest of a newer format. Programs of before refuse the root from now on: this
+// step has no way back.
+type Upgraded struct{ From, To int }
+
+func (n Upgraded) String() string {
+	return fmt.Sprintf("the root's manifests were of version %d and are of version %d from now on: older programs can append, "+
+		"and refuse to fold or read it (\"written by a newer version\")", n.From, n.To)
+}
+
+// InExtra tells how many values of the folded records stand in no column, and why. They are in the column _extra.
+type InExtra struct{ index.Extra }
+
+// ClockAhead tells of a writer whose clock, or whose storage's clock, ran ahead of the storage's clock now. Its records win over
+// others that are appended until that time by writers that were open before.
+type ClockAhead struct {
+	Host   string
+	Stream journal.Stream
+	By     time.Duration
+}
+
+func (n ClockAhead) String() string {
+	return fmt.Sprintf("stream %v: a record of host %s is %v ahead of the storage's clock: set the clock of that host, or of its storage; "+
+		"records of writers that began before this fold lose against it until then", n.Stream, n.Host, n.By.Round(time.Second))
 }
 
 // Unknown tells of a name under cohorts/ that runfold did not make. It is left alone.

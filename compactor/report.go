@@ -5,6 +5,7 @@ import (
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/generation"
+	"github.com/runfold/runfold/compactor/index"
 )
 
 // Report counts what one Fold did. What comes with a commit is counted once that has certainly happened: an attempt that
@@ -20,7 +21,8 @@ type Report struct {
 	Duplicates int               `json:"duplicates"` // the same record again
 	Repeated   int               `json:"repeated"`   // appended again with the id of the write that stands
 	Narrow     int               `json:"narrow"`     // beaten although target, view or symbol differ
-	Extra      int64             `json:"extra"`      // values that no column could hold
+	Extra      int64             `json:"extra"`      // values of these records that no column holds
+	InExtra    index.Extras      `json:"in_extra"`   // the same by column and reason
 	Rewrites   int               `json:"rewrites"`   // commits that wrote every row again, see Rewritten
 	generation.Merged
 

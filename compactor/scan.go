@@ -61,7 +61,7 @@ func (s *scanner) unread(prev generation.Manifest, now cohort.Stamp, left budget
 	for _, m := range prev.Streams {
 		marks[m.Stream] = m
 	}
-	b := batch{marks: make([]generation.Watermark, 0, len(streams)), now: now, left: left, shapes: index.NewShapes(prev.Schema)}
+	b := batch{marks: make([]generation.Watermark, 0, len(streams)), now: now, left: left, shapes: index.NewShapes(prev.Schema, prev.Columns)}
 	if err != nil {
 		s.skip(journal.Stream{}, err, &b)
 	}

@@ -1,8 +1,13 @@
 package compactor
 
 import (
+	"slices"
+	"strings"
+	"time"
+
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/generation"
+	"github.com/runfold/runfold/journal"
 )
 
 // write folds a batch and makes the data files of the next generation durable. No manifest names them
@@ -29,6 +34,7 @@ func (r *run) write(prev generation.Manifest, b *batch) (*generation.Draft, erro
 		return nil, err
 	}
 	out := fold(b.records, found, prev.NextSeq)
+	next.Ahead = r.ahead(prev, b, out.highest)
 	b.records = nil // a quarter of what a million records take, and puts say all from here on
 	next.NextSeq, next.HighestStamp = out.nextSeq, max(prev.HighestStamp, out.highest)
 	r.report.add(out)
@@ -42,7 +48,7 @@ func (r *run) write(prev generation.Manifest, b *batch) (*generation.Draft, erro
 	for _, p := range out.puts {
 		schema.Add(b.refs[p.N].shape)
 	}
-	next.Schema = schema.Schema()
+	next.Schema, next.Columns = schema.Schema()
 	rows, lines := newLoader(r.streams, b, out.later), newLoader(r.streams, b, out.later)
 	defer rows.close()
 	defer lines.close()
@@ -52,7 +58,8 @@ func (r *run) write(prev generation.Manifest, b *batch) (*generation.Draft, erro
 	if err != nil {
 		return nil, err
 	}
-	r.report.Extra += stats.Extra
+	r.report.Extra += stats.Extra.Values()
+	r.report.InExtra = r.report.InExtra.Plus(stats.Extra)
 	r.report.Merged.Add(stats)
 	return next, nil
 }
@@ -64,4 +71,31 @@ func (r *Report) add(out folded) {
 	r.Duplicates += out.duplicates
 	r.Repeated += out.repeats
 	r.Narrow += out.narrow
+}
+
+// farAhead is how far a stamp may be ahead of the storage's clock before it is told.
+const farAhead = 10 * time.Minute
+
+// ahead is the record that is furthest ahead of the storage's clock by far: of those that came, or one of before that the clock
+// has not caught up with. It is nil if there is none, or if nothing tells the time.
+func (r *run) ahead(prev generation.Manifest, b *batch, highest cohort.Stamp) *generation.Ahead {
+	isFar := func(s cohort.Stamp) bool { return b.now > 0 && (s-b.now).Duration() > farAhead }
+	if prev.Ahead != nil && isFar(prev.Ahead.Stamp) && prev.Ahead.Stamp >= highest {
+		return prev.Ahead
+	}
+	if !isFar(highest) {
+		return nil
+	}
+	i := slices.IndexFunc(b.records, func(c candidate) bool { return c.Stamp == highest })
+	p := b.places[b.refs[b.records[i].n].place]
+	host, err := r.streams.Host(p)
+	if err != nil {
+		host = "unknown"
+	}
+	return &generation.Ahead{Stamp: highest, Stream: p.Stream.String(), Host: host}
+}
+
+func aheadOf(a generation.Ahead, now cohort.Stamp) ClockAhead {
+	name, id, _ := strings.Cut(a.Stream, "/")
+	return ClockAhead{Host: a.Host, Stream: journal.Stream{Cohort: cohort.ID(name), ID: cohort.StreamID(id)}, By: (a.Stamp - now).Duration()}
 }

@@ -146,6 +146,7 @@ var equateEmpty = cmp.Transformer("nil", func(in []string) []string {
 func TestDamage(t *testing.T) {
 	full := newSample(5, true)
 	e := full.entries() // header, 5 records, seal
+	old := asVersion1(e)
 	hole := func(b []byte) []byte { return make([]byte, len(b)) }
 	join := func(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 	craft := func(f frame) []byte { return entry(aStream, f) }
@@ -172,7 +173,7 @@ func TestDamage(t *testing.T) {
 			damage: []string{fmt.Sprintf("%d+%d: ends within an entry", at[7], len(random))}},
 		{name: "a valid record behind a seal",
 			data:    join(full.data, craft(frame{kind: kindRecord, seq: 8, recordID: "x", payload: []byte(`{"run_id":"evil","stage":"T"}`)})),
-			records: "12345", damage: []string{fmt.Sprintf("%d+54: stands behind the seal", at[7])}},
+			records: "12345", damage: []string{fmt.Sprintf("%d+62: stands behind the seal", at[7])}},
 		{name: "the seal twice", data: join(full.data, e[6]), records: "12345",
 			damage: []string{fmt.Sprintf("%d+%d: stands behind the seal", at[7], size(e[6]))}},
 		{name: "a hole in a sealed stream", data: join(e[0], e[1], hole(e[2]), e[3], e[4], e[5], e[6]), records: "1345",
@@ -214,14 +215,38 @@ func TestDamage(t *testing.T) {
 			damage: []string{"0+24: header: unexpected end of JSON input"}},
 		{name: "a payload that is no JSON",
 			data:    join(e[0], craft(frame{kind: kindRecord, seq: 2, recordID: "id", payload: []byte("run")}), e[2]),
-			records: "2", damage: []string{fmt.Sprintf("%d+29: entry 2 holds no record: record is not JSON at byte 1: invalid character 'r' looking for beginning of value", at[1])}},
+			records: "2", damage: []string{fmt.Sprintf("%d+37: entry 2 holds no record: record is not JSON at byte 1: invalid character 'r' looking for beginning of value", at[1])}},
 		{name: "a payload that is no record",
 			data:    join(e[0], craft(frame{kind: kindRecord, seq: 2, recordID: "id", payload: []byte("{}")}), e[2]),
-			records: "2", damage: []string{fmt.Sprintf("%d+28: entry 2 holds no record: run_id is missing", at[1])}},
+			records: "2", damage: []string{fmt.Sprintf("%d+36: entry 2 holds no record: run_id is missing", at[1])}},
 		{name: "a newer frame", data: join(e[0], e[1], newer(3), e[3], e[4], e[5], e[6]), records: "1",
-			err: fmt.Sprintf("stream c/%s at offset %d: frame of version 2: written by a newer version of runfold", aStream, at[2])},
+			err: newerAt(at[2])},
 		{name: "a newer stream", data: join(newer(1), newer(2)),
-			err: fmt.Sprintf("stream c/%s at offset 0: frame of version 2: written by a newer version of runfold", aStream)},
+			err: newerAt(0)},
+		{name: "a newer frame out of its turn", data: join(e[0], e[1], newer(9)), records: "1", err: newerAt(at[2])},
+		{name: "a kind of a newer program", data: join(e[0], e[1], craft(frame{kind: 4, seq: 3, recordID: "id"}), e[3], e[6]), records: "1",
+			err: fmt.Sprintf("stream c/%s at offset %d: frame of kind 4: written by a newer version of runfold", aStream, at[2])},
+		{name: "such a kind in version 1", data: join(e[0], e[1], craft(frame{version: 1, kind: 4, seq: 3, recordID: "id"}), e[3], e[4], e[5], e[6]),
+			records: "1345", damage: []string{fmt.Sprintf("%d+26: is no frame of ours although its checksum fits (entries 3 to 3)", at[2])}},
+		{name: "a newer frame behind a hole", data: join(e[0], hole(join(e[1], e[2])), newer(4), e[4], e[5], e[6]),
+			damage: []string{fmt.Sprintf("%d+%d: length is out of bounds (entries 2 to 3)", at[1], at[3]-at[1])}, err: newerAt(at[3])},
+		{name: "a newer kind behind garbage", data: join(e[0], e[1], random, craft(frame{kind: 200, seq: 3}), e[3], e[4], e[5], e[6]), records: "1",
+			damage: []string{fmt.Sprintf("%d+%d: ends within an entry", at[2], len(random))},
+			err:    fmt.Sprintf("stream c/%s at offset %d: frame of kind 200: written by a newer version of runfold", aStream, at[2]+int64(len(random)))},
+		{name: "a newer frame of the past behind a hole", data: join(e[0], e[1], e[2], hole(e[3]), newer(3), e[4], e[5], e[6]), records: "1245",
+			damage: []string{fmt.Sprintf("%d+%d: length is out of bounds (entries 4 to 4)", at[3], size(e[3])+size(newer(3)))}},
+		{name: "a newer frame with a flipped bit behind a hole", data: join(e[0], hole(e[1]), flipped(newer(3)), e[3], e[4], e[5], e[6]), records: "345",
+			damage: []string{fmt.Sprintf("%d+%d: length is out of bounds (entries 2 to 3)", at[1], size(e[1])+size(newer(3)))}},
+		{name: "a newer frame behind a hole in an unsealed stream", data: join(e[0], hole(e[1]), newer(3)), torn: size(e[1]) + size(newer(3))},
+		{name: "a newer frame behind the seal", data: join(full.data, newer(8)), records: "12345",
+			damage: []string{fmt.Sprintf("%d+%d: stands behind the seal", at[7], size(newer(8)))}},
+		{name: "garbage and a newer frame behind the seal", data: join(full.data, random, newer(8)), records: "12345",
+			damage: []string{fmt.Sprintf("%d+%d: ends within an entry", at[7], len(random)+size(newer(8)))}},
+		{name: "entries of version 1 and 2 in one stream", data: join(old[0], e[1], old[2], e[3], old[4], e[5], old[6]), records: "12345"},
+		{name: "a hole among entries of both versions", data: join(old[0], e[1], hole(old[2]), old[3], hole(e[4]), e[5], old[6]), records: "135",
+			damage: []string{
+				fmt.Sprintf("%d+%d: length is out of bounds (entries 3 to 3)", size(old[0])+size(e[1]), size(old[2])),
+				fmt.Sprintf("%d+%d: length is out of bounds (entries 5 to 5)", size(join(old[0], e[1], old[2], old[3])), size(e[4]))}},
 		{name: "a huge length in a sealed stream", data: join(e[0], binary.AppendUvarint(nil, 1<<60), e[1], e[2], e[3], e[4], e[5], e[6]),
 			records: "12345", damage: []string{fmt.Sprintf("%d+9: length is out of bounds", at[1])}},
 		{name: "a huge length in an unsealed stream", data: join(e[0], e[1], binary.AppendUvarint(nil, 1<<60), e[2]), records: "1",
@@ -253,10 +278,32 @@ func TestDamage(t *testing.T) {
 
 // newer is an entry of a later version, whose checksum is in order.
 func newer(seq byte) []byte {
-	b := appendFrame(nil, aStream, frame{kind: kindRecord, seq: uint64(seq), recordID: "id", payload: []byte("{}")})
-	b[4] = 2
-	mendCRC(b)
-	return append([]byte{byte(len(b))}, b...)
+	return entry(aStream, frame{version: 3, kind: kindRecord, seq: uint64(seq), recordID: "id", payload: []byte("{}")})
+}
+
+func newerAt(off int64) string {
+	return fmt.Sprintf("stream c/%s at offset %d: frame of version 3: written by a newer version of runfold", aStream, off)
+}
+
+// flipped is a copy of an entry with another last bit.
+func flipped(entry []byte) []byte {
+	out := bytes.Clone(entry)
+	out[len(out)-1] ^= 1
+	return out
+}
+
+// asVersion1 are the entries as the first programs wrote them.
+func asVersion1(entries [][]byte) [][]byte {
+	var out [][]byte
+	for _, e := range entries {
+		f, err := parseEntry(e, aStream)
+		if err != nil {
+			panic(err)
+		}
+		f.version = 1
+		out = append(out, entry(aStream, f))
+	}
+	return out
 }
 
 // copied are entries as they stand in a stream of another name.
@@ -394,6 +441,7 @@ func FuzzReader(f *testing.F) {
 	f.Add([]byte("\x01\x01\x02\x02\x02\x03\x02\x04\x03\x05"), false)
 	f.Add([]byte("\x01\x01\x02\x02\x00\x05\x00\x00\x00\x00\x00\x02\x04"), true)
 	f.Add([]byte("\x01\x01\x02\x02\x04\x30\x02\x03\x05\x02"), true)
+	f.Add([]byte("\x01\x01\x09\x02\x02\x03\x04\x30\x09\x04\x08\x05\x02\x06"), true)
 	f.Fuzz(func(t *testing.T, program []byte, sealed bool) {
 		data, written := segmentOf(program, sealed)
 		for _, r := range append(readBytes(t, data, Position{}).Records, readDead(t, data).Records...) {
@@ -430,6 +478,12 @@ func segmentOf(program []byte, sealed bool) (data []byte, written map[string]boo
 			data = data[:len(data)-min(len(data), int(n))]
 		case 6:
 			data = append(data, newer(max(n, 1))...)
+		case 8: // an entry of a kind to come
+			data = append(data, entry(aStream, frame{kind: 4 + kind(n%2), seq: max(uint64(n), 2), recordID: "id"})...)
+		case 9:
+			json := fmt.Sprintf(`{"run_id":"old-%d","stage":"T"}`, n)
+			data = append(data, entry(aStream, frame{version: 1, kind: kindRecord, seq: max(uint64(n), 2), recordID: "id", payload: []byte(json)})...)
+			written["id 0 "+json] = true
 		case 7: // an entry that holds nothing of ours
 			data = append(data, entry(aStream, frame{kind: kindRecord, seq: max(uint64(n), 2), recordID: "id", payload: program})...)
 		default:

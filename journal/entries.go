@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"time"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/internal/durable"
@@ -18,7 +19,8 @@ type Entry struct {
 	Seq      uint64 // its number in the stream, from 1 on: the header is 1
 	Stamp    cohort.Stamp
 	RecordID string
-	Payload  []byte // JSON; valid until the next entry
+	Written  time.Time // of a record: when it was appended; the zero time if nobody knows it
+	Payload  []byte    // JSON; valid until the next entry
 }
 
 // Entries yields every entry of the segment at path, headers and seals too, wherever the file lies: in a root, in
@@ -44,7 +46,10 @@ func entries(fsys durable.FS, path string, s Stream) iter.Seq2[Entry, error] {
 			}
 			var e Entry
 			if err == nil {
-				e = Entry{f.at, f.size, f.kind.String(), f.seq, f.stamp, f.recordID, f.payload}
+				e = Entry{Offset: f.at, Size: f.size, Kind: f.kind.String(), Seq: f.seq, Stamp: f.stamp, RecordID: f.recordID, Payload: f.payload}
+				if f.kind == kindRecord {
+					e.Written = f.writtenAt()
+				}
 			}
 			if !yield(e, err) || err != nil && !errors.Is(err, ErrCorrupt) {
 				return

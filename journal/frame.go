@@ -1,10 +1,12 @@
 package journal
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"time"
 
 	"github.com/runfold/runfold/cohort"
 )
@@ -14,22 +16,29 @@ import (
 //	uvarint  length of the frame
 //	frame:
 //	  0   4  CRC32C over the 26 characters of the stream's ULID, then frame[4:]
-//	  4   1  version, 1
-//	  5   1  kind: 1 header, 2 record, 3 seal
+//	  4   1  version, 2
+//	  5   1  kind: 1 header, 2 record, 3 seal; 4 is kept for withdrawals
 //	  6   8  seq: 1 for the header and no other, then one more each
 //	 14   8  stamp, nanoseconds
 //	 22   1  length n of the record id; 0 but for records
 //	 23   n  record id
-//	 23+n    payload: JSON
+//	 23+n 8  of a record: the writer's wall clock, nanoseconds since 1970; 0: not known
+//	 31+n    payload: JSON; of a header or seal it begins at 23
 //
 // The checksum covers the stream's name, so that a frame that was moved or copied to another stream
-// is not valid there. It and the version keep their places in all versions to come: a newer frame can
-// be told from a damaged one. Zero is never a valid length, version, kind or seq: zeros are no entries.
+// is not valid there. It, the version and the seq keep their places in all versions to come, and a seal ends
+// the stream in all of them: a newer frame can be told from a damaged one, wherever it stands. Zero is
+// never a valid length, version, kind or seq: zeros are no entries.
+//
+// Version 1 has no wall clock, and no kinds but the three. From version 2 on a kind that we do not know is
+// that of a newer program, as is a version that we do not know.
 //
 // Part of the format, do not change.
 const (
-	frameVersion = 1
+	frameVersion = 2
+	firstVersion = 1
 	frameHead    = 23
+	clockSize    = 8
 	maxFrame     = 64 << 20
 	minFrame     = frameHead
 )
@@ -57,10 +66,12 @@ func (k kind) String() string {
 
 // frame is a decoded frame. recordID and payload alias the bytes it was parsed from.
 type frame struct {
+	version  uint8 // 0: ours, see appendFrame
 	kind     kind
 	seq      uint64
 	stamp    cohort.Stamp
 	recordID string
+	written  int64 // the writer's wall clock, of a record; see clockOf
 	payload  []byte
 	crc      uint32
 }
@@ -78,14 +89,45 @@ func streamCRC(id cohort.StreamID) uint32 {
 
 // appendFrame appends f's frame, without the length in front, to dst, which is empty.
 func appendFrame(dst []byte, id cohort.StreamID, f frame) []byte {
-	dst = append(dst, 0, 0, 0, 0, frameVersion, byte(f.kind))
+	f.version = cmp.Or(f.version, frameVersion)
+	dst = append(dst, 0, 0, 0, 0, f.version, byte(f.kind))
 	dst = binary.LittleEndian.AppendUint64(dst, f.seq)
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(f.stamp))
 	dst = append(dst, byte(len(f.recordID)))
 	dst = append(dst, f.recordID...)
+	if f.hasClock() {
+		dst = binary.LittleEndian.AppendUint64(dst, uint64(f.written))
+	}
 	dst = append(dst, f.payload...)
 	binary.LittleEndian.PutUint32(dst, crc32.Update(streamCRC(id), castagnoli, dst[4:]))
 	return dst
+}
+
+func (f frame) hasClock() bool { return f.kind == kindRecord && f.version > firstVersion }
+
+// clockOf is a wall clock as a frame carries it. A clock before 1970 is not set, and one after 2261 fits in no frame: 0.
+func clockOf(t time.Time) int64 {
+	if y := t.UTC().Year(); y < 1970 || y > 2261 {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+// timeOf is the time that clockOf was given, in UTC; the zero time if that is not known.
+func timeOf(clock int64) time.Time {
+	if clock <= 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, clock).UTC()
+}
+
+// writtenAt is when a record was written. Before frames had a wall clock the stamp was all that told: it began at the
+// storage's clock.
+func (f frame) writtenAt() time.Time {
+	if !f.hasClock() {
+		return timeOf(int64(f.stamp))
+	}
+	return timeOf(f.written)
 }
 
 // entrySize is how many bytes a frame takes as an entry.
@@ -115,7 +157,7 @@ func parseLength(b []byte) (length, width int, err error) {
 }
 
 // parseFrame decodes exactly what appendFrame makes for this stream, and nothing else. Bytes with a
-// good checksum and a higher version are cohort.ErrNewer.
+// good checksum that a newer program wrote are cohort.ErrNewer, and of that frame only the seq is told.
 func parseFrame(b []byte, id cohort.StreamID) (frame, error) {
 	if len(b) < minFrame {
 		return frame{}, errShort
@@ -126,24 +168,42 @@ func parseFrame(b []byte, id cohort.StreamID) (frame, error) {
 	}
 	f, n, err := parseHead(b, len(b))
 	if err != nil {
-		return frame{}, err
+		return f, err
 	}
 	f.recordID, f.payload = string(b[frameHead:frameHead+n]), b[frameHead+n:]
+	if f.hasClock() {
+		f.written = int64(binary.LittleEndian.Uint64(f.payload))
+		f.payload = f.payload[clockSize:]
+	}
 	return f, nil
 }
 
+// isNewer tells, by its head, whether a frame is that of a newer program, if its checksum fits.
+func isNewer(b []byte) bool {
+	return b[4] > frameVersion || b[4] > firstVersion && kind(b[5]) > kindSeal
+}
+
+func seqOf(b []byte) uint64 { return binary.LittleEndian.Uint64(b[6:]) }
+
 // parseHead decodes the first frameHead bytes of a frame of some length, for whose checksum it does not vouch. n is the length
-// of the record's id.
+// of the record's id. Of a newer frame, which is cohort.ErrNewer, it knows the seq alone.
 func parseHead(b []byte, length int) (f frame, n int, err error) {
-	if b[4] > frameVersion {
-		return frame{}, 0, fmt.Errorf("frame of version %d: %w", b[4], cohort.ErrNewer)
+	switch {
+	case b[4] > frameVersion:
+		return frame{seq: seqOf(b)}, 0, fmt.Errorf("frame of version %d: %w", b[4], cohort.ErrNewer)
+	case isNewer(b):
+		return frame{seq: seqOf(b)}, 0, fmt.Errorf("frame of kind %d: %w", b[5], cohort.ErrNewer)
 	}
 	f = frame{
-		kind: kind(b[5]), seq: binary.LittleEndian.Uint64(b[6:]),
+		version: b[4], kind: kind(b[5]), seq: seqOf(b),
 		stamp: cohort.Stamp(binary.LittleEndian.Uint64(b[14:])), crc: binary.LittleEndian.Uint32(b),
 	}
 	n = int(b[22])
-	if b[4] == 0 || f.kind < kindHeader || f.kind > kindSeal || f.seq == 0 || length < frameHead+n ||
+	least := frameHead + n
+	if f.hasClock() {
+		least += clockSize
+	}
+	if f.version == 0 || f.kind < kindHeader || f.kind > kindSeal || f.seq == 0 || length < least ||
 		(f.kind == kindRecord) != (n > 0) || (f.kind == kindHeader) != (f.seq == 1) {
 		return frame{}, 0, errForm
 	}

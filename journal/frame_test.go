@@ -5,12 +5,14 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -95,11 +97,17 @@ func TestFrameVectors(t *testing.T) {
 			continue
 		}
 		got := map[string]string{
-			"stream": string(id), "entry": hex.EncodeToString(entry(id, f)), "kind": f.kind.String(),
+			"stream": string(id), "entry": hex.EncodeToString(entry(id, f)), "version": fmt.Sprint(f.version), "kind": f.kind.String(),
 			"seq": strconv.FormatUint(f.seq, 10), "stamp": f.stamp.String(), "payload": string(f.payload),
 		}
-		if f.recordID != "" {
+		if f.kind == kindRecord {
 			got["record_id"] = f.recordID
+			if f.hasClock() {
+				got["clock"] = fmt.Sprint(f.written)
+			}
+			if at := f.writtenAt(); !at.IsZero() {
+				got["written"] = at.Format(time.RFC3339Nano)
+			}
 		}
 		if diff := cmp.Diff(v.fields, got); diff != "" {
 			t.Errorf("%s (-page +code):\n%s", v.title, diff)
@@ -146,8 +154,18 @@ func TestFrameRoundTrip(t *testing.T) {
 		{kind: kindRecord, seq: 1 << 63, stamp: 1<<63 - 1, recordID: strings.Repeat("x", 255), payload: nil},
 		{kind: kindRecord, seq: 3, recordID: "big", payload: bytes.Repeat([]byte("x"), 1<<16)},
 		{kind: kindSeal, seq: 2, payload: []byte(`{"records":0}`)},
+		{kind: kindRecord, seq: 4, recordID: "clock", written: 1, payload: []byte("{}")},
+		{kind: kindRecord, seq: 4, recordID: "clock", written: 1<<63 - 1},
+		{kind: kindRecord, seq: 4, recordID: "clock", written: -1},
+		{version: 1, kind: kindHeader, seq: 1, payload: []byte("{}")},
+		{version: 1, kind: kindRecord, seq: 2, recordID: "a", payload: []byte("{}")},
+		{version: 1, kind: kindRecord, seq: 2, recordID: "a", payload: nil},
+		{version: 1, kind: kindSeal, seq: 2, payload: []byte(`{"records":0}`)},
 	} {
 		b := appendFrame(nil, aStream, f)
+		if f.version == 0 {
+			f.version = 2
+		}
 		f.crc = binary.LittleEndian.Uint32(b)
 		got, err := parseFrame(b, aStream)
 		if err != nil {
@@ -225,6 +243,50 @@ func TestParseFrameBits(t *testing.T) {
 		id[bit/8] ^= 1 << (bit % 8)
 		if _, err := parseFrame(b, cohort.StreamID(id)); err != errChecksum {
 			t.Errorf("parseFrame for stream %q = %v, want %v", id, err, errChecksum)
+		}
+	}
+}
+
+// TestWallClock takes wall clocks to frames and back: one that cannot be right is not known, and never a date of 1969.
+func TestWallClock(t *testing.T) {
+	tokyo := time.FixedZone("", 9*3600)
+	for _, test := range []struct {
+		at      time.Time
+		clock   int64
+		written string
+	}{
+		{time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC), 1772366400123456789, "2026-03-01T12:00:00.123456789Z"},
+		{time.Date(2026, 3, 1, 21, 0, 0, 0, tokyo), 1772366400000000000, "2026-03-01T12:00:00Z"},
+		{time.Date(1970, 1, 1, 0, 0, 0, 1, time.UTC), 1, "1970-01-01T00:00:00.000000001Z"},
+		{time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC), 0, ""},
+		{time.Date(1970, 1, 1, 8, 59, 59, 0, tokyo), 0, ""},
+		{time.Date(1969, 12, 31, 23, 59, 59, 0, time.UTC), 0, ""},
+		{time.Time{}, 0, ""},
+		{time.Date(2261, 12, 31, 23, 59, 59, 999999999, time.UTC), 9214646399999999999, "2261-12-31T23:59:59.999999999Z"},
+		{time.Date(2262, 1, 1, 0, 0, 0, 0, time.UTC), 0, ""},
+		{time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), 0, ""},
+	} {
+		clock := clockOf(test.at)
+		got := ""
+		if at := timeOf(clock); !at.IsZero() {
+			got = at.Format(time.RFC3339Nano)
+		}
+		if clock != test.clock || got != test.written {
+			t.Errorf("clockOf(%s) = %d, which is %q, want %d, %q", test.at, clock, got, test.clock, test.written)
+		}
+	}
+	for _, test := range []struct {
+		f    frame
+		want time.Time
+	}{
+		{frame{version: 2, kind: kindRecord, stamp: 5, written: 7}, time.Unix(0, 7).UTC()},
+		{frame{version: 2, kind: kindRecord, stamp: 5}, time.Time{}},
+		{frame{version: 2, kind: kindRecord, stamp: 5, written: -7}, time.Time{}},
+		{frame{version: 1, kind: kindRecord, stamp: 5}, time.Unix(0, 5).UTC()},
+		{frame{version: 1, kind: kindRecord, stamp: -5}, time.Time{}},
+	} {
+		if got := test.f.writtenAt(); got != test.want {
+			t.Errorf("%+v was written at %s, want %s", test.f, got, test.want)
 		}
 	}
 }

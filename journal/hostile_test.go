@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"encoding/binary"
 	"slices"
 	"testing"
@@ -38,9 +39,15 @@ func TestHostileSegment(t *testing.T) {
 		{"a record without an id", 20, 250, false, func(rest []byte) []byte {
 			return plant(frame{kind: kindRecord, seq: 1 << 40}, rest, true)
 		}, 19, 4},
-		{"a kind that there is not", 20, 250, false, func(rest []byte) []byte {
-			return plant(frame{kind: kindSeal + 1, seq: 1 << 40}, rest, true)
+		{"a kind that there was not in version 1", 20, 250, false, func(rest []byte) []byte {
+			return plant(frame{version: 1, kind: kindSeal + 1, seq: 1 << 40}, rest, true)
 		}, 19, 4},
+		{"a later version whose checksum does not fit", 20, 250, true, func(rest []byte) []byte {
+			return plant(frame{version: 3, kind: kindRecord, seq: 1 << 30, recordID: "x"}, rest, false)
+		}, 20, 8},
+		{"text, in which each letter is a length and a later version", 20, 1, false, func([]byte) []byte {
+			return bytes.Repeat([]byte("x"), 4096)
+		}, 19, 2},
 		{"a zero", 500, 1, false, func([]byte) []byte { return []byte{0} }, 499, 8},
 	} {
 		t.Run(test.name, func(t *testing.T) {

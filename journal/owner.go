@@ -38,18 +38,32 @@ func (r Root) WriterIsGone(s Stream) (bool, error) {
 	if boot == "" {
 		return false, nil
 	}
-	in, err := r.Open(r.InCohort(s), Position{})
-	if err != nil {
+	h, ok, err := r.header(r.InCohort(s))
+	if err != nil || !ok || h.BootID != boot {
 		return false, err
+	}
+	return durable.LockIsFree(r.Dir.WriterLock(s.Cohort, s.ID))
+}
+
+// Host is the machine whose process wrote a stream, as the stream's header says; empty if the stream has no header yet.
+func (r Root) Host(p Place) (string, error) {
+	h, _, err := r.header(p)
+	return h.Host, err
+}
+
+// header reads the header of a stream; ok is false if it has none that can be read.
+func (r Root) header(p Place) (h header, ok bool, err error) {
+	in, err := r.Open(p, Position{})
+	if err != nil {
+		return header{}, false, err
 	}
 	defer in.Close()
 	f, err := in.frame()
 	if err != nil || f.kind != kindHeader {
-		return false, nil
+		return header{}, false, nil
 	}
-	var h header
-	if err := json.Unmarshal(f.payload, &h); err != nil || h.BootID != boot {
-		return false, nil
+	if err := json.Unmarshal(f.payload, &h); err != nil {
+		return header{}, false, nil
 	}
-	return durable.LockIsFree(r.Dir.WriterLock(s.Cohort, s.ID))
+	return h, true, nil
 }

@@ -219,12 +219,12 @@ func (r *Reader) next() (sized, error) {
 		if err == nil {
 			err = r.mayFollow(f.seq)
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, cohort.ErrNewer) { // a newer frame is one only if its checksum surely fits
 			return sized{}, err
 		}
 	}
 	f, err := r.parse(r.pos.Offset)
-	if err == nil {
+	if err == nil || errors.Is(err, cohort.ErrNewer) && r.pos.Sealed {
 		err = r.mayFollow(f.seq)
 	}
 	return f, err
@@ -357,9 +357,9 @@ const (
 // maxSeal is more than an entry that holds a seal takes.
 const maxSeal = 128
 
-// search finds the first valid frame from the position on whose seq is later than what was read. If
-// there is none, it is the end of the segment with seq 0. No byte is summed more than a few times, however many
-// entries the bytes look like, and however long these say that they are.
+// search finds the first valid frame from the position on whose seq is later than what was read, be it one that only a
+// newer program can read: that one is never passed over. If there is none, it is the end of the segment with seq 0. No byte
+// is summed more than a few times, however many entries the bytes look like, and however long these say that they are.
 func (r *Reader) search() (sized, error) {
 	for off := r.pos.Offset; off < r.size; off++ {
 		b, err := r.w.at(off, binary.MaxVarintLen64+frameHead)
@@ -373,9 +373,9 @@ func (r *Reader) search() (sized, error) {
 			r.sums = newSums(r.w, r.stream.ID, r.pos.Offset)
 		}
 		_, err = r.weigh(off)
-		if err == nil {
+		if err == nil || errors.Is(err, cohort.ErrNewer) {
 			var f sized
-			if f, err = r.parse(off); err == nil {
+			if f, err = r.parse(off); err == nil || errors.Is(err, cohort.ErrNewer) {
 				return f, nil
 			}
 		}
@@ -386,14 +386,23 @@ func (r *Reader) search() (sized, error) {
 	return sized{at: r.size}, nil
 }
 
-// plausible tells whether b can be the beginning of an entry of ours that is later than seq. It spares the checksum at all but
-// a few offsets.
+// maxNewerSeq bounds the seq of a newer frame amid damage. No segment has so many entries, and in text the eight bytes of a seq
+// are a larger number: nearly every letter would else pass for a version to come. Of bytes by chance one in 2^64 places passes
+// this and the checksum.
+const maxNewerSeq = 1 << 32
+
+// plausible tells whether b can be the beginning of an entry of ours, or of a newer program, that is later than seq. It spares
+// the checksum at all but a few offsets.
 func plausible(b []byte, seq uint64) bool {
 	length, width, err := parseLength(b)
-	if err != nil || len(b) < width+minFrame || b[width+4] != frameVersion {
+	if err != nil || len(b) < width+minFrame {
 		return false
 	}
-	f, _, err := parseHead(b[width:], length)
+	b = b[width:]
+	if isNewer(b) {
+		return seqOf(b) > seq && seqOf(b) < maxNewerSeq
+	}
+	f, _, err := parseHead(b, length)
 	return err == nil && f.seq > seq
 }
 
@@ -477,7 +486,7 @@ func (r *Reader) payload(f sized) []byte {
 
 // own sets what a record has of its stream and frame.
 func (r *Reader) own(rec *cohort.Record, f sized) {
-	rec.Cohort, rec.Stream, rec.Stamp, rec.ID = r.stream.Cohort, r.stream.ID, f.stamp, f.recordID
+	rec.Cohort, rec.Stream, rec.Stamp, rec.ID, rec.Written = r.stream.Cohort, r.stream.ID, f.stamp, f.recordID, f.writtenAt()
 }
 
 // checkSeal compares the seal's count with its own number: before it stand the header and the records.

@@ -324,18 +324,18 @@ func TestEntries(t *testing.T) {
 		}
 		return out
 	}
-	want := []string{`0+38 header 1 ""`, `38+63 record 2 "id1"`, `101+64 record 3 "id2"`, `165+37 seal 4 ""`}
+	want := []string{`0+38 header 1 ""`, `38+71 record 2 "id1"`, `109+72 record 3 "id2"`, `181+37 seal 4 ""`}
 	if diff := cmp.Diff(want, list(s.data)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	damaged := bytes.Clone(s.data)
 	damaged[50] ^= 1
 	damaged = append(damaged, 0)
-	want[1] = "seg: 165 bytes at offset 38 are no entry (yet)"
+	want[1] = "seg: 181 bytes at offset 38 are no entry (yet)"
 	if diff := cmp.Diff(want[:2], list(damaged)); diff != "" {
 		t.Errorf("unsealed with a flipped bit (-want +got):\n%s", diff)
 	}
-	want[1] = "seg: 63 bytes at offset 38: checksum does not fit (entries 2 to 2)"
+	want[1] = "seg: 71 bytes at offset 38: checksum does not fit (entries 2 to 2)"
 	if diff := cmp.Diff(want, list(damaged[:len(s.data)])); diff != "" {
 		t.Errorf("sealed with a flipped bit (-want +got):\n%s", diff)
 	}

@@ -266,7 +266,7 @@ func (s *stream) frames(recs []*cohort.Record, program string) [][]byte {
 	add := func(f frame) {
 		seq++
 		f.seq = seq
-		if need := frameHead + len(f.recordID) + len(f.payload); cap(rest)-len(rest) < need {
+		if need := frameHead + clockSize + len(f.recordID) + len(f.payload); cap(rest)-len(rest) < need {
 			rest = make([]byte, 0, max(2*cap(rest), need)) // frames before stay in the memory that this leaves
 		}
 		b := appendFrame(rest[len(rest):], s.ID, f)
@@ -277,7 +277,7 @@ func (s *stream) frames(recs []*cohort.Record, program string) [][]byte {
 		add(frame{kind: kindHeader, stamp: recs[0].Stamp, payload: s.header(program)})
 	}
 	for _, r := range recs {
-		add(frame{kind: kindRecord, stamp: r.Stamp, recordID: r.ID, payload: r.JSON})
+		add(frame{kind: kindRecord, stamp: r.Stamp, recordID: r.ID, written: clockOf(r.Written), payload: r.JSON})
 	}
 	s.texts, s.list = rest, frames
 	return frames

@@ -33,6 +33,8 @@ type Options struct {
 	SealBytes int64
 	// SealAge is the age at which an Append seals the stream and begins a new one. If zero, 1 h.
 	SealAge time.Duration
+	// Now is the wall clock that says when a record was written; it orders nothing. If nil, time.Now.
+	Now func() time.Time
 	// Program is the name and version that the stream's header states. If empty, "runfold" and
 	// our version.
 	Program string
@@ -43,6 +45,9 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	if o.SealBytes == 0 {
 		o.SealBytes = 32 << 20
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	if o.SealAge == 0 {
 		o.SealAge = time.Hour
@@ -119,7 +124,7 @@ func (r Root) Create(id cohort.ID, options Options) (*Writer, error) {
 	return w, nil
 }
 
-// Append makes records durable, and sets Cohort, Stream, Stamp and, where it is empty, ID of each. When
+// Append makes records durable, and sets Cohort, Stream, Stamp, Written and, where it is empty, ID of each. When
 // it returns nil they are on stable storage, and survive everything that docs/durability.md promises. They are in the
 // index after the next fold.
 //
@@ -250,8 +255,9 @@ func (w *Writer) commitGroup(group []*cohort.Record) error {
 	if w.err != nil {
 		return w.err
 	}
+	now := timeOf(clockOf(w.options.Now())) // as a reader will find it
 	for _, r := range group {
-		r.Cohort, r.Stream, r.Stamp = w.id, "", 0
+		r.Cohort, r.Stream, r.Stamp, r.Written = w.id, "", 0, now
 	}
 	for rest := group; len(rest) > 0 && w.err == nil; {
 		n := w.fitting(rest)
@@ -337,7 +343,7 @@ func (w *Writer) isFull(recs []*cohort.Record) bool {
 
 // recordSize is how many bytes a record takes in a stream.
 func recordSize(r *cohort.Record) int64 {
-	return int64(entrySize(frameHead + len(r.ID) + len(r.JSON)))
+	return int64(entrySize(frameHead + clockSize + len(r.ID) + len(r.JSON)))
 }
 
 // drop gives up a stream after an error.

@@ -145,6 +145,9 @@ func (c *checker) manifests(context.Context) (generation.Manifest, error) {
 	if len(c.all) == 0 {
 		return generation.Manifest{NextSeq: 1}, nil
 	}
+	if g, met := generation.Met(c.all); met {
+		c.damage(c.Root.Manifest(g), "%v", generation.TwoHistories{Generation: g})
+	}
 	for i := len(c.all) - 1; i > 0; i-- {
 		if !c.chain(c.all[i-1], c.all[i]) {
 			c.outside(c.all[:i])

@@ -3,12 +3,12 @@ package generation
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"syscall"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -37,12 +37,10 @@ func (s *Store) Draft(parent Manifest, streams []Watermark) (*Draft, error) {
 	next.digest = ""
 	next.Version, next.Generation, next.Token = manifestVersion, parent.Generation+1, token
 	next.RootID, next.Parent = s.Settings.RootID, parent.digest
-	next.CreatedAt = s.Now().UTC().Format(time.RFC3339Nano)
+	next.CreatedAt = cohort.FormatTime(s.Now())
 	next.Host, next.PID, next.Program = host(), os.Getpid(), s.Program
 	next.Streams, next.RepairedFrom = streams, nil
-	if s.Settings.Snapshots == cohort.PerCohort {
-		next.Version = perCohortVersion
-	}
+	next.Settings = json.RawMessage(s.Settings.Encode())
 	return &Draft{Manifest: next, store: s}, nil
 }
 

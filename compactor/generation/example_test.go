@@ -72,7 +72,7 @@ func ExampleOpen() {
 		fmt.Println(row.Seq, row.Key)
 	}
 	// Output:
-	// 3 rows, and of records the columns [{metrics.auc double}]
+	// 3 rows, and of records the columns [{metrics.auc double 100}]
 	// 1 r-0:TRAINING
 	// 2 r-1:TRAINING
 	// 3 r-2:TRAINING

@@ -24,29 +24,35 @@ type Keep struct {
 // Data files and temporary files that no manifest names go when they are that old: they may belong to an attempt that is
 // still under way. Data files of a generation above m never go, however old they are: who made them may have slept,
 // and commit them yet (R16). All ages are differences of times that one file system gave: no wall clock.
-func (s *Store) Expire(m Manifest, keep Keep) (removed int, err error) {
+func (s *Store) Expire(m Manifest, keep Keep) (Expired, error) {
 	now, err := s.time(m)
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil // swept itself: others are far ahead, and sweeping is theirs
+		return Expired{}, nil // swept itself: others are far ahead, and sweeping is theirs
 	}
 	if err != nil {
-		return 0, err
+		return Expired{}, err
 	}
 	e := expiry{Store: s, newest: m, keep: keep, now: now}
 	named, ok, err := e.manifests()
 	if ok && err == nil {
 		e.files(named)
 	}
-	return e.removed, err
+	return e.done, err
+}
+
+// Expired is what Expire did and found.
+type Expired struct {
+	Manifests    int  // removed by this call
+	TwoHistories bool // see the notice: nothing was removed
 }
 
 // expiry is one call of Expire.
 type expiry struct {
 	*Store
-	newest  Manifest
-	keep    Keep
-	now     time.Time
-	removed int
+	newest Manifest
+	keep   Keep
+	now    time.Time
+	done   Expired
 }
 
 // manifests removes old manifests and collects the names of the data files that the others name. ok is false where these
@@ -59,13 +65,43 @@ func (e *expiry) manifests() (named map[string]bool, ok bool, err error) {
 	if Last(gens) < e.newest.Generation {
 		return nil, false, nil // an old listing: it may lack more, whose data files we would remove
 	}
-	kept, unreadable := []Manifest{e.newest}, map[cohort.Generation]error{}
+	read, unreadable := e.readAll(gens)
+	if g, met := Met(read); met {
+		e.done.TwoHistories = true
+		e.notify(TwoHistories{g})
+		return nil, false, nil
+	}
 	sure, _ := slices.BinarySearch(gens, e.newest.Generation+1) // later ones may not be on the disk yet (R11)
-	for i, g := range gens {
-		if i < sure && e.isOld(gens[:sure], i) {
+	for i, g := range gens[:sure] {
+		if e.isOld(gens[:sure], i) {
 			if e.remove(e.Root.Manifest(g)) {
-				e.removed++
+				e.done.Manifests++
 			}
+			delete(unreadable, g)
+			read = slices.DeleteFunc(read, func(m Manifest) bool { return m.Generation == g })
+		}
+	}
+	for g, err := range unreadable {
+		if !IsVoid(read, g) { // unknown what it names: keep every data file
+			e.notify(NotSwept{e.Root.Rel(e.Root.DataDir()), err})
+			return nil, false, nil
+		}
+	}
+	named = map[string]bool{}
+	for _, m := range read {
+		for _, d := range m.Files() {
+			named[d.Name] = true
+		}
+	}
+	return named, true, nil
+}
+
+// readAll reads manifests, oldest first. One that is gone meanwhile was swept by another compactor.
+func (e *expiry) readAll(gens []cohort.Generation) (read []Manifest, unreadable map[cohort.Generation]error) {
+	unreadable = map[cohort.Generation]error{}
+	for _, g := range gens {
+		if g == e.newest.Generation {
+			read = append(read, e.newest)
 			continue
 		}
 		m, err := e.Read(g)
@@ -74,22 +110,10 @@ func (e *expiry) manifests() (named map[string]bool, ok bool, err error) {
 		case err != nil:
 			unreadable[g] = err
 		default:
-			kept = append(kept, m)
+			read = append(read, m)
 		}
 	}
-	for g, err := range unreadable {
-		if !IsVoid(kept, g) { // unknown what it names: keep every data file
-			e.notify(NotSwept{e.Root.Rel(e.Root.DataDir()), err})
-			return nil, false, nil
-		}
-	}
-	named = map[string]bool{}
-	for _, m := range kept {
-		for _, d := range m.Files() {
-			named[d.Name] = true
-		}
-	}
-	return named, true, nil
+	return read, unreadable
 }
 
 // isOld tells whether the i-th generation was succeeded more than the age before now, and is not

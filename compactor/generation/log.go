@@ -139,6 +139,20 @@ func (s *Store) MayBeParent(m Manifest) (is, sure bool) {
 // parentLine is what a manifest says of its parent, whose digits may be damaged.
 var parentLine = regexp.MustCompile(`(?s)"parent": "(.{64})"`)
 
+// Met finds two histories in one root: two copies of it went on by themselves, and a file tool put their files into one directory.
+// all are the manifests that can be read, oldest first. It returns the last generation that is not an ancestor of the newest
+// one, if that has its child's number less one and a parent of its own; a void manifest has no parent there, as a rule.
+func Met(all []Manifest) (g cohort.Generation, met bool) {
+	for i := len(all) - 1; i > 0; i-- {
+		if all[i-1].IsParentOf(&all[i]) {
+			continue
+		}
+		met = i > 1 && all[i-1].Generation+1 == all[i].Generation && all[i-2].IsParentOf(&all[i-1])
+		return all[i-1].Generation, met
+	}
+	return 0, false
+}
+
 // IsVoid tells whether a repair that one of these manifests commits has gone back to before generation g.
 func IsVoid(all []Manifest, g cohort.Generation) bool {
 	for _, m := range all {

@@ -29,17 +29,34 @@ type Manifest struct {
 	// What lies between the two is void.
 	RepairedFrom *cohort.Generation `json:"repaired_from,omitempty"`
 
-	NextSeq      cohort.Seq   `json:"next_seq"`      // above every snapshot_seq that was given
+	// Requires names what a reader must know to read this generation rightly, beyond the version. A name that it does not know
+	// is cohort.ErrNewer. This version knows none.
+	Requires []string `json:"requires,omitempty"`
+	// Settings is what runfold.json says, for the day it is lost; nil in manifests of version 1 and 2.
+	Settings json.RawMessage `json:"settings,omitempty"`
+
+	NextSeq      cohort.Seq   `json:"next_seq"`
 	HighestStamp cohort.Stamp `json:"highest_stamp"` // writers read it: see journal's clock
-	Schema       index.Schema `json:"schema"`        // the columns that came of records, in the order of first sight
-	Index        DataFile     `json:"index"`
-	Snapshots    Snapshots    `json:"snapshots"`
+	Schema       index.Schema `json:"schema"`
+	// Columns is what the root wants of its columns.
+	Columns   index.Columns `json:"columns,omitzero"`
+	Index     DataFile      `json:"index"`
+	Snapshots Snapshots     `json:"snapshots"`
+	// Ahead is the record whose stamp is furthest ahead of the storage's clock, if one is by more than ten minutes.
+	Ahead *Ahead `json:"ahead,omitempty"`
 	// Merged says how the index came to be; nil in manifests of before it was told.
 	Merged *Merged `json:"merged,omitempty"`
 	// Streams holds a watermark for every stream that was on the disk, sorted by name.
 	Streams []Watermark `json:"streams"`
 
 	digest string // SHA-256 of the file in hex: what a child says of its parent
+}
+
+// Ahead is a record of a writer whose clock ran ahead.
+type Ahead struct {
+	Stamp  cohort.Stamp `json:"stamp"`
+	Stream string       `json:"stream"` // cohort/ULID
+	Host   string       `json:"host"`   // as the stream's header says
 }
 
 // Merged counts what became of row groups and rows when an index was written. A group that nothing touched is
@@ -86,8 +103,10 @@ func (c *CRC) UnmarshalText(text []byte) error {
 }
 
 const (
-	// Part of the format, do not change. Version 2 has the snapshots of each cohort in a file of its own.
-	manifestVersion  = 1
+	// Part of the format, do not change. Version 2 has the snapshots of each cohort in a file of its own, version 1 those of all in
+	// one; version 3 has either.
+	manifestVersion  = 3
+	oneVersion       = 1
 	perCohortVersion = 2
 )
 
@@ -111,13 +130,17 @@ func DecodeManifest(data []byte) (Manifest, error) {
 		return Manifest{}, fmt.Errorf("%w: the checksum in its first line does not fit its content", ErrCorrupt)
 	}
 	var version struct {
-		Version int `json:"version"`
+		Version  int      `json:"version"`
+		Requires []string `json:"requires"`
 	}
 	if err := json.Unmarshal(data, &version); err != nil {
 		return Manifest{}, fmt.Errorf("%w: %v", ErrCorrupt, err)
 	}
-	if version.Version > perCohortVersion {
+	if version.Version > manifestVersion {
 		return Manifest{}, fmt.Errorf("version %d: %w", version.Version, cohort.ErrNewer)
+	}
+	if len(version.Requires) > 0 {
+		return Manifest{}, fmt.Errorf("it requires %q: %w", version.Requires, cohort.ErrNewer)
 	}
 	m := Manifest{digest: digestOf(data)}
 	if err := json.Unmarshal(data, &m); err != nil {
@@ -145,16 +168,18 @@ func (m *Manifest) validate() error {
 		return strings.Compare(a.Stream.String(), b.Stream.String())
 	})
 	switch {
-	case m.Version != manifestVersion && m.Version != perCohortVersion:
+	case m.Version < oneVersion || m.Version > manifestVersion:
 		return fmt.Errorf("%w: version %d", ErrCorrupt, m.Version)
 	case m.Generation == 0 || terr != nil:
 		return fmt.Errorf("%w: generation %d, token %q", ErrCorrupt, m.Generation, m.Token)
 	case !ok || made > m.Generation || m.Index.Name != cohort.IndexName(made, token):
 		return fmt.Errorf("%w: index %q is no file of its own or an earlier generation", ErrCorrupt, m.Index.Name)
-	case m.Version == manifestVersion && !m.isPair(made, token):
+	case m.hasOneForAll() && !m.isPair(made, token):
 		return fmt.Errorf("%w: data files %q and %v are no pair", ErrCorrupt, m.Index.Name, m.Snapshots)
-	case m.Version == perCohortVersion && !m.arePerCohort():
+	case !m.hasOneForAll() && !m.arePerCohort():
 		return fmt.Errorf("%w: snapshots are not those of cohorts, each once and in order", ErrCorrupt)
+	case m.Columns.Validate() != nil:
+		return fmt.Errorf("%w: columns: %w", ErrCorrupt, m.Columns.Validate())
 	case m.Index.Rows != rows || m.Index.Rows < 0 || m.NextSeq == 0:
 		return fmt.Errorf("%w: %d rows, %d snapshots, next_seq %d", ErrCorrupt, m.Index.Rows, rows, m.NextSeq)
 	case m.RepairedFrom != nil && *m.RepairedFrom >= m.Generation:
@@ -163,6 +188,11 @@ func (m *Manifest) validate() error {
 		return fmt.Errorf("%w: streams are not sorted", ErrCorrupt)
 	}
 	return nil
+}
+
+// hasOneForAll tells whether the snapshots of all cohorts are to stand in one file.
+func (m *Manifest) hasOneForAll() bool {
+	return m.Version == oneVersion || m.Version == manifestVersion && len(m.Snapshots) == 1 && m.Snapshots[0].Cohort == ""
 }
 
 // isPair tells whether the snapshots of a root with one file for all were made with the index.
@@ -183,6 +213,15 @@ func (m *Manifest) arePerCohort() bool {
 		last = s.Cohort
 	}
 	return true
+}
+
+// IndexVersion is the version of the format in which generations like this one write their index. A commit that changes no
+// row names the index of an earlier one.
+func (m *Manifest) IndexVersion() int {
+	if m.Version < manifestVersion {
+		return 1
+	}
+	return 2
 }
 
 // Files are all data files that the manifest names, the index first.

@@ -171,9 +171,9 @@ func TestManifestThatBreaksARule(t *testing.T) {
 }
 
 func TestNewerManifestIsNotDamage(t *testing.T) {
-	_, err := DecodeManifest(resealed(t, `"version": 1`, `"version": 3`))
+	_, err := DecodeManifest(resealed(t, `"version": 1`, `"version": 4`))
 	if !errors.Is(err, cohort.ErrNewer) || errors.Is(err, ErrCorrupt) {
-		t.Errorf("DecodeManifest of version 3 = %v, want ErrNewer and not ErrCorrupt", err)
+		t.Errorf("DecodeManifest of version 4 = %v, want ErrNewer and not ErrCorrupt", err)
 	}
 }
 

@@ -39,3 +39,12 @@ type NotSwept struct {
 }
 
 func (n NotSwept) String() string { return fmt.Sprintf("%s: not removed: %v", n.Path, n.Err) }
+
+// TwoHistories tells that files of two copies of the root lie in one directory. Records of one of them are missing in the
+// index; nothing is removed.
+type TwoHistories struct{ Generation cohort.Generation }
+
+func (n TwoHistories) String() string {
+	return fmt.Sprintf("generation %d is not of the same history as the one after it: two copies of this root were merged by a file tool, and "+
+		"rows of one are missing; nothing is removed: take the copies apart, and take one into the other with compactd import", n.Generation)
+}

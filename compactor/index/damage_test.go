@@ -105,7 +105,11 @@ func TestBitFlips(t *testing.T) {
 func TestCopyChecksPages(t *testing.T) {
 	data := sample(t)
 	f := open(t, data)
-	found, want := 0, rows(t, data)
+	found := 0
+	want, err := use(data)
+	if err != nil {
+		t.Fatal(err)
+	}
 	m := f.file.Metadata().RowGroups[1].Columns[f.layout.place["s"]].MetaData
 	for at := m.DataPageOffset; at < m.DataPageOffset+m.TotalCompressedSize; at += 7 {
 		bad := bytes.Clone(data)
@@ -131,13 +135,13 @@ func TestNewer(t *testing.T) {
 	var out bytes.Buffer
 	l := newLayout(nil)
 	w := parquet.NewGenericWriter[any](&out, options(l, fullGroup)...)
-	w.SetKeyValueMetadata(metaVersion, "2")
+	w.SetKeyValueMetadata(metaVersion, "3")
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
 	_, err := Open(bytes.NewReader(out.Bytes()), int64(out.Len()))
 	if !errors.Is(err, cohort.ErrNewer) || errors.Is(err, ErrDamaged) {
-		t.Errorf("index of version 2: %v", err)
+		t.Errorf("index of version 3: %v", err)
 	}
 }
 

@@ -3,6 +3,7 @@ package index
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"iter"
 	"math"
 	"strconv"
@@ -10,11 +11,12 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 
+	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/internal/jsonscan"
 )
 
 // Rows yields every row as one JSON object: its columns in their order, NULLs left out, _extra as the
-// object that it is, timestamp in RFC 3339. Doubles always have a '.' or an exponent, so a reader of
+// object that it is, timestamp in RFC 3339 with six digits, _digest as 16 hexadecimal digits. Doubles always have a '.' or an exponent, so a reader of
 // the text can tell them from integers. The bytes are the caller's. It ends after the first error.
 func (f *File) Rows() iter.Seq2[[]byte, error] {
 	names := f.layout.names()
@@ -44,7 +46,9 @@ func rowJSON(names []string, r parquet.Row) ([]byte, error) {
 		b = append(append(b, jsonscan.Quote(names[i])...), ':')
 		switch names[i] {
 		case columnTimestamp:
-			b = append(b, jsonscan.Quote(time.UnixMicro(v.Int64()).UTC().Format(time.RFC3339Nano))...)
+			b = append(b, jsonscan.Quote(cohort.FormatTime(time.UnixMicro(v.Int64())))...)
+		case columnDigest:
+			b = fmt.Appendf(b, `"%016x"`, uint64(v.Int64()))
 		case columnExtra:
 			text := v.ByteArray()
 			if !json.Valid(text) {

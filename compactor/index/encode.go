@@ -24,14 +24,14 @@ const (
 
 // rowChunk is a piece of the puts on its way.
 type rowChunk struct {
-	puts     []Put
-	recs     []cohort.Record // their bytes lie in memory
-	memory   cohort.Memory
-	rows     []parquet.Row
-	conflict int64
-	err      error         // of loading
-	failed   error         // of encoding
-	done     chan struct{} // closed when it is encoded
+	puts   []Put
+	recs   []cohort.Record // their bytes lie in memory
+	memory cohort.Memory
+	rows   []parquet.Row
+	extras extras
+	err    error         // of loading
+	failed error         // of encoding
+	done   chan struct{} // closed when it is encoded
 }
 
 // putRest writes all puts that are left.
@@ -101,14 +101,14 @@ func (m *merger) feed(puts []Put, ordered, todo chan<- *rowChunk, stop <-chan st
 func (c *rowChunk) encode(e *encoder) {
 	defer close(c.done)
 	defer guardWriting(&c.failed) // a panic in a goroutine of ours would end the whole process
-	e.conflict = 0
+	e.extras = extras{}
 	cells := make([]parquet.Value, 0, len(c.recs)*e.layout.width())
 	for i, r := range c.recs {
 		from := len(cells)
 		cells = e.encode(cells, c.puts[i], r)
 		c.rows = append(c.rows, cells[from:len(cells):len(cells)])
 	}
-	c.conflict = e.conflict
+	c.extras = e.extras
 }
 
 func (m *merger) writeChunk(c *rowChunk) error {
@@ -116,7 +116,7 @@ func (m *merger) writeChunk(c *rowChunk) error {
 	if c.failed != nil {
 		return c.failed
 	}
-	m.encoder.conflict += c.conflict
+	m.encoder.extras.addAll(c.extras)
 	for i, r := range c.rows {
 		if err := m.out.add(true, func(dst parquet.Row) (parquet.Row, error) { return append(dst, r...), nil }); err != nil {
 			return fmt.Errorf("put %q: %w", c.puts[i].Key, err)

@@ -26,8 +26,8 @@ type Found struct {
 	group int // the row group it stands in
 }
 
-// foundColumns are what Find reads of a row. The last three need not exist.
-var foundColumns = []string{columnStamp, columnRecordID, columnSeq, columnCohort, "target", "view", "symbol"}
+// foundColumns are what Find reads of a row. The last four need not exist.
+var foundColumns = []string{columnStamp, columnRecordID, columnSeq, columnCohort, columnDigest, "target", "view", "symbol"}
 
 // Find looks up keys; those that the index does not hold are absent from the result. It is exact: it reads
 // the _key column of each row group in which one of the keys may stand.
@@ -163,6 +163,10 @@ func foundOf(r parquet.Row, columns []string, group int) Found {
 	for i, name := range columns[4:] {
 		text := scalarText(r[4+i])
 		switch name {
+		case columnDigest:
+			if !r[4+i].IsNull() {
+				f.Digest = cohort.Digest(r[4+i].Int64())
+			}
 		case "target":
 			f.Target = text
 		case "view":

@@ -209,7 +209,7 @@ func TestForeignOurs(t *testing.T) {
 		t.Fatalf("%d rows, want 250", len(got))
 	}
 	want := `{"run_id":"r1","phase":"TRAINING","cohort_id":"default","snapshot_seq":2,"timestamp":"2023-11-14T22:13:20Z","a":1,"s":"x1","metrics.m":0.1,` +
-		`"_key":"r1:TRAINING","_stamp":1700000000000000000,"_record_id":"id","_stream":"` + string(testStream) + `","_extra":"{\"list\":[1]}"}`
+		`"_key":"r1:TRAINING","_stamp":1700000000000000000,"_record_id":"id","_digest":` + digestOf(t, data, 1) + `,"_stream":"` + string(testStream) + `","_extra":"{\"list\":[1]}"}`
 	if diff := cmp.Diff(want, got[1]); diff != "" {
 		t.Errorf("row (-want +got):\n%s", diff)
 	}

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"regexp"
+	"strconv"
 	"testing"
 
 	"github.com/runfold/runfold/cohort"
@@ -31,6 +33,7 @@ func record(t testing.TB, text string) cohort.Record {
 		t.Fatalf("record %.200s: %v", text, err)
 	}
 	r.Cohort, r.Stream, r.Stamp = "default", testStream, 1_700_000_000_000_000_000
+	r.Written = r.Stamp.Time()
 	if r.ID == "" {
 		r.ID = "id"
 	}
@@ -120,7 +123,7 @@ func rows(t testing.TB, data []byte) []string {
 		if !json.Valid(row) {
 			t.Fatalf("Rows: %s is not JSON", row)
 		}
-		out = append(out, string(row))
+		out = append(out, regexp.MustCompile(`,"_digest":"[0-9a-f]{16}"`).ReplaceAllString(string(row), ""))
 	}
 	return out
 }
@@ -186,4 +189,29 @@ func copied(t testing.TB, old []byte, puts []Put, replaced map[cohort.Key]bool, 
 func runRecord(t testing.TB, run int, members string) cohort.Record {
 	t.Helper()
 	return record(t, fmt.Sprintf(`{"run_id":"r%d","stage":"TRAINING"%s}`, run, members))
+}
+
+// plain is a schema without the ids of its columns.
+func plain(s Schema) Schema {
+	out := Schema{}
+	for _, c := range s {
+		out = append(out, Column{Name: c.Name, Kind: c.Kind})
+	}
+	return out
+}
+
+// digestOf is the digest of a row as a number.
+func digestOf(t testing.TB, data []byte, row int) string {
+	t.Helper()
+	for h, err := range open(t, data).Identities() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if row == 0 {
+			return strconv.FormatInt(int64(h.Version.Digest), 10)
+		}
+		row--
+	}
+	t.Fatal("there is no such row")
+	return ""
 }

@@ -17,12 +17,12 @@ type Identity struct {
 	RunID   string
 	Stage   string
 	Seq     cohort.Seq
-	Time    time.Time // UTC, in microseconds
+	Time    time.Time // UTC, in microseconds; the zero time if nobody knows it
 	Version cohort.Version
 	Stream  cohort.StreamID // empty for an imported row
 }
 
-var identityColumns = []string{columnKey, columnCohort, columnRunID, columnPhase, columnSeq, columnTimestamp, columnStamp, columnRecordID, columnStream}
+var identityColumns = []string{columnKey, columnCohort, columnRunID, columnPhase, columnSeq, columnTimestamp, columnStamp, columnRecordID, columnStream, columnDigest}
 
 // Identities yields the fixed columns of every row in the order of the file, which is by seq. It ends
 // after the first error.
@@ -48,11 +48,16 @@ func identityOf(r parquet.Row) Identity {
 		RunID:   string(r[2].ByteArray()),
 		Stage:   string(r[3].ByteArray()),
 		Seq:     cohort.Seq(r[4].Int64()),
-		Time:    time.UnixMicro(r[5].Int64()).UTC(),
 		Version: cohort.Version{Stamp: cohort.Stamp(r[6].Int64()), RecordID: string(r[7].ByteArray())},
+	}
+	if !r[5].IsNull() {
+		h.Time = time.UnixMicro(r[5].Int64()).UTC()
 	}
 	if !r[8].IsNull() {
 		h.Stream = cohort.StreamID(r[8].ByteArray())
+	}
+	if len(r) > 9 && !r[9].IsNull() { // not in version 1
+		h.Version.Digest = cohort.Digest(r[9].Int64())
 	}
 	return h
 }

@@ -45,8 +45,13 @@ import (
 	"github.com/runfold/runfold/cohort"
 )
 
-// version is the version of the index format. Part of the format, do not change.
-const version = 1
+// Part of the format, do not change.
+const (
+	// version is that of indexes that are written now.
+	version = 2
+	// withDigest is the first one with a digest in each row, ids of columns, and a timestamp that may be NULL.
+	withDigest = 2
+)
 
 // ErrDamaged reports bytes that no version of runfold wrote.
 var ErrDamaged = errors.New("damaged")

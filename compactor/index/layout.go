@@ -11,7 +11,9 @@ import (
 
 // The fixed columns. Their names, types and order are part of the format, do not change.
 //
-//	run_id, phase, cohort_id, snapshot_seq, timestamp, DYNAMIC..., _key, _stamp, _record_id, _stream, _extra
+//	run_id, phase, cohort_id, snapshot_seq, timestamp, DYNAMIC..., _key, _stamp, _record_id, _digest, _stream, _extra
+//
+// Version 1 has no _digest, and a timestamp in every row.
 const (
 	columnRunID     = "run_id"
 	columnPhase     = "phase"
@@ -21,14 +23,25 @@ const (
 	columnKey       = "_key"
 	columnStamp     = "_stamp"
 	columnRecordID  = "_record_id"
+	columnDigest    = "_digest"
 	columnStream    = "_stream"
 	columnExtra     = "_extra"
 )
 
 var (
 	firstColumns = []string{columnRunID, columnPhase, columnCohort, columnSeq, columnTimestamp}
-	lastColumns  = []string{columnKey, columnStamp, columnRecordID, columnStream, columnExtra}
+	lastColumns  = []string{columnKey, columnStamp, columnRecordID, columnDigest, columnStream, columnExtra}
+	lastOfOld    = []string{columnKey, columnStamp, columnRecordID, columnStream, columnExtra} // version 1
 )
+
+// fieldIDs number the fixed columns for readers that go by ids; dynamic columns have ids from firstID on. Part of the format, do
+// not change.
+var fieldIDs = map[string]int{
+	columnRunID: 1, columnPhase: 2, columnCohort: 3, columnSeq: 4, columnTimestamp: 5,
+	columnKey: 6, columnStamp: 7, columnRecordID: 8, columnStream: 9, columnExtra: 10, columnDigest: 11,
+}
+
+const firstID = 100
 
 func isFixed(name string) bool {
 	return slices.Contains(firstColumns, name) || slices.Contains(lastColumns, name)
@@ -36,16 +49,36 @@ func isFixed(name string) bool {
 
 // layout is the place of every column of one file.
 type layout struct {
+	version int
 	dynamic Schema
+	last    []string       // the fixed columns after the dynamic ones
 	place   map[string]int // of every column
 }
 
-func newLayout(s Schema) *layout {
-	l := &layout{dynamic: s, place: map[string]int{}}
+// newLayout is the layout of files that are written now.
+func newLayout(s Schema) *layout { return layoutOf(version, s) }
+
+// layoutOf is the layout of a version.
+func layoutOf(version int, s Schema) *layout {
+	l := &layout{version: version, dynamic: s, last: lastColumns, place: map[string]int{}}
+	if version < withDigest {
+		l.last = lastOfOld
+	}
 	for _, name := range l.names() {
 		l.place[name] = len(l.place)
 	}
 	return l
+}
+
+// isOptional tells whether a column may be NULL.
+func (l *layout) isOptional(name string) bool {
+	switch name {
+	case columnStream, columnExtra, columnDigest:
+		return true
+	case columnTimestamp:
+		return l.version >= withDigest
+	}
+	return !isFixed(name)
 }
 
 // names are all columns in their order.
@@ -54,11 +87,11 @@ func (l *layout) names() []string {
 	for _, c := range l.dynamic {
 		names = append(names, c.Name)
 	}
-	return append(names, lastColumns...)
+	return append(names, l.last...)
 }
 
 // width is the number of columns.
-func (l *layout) width() int { return len(firstColumns) + len(l.dynamic) + len(lastColumns) }
+func (l *layout) width() int { return len(firstColumns) + len(l.dynamic) + len(l.last) }
 
 // kindAt is the kind of the dynamic column at a place, or 0 for a fixed column.
 func (l *layout) kindAt(place int) jsonscan.Kind {
@@ -78,15 +111,27 @@ func (l *layout) schema() *parquet.Schema {
 	text := parquet.Encoded(parquet.String(), &parquet.Plain)
 	words := parquet.Encoded(parquet.String(), &parquet.RLEDictionary)
 	number := parquet.Encoded(parquet.Leaf(parquet.Int64Type), &parquet.Plain)
-	nodes := []parquet.Node{text, words, words, number, parquet.Encoded(parquet.Timestamp(parquet.Microsecond), &parquet.Plain)}
-	for _, c := range l.dynamic {
-		nodes = append(nodes, parquet.Optional(parquet.Encoded(leaf(jsonscan.Kind(c.Kind)), &parquet.Plain)))
+	extra := parquet.Optional(parquet.Encoded(parquet.Leaf(extraType{parquet.String().Type()}), &parquet.Plain))
+	time := parquet.Encoded(parquet.Timestamp(parquet.Microsecond), &parquet.Plain)
+	if l.version >= withDigest {
+		time = parquet.Optional(time)
 	}
-	extra := parquet.Encoded(parquet.Leaf(extraType{parquet.String().Type()}), &parquet.Plain)
-	nodes = append(nodes, text, number, text, parquet.Optional(words), parquet.Optional(extra))
-	root := row{fields: make([]parquet.Field, len(nodes))}
+	fixed := map[string]parquet.Node{
+		columnRunID: text, columnPhase: words, columnCohort: words, columnSeq: number, columnTimestamp: time,
+		columnKey: text, columnStamp: number, columnRecordID: text, columnDigest: parquet.Optional(number),
+		columnStream: parquet.Optional(words), columnExtra: extra,
+	}
+	root := row{fields: make([]parquet.Field, l.width())}
 	for i, name := range l.names() {
-		root.fields[i] = column{nodes[i], name}
+		node, id := fixed[name], fieldIDs[name]
+		if k := l.kindAt(i); k != 0 {
+			c := l.dynamic[i-len(firstColumns)]
+			node, id = parquet.Optional(parquet.Encoded(leaf(k), &parquet.Plain)), int(c.ID)
+		}
+		if l.version >= withDigest {
+			node = parquet.FieldID(node, id)
+		}
+		root.fields[i] = column{node, name}
 	}
 	return parquet.NewSchema("runfold", root)
 }

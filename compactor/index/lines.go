@@ -149,8 +149,10 @@ func parseLine(text []byte) (l line, ok bool) {
 	c.text()
 	c.literal(`,"stage":`)
 	c.text()
-	c.literal(`,"timestamp":`)
-	c.text()
+	if bytes.HasPrefix(c.rest, []byte(`,"timestamp":`)) { // absent where nobody knows it
+		c.literal(`,"timestamp":`)
+		c.text()
+	}
 	c.literal(`,"snapshot_seq":`)
 	seq := c.number()
 	if !c.bad && !bytes.HasPrefix(c.rest, []byte(",")) && string(c.rest) != "}" {

@@ -16,13 +16,14 @@ type Stats struct {
 	Rows                        int64
 	GroupsCopied, GroupsWritten int
 	RowsCopied, RowsWritten     int64
-	// Extra counts the scalars of puts that stand in _extra because no column could hold them.
-	Extra int64
+	// Extra counts the scalars of puts that stand in _extra because no column holds them.
+	Extra Extras
 }
 
 // Merge writes a whole new index to w: the rows of old, without those in found whose key is in puts,
 // and puts, all in seq order. old may be nil. found is what old.Find returned for at least the keys of
-// puts. schema must be old's or one that Extend made of it; if it differs, every row is converted.
+// puts. If schema is not that of old, every row is converted: values go to
+// columns that can hold them now, and to _extra where none can any more.
 // A put that raises leaves its row where and as it is but for the stamp. The others must be sorted by seq;
 // usually all are above those of old, but they may lie between. load gives the records of puts that have
 // none; it may be nil if all have theirs.
@@ -43,9 +44,6 @@ func mergeSized(w io.Writer, old *File, found map[cohort.Key]Found, schema Schem
 	m := merger{out: out, encoder: newEncoder(to), puts: puts, load: load, drop: replaced(found, puts), raised: raised, found: found}
 	expect := int64(len(puts))
 	if old != nil {
-		if err := old.Schema().widens(schema); err != nil {
-			return Stats{}, err
-		}
 		expect += old.NumRows() - int64(len(m.drop))
 		if err := m.mergeOld(old); err != nil {
 			return Stats{}, err
@@ -63,7 +61,7 @@ func mergeSized(w io.Writer, old *File, found map[cohort.Key]Found, schema Schem
 	if out.stats.Rows != expect {
 		return Stats{}, damaged("merge made %d rows where %d were expected", out.stats.Rows, expect)
 	}
-	out.stats.Extra = m.encoder.conflict
+	out.stats.Extra = m.encoder.extras.sorted()
 	return out.stats, nil
 }
 
@@ -105,7 +103,7 @@ type merger struct {
 }
 
 func (m *merger) mergeOld(old *File) error {
-	c := converter{old.layout, m.encoder.layout}
+	c := newConverter(old.layout, m.encoder.layout)
 	places, _ := old.places(old.layout.names())
 	plans := m.plan(old)
 	indexed := old.file
@@ -138,7 +136,7 @@ func (m *merger) copyGroup(g parquet.RowGroup, meta *format.RowGroup, p groupPla
 }
 
 // mergeGroup decodes the rows of an old row group and writes those that stay.
-func (m *merger) mergeGroup(c converter, g parquet.RowGroup, places []int) error {
+func (m *merger) mergeGroup(c *converter, g parquet.RowGroup, places []int) error {
 	key, seq := c.from.place[columnKey], c.from.place[columnSeq]
 	return each(g, places, func(r parquet.Row) error {
 		if err := m.putBelow(r[seq].Int64()); err != nil {

@@ -78,8 +78,6 @@ func TestMergeRefuses(t *testing.T) {
 	}{
 		{"a seq that is taken", f.Schema(), twice, meta(2), nil},
 		{"puts out of order", f.Schema(), []Put{{Key: "a:b", Seq: 9, Record: old[0].Record}, {Key: "a:c", Seq: 8, Record: old[0].Record}}, meta(2), nil},
-		{"a lost column", nil, nil, meta(2), nil},
-		{"a narrowed column", Schema{{"a", String}}, nil, meta(2), nil},
 		{"generation 0", f.Schema(), nil, meta(0), nil},
 		{"no token", f.Schema(), nil, Meta{Generation: 1}, nil},
 		{"a found key that is not there", f.Schema(), puts(3, runRecord(t, 9, "")), meta(2), map[cohort.Key]Found{"r9:TRAINING": {}}},
@@ -107,7 +105,7 @@ func TestFind(t *testing.T) {
 	if len(found) != 4 {
 		t.Errorf("Find returns %d keys, want 4", len(found))
 	}
-	want := Found{cohort.Version{Stamp: 1_700_000_000_000_000_000, RecordID: "id"}, 501, "default", "t500", "", "500", 1}
+	want := Found{cohort.Version{Stamp: 1_700_000_000_000_000_000, RecordID: "id", Digest: all[500].Digest()}, 501, "default", "t500", "", "500", 1}
 	if diff := cmp.Diff(want, found["r500:TRAINING"], cmp.AllowUnexported(Found{})); diff != "" {
 		t.Errorf("Find of r500 (-want +got):\n%s", diff)
 	}

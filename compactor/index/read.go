@@ -135,12 +135,15 @@ func (f *File) readMeta() error {
 	if err := json.Unmarshal([]byte(get(metaSchema)), &s); err != nil {
 		return damaged("%s: %w", metaSchema, err)
 	}
-	f.layout = newLayout(s)
+	f.layout = layoutOf(v, s)
 	return nil
 }
 
 // Schema is the dynamic columns. The caller must not change it.
 func (f *File) Schema() Schema { return f.layout.dynamic }
+
+// Version is that of the file's format.
+func (f *File) Version() int { return f.layout.version }
 
 // NumRows is the number of rows.
 func (f *File) NumRows() int64 { return f.file.NumRows() }

@@ -12,15 +12,15 @@ import (
 
 // encoder makes rows of one layout out of records.
 type encoder struct {
-	layout   *layout
-	fields   flattener
-	nulls    parquet.Row // a row of them
-	texts    []byte      // the memory of strings; never written again once a row has them
-	conflict int64       // scalars that went to _extra though rows have columns for scalars
+	layout *layout
+	fields flattener
+	nulls  parquet.Row // a row of them
+	texts  []byte      // the memory of strings; never written again once a row has them
+	extras extras      // scalars that went to _extra and stand in no column
 }
 
 func newEncoder(l *layout) *encoder {
-	e := &encoder{layout: l, fields: flattener{layout: l}}
+	e := &encoder{layout: l, fields: flattener{layout: l}, extras: extras{}}
 	for i := range l.width() {
 		e.nulls = append(e.nulls, parquet.NullValue().Level(0, 0, i))
 	}
@@ -37,21 +37,28 @@ func (e *encoder) encode(dst parquet.Row, p Put, r cohort.Record) parquet.Row {
 	cells.set(columnPhase, e.text(r.Stage))
 	cells.set(columnCohort, e.text(string(r.Cohort)))
 	cells.set(columnSeq, parquet.Int64Value(int64(p.Seq)))
-	cells.set(columnTimestamp, parquet.Int64Value(r.Time().UnixMicro()))
+	if t := r.Time(); !t.IsZero() {
+		cells.set(columnTimestamp, parquet.Int64Value(t.UnixMicro()))
+	}
 	cells.set(columnKey, e.text(string(p.Key)))
 	cells.set(columnStamp, parquet.Int64Value(int64(r.Stamp)))
 	cells.set(columnRecordID, e.text(r.ID))
+	cells.set(columnDigest, parquet.Int64Value(int64(r.Digest())))
 	if r.Stream != "" {
 		cells.set(columnStream, e.text(string(r.Stream)))
 	}
 	var extra extra
 	for _, f := range e.fields.flatten(r) {
-		if e.hold(cells.row, f) {
+		held, beside := e.hold(cells.row, f)
+		if held && !beside {
 			continue
 		}
 		extra.add(f.column, f.value)
-		if k := jsonscan.KindOf(f.value); k != jsonscan.Object && k != jsonscan.Array {
-			e.conflict++
+		if held {
+			continue
+		}
+		if reason, ok := reasonOf(f.column, f.kind, f.value); ok {
+			e.extras.add(f.column, reason, 1)
 		}
 	}
 	if text := extra.text(); text != nil {
@@ -61,16 +68,21 @@ func (e *encoder) encode(dst parquet.Row, p Put, r cohort.Record) parquet.Row {
 }
 
 // hold puts a field into its column. It reports false if there is none, if it is taken by a field
-// before (a literal "metrics.auc" beside metrics), or if the column cannot hold the value.
-func (e *encoder) hold(row parquet.Row, f field) bool {
+// before (a literal "metrics.auc" beside metrics), or if the column cannot hold the value. A text column holds
+// any scalar: where its JSON is no string, the exact token belongs beside it, in _extra.
+func (e *encoder) hold(row parquet.Row, f field) (held, beside bool) {
 	if f.place < 0 || !row[f.place].IsNull() {
-		return false
+		return false, false
+	}
+	if isBeside(f.kind, f.value) {
+		row[f.place] = e.text(string(f.value)).Level(0, 1, f.place)
+		return true, true
 	}
 	v, ok := e.decode(f.kind, f.value)
 	if ok {
 		row[f.place] = v.Level(0, 1, f.place)
 	}
-	return ok
+	return ok, false
 }
 
 // textsBytes is how much memory for strings is taken at once.
@@ -99,7 +111,7 @@ type cells struct {
 
 func (c cells) set(name string, v parquet.Value) {
 	i := c.layout.place[name]
-	c.row[i] = at(v, i, name == columnStream || name == columnExtra || !isFixed(name))
+	c.row[i] = at(v, i, c.layout.isOptional(name))
 }
 
 // at gives a value its column and level.
@@ -155,56 +167,4 @@ func (e *extra) text() []byte {
 	}
 	e.b.WriteByte('}')
 	return e.b.Bytes()
-}
-
-// converter makes rows of a new layout out of rows of an old one, whose schema the new one widens.
-type converter struct {
-	from, to *layout
-}
-
-// convert appends the new row to dst. Its byte arrays alias those of old. An integer that a widened
-// column cannot hold exactly moves to _extra, where it would stand had the column always been wide.
-func (c converter) convert(dst, old parquet.Row) (parquet.Row, error) {
-	var moved extra
-	fixed, known := len(firstColumns), len(firstColumns)+len(c.from.dynamic)
-	for i, v := range old[:known] {
-		if i >= fixed && !v.IsNull() && c.from.kindAt(i) != c.to.kindAt(i) {
-			n := v.Int64()
-			v = parquet.DoubleValue(float64(n))
-			if !exact(n) {
-				moved.add(c.from.dynamic[i-fixed].Name, strconv.AppendInt(nil, n, 10))
-				v = parquet.NullValue()
-			}
-		}
-		dst = append(dst, at(v, i, i >= fixed))
-	}
-	for i := known; i < fixed+len(c.to.dynamic); i++ {
-		dst = append(dst, at(parquet.NullValue(), i, true))
-	}
-	for _, v := range old[known:] {
-		place := len(dst)
-		dst = append(dst, at(v, place, v.DefinitionLevel() > 0))
-	}
-	last := len(dst) - 1
-	if text := moved.text(); text != nil {
-		both, err := mergeExtra(dst[last], text)
-		if err != nil {
-			return nil, err
-		}
-		dst[last] = at(parquet.ByteArrayValue(both), last, true)
-	}
-	return dst, nil
-}
-
-// mergeExtra adds the members of more to an _extra value.
-func mergeExtra(old parquet.Value, more []byte) ([]byte, error) {
-	if old.IsNull() {
-		return more, nil
-	}
-	text := old.ByteArray()
-	if len(text) < 2 || text[0] != '{' || text[len(text)-1] != '}' {
-		return nil, damaged("%s is not a JSON object", columnExtra)
-	}
-	both := append(bytes.Clone(text[:len(text)-1]), ',')
-	return append(both, more[1:]...), nil
 }

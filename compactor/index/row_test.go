@@ -18,7 +18,7 @@ const fixedPart = `"_key":"r:T","_stamp":1700000000000000000,"_record_id":"id","
 // user is the part of a row between the first fixed columns and the last ones, and its _extra.
 func user(t *testing.T, row string) (columns, extra string) {
 	t.Helper()
-	_, row, ok := strings.Cut(row, `"timestamp":"2023-11-14T22:13:20Z",`)
+	_, row, ok := strings.Cut(row, `"timestamp":"2023-11-14T22:13:20.000000Z",`)
 	columns, rest, ok2 := strings.Cut(row, fixedPart)
 	if !ok || !ok2 {
 		t.Fatalf("row %s lacks fixed columns", row)
@@ -48,13 +48,17 @@ func TestRow(t *testing.T) {
 		{"owned", `"phase":"T","timestamp":null,"record_id":"id","snapshot_seq":null`, ``, ``},
 		{"fixed names", `"cohort_id":"c","_key":1,"_stamp":2,"_record_id":"x","_stream":"s","_extra":"e"`,
 			``, `{"cohort_id":"c","_key":1,"_stamp":2,"_record_id":"x","_stream":"s","_extra":"e"}`},
-		{"last of a name counts", `"a":1,"b":2,"a":3,"metrics":{"m":1,"m":2}`, `"b":2,"a":3,"metrics.m":2`, ``},
+		{"last of a name counts", `"a":1,"b":2,"a":3,"metrics":{"m":1,"m":2}`, `"b":2,"a":3,"metrics.m":2.0`, ``},
 		{"last is null", `"a":1,"a":null`, ``, ``},
-		{"literal and nested", `"metrics.auc":1,"metrics":{"auc":2}`, `"metrics.auc":1`, `{"metrics.auc":2}`},
-		{"nested and literal", `"metrics":{"auc":2},"metrics.auc":1`, `"metrics.auc":2`, `{"metrics.auc":1}`},
+		{"literal and nested", `"metrics.auc":1,"metrics":{"auc":2}`, `"metrics.auc":1.0`, `{"metrics.auc":2}`},
+		{"nested and literal", `"metrics":{"auc":2},"metrics.auc":1`, `"metrics.auc":2.0`, `{"metrics.auc":1}`},
 		{"int64 bounds", `"a":9223372036854775807,"b":-9223372036854775808`, `"a":9223372036854775807,"b":-9223372036854775808`, ``},
 		{"beyond int64", `"a":9223372036854775808`, ``, `{"a":9223372036854775808}`},
 		{"beyond double", `"a":1e400,"b":-1e400,"c":1e308`, `"c":` + appendString(1e308), `{"a":1e400,"b":-1e400}`},
+		{"metrics are doubles", `"metrics":{"n":25000,"ok":true,"s":"failed","big":9007199254740993,"e":1e400}`, `"metrics.n":25000.0`,
+			`{"metrics.ok":true,"metrics.s":"failed","metrics.big":9007199254740993,"metrics.e":1e400}`},
+		{"tags are text", `"tags":{"a":"b","v":7,"ok":true,"f":1.50,"n":null,"o":{}}`, `"tags.a":"b","tags.v":"7","tags.ok":"true","tags.f":"1.50"`,
+			`{"tags.v":7,"tags.ok":true,"tags.f":1.50,"tags.o":{}}`},
 		{"unicode", `"näme":"\u00fc\ud83d\ude00","日本":"本"`, `"näme":"ü😀","日本":"本"`, ``},
 		{"half a surrogate", `"a":"x\ud800y"`, ``, `{"a":"x\ud800y"}`},
 		{"long strings", `"a":"` + long + `","b":"` + long + `y"`, `"a":"` + long + `"`, `{"b":"` + long + `y"}`},
@@ -105,12 +109,12 @@ func TestWidening(t *testing.T) {
 		runRecord(t, 4, `,"n":9223372036854775807`),
 		runRecord(t, 5, ``)))
 	split, stats := merge(t, old, puts(6, runRecord(t, 6, `,"n":0.5`), runRecord(t, 7, `,"n":-9007199254740993`), runRecord(t, 8, `,"n":"x"`)))
-	if stats.Extra != 2 {
-		t.Errorf("Merge says %d values went to _extra, want 2", stats.Extra)
+	if diff := cmp.Diff(Extras{{"n", OutOfRange, 1}, {"n", OtherType, 1}}, stats.Extra); diff != "" {
+		t.Errorf("Merge says of _extra (-want +got):\n%s", diff)
 	}
 	var got []string
 	for _, row := range rows(t, split) {
-		_, n, _ := strings.Cut(row, `22:13:20Z",`)
+		_, n, _ := strings.Cut(row, `22:13:20.000000Z",`)
 		n, _, _ = strings.Cut(n, `"_key"`)
 		_, extra, _ := strings.Cut(row, `"_extra":`)
 		got = append(got, n+extra)
@@ -124,16 +128,23 @@ func TestWidening(t *testing.T) {
 
 func TestManyColumns(t *testing.T) {
 	var members bytes.Buffer
-	for i := range maxColumns + 10 {
+	for i := range DefaultColumns + 10 {
 		fmt.Fprintf(&members, `,"c%03d":%d`, i, i)
 	}
-	data, stats := merge(t, nil, puts(1, runRecord(t, 1, members.String())))
-	f := open(t, data)
-	if got := len(f.Schema()); got != maxColumns {
-		t.Errorf("schema has %d columns, want %d", got, maxColumns)
+	once, stats := merge(t, nil, puts(1, runRecord(t, 1, members.String())))
+	if got := len(open(t, once).Schema()); got != maxAdded || stats.Extra.Values() != DefaultColumns+10-maxAdded {
+		t.Errorf("one record adds %d columns and %d values to _extra, want %d columns", got, stats.Extra.Values(), maxAdded)
 	}
-	if stats.Extra != 10 {
-		t.Errorf("Merge says %d values went to _extra, want 10", stats.Extra)
+	data, stats := merge(t, once, puts(2, runRecord(t, 2, members.String()), runRecord(t, 3, members.String())))
+	f := open(t, data)
+	if got := len(f.Schema()); got != DefaultColumns {
+		t.Errorf("schema has %d columns, want %d", got, DefaultColumns)
+	}
+	if want := (Extra{"c500", NoColumn, 2}); stats.Extra.Values() != 20 || stats.Extra[0] != want {
+		t.Errorf("Merge says of _extra %v, want 20 values, first %v", stats.Extra, want)
+	}
+	if got, err := f.Extras(); err != nil || got.Values() != 30 {
+		t.Errorf("Extras = %v, %v, want 10 values of each row", got, err)
 	}
 	if row := rows(t, data)[0]; !strings.Contains(row, `"c499":499,`) || !strings.HasSuffix(row, `"c509":509}}`) {
 		t.Errorf("row of many columns is %s", row)
@@ -185,7 +196,7 @@ func TestBounds(t *testing.T) {
 }
 
 func TestSchemaJSON(t *testing.T) {
-	s := Schema{{"metrics.auc", Double}, {"ok, \"", Bool}, {"n", Int}, {"s", String}}
+	s := Schema{{Name: "metrics.auc", Kind: Double}, {Name: "ok, \"", Kind: Bool}, {Name: "n", Kind: Int}, {Name: "s", Kind: String}}
 	text := `[{"name":"metrics.auc","type":"double"},{"name":"ok, \"","type":"bool"},{"name":"n","type":"int64"},{"name":"s","type":"string"}]`
 	got, err := marshalSchema(s)
 	if err != nil || string(got) != text {
@@ -203,26 +214,26 @@ func TestSchemaJSON(t *testing.T) {
 			t.Errorf("schema %s is accepted", bad)
 		}
 	}
-	if _, err := marshalSchema(Schema{{"a", Kind(jsonscan.Object)}}); err == nil {
+	if _, err := marshalSchema(Schema{{Name: "a", Kind: Kind(jsonscan.Object)}}); err == nil {
 		t.Error("a column of kind object is written")
 	}
 }
 
 func TestExtend(t *testing.T) {
-	s := Schema{{"n", Int}}
+	s := Schema{{Name: "n", Kind: Int}}
 	got := s.Extend([]cohort.Record{
 		runRecord(t, 1, `,"late":null,"big":1e400,"b":true`),
 		runRecord(t, 1, `,"b":"no","n":1.5,"d":1.0,"huge":99999999999999999999`),
 		runRecord(t, 1, `,"late":1,"d":2,"huge":1`),
 	})
-	want := Schema{{"n", Double}, {"b", Bool}, {"d", Double}, {"late", Int}, {"huge", Int}}
-	if diff := cmp.Diff(want, got); diff != "" {
+	want := Schema{{Name: "n", Kind: Double}, {Name: "b", Kind: Bool}, {Name: "d", Kind: Double}, {Name: "late", Kind: Int}, {Name: "huge", Kind: Int}}
+	if diff := cmp.Diff(want, plain(got)); diff != "" {
 		t.Errorf("Extend (-want +got):\n%s", diff)
 	}
 	if s[0].Kind != Int {
 		t.Error("Extend changed its receiver")
 	}
-	if s.Equal(got) || !got.Equal(want) {
+	if s.Equal(got) || !plain(got).Equal(want) {
 		t.Error("Equal is wrong")
 	}
 }

@@ -3,18 +3,18 @@ package index
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
-	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/internal/jsonscan"
 )
 
 const (
-	// maxColumns bounds the dynamic columns; what comes later goes to _extra.
-	maxColumns = 500
+	// DefaultColumns bounds the dynamic columns of a root that says nothing else; what comes later goes to _extra.
+	DefaultColumns = 500
+	// MostColumns is what a root may set: each costs a piece of every row group's footer.
+	MostColumns = 2000
 	// maxName bounds the name of a dynamic column in bytes: it stands in every row group's footer.
 	maxName = 255
 )
@@ -23,11 +23,13 @@ const (
 type Column struct {
 	Name string
 	Kind Kind
+	ID   int32 // the Parquet field id, which no other column of the root ever has; 0 in files of version 1
 }
 
 type columnJSON struct {
 	Name string `json:"name"`
 	Type string `json:"type"`
+	ID   int32  `json:"id"`
 }
 
 // Kind is the type of a column.
@@ -47,14 +49,17 @@ func (k Kind) String() string { return jsonscan.Kind(k).String() }
 // columnKinds are the kinds a column may have. Their names are part of the format.
 var columnKinds = [...]Kind{Bool, Int, Double, String}
 
-// MarshalJSON writes {"name":"metrics.auc","type":"double"}. A column that no index may have is an
+// MarshalJSON writes {"name":"metrics.auc","type":"double","id":101}. A column that no index may have is an
 // error.
 func (c Column) MarshalJSON() ([]byte, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	name := jsonscan.Quote(c.Name)
-	return fmt.Appendf(nil, `{"name":%s,"type":"%s"}`, name, c.Kind), nil
+	b := fmt.Appendf(nil, `{"name":%s,"type":"%s"`, jsonscan.Quote(c.Name), c.Kind)
+	if c.ID != 0 {
+		b = fmt.Appendf(b, `,"id":%d`, c.ID)
+	}
+	return append(b, '}'), nil
 }
 
 // UnmarshalJSON reads what MarshalJSON writes and refuses unknown members and types.
@@ -67,7 +72,7 @@ func (c *Column) UnmarshalJSON(data []byte) error {
 	}
 	for _, k := range columnKinds {
 		if k.String() == j.Type {
-			*c = Column{j.Name, k}
+			*c = Column{j.Name, k, j.ID}
 			return c.validate()
 		}
 	}
@@ -80,6 +85,9 @@ func (c Column) validate() error {
 	}
 	if !columnName(c.Name) {
 		return fmt.Errorf("column name %q is not allowed", c.Name)
+	}
+	if c.ID != 0 && c.ID < firstID {
+		return fmt.Errorf("column %q has the id %d: it must be %d or above", c.Name, c.ID, firstID)
 	}
 	return nil
 }
@@ -99,15 +107,15 @@ func (s *Schema) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &columns); err != nil {
 		return err
 	}
-	if len(columns) > maxColumns {
-		return fmt.Errorf("%d columns are more than %d", len(columns), maxColumns)
+	if len(columns) > MostColumns {
+		return fmt.Errorf("%d columns are more than %d", len(columns), MostColumns)
 	}
-	seen := map[string]bool{}
+	names, ids := map[string]bool{}, map[int32]bool{}
 	for _, c := range columns {
-		if seen[c.Name] {
-			return fmt.Errorf("column %q stands twice", c.Name)
+		if names[c.Name] || c.ID != 0 && ids[c.ID] {
+			return fmt.Errorf("column %q, or its id %d, stands twice", c.Name, c.ID)
 		}
-		seen[c.Name] = true
+		names[c.Name], ids[c.ID] = true, true
 	}
 	*s = columns
 	return nil
@@ -118,33 +126,3 @@ func marshalSchema(s Schema) ([]byte, error) { return json.Marshal(append(Schema
 
 // Equal tells whether both have the same columns in the same order.
 func (s Schema) Equal(t Schema) bool { return slices.Equal(s, t) }
-
-// Extend is the schema after recs were seen in this order. It does not change s. The first kind that
-// is seen under a name stays, except that int64 becomes double when a double comes; a value that no
-// column can hold (see canHold) makes none. From 500 columns on no name is added.
-//
-// The result depends only on the order of the records, not on how they are split into calls.
-func (s Schema) Extend(recs []cohort.Record) Schema {
-	shapes := NewShapes(s)
-	shaper, e := shapes.Shaper(), shapes.Extender()
-	for _, r := range recs {
-		shape, _ := shaper.Of(r)
-		e.Add(shape)
-	}
-	return e.Schema()
-}
-
-// widens tells whether every row of s can be converted to t: t has all columns of s in the same
-// order, each of its kind or widened.
-func (s Schema) widens(t Schema) error {
-	if len(t) < len(s) {
-		return errors.New("the new schema lacks columns of the old one")
-	}
-	for i, c := range s {
-		wide := c.Kind == Int && t[i].Kind == Double
-		if c.Name != t[i].Name || c.Kind != t[i].Kind && !wide {
-			return fmt.Errorf("column %q of %s cannot become %q of %s", c.Name, c.Kind, t[i].Name, t[i].Kind)
-		}
-	}
-	return nil
-}

@@ -21,16 +21,18 @@ const noShape Shape = 0
 // Shapes numbers the shapes of records that a schema is to hold. It is used by any number of goroutines, each with a Shaper
 // of its own.
 type Shapes struct {
-	of *layout // of the schema before the first of them
+	of      *layout // of the schema before the first of them
+	columns Columns
 
 	mu    sync.Mutex // guards all below
 	ids   map[string]Shape
 	texts []string // by Shape: length (1) | name | kind (1), for each field
 }
 
-// NewShapes has noShape alone.
-func NewShapes(of Schema) *Shapes {
-	return &Shapes{of: newLayout(of), ids: map[string]Shape{"": noShape}, texts: []string{""}}
+// NewShapes has noShape alone. Records are to come to a schema to which columns was applied.
+func NewShapes(of Schema, columns Columns) *Shapes {
+	of, columns = columns.Apply(of, nil)
+	return &Shapes{of: newLayout(of), columns: columns, ids: map[string]Shape{"": noShape}, texts: []string{""}}
 }
 
 // shapeBytes is what a shape takes in memory besides its text.
@@ -61,7 +63,7 @@ func (s *Shaper) Of(r cohort.Record) (shape Shape, bytes int64) {
 	}
 	s.key = s.key[:0]
 	for _, f := range fields {
-		s.key = append(binary.LittleEndian.AppendUint32(s.key, f.id), byte(jsonscan.KindOf(f.value)))
+		s.key = append(binary.LittleEndian.AppendUint32(s.key, f.id), kindByte(f))
 	}
 	if shape, ok := s.known[string(s.key)]; ok {
 		return shape, 0
@@ -72,7 +74,7 @@ func (s *Shaper) Of(r cohort.Record) (shape Shape, bytes int64) {
 	s.text = s.text[:0]
 	for _, f := range fields {
 		s.text = append(append(s.text, byte(len(f.column))), f.column...) // no longer than maxName
-		s.text = append(s.text, byte(jsonscan.KindOf(f.value)))
+		s.text = append(s.text, kindByte(f))
 	}
 	shape, bytes = s.shapes.number(s.text)
 	s.known[string(s.key)] = shape
@@ -80,17 +82,21 @@ func (s *Shaper) Of(r cohort.Record) (shape Shape, bytes int64) {
 	return shape, bytes
 }
 
+// kindByte is the kind of the column that a field makes, or would have.
+func kindByte(f field) byte { return byte(columnKind(f.column, jsonscan.KindOf(f.value))) }
+
 // matter leaves those fields, in place, that could change the schema before the first record, or one that others made of
 // it: new columns while there is room, and doubles in columns of integers. All others are nothing to Extender.Add.
 func (s *Shaper) matter(fields []field) []field {
-	full, kept := len(s.shapes.of.dynamic) == maxColumns, fields[:0]
+	full, kept := len(s.shapes.of.dynamic) >= s.shapes.columns.limit(), fields[:0]
 	for _, f := range fields {
 		kind := jsonscan.KindOf(f.value)
 		matters := f.kind == jsonscan.Int && kind == jsonscan.Double
 		if f.place < 0 {
-			matters = !full && f.nameable
+			kind = columnKind(f.column, kind)
+			matters = !full && f.nameable && kind != 0
 		}
-		if matters && canHold(kind, f.value) {
+		if matters && (canHold(kind, f.value) || isBeside(kind, f.value)) {
 			kept = append(kept, f)
 		}
 	}
@@ -116,12 +122,14 @@ type Extender struct {
 	seen   map[Shape]bool
 	schema Schema
 	place  map[string]int
+
+	columns Columns
 }
 
 // Extender starts with the schema of which the shapes are.
 func (s *Shapes) Extender() *Extender {
 	schema := slices.Clone(s.of.dynamic)
-	e := &Extender{shapes: s, seen: map[Shape]bool{noShape: true}, schema: schema, place: make(map[string]int, len(schema))}
+	e := &Extender{shapes: s, seen: map[Shape]bool{noShape: true}, schema: schema, place: make(map[string]int, len(schema)), columns: s.columns}
 	for i, c := range schema {
 		e.place[c.Name] = i
 	}
@@ -133,10 +141,10 @@ func (e *Extender) Add(id Shape) {
 	if e.seen[id] {
 		return // whatever it changes is changed
 	}
-	e.seen[id] = true
 	e.shapes.mu.Lock()
 	text := e.shapes.texts[id]
 	e.shapes.mu.Unlock()
+	added, more := 0, false
 	for text != "" {
 		n := int(text[0])
 		name, kind := text[1:1+n], jsonscan.Kind(text[1+n])
@@ -145,13 +153,30 @@ func (e *Extender) Add(id Shape) {
 		switch {
 		case known && e.schema[i].Kind == Int && kind == jsonscan.Double:
 			e.schema[i].Kind = Double
-		case !known && len(e.schema) < maxColumns:
+		case known, len(e.schema) >= e.columns.limit():
+		case added == maxAdded:
+			more = true // the next record of this shape adds more
+		default:
 			name = strings.Clone(name) // the shape goes with its batch
 			e.place[name] = len(e.schema)
-			e.schema = append(e.schema, Column{name, Kind(kind)})
+			e.schema = append(e.schema, e.begin(name, Kind(kind)))
+			added++
 		}
 	}
+	e.seen[id] = !more
 }
 
-// Schema is what came out.
-func (e *Extender) Schema() Schema { return e.schema }
+// begin is a column that comes, or comes again.
+func (e *Extender) begin(name string, kind Kind) Column {
+	if i := find(e.columns.Gone, name); i >= 0 {
+		c := e.columns.Gone[i]
+		e.columns.Gone = slices.Delete(slices.Clone(e.columns.Gone), i, i+1)
+		return Column{name, ruledKind(name, c.Kind), c.ID}
+	}
+	var id int32
+	id, e.columns = e.columns.give()
+	return Column{name, kind, id}
+}
+
+// Schema is what came out, and what the root wants then.
+func (e *Extender) Schema() (Schema, Columns) { return e.schema, e.columns }

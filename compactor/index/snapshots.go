@@ -210,15 +210,23 @@ func (s *snapshotsWriter) close() (entries int64, err error) {
 func appendSnapshotLine(b []byte, p Put, r cohort.Record) []byte {
 	b = append(jsonscan.AppendQuote(b, string(p.Key)), `:{"run_id":`...)
 	b = append(jsonscan.AppendQuote(b, r.RunID), `,"stage":`...)
-	b = append(jsonscan.AppendQuote(b, r.Stage), `,"timestamp":`...)
-	b = append(jsonscan.AppendQuote(b, r.TimeText()), `,"snapshot_seq":`...)
+	b = append(jsonscan.AppendQuote(b, r.Stage), `,`...)
+	known := r.TimeText()
+	if known != "" {
+		b = append(jsonscan.AppendQuote(append(b, `"timestamp":`...), known), ',')
+	}
+	b = append(b, `"snapshot_seq":`...)
 	b = strconv.AppendUint(b, uint64(p.Seq), 10)
 	for m := range jsonscan.EachMember(snapshotOf(r)) {
 		switch string(m.Name) {
-		case "run_id", "stage", "timestamp", "snapshot_seq":
-		default:
-			b = append(append(b, ','), m.Text...)
+		case "run_id", "stage", "snapshot_seq":
+			continue
+		case "timestamp":
+			if known != "" {
+				continue
+			}
 		}
+		b = append(append(b, ','), m.Text...)
 	}
 	return append(b, '}')
 }

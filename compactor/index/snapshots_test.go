@@ -14,7 +14,7 @@ import (
 )
 
 func TestSnapshotLine(t *testing.T) {
-	const own = `"run_id":"r","stage":"T","timestamp":"2023-11-14T22:13:20Z","snapshot_seq":1`
+	const own = `"run_id":"r","stage":"T","timestamp":"2023-11-14T22:13:20.000000Z","snapshot_seq":1`
 	for _, tt := range []struct{ name, record, want string }{
 		{"nothing", `{"run_id":"r","stage":"T"}`, `"r:T":{` + own + `}`},
 		{"whole record", `{"a":25000, "run_id":"r","b":25000.0 ,"stage":"T","c":1E5,"record_id":"x"}`,
@@ -27,7 +27,7 @@ func TestSnapshotLine(t *testing.T) {
 		{"names keep their bytes", `{"run_id":"r","stage":"T","\u00e9\ud800":"\u00e9","日\"":"\\","r\u0075n_id":"r"}`,
 			`"r:T":{` + own + `,"\u00e9\ud800":"\u00e9","日\"":"\\"}`},
 		{"keys are quoted", `{"run_id":"a\"b\\\u2028:<c>","stage":"T"}`,
-			`"a\"b\\\u2028:<c>:T":{"run_id":"a\"b\\\u2028:<c>","stage":"T","timestamp":"2023-11-14T22:13:20Z","snapshot_seq":1}`},
+			`"a\"b\\\u2028:<c>:T":{"run_id":"a\"b\\\u2028:<c>","stage":"T","timestamp":"2023-11-14T22:13:20.000000Z","snapshot_seq":1}`},
 		{"timestamp as given", `{"run_id":"r","stage":"T","timestamp":"2026-01-31T12:00:00.10+01:00"}`,
 			`"r:T":{"run_id":"r","stage":"T","timestamp":"2026-01-31T12:00:00.10+01:00","snapshot_seq":1}`},
 	} {

@@ -34,7 +34,7 @@ type member struct {
 
 // ours are the columns that only an index of our own has: _extra is unpacked, the others say what the
 // new root decides anew.
-var ours = []string{"_key", "_stamp", "_record_id", "_stream"}
+var ours = []string{"_key", "_stamp", "_record_id", "_digest", "_stream"}
 
 // snapshotItem reads one entry of a snapshot_index.json: the value's own fields first, then the key.
 func snapshotItem(s index.ForeignSnapshot) (item, error) {
@@ -114,11 +114,22 @@ func (it *item) keep(name string, value []byte) {
 	case slices.Contains(owned, name), slices.Contains(ours, name):
 	case name == "_extra" && isObject(text(value)):
 		for name, value := range jsonscan.Members([]byte(text(value))) {
-			it.rest = append(it.rest, member{name, value})
+			it.addExact(member{name, value})
 		}
 	default:
 		it.rest = append(it.rest, member{name, value})
 	}
+}
+
+// addExact adds a member of _extra. Where a text column holds the value too, this is its exact token.
+func (it *item) addExact(m member) {
+	for i, has := range it.rest {
+		if has.name == m.name && jsonscan.KindOf(has.value) == jsonscan.String && text(has.value) == text(m.value) {
+			it.rest[i] = m
+			return
+		}
+	}
+	it.rest = append(it.rest, m)
 }
 
 // isObject tells whether a text is a JSON object, as in our own column _extra.

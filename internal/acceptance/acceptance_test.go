@@ -128,10 +128,10 @@ func readIndex(t *testing.T, root cohort.Root) map[string]row {
 	last := int64(0)
 	for line := range strings.Lines(text) {
 		var r struct {
-			Key    string `json:"_key"`
-			Cohort string `json:"cohort_id"`
-			Seq    int64  `json:"snapshot_seq"`
-			N      int    `json:"metrics.n"`
+			Key    string  `json:"_key"`
+			Cohort string  `json:"cohort_id"`
+			Seq    int64   `json:"snapshot_seq"`
+			N      float64 `json:"metrics.n"`
 		}
 		if err := json.Unmarshal([]byte(line), &r); err != nil {
 			t.Fatalf("row %q: %v", line, err)
@@ -143,7 +143,7 @@ func readIndex(t *testing.T, root cohort.Root) map[string]row {
 			t.Errorf("row %s has snapshot_seq %d behind %d", r.Key, r.Seq, last)
 		}
 		last = r.Seq
-		rows[r.Key] = row{r.Cohort, r.Seq, r.N}
+		rows[r.Key] = row{r.Cohort, r.Seq, int(r.N)}
 	}
 	return rows
 }

@@ -1,0 +1,205 @@
+package index
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/jsonscan"
+)
+
+// Columns is what a root wants of its dynamic columns, beside those that records bring. The zero value is what most roots
+// have. It stands in manifests.
+type Columns struct {
+	// Declared columns always exist, have the type that they say, and never go by themselves.
+	Declared Schema `json:"declared,omitempty"`
+	// Gone are columns that were dropped. One that comes again has the type that it had.
+	Gone Schema `json:"gone,omitempty"`
+	// Max bounds the dynamic columns. If zero, DefaultColumns.
+	Max int `json:"max,omitempty"`
+	// NextID is the field id of the next column. If zero, the first one.
+	NextID int32 `json:"next_id,omitempty"`
+}
+
+// Validate refuses what no root may have.
+func (c Columns) Validate() error {
+	if c.Max < 0 || c.Max > MostColumns {
+		return fmt.Errorf("%d columns are not within 1 and %d", c.Max, MostColumns)
+	}
+	if len(c.Declared) > c.limit() {
+		return fmt.Errorf("%d columns are declared, and the root may have %d", len(c.Declared), c.limit())
+	}
+	for _, d := range c.Declared {
+		if err := mayBe(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mayBe refuses a type that the name of a column does not allow.
+func mayBe(c Column) error {
+	if err := c.validate(); err != nil {
+		return err
+	}
+	if want := ruledKind(c.Name, c.Kind); want != c.Kind {
+		return fmt.Errorf("column %q must be %v: its name begins with %q", c.Name, want, c.Name[:strings.IndexByte(c.Name, '.')+1])
+	}
+	return nil
+}
+
+func (c Columns) limit() int {
+	if c.Max == 0 {
+		return DefaultColumns
+	}
+	return c.Max
+}
+
+// Is tells whether a column is declared.
+func (c Columns) Is(name string) bool { return find(c.Declared, name) >= 0 }
+
+func find(s Schema, name string) int {
+	return slices.IndexFunc(s, func(c Column) bool { return c.Name == name })
+}
+
+// Apply is s with the columns that are declared, the kinds that names ask for, and an id for each column, and c with the
+// ids that are given away. unused are columns that may go if there is no room left: those that no row has a value in.
+func (c Columns) Apply(s Schema, unused []string) (Schema, Columns) {
+	s = slices.Clone(s)
+	for i := range s {
+		s[i].Kind = ruledKind(s[i].Name, s[i].Kind)
+	}
+	for _, d := range c.Declared {
+		if i := find(s, d.Name); i >= 0 {
+			s[i].Kind = d.Kind
+			continue
+		}
+		var id int32
+		if i := find(c.Gone, d.Name); i >= 0 {
+			id = c.Gone[i].ID
+		}
+		s = append(s, Column{d.Name, d.Kind, id})
+	}
+	if len(s) >= c.limit() {
+		s, c = c.without(s, unused)
+	}
+	for i := range s {
+		if s[i].ID == 0 {
+			s[i].ID, c = c.give()
+		}
+		c.NextID = max(c.NextID, s[i].ID+1)
+		c.Gone = slices.DeleteFunc(slices.Clone(c.Gone), func(g Column) bool { return g.Name == s[i].Name })
+	}
+	if len(c.Gone) == 0 {
+		c.Gone = nil
+	}
+	return s, c
+}
+
+// without drops columns that are not declared.
+func (c Columns) without(s Schema, names []string) (Schema, Columns) {
+	kept := Schema{}
+	for _, col := range s {
+		if c.Is(col.Name) || !slices.Contains(names, col.Name) {
+			kept = append(kept, col)
+		} else {
+			c.Gone = append(slices.Clip(c.Gone), col)
+		}
+	}
+	return kept, c
+}
+
+func (c Columns) give() (int32, Columns) {
+	id := max(c.NextID, firstID)
+	c.NextID = id + 1
+	return id, c
+}
+
+// Drop is s without a column, and c that remembers it. A declared one is declared no more.
+func (c Columns) Drop(s Schema, name string) (Schema, Columns, error) {
+	i := find(s, name)
+	if i < 0 {
+		return nil, c, fmt.Errorf("there is no column %q", name)
+	}
+	c.Declared = slices.DeleteFunc(slices.Clone(c.Declared), func(d Column) bool { return d.Name == name })
+	s, c = c.without(s, []string{name})
+	return s, c, nil
+}
+
+// Declare is c with a column declared, or of another type.
+func (c Columns) Declare(col Column) (Columns, error) {
+	if err := mayBe(col); err != nil {
+		return c, err
+	}
+	c.Declared = slices.Clone(c.Declared)
+	if i := find(c.Declared, col.Name); i >= 0 {
+		c.Declared[i].Kind = col.Kind
+	} else {
+		c.Declared = append(c.Declared, Column{col.Name, col.Kind, 0})
+	}
+	return c, c.Validate()
+}
+
+// ParseColumn reads NAME:TYPE, such as symbol:string. The name may hold ':'.
+func ParseColumn(text string) (Column, error) {
+	i := strings.LastIndexByte(text, ':')
+	if i < 0 {
+		return Column{}, fmt.Errorf("%q is not NAME:TYPE, such as symbol:string", text)
+	}
+	for _, k := range columnKinds {
+		if k.String() == text[i+1:] {
+			c := Column{Name: text[:i], Kind: k}
+			return c, mayBe(c)
+		}
+	}
+	return Column{}, fmt.Errorf("%q: the type must be bool, int64, double or string", text)
+}
+
+// maxAdded bounds the columns that one record may add: one that makes names out of data does not take all of them.
+const maxAdded = 200
+
+// columnKind is the kind of the column that a value of kind k makes under a name, 0 if it makes none: metrics are
+// doubles, tags are text, and all else is what was seen first.
+func columnKind(name string, k jsonscan.Kind) jsonscan.Kind {
+	switch {
+	case k == jsonscan.Object, k == jsonscan.Array, k == jsonscan.Null:
+		return 0
+	case strings.HasPrefix(name, metricsPrefix) && !isNumber(k):
+		return 0
+	}
+	return jsonscan.Kind(ruledKind(name, Kind(k)))
+}
+
+const (
+	metricsPrefix = "metrics."
+	tagsPrefix    = "tags."
+)
+
+// ruledKind is the kind that the name of a column asks for, or k.
+func ruledKind(name string, k Kind) Kind {
+	switch {
+	case strings.HasPrefix(name, metricsPrefix):
+		return Double
+	case strings.HasPrefix(name, tagsPrefix):
+		return String
+	}
+	return k
+}
+
+// Extend is the schema after recs were seen in this order, in a root that wants no columns of its own. It does not change s. The
+// first kind that is seen under a name stays, except that int64 becomes double when a double comes; metrics are doubles and tags
+// are text whatever comes. A value that no such column can hold (see canHold) makes none. A record adds at most 200
+// columns, and from 500 columns on no name is added.
+//
+// The result depends only on the order of the records, not on how they are split into calls.
+func (s Schema) Extend(recs []cohort.Record) Schema {
+	shapes := NewShapes(s, Columns{})
+	shaper, e := shapes.Shaper(), shapes.Extender()
+	for _, r := range recs {
+		shape, _ := shaper.Of(r)
+		e.Add(shape)
+	}
+	schema, _ := e.Schema()
+	return schema
+}

@@ -1,0 +1,106 @@
+package index
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// changed merges nothing into an index under another schema, and returns what users see of each row: columns, then _extra.
+func changed(t *testing.T, data []byte, s Schema) (out []byte, seen []string) {
+	t.Helper()
+	var b bytes.Buffer
+	f := open(t, data)
+	if _, err := Merge(&b, f, nil, s, nil, nil, meta(9)); err != nil {
+		t.Fatalf("Merge: %v", err)
+	}
+	for _, row := range rows(t, b.Bytes()) {
+		_, columns, _ := strings.Cut(row, `22:13:20.000000Z",`)
+		columns, _, _ = strings.Cut(columns, `"_key"`)
+		_, extra, _ := strings.Cut(row, `"_extra":`)
+		seen = append(seen, strings.TrimSuffix(columns, ",")+" "+strings.TrimSuffix(extra, "}"))
+	}
+	return b.Bytes(), seen
+}
+
+// TestRetype changes the type of a column there and back: values go where they can be held, none is lost, and exact tokens
+// come back as they were.
+func TestRetype(t *testing.T) {
+	data, _ := merge(t, nil, puts(1,
+		runRecord(t, 1, `,"commit":1234567,"note":"x"`),
+		runRecord(t, 2, `,"commit":"abcdef1"`),
+		runRecord(t, 3, `,"commit":1.50,"list":[1]`),
+		runRecord(t, 4, `,"commit":true`),
+		runRecord(t, 5, ``)))
+	number := Schema{{Name: "commit", Kind: Double}, {Name: "note", Kind: String}}
+	if got := plain(open(t, data).Schema()); !got.Equal(number) {
+		t.Fatalf("schema %v, want %v", got, number)
+	}
+	first := []string{`"commit":1234567.0,"note":"x" `, ` {"commit":"abcdef1"}`, `"commit":1.5 {"list":[1]}`, ` {"commit":true}`, ` `}
+	if _, seen := changed(t, data, number); !cmp.Equal(first, seen) {
+		t.Errorf("as it was (-want +got):\n%s", cmp.Diff(first, seen))
+	}
+	text, seen := changed(t, data, Schema{{Name: "commit", Kind: String}, {Name: "note", Kind: String}})
+	want := []string{`"commit":"1234567.0","note":"x" {"commit":1234567.0}`, `"commit":"abcdef1" `, `"commit":"1.5" {"list":[1],"commit":1.5}`,
+		`"commit":"true" {"commit":true}`, ` `}
+	if diff := cmp.Diff(want, seen); diff != "" {
+		t.Errorf("as text (-want +got):\n%s", diff)
+	}
+	if extras, err := open(t, text).Extras(); err != nil || len(extras) != 0 {
+		t.Errorf("Extras of a text column = %v, %v, want none: it takes every scalar", extras, err)
+	}
+	_, seen = changed(t, text, number)
+	first[2] = `"commit":1.5 {"list":[1]}`
+	if diff := cmp.Diff(first, seen); diff != "" {
+		t.Errorf("as numbers again (-want +got):\n%s", diff)
+	}
+	extras, err := open(t, data).Extras()
+	if diff := cmp.Diff(Extras{{"commit", OtherType, 2}}, extras); diff != "" || err != nil {
+		t.Errorf("Extras: %v (-want +got):\n%s", err, diff)
+	}
+}
+
+// TestDropAndAdd takes a column away and brings it back: its values wait in _extra.
+func TestDropAndAdd(t *testing.T) {
+	data, _ := merge(t, nil, puts(1, runRecord(t, 1, `,"a":1,"b":"x"`), runRecord(t, 2, `,"b":"y","l":[2]`), runRecord(t, 3, `,"a":3`)))
+	without, seen := changed(t, data, Schema{{Name: "a", Kind: Int}})
+	want := []string{`"a":1 {"b":"x"}`, ` {"l":[2],"b":"y"}`, `"a":3 `}
+	if diff := cmp.Diff(want, seen); diff != "" {
+		t.Errorf("without b (-want +got):\n%s", diff)
+	}
+	if extras, err := open(t, without).Extras(); err != nil || !cmp.Equal(extras, Extras{{"b", NoColumn, 2}}) {
+		t.Errorf("Extras without b = %v, %v", extras, err)
+	}
+	_, seen = changed(t, without, Schema{{Name: "b", Kind: String}, {Name: "c", Kind: Bool}, {Name: "a", Kind: Int}})
+	want = []string{`"b":"x","a":1 `, `"b":"y" {"l":[2]}`, `"a":3 `}
+	if diff := cmp.Diff(want, seen); diff != "" {
+		t.Errorf("with b again, in another order (-want +got):\n%s", diff)
+	}
+	uses := open(t, data).Uses()
+	if diff := cmp.Diff([]Use{{Column{"a", Int, 100}, 2}, {Column{"b", String, 101}, 2}}, uses); diff != "" {
+		t.Errorf("Uses (-want +got):\n%s", diff)
+	}
+}
+
+// TestOldMetrics: an index in which one text made a metric's column text for ever gets its numbers back with the next rows.
+func TestOldMetrics(t *testing.T) {
+	recs := puts(1, runRecord(t, 1, `,"metrics":{"acc":"N/A"}`), runRecord(t, 2, `,"metrics":{"acc":0.25}`), runRecord(t, 3, `,"tags":{"v":7}`))
+	var old bytes.Buffer
+	if _, err := Merge(&old, nil, nil, Schema{{Name: "metrics.acc", Kind: String}, {Name: "tags.v", Kind: Int}}, recs, nil, meta(1)); err != nil {
+		t.Fatal(err)
+	}
+	data, stats := merge(t, old.Bytes(), puts(4, runRecord(t, 4, `,"metrics":{"acc":1}`)))
+	if got, want := plain(open(t, data).Schema()), (Schema{{Name: "metrics.acc", Kind: Double}, {Name: "tags.v", Kind: String}}); !got.Equal(want) {
+		t.Errorf("schema %v, want %v", got, want)
+	}
+	_, seen := changed(t, data, open(t, data).Schema())
+	want := []string{` {"metrics.acc":"N/A"}`, `"metrics.acc":0.25 `, `"tags.v":"7" {"tags.v":7}`, `"metrics.acc":1.0 `}
+	if diff := cmp.Diff(want, seen); diff != "" {
+		t.Errorf("rows (-want +got):\n%s", diff)
+	}
+	if len(stats.Extra) != 0 {
+		t.Errorf("the new row has %v in _extra", stats.Extra)
+	}
+}

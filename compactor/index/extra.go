@@ -1,0 +1,225 @@
+package index
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/parquet-go/parquet-go"
+
+	"github.com/runfold/runfold/internal/jsonscan"
+)
+
+// Reason says why a scalar stands in _extra and in no column.
+type Reason string
+
+// The reasons, as they are spelled wherever they are told.
+const (
+	// OtherType is a value of another type than its column's: a text among numbers, a bool among metrics.
+	OtherType Reason = "type"
+	// OutOfRange is a number that its column cannot hold without loss: beyond int64 or double, or an integer that no double is.
+	OutOfRange Reason = "range"
+	// LongText is a text of more than 4096 bytes, or with an escape that is no character.
+	LongText Reason = "long"
+	// NoColumn is a value of a name that has no column: the record had too many new names, or the root has as many
+	// columns as it may have.
+	NoColumn Reason = "limit"
+	// BadName is a value of a name that no column may have.
+	BadName Reason = "name"
+	// Twice is the second value of one column: a literal "metrics.auc" beside an auc within metrics.
+	Twice Reason = "twice"
+)
+
+// Extra counts the values under one name that stand in _extra for one reason. A value whose exact token stands there
+// beside its column (see Kind) is not counted: nothing is hidden by it.
+type Extra struct {
+	Column string `json:"column"`
+	Reason Reason `json:"reason"`
+	Values int64  `json:"values"`
+}
+
+// String is one line for people.
+func (x Extra) String() string {
+	why, ok := map[Reason]string{
+		OtherType:  "it is of another type than the column",
+		OutOfRange: "it is a number that the column cannot hold exactly",
+		LongText:   "it is a text that is too long for a column, or no text",
+		NoColumn:   "there is no room for more columns",
+		BadName:    "no column may have this name",
+		Twice:      "the record has two values for the column",
+	}[x.Reason]
+	if !ok {
+		why = string(x.Reason)
+	}
+	values := "values are"
+	if x.Values == 1 {
+		values = "value is"
+	}
+	return fmt.Sprintf("%q: %d %s in _extra and in no column: %s", x.Column, x.Values, values, why)
+}
+
+// Extras are sorted by column and reason.
+type Extras []Extra
+
+// Values counts all.
+func (e Extras) Values() (n int64) {
+	for _, x := range e {
+		n += x.Values
+	}
+	return n
+}
+
+// Plus is the sum of both.
+func (e Extras) Plus(more Extras) Extras {
+	sum := extras{}
+	for _, x := range slices.Concat(e, more) {
+		sum.add(x.Column, x.Reason, x.Values)
+	}
+	return sum.sorted()
+}
+
+// extras counts by column and reason.
+type extras map[extraKey]int64
+
+type extraKey struct {
+	column string
+	reason Reason
+}
+
+// maxExtras bounds the names that are told apart; those of all others are counted under otherNames.
+const (
+	maxExtras  = 1000
+	otherNames = "(other names)"
+)
+
+func (e extras) add(column string, reason Reason, n int64) {
+	k := extraKey{column, reason}
+	if _, known := e[k]; !known && len(e) >= maxExtras {
+		k.column = otherNames
+	}
+	e[k] += n
+}
+
+func (e extras) addAll(more extras) {
+	for k, n := range more {
+		e.add(k.column, k.reason, n)
+	}
+}
+
+func (e extras) sorted() Extras {
+	out := make(Extras, 0, len(e))
+	for k, n := range e {
+		out = append(out, Extra{k.column, k.reason, n})
+	}
+	slices.SortFunc(out, func(a, b Extra) int { return cmp.Or(cmp.Compare(a.Column, b.Column), cmp.Compare(a.Reason, b.Reason)) })
+	return out
+}
+
+// isBeside tells whether a token in _extra is that of a value whose column holds it as text.
+func isBeside(column jsonscan.Kind, token []byte) bool {
+	if column != jsonscan.String {
+		return false
+	}
+	switch jsonscan.KindOf(token) {
+	case jsonscan.Int, jsonscan.Double, jsonscan.Bool:
+		return len(token) <= maxString
+	}
+	return false
+}
+
+// reasonOf says why a scalar is in _extra; kind is that of the column of its name, 0 if it has none. ok is false for what
+// is no scalar, or stands in its column as well.
+func reasonOf(name string, kind jsonscan.Kind, token []byte) (reason Reason, ok bool) {
+	of := jsonscan.KindOf(token)
+	switch {
+	case of == jsonscan.Object, of == jsonscan.Array, of == jsonscan.Null, isBeside(kind, token):
+		return "", false
+	case !columnName(name):
+		return BadName, true
+	case kind == 0 && columnKind(name, of) == 0:
+		return OtherType, true
+	case kind == 0 && !canHold(columnKind(name, of), token):
+		return unheld(columnKind(name, of)), true
+	case kind == 0:
+		return NoColumn, true
+	case canHold(kind, token):
+		return Twice, true
+	case kind == of || isNumber(kind) && isNumber(of):
+		return unheld(kind), true
+	}
+	return OtherType, true
+}
+
+func isNumber(k jsonscan.Kind) bool { return k == jsonscan.Int || k == jsonscan.Double }
+
+// unheld is why a column does not hold a value of its own type.
+func unheld(k jsonscan.Kind) Reason {
+	if k == jsonscan.String {
+		return LongText
+	}
+	return OutOfRange
+}
+
+// Extras counts what stands in _extra and in no column, over all rows. It reads one column.
+func (f *File) Extras() (Extras, error) {
+	sum := extras{}
+	places, _ := f.places([]string{columnExtra})
+	for r, err := range f.rows(places) {
+		if err != nil {
+			return nil, err
+		}
+		if r[0].IsNull() {
+			continue
+		}
+		obj := r[0].ByteArray()
+		if !isObject(obj) {
+			return nil, damaged("%s is not a JSON object", columnExtra)
+		}
+		for m := range jsonscan.EachMember(obj) {
+			name := string(m.Name)
+			kind := jsonscan.Kind(0)
+			if i, ok := f.layout.place[name]; ok {
+				kind = f.layout.kindAt(i)
+			}
+			if reason, ok := reasonOf(name, kind, m.Value); ok {
+				sum.add(name, reason, 1)
+			}
+		}
+	}
+	return sum.sorted(), nil
+}
+
+func isObject(text []byte) bool { return len(text) > 1 && text[0] == '{' && jsonscan.Valid(text) }
+
+// Use is how a dynamic column is used.
+type Use struct {
+	Column
+	Values int64 // rows that have a value in it
+}
+
+// Uses tells of each dynamic column in how many rows it has a value, in the order of the columns. It reads the footer.
+func (f *File) Uses() []Use {
+	uses := make([]Use, len(f.layout.dynamic))
+	for i, c := range f.layout.dynamic {
+		uses[i].Column = c
+		for _, g := range f.file.Metadata().RowGroups {
+			m := &g.Columns[len(firstColumns)+i].MetaData
+			uses[i].Values += m.NumValues - m.Statistics.NullCount
+		}
+	}
+	return uses
+}
+
+// token is a value of a dynamic column as JSON.
+func token(v parquet.Value) []byte {
+	switch v.Kind() {
+	case parquet.Boolean:
+		return strconv.AppendBool(nil, v.Boolean())
+	case parquet.Int64:
+		return strconv.AppendInt(nil, v.Int64(), 10)
+	case parquet.Double:
+		return appendDouble(nil, v.Double(), 64)
+	}
+	return jsonscan.Quote(string(v.ByteArray()))
+}
