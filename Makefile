@@ -2,6 +2,7 @@
 GO ?= go
 FUZZTIME ?= 20s
 SOAK ?= 60s
+OLD ?= 0ac5a63
 FLAKES ?= 20
 FLAKEPKGS ?= ./...
 PYTHON ?= python3
@@ -43,8 +44,9 @@ test-32: ## the tests that take seconds, with ints of 32 bits; such programs run
 test-outside: ## use the packages as a program of another module does, and run the code of docs/library.md
 	cd internal/outside && $(GO) test ./...
 
-test-foreign: ## read the published files with DuckDB
+test-foreign: ## read the published files with DuckDB, and files of other writers (python3 makes them) with import's reader
 	cd internal/foreignreader && $(GO) test ./...
+	$(GO) test -run TestForeignLive ./compactor/index -args -live
 
 test-docs: $(VENV)/made ## run the code blocks of the README and of docs: shell, Python, SQL
 	$(GO) test -count=1 ./internal/docs
@@ -80,6 +82,10 @@ cross:
 
 soak: ## kill writers and compactors for SOAK (default 60s): nothing acknowledged may be lost
 	$(GO) test -count=1 -v -run TestSoak ./internal/acceptance -args -soak $(SOAK)
+
+.PHONY: test-matrix
+test-matrix: ## the commands of commit OLD (default 0ac5a63, whose frames are of version 1) and those of today on one root
+	$(GO) test -count=1 -v -run TestMatrix ./internal/acceptance -args -old $(OLD)
 
 # A test that fails now and then fails when others want the processor: each core has a busy loop meanwhile. The loops are
 # ended with the shell, whatever ends it; they look for it themselves, should nothing else be able to. Each run is a go test

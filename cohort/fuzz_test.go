@@ -3,6 +3,7 @@ package cohort_test
 import (
 	"bytes"
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -50,7 +51,8 @@ func FuzzParseRecord(f *testing.F) {
 			t.Errorf("ParseRecord(%q): %v (-first +again):\n%s", r.JSON, err, diff)
 		}
 		if r.Validate() == nil && r.Timestamp != "" {
-			if _, err := time.Parse(time.RFC3339Nano, r.Timestamp); err != nil {
+			text := strings.ToUpper(strings.Replace(r.Timestamp, ":60", ":59", 1)) // what time.Parse does not know
+			if _, err := time.Parse(time.RFC3339Nano, text); err != nil {
 				t.Errorf("Validate accepts the timestamp %q: %v", r.Timestamp, err)
 			}
 		}

@@ -11,7 +11,7 @@ import (
 // to the writer's own file. It is not a wall-clock reading, though it looks like one.
 type Stamp int64
 
-// Time is the stamp as a UTC time, for people and for records that came without a timestamp.
+// Time is the stamp as a UTC time, for people. It is near the time of the append, and not that: see Record.Written.
 func (s Stamp) Time() time.Time { return time.Unix(0, int64(s)).UTC() }
 
 // Duration is the difference of two stamps as a duration: (a - b).Duration().

@@ -43,7 +43,7 @@ type Record struct {
 
 	RunID     string
 	Stage     string
-	Timestamp string // RFC 3339 as the user wrote it; empty when absent, see Time
+	Timestamp string // RFC 3339 as the user wrote it; empty when absent, see Time and AssumeZone
 
 	// Target, View and Symbol widen the key where runfold.json says so. Scalars that are not
 	// strings stand here as their JSON token.
@@ -307,23 +307,66 @@ func (r Record) Validate() error {
 	if r.Timestamp == "" {
 		return nil
 	}
-	if _, ok := ParseTime(r.Timestamp); !ok {
-		return fmt.Errorf("timestamp %q is not RFC 3339, such as 2026-01-31T12:00:00Z", r.Timestamp)
+	return checkTime(r.Timestamp)
+}
+
+func checkTime(s string) error {
+	if _, ok := ParseTime(s); ok {
+		return nil
 	}
-	return nil
+	if _, leap, ok := parseTime(s); ok && leap {
+		return fmt.Errorf("timestamp %q has second 60, which only the last minute of a month in UTC may have", s)
+	}
+	if _, _, ok := parseTime(s + "Z"); ok { // datetime.now().isoformat() in Python
+		return fmt.Errorf("timestamp %q has no zone: add one, such as Z or +02:00, or use journal-append --assume-zone UTC", s)
+	}
+	return fmt.Errorf("timestamp %q is not RFC 3339, such as 2026-01-31T12:00:00Z", s)
 }
 
 // ParseTime reads RFC 3339 and nothing else. time.Parse also takes an hour of one digit, a comma and
 // offsets such as +24:60 (go.dev/issue/54580), which the readers of other languages refuse.
+//
+// A leap second (second 60, at the end of a month in UTC) has no number of its own in the time of any system. It is the last
+// nanosecond before it, whatever its fraction: it comes after every other time of its minute and before the next minute.
 func ParseTime(s string) (time.Time, bool) {
+	t, leap, ok := parseTime(s)
+	if next := t.Add(1).UTC(); leap && (next.Hour() != 0 || next.Minute() != 0 || next.Day() != 1) {
+		return time.Time{}, false
+	}
+	return t, ok
+}
+
+// parseTime is ParseTime for a leap second at any time of the year.
+func parseTime(s string) (t time.Time, leap, ok bool) {
+	const least = len("2006-01-02T15:04:05Z")
+	if len(s) < least {
+		return time.Time{}, false, false
+	}
+	leap = s[16:19] == ":60"
+	if last := len(s) - 1; leap || s[10] == 't' || s[last] == 'z' { // which time.Parse does not know
+		b := []byte(s)
+		if leap {
+			copy(b[17:], "59")
+		}
+		if b[10] == 't' {
+			b[10] = 'T'
+		}
+		if b[last] == 'z' {
+			b[last] = 'Z'
+		}
+		s = string(b)
+	}
 	t, err := time.Parse(time.RFC3339Nano, s)
 	if err != nil || s[13] != ':' || strings.Contains(s, ",") {
-		return time.Time{}, false
+		return time.Time{}, false, false
 	}
 	if n := len(s); s[n-1] != 'Z' && (s[n-5:n-3] > "23" || s[n-2:] > "59") {
-		return time.Time{}, false
+		return time.Time{}, false, false
 	}
-	return t, true
+	if leap {
+		t = t.Truncate(time.Second).Add(time.Second - 1)
+	}
+	return t, leap, true
 }
 
 // Time is the timestamp, or the wall clock at the append when the user gave none; the zero time if nobody knows it. The

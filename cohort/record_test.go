@@ -296,6 +296,9 @@ func TestTimestamp(t *testing.T) {
 		"2026-03-01T12:00:00-03:30":           "2026-03-01T15:30:00Z",
 		"2026-03-01T12:00:00.123456789+23:59": "2026-02-28T12:01:00.123456789Z",
 		"2024-02-29T23:59:59Z":                "2024-02-29T23:59:59Z",
+		"2026-03-01t12:00:00z":                "2026-03-01T12:00:00Z",
+		"2026-03-01t12:00:00.5+09:00":         "2026-03-01T03:00:00.5Z",
+		"2026-03-01T12:00:00z":                "2026-03-01T12:00:00Z",
 	}
 	for text, want := range good {
 		r, err := valid(with(`"timestamp":"` + text + `"`))
@@ -313,6 +316,15 @@ func TestTimestamp(t *testing.T) {
 	for _, text := range []string{
 		"2026-03-01T12:00:00.123456", // datetime.now().isoformat() in Python
 		"2026-03-01T12:00:00",
+		"2026-03-01t12:00:00",
+	} {
+		_, err := valid(with(`"timestamp":"` + text + `"`))
+		want := `timestamp "` + text + `" has no zone: add one, such as Z or +02:00, or use journal-append --assume-zone UTC`
+		if got := message(err); got != want {
+			t.Errorf("Validate with timestamp %q = %q, want %q", text, got, want)
+		}
+	}
+	for _, text := range []string{
 		"2026-03-01 12:00:00+00:00", // str(datetime) in Python
 		"2026-03-01",
 		"20260301T120000Z",
@@ -326,7 +338,12 @@ func TestTimestamp(t *testing.T) {
 		"2026-03-01T12:00:00+12:60",
 		"2026-02-30T12:00:00Z",
 		"2026-03-01T24:00:00Z",
-		"2026-03-01t12:00:00z",
+		"2026-03-01t12:00:00y",
+		"2026-03-01T12:00:00zz",
+		"2026-03-01T12:00:00Zz",
+		"2026-03-01T12:00:61Z",
+		"2026-03-01T12:00:60.Z",
+		"2026-03-01T9:00:60Z",
 		"12026-03-01T12:00:00Z",
 		"1772366400",
 		"now",

@@ -221,8 +221,8 @@ func (r *run) rounds(ctx context.Context) error {
 	if r.report.Narrow > 0 {
 		r.say.tell(NarrowKey{r.report.Narrow})
 	}
-	for _, x := range r.report.InExtra {
-		r.say.tell(InExtra{x})
+	for _, part := range r.report.InExtra.ByReason() {
+		r.say.tell(InExtra{part})
 	}
 	return nil
 }
@@ -252,7 +252,11 @@ func (r *run) round(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	r.report.Swept += r.sweeper.sweep(prev)
-	b, err := r.scanner().scan(ctx, prev, r.store.Stamp(prev), newBudget(r.BatchBytes))
+	in := r.scanner()
+	if in.unused, err = r.unused(prev); err != nil {
+		return false, err
+	}
+	b, err := in.scan(ctx, prev, r.store.Stamp(prev), newBudget(r.BatchBytes))
 	if err != nil {
 		return false, err
 	}

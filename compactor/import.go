@@ -175,7 +175,7 @@ func (im *importer) commit(prev generation.Manifest, next *generation.Draft, old
 		recs[i] = *p.Record
 		c.Bytes += int64(len(p.Record.JSON))
 	}
-	shapes := index.NewShapes(prev.Schema, prev.Columns)
+	shapes := index.NewShapes(prev.Schema, prev.Columns, unusedOf(old))
 	shaper, schema := shapes.Shaper(), shapes.Extender()
 	for _, r := range recs {
 		shape, _ := shaper.Of(r)

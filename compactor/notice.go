@@ -80,8 +80,10 @@ func (n Upgraded) String() string {
 		"and refuse to fold or read it (\"written by a newer version\")", n.From, n.To)
 }
 
-// InExtra tells how many values of the folded records stand in no column, and why. They are in the column _extra.
-type InExtra struct{ index.Extra }
+// InExtra tells how many values of the folded records stand in no column, for one reason. They are in the column _extra.
+type InExtra struct{ Extras index.Extras }
+
+func (n InExtra) String() string { return strings.Join(n.Extras.Lines(), "; ") }
 
 // ClockAhead tells of a writer whose clock, or whose storage's clock, ran ahead of the storage's clock now. Its records win over
 // others that are appended until that time by writers that were open before.

@@ -23,6 +23,7 @@ type scanner struct {
 	say     *speaker
 	keep    keeper
 	sweeper *sweeper
+	unused  []string // columns that may go
 }
 
 func (r *run) scanner() *scanner {
@@ -61,7 +62,7 @@ func (s *scanner) unread(prev generation.Manifest, now cohort.Stamp, left budget
 	for _, m := range prev.Streams {
 		marks[m.Stream] = m
 	}
-	b := batch{marks: make([]generation.Watermark, 0, len(streams)), now: now, left: left, shapes: index.NewShapes(prev.Schema, prev.Columns)}
+	b := batch{marks: make([]generation.Watermark, 0, len(streams)), now: now, left: left, shapes: index.NewShapes(prev.Schema, prev.Columns, s.unused)}
 	if err != nil {
 		s.skip(journal.Stream{}, err, &b)
 	}

@@ -111,13 +111,19 @@ func (a *app) command() *cobra.Command {
 	all.StringVar(&a.root, "root", "", "the root directory (required)")
 	all.StringVar(&a.rootID, "root-id", "", "refuse any root but the one with this `id` (default $"+rootIDVar+")")
 	a.hasFlag = all.Changed
-	cmd.AddCommand(a.initCommand(), a.onceCommand(), a.runCommand(), a.statusCommand(), a.checkCommand(),
+	cmd.AddCommand(a.initCommand(), a.onceCommand(), a.runCommand(), a.statusCommand(), a.columnsCommand(), a.checkCommand(),
 		a.dumpCommand(), a.runsCommand(), a.previousCommand(), a.importCommand(), a.repairCommand(), a.doctorCommand(), a.probeCommand())
+	finish(cmd)
+	return cmd
+}
+
+// finish gives all commands below cmd what they share.
+func finish(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
 		sub.Long += "\n\n" + exitCodes
 		sub.Args = usageArgs(sub.Args)
+		finish(sub)
 	}
-	return cmd
 }
 
 // noSuchCommand refuses what is no subcommand and suggests what may be meant.

@@ -51,11 +51,25 @@ func (a *app) printStatus(s audit.Status) error {
 			fmt.Fprintf(out, "published   an earlier generation: the next fold publishes this one\n")
 		}
 	}
+	if s.Generation > 0 {
+		fmt.Fprintf(out, "columns     %d, and %d values in _extra that no column holds\n", s.Columns, s.InExtra.Values())
+	}
 	if m := s.Merged; m != nil {
 		fmt.Fprintf(out, "row groups  %d, of which the last fold copied %d as bytes\n", m.GroupsCopied+m.GroupsWritten, m.GroupsCopied)
 	}
 	if s.Holder != "" {
 		fmt.Fprintf(out, "lock        %s\n", s.Holder)
+	}
+	for i, line := range s.InExtra.Lines() {
+		label := "in _extra"
+		if i > 0 {
+			label = ""
+		}
+		fmt.Fprintf(out, "%-10s  %s\n", label, line)
+	}
+	if s.Ahead != nil {
+		fmt.Fprintf(out, "clock       a record of host %s has the time %s, which was ahead of the storage: stream %s\n",
+			s.Ahead.Host, s.Ahead.Stamp.Time().UTC().Format(time.RFC3339), s.Ahead.Stream)
 	}
 	if s.Quarantine > 0 {
 		fmt.Fprintf(out, "quarantine  %d damaged places and streams\n", s.Quarantine)

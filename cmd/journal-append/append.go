@@ -27,6 +27,7 @@ type appender struct {
 	progress       *progress
 
 	appended, refused, nonFinite int
+	zoned                        int // timestamps that got the zone of --assume-zone
 	bytes                        int64
 	ackErr                       error // the first error of standard output
 }
@@ -56,20 +57,21 @@ func (a *appender) lines(in <-chan line) error {
 type numbered struct {
 	line
 	record cohort.Record
+	zoned  bool
 }
 
 // collect parses l and the lines that are already waiting. more is false when the input has ended.
 func (a *appender) collect(l line, in <-chan line) (batch []numbered, more bool, err error) {
 	size := 0
 	for {
-		r, err := a.parse(l)
+		n, err := a.parse(l)
 		if err != nil {
 			a.refuse(l, err)
 			if a.strict {
 				return batch, false, errStrict
 			}
 		} else {
-			batch = append(batch, numbered{l, r})
+			batch = append(batch, n)
 			size += len(l.data)
 		}
 		if len(batch) >= maxBatch || size >= maxBatchBytes {
@@ -87,15 +89,19 @@ func (a *appender) collect(l line, in <-chan line) (batch []numbered, more bool,
 	}
 }
 
-func (a *appender) parse(l line) (cohort.Record, error) {
+func (a *appender) parse(l line) (numbered, error) {
 	if l.err != nil {
-		return cohort.Record{}, l.err
+		return numbered{}, l.err
 	}
-	r, err := cohort.ParseRecord(l.data, a.maxRecord)
+	given, err := cohort.ParseRecord(l.data, a.maxRecord)
 	if err != nil {
-		return cohort.Record{}, err
+		return numbered{}, err
 	}
-	return r, r.Validate()
+	r, err := a.inZone(given)
+	if err != nil {
+		return numbered{}, err
+	}
+	return numbered{l, r, r.Timestamp != given.Timestamp}, r.Validate()
 }
 
 func (a *appender) refuse(l line, err error) {
@@ -139,6 +145,9 @@ func (a *appender) count(batch []numbered, recs []cohort.Record) {
 	for i, r := range recs {
 		a.appended++
 		a.nonFinite += r.NonFinite + batch[i].nonFinite
+		if batch[i].zoned {
+			a.zoned++
+		}
 		a.bytes += int64(len(r.JSON))
 		if a.ack {
 			a.acknowledge(batch[i].line, r)
@@ -182,14 +191,16 @@ type summary struct {
 	Appended  int     `json:"appended"`
 	Refused   int     `json:"refused"`
 	NonFinite int     `json:"non_finite_to_null"`
+	Zoned     int     `json:"zones_assumed"`
 	Bytes     int64   `json:"bytes"`
 	Seconds   float64 `json:"seconds"`
+	zone      string
 }
 
 // finish prints the summary and turns what went wrong into one error.
 func (a *appender) finish(closed error) error {
 	a.progress.clear()
-	s := summary{a.cohort, a.appended, a.refused, a.nonFinite, a.bytes, time.Since(a.start).Seconds()}
+	s := summary{a.cohort, a.appended, a.refused, a.nonFinite, a.zoned, a.bytes, time.Since(a.start).Seconds(), a.assumeZone}
 	switch a.summary {
 	case "json":
 		a.ackErr = errors.Join(a.ackErr, a.printJSON(s))
@@ -213,6 +224,9 @@ func (s summary) String() string {
 	text := fmt.Sprintf("%s: %d appended, %d refused", s.Cohort, s.Appended, s.Refused)
 	if s.NonFinite > 0 {
 		text += fmt.Sprintf(", %d NaN or Infinity became null", s.NonFinite)
+	}
+	if s.Zoned > 0 {
+		text += fmt.Sprintf(", %d timestamps without a zone taken as %s", s.Zoned, s.zone)
 	}
 	return text
 }

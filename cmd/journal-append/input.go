@@ -27,8 +27,8 @@ func (l line) where() string {
 	return fmt.Sprintf("%s:%d", l.file, l.number)
 }
 
-// oneLine is the input of a record from flags.
-func oneLine(l line) <-chan line {
+// only is the input of a record from flags.
+func only(l line) <-chan line {
 	lines := make(chan line, 1)
 	lines <- l
 	close(lines)

@@ -40,6 +40,8 @@ type options struct {
 	create       bool
 	one          oneRecord
 	isOne        bool // a record from flags, even if they are empty
+	assumeZone   string
+	zone         *time.Location // of assumeZone; nil: timestamps have a zone
 	ack, strict  bool
 	summary      string
 	sealBytes    int64
@@ -111,6 +113,9 @@ const example = `  # one record per line, from two files
   journal-append --root runs --cohort churn_eu --run-id r-17 --stage TRAINING \
     --set metrics.auc=0.71 --set tags.owner=growth
 
+  # timestamps of datetime.now().isoformat(), which have no zone, from a machine in Berlin
+  journal-append --root runs --cohort churn_eu --assume-zone Europe/Berlin train.ndjson
+
   # the first append of a script makes the root; on a share, say which root is meant
   journal-append --root runs --create --cohort churn_eu train.ndjson
   journal-append --root /mnt/share/runs --root-id 01JQ4Z0000000000000000000R --cohort churn_eu train.ndjson`
@@ -129,6 +134,10 @@ The root must exist: where it does not, a share may not be mounted, or the path 
 made by compactd init, or by --create, which makes it if it does not exist. With --root-id, or ` + rootIDVar + ` in
 the environment, any root with another id is refused, and --create makes none: the id says that the root exists.
 
+A timestamp must have a zone: without one nobody knows when it was. --assume-zone adds one to those that have none, and changes
+nothing else. UTC and an offset always work. With a name, a time in the hour that comes twice when clocks go back, or in the
+one that does not come when they go forward, is refused as a bad line: nobody can tell which offset was meant.
+
 A bad line is reported with its file and number, the other lines are appended, and the exit
 code is 1. Exit code 0 means that every record is on stable storage. SIGINT and SIGTERM end the
 input where it is: what was read is made durable, and the exit code is 1.
@@ -144,6 +153,9 @@ Exit codes: 0 all durable, 1 some records were not appended, 2 usage, 75 disk fu
 			err := o.check(files)
 			if err == nil {
 				o.rootID, err = wantedRoot(o.rootID, cmd.Flags().Changed("root-id"))
+			}
+			if err == nil && cmd.Flags().Changed("assume-zone") {
+				o.zone, err = parseZone(o.assumeZone)
 			}
 			if err != nil {
 				return err
@@ -166,6 +178,7 @@ Exit codes: 0 all durable, 1 some records were not appended, 2 usage, 75 disk fu
 	f.StringVar(&o.one.timestamp, "timestamp", "", "its time in RFC 3339; the time of the append if not given")
 	f.StringArrayVar(&o.one.set, "set", nil, "a field of it: `name=value`, metrics.auc=0.71 for a nested one; what is not JSON is text")
 	f.StringVar(&o.one.json, "json", "", "that record as a JSON object; the other flags are added to it")
+	f.StringVar(&o.assumeZone, "assume-zone", "", "the `zone` of timestamps that have none: UTC, an offset such as +02:00, or a name such as Europe/Berlin")
 	f.BoolVar(&o.ack, "ack", false, "print one line of JSON per record once it is durable")
 	f.BoolVar(&o.strict, "strict", false, "stop at the first bad line and append nothing behind it")
 	f.StringVar(&o.summary, "summary", "text", "the closing line: text, json or none (to standard error; json to standard output)")
@@ -198,7 +211,7 @@ func (o options) check(files []string) error {
 func appendAll(ctx context.Context, o options, files []string, stdin io.Reader, stdout, stderr io.Writer) (err error) {
 	var one line
 	if o.isOne {
-		if one, err = o.one.line(); err != nil {
+		if one, err = o.oneLine(); err != nil {
 			return usageError{err}
 		}
 	}
@@ -218,7 +231,7 @@ func appendAll(ctx context.Context, o options, files []string, stdin io.Reader, 
 		err = errors.Join(err, a.finish(w.Close()))
 	}()
 	if o.isOne {
-		return a.lines(oneLine(one))
+		return a.lines(only(one))
 	}
 	return a.lines(readLines(ctx, files, stdin, root.Settings.MaxRecord))
 }

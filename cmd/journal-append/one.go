@@ -28,14 +28,17 @@ func (oneRecord) given(cmd *cobra.Command) bool {
 	return false
 }
 
-// line is the record that the flags describe, as one line of input.
-func (r oneRecord) line() (line, error) {
-	obj, nonFinite, err := r.object()
+// oneLine is the record that the flags describe, as one line of input.
+func (o options) oneLine() (line, error) {
+	obj, nonFinite, err := o.one.object()
 	if err != nil {
 		return line{}, err
 	}
 	l := line{file: "record from flags", data: obj, nonFinite: nonFinite}
 	rec, err := cohort.ParseRecord(obj, 0)
+	if err == nil {
+		rec, err = o.inZone(rec)
+	}
 	if err == nil {
 		err = rec.Validate()
 	}

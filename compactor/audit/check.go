@@ -244,6 +244,7 @@ func (c *checker) rows(ctx context.Context, newest generation.Manifest) error {
 	defer d.Close()
 	path := c.Root.Data(newest.Index.Name)
 	ids := c.indexRows(d.Index, newest)
+	c.extras(d.Index, path)
 	if int64(len(ids)) != newest.Index.Rows {
 		c.damage(path, "has %d readable rows, its manifest says %d", len(ids), newest.Index.Rows)
 	}
@@ -291,6 +292,18 @@ func (c *checker) indexRows(file *index.File, newest generation.Manifest) []iden
 	}
 	c.done.Rows = int64(len(ids))
 	return ids
+}
+
+// extras tells what stands in no column.
+func (c *checker) extras(file *index.File, path string) {
+	all, err := file.Extras()
+	if err != nil {
+		c.damage(path, "%v", err)
+		return
+	}
+	for _, line := range all.Lines() {
+		c.note(path, "%s", line)
+	}
 }
 
 // snapshotLines checks that the snapshots of a file are those of the rows, in the same order.

@@ -15,6 +15,7 @@ import (
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/generation"
+	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
 )
@@ -33,6 +34,9 @@ type Status struct {
 	Holder     string             `json:"lock_holder,omitempty"` // as the lock file says; may have died
 	Cohorts    []CohortStatus     `json:"cohorts"`
 	Quarantine int                `json:"quarantined"` // notes and streams under quarantine/
+	Columns    int                `json:"columns"`     // dynamic ones
+	InExtra    index.Extras       `json:"in_extra"`    // values that no column holds, by column and reason
+	Ahead      *generation.Ahead  `json:"clock_ahead,omitempty"`
 }
 
 // CohortStatus is the part of one cohort. Unfolded is what no manifest holds yet.
@@ -61,7 +65,7 @@ func ReadStatus(ctx context.Context, cfg compactor.Config) (Status, error) {
 	}
 	s := Status{
 		Root: store.Root, RootID: store.Settings.RootID, Generation: newest.Generation, Rows: newest.Index.Rows, NextSeq: newest.NextSeq,
-		Merged: newest.Merged, Holder: lockHolder(store.Root),
+		Merged: newest.Merged, Holder: lockHolder(store.Root), InExtra: index.Extras{},
 	}
 	if newest.Generation > 0 {
 		s.FoldedAt = newest.CreatedAt
@@ -69,12 +73,29 @@ func ReadStatus(ctx context.Context, cfg compactor.Config) (Status, error) {
 		if s.Published, err = store.IsPublished(newest); err != nil {
 			return Status{}, err
 		}
+		if s.InExtra, err = extrasOf(store, newest); err != nil {
+			return Status{}, err
+		}
+		s.Columns, s.Ahead = len(newest.Schema), newest.Ahead
 	}
 	if s.Quarantine, err = countQuarantine(store); err != nil {
 		return Status{}, err
 	}
 	s.Cohorts, err = cohortStatus(ctx, store, newest.Streams)
 	return s, err
+}
+
+// extrasOf is what stands in no column; nothing if the generation was swept meanwhile.
+func extrasOf(store *generation.Store, m generation.Manifest) (index.Extras, error) {
+	d, err := store.Data(m)
+	if errors.Is(err, generation.ErrConflict) {
+		return index.Extras{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.Index.Extras()
 }
 
 func lockHolder(root cohort.Root) string {

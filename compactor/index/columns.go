@@ -27,8 +27,8 @@ func (c Columns) Validate() error {
 	if c.Max < 0 || c.Max > MostColumns {
 		return fmt.Errorf("%d columns are not within 1 and %d", c.Max, MostColumns)
 	}
-	if len(c.Declared) > c.limit() {
-		return fmt.Errorf("%d columns are declared, and the root may have %d", len(c.Declared), c.limit())
+	if len(c.Declared) > c.Limit() {
+		return fmt.Errorf("%d columns are declared, and the root may have %d", len(c.Declared), c.Limit())
 	}
 	for _, d := range c.Declared {
 		if err := mayBe(d); err != nil {
@@ -49,12 +49,16 @@ func mayBe(c Column) error {
 	return nil
 }
 
-func (c Columns) limit() int {
+// Limit is how many dynamic columns the root may have.
+func (c Columns) Limit() int {
 	if c.Max == 0 {
 		return DefaultColumns
 	}
 	return c.Max
 }
+
+// IsFull tells whether a schema has as many columns as the root may have.
+func (c Columns) IsFull(s Schema) bool { return len(s) >= c.Limit() }
 
 // Is tells whether a column is declared.
 func (c Columns) Is(name string) bool { return find(c.Declared, name) >= 0 }
@@ -81,7 +85,7 @@ func (c Columns) Apply(s Schema, unused []string) (Schema, Columns) {
 		}
 		s = append(s, Column{d.Name, d.Kind, id})
 	}
-	if len(s) >= c.limit() {
+	if c.IsFull(s) {
 		s, c = c.without(s, unused)
 	}
 	for i := range s {
@@ -194,7 +198,7 @@ func ruledKind(name string, k Kind) Kind {
 //
 // The result depends only on the order of the records, not on how they are split into calls.
 func (s Schema) Extend(recs []cohort.Record) Schema {
-	shapes := NewShapes(s, Columns{})
+	shapes := NewShapes(s, Columns{}, nil)
 	shaper, e := shapes.Shaper(), shapes.Extender()
 	for _, r := range recs {
 		shape, _ := shaper.Of(r)

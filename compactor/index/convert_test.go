@@ -43,7 +43,7 @@ func TestRetype(t *testing.T) {
 		t.Errorf("as it was (-want +got):\n%s", cmp.Diff(first, seen))
 	}
 	text, seen := changed(t, data, Schema{{Name: "commit", Kind: String}, {Name: "note", Kind: String}})
-	want := []string{`"commit":"1234567.0","note":"x" {"commit":1234567.0}`, `"commit":"abcdef1" `, `"commit":"1.5" {"list":[1],"commit":1.5}`,
+	want := []string{`"commit":"1234567","note":"x" {"commit":1234567}`, `"commit":"abcdef1" `, `"commit":"1.5" {"list":[1],"commit":1.5}`,
 		`"commit":"true" {"commit":true}`, ` `}
 	if diff := cmp.Diff(want, seen); diff != "" {
 		t.Errorf("as text (-want +got):\n%s", diff)

@@ -3,8 +3,10 @@ package index
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/parquet-go/parquet-go"
 
@@ -39,24 +41,23 @@ type Extra struct {
 	Values int64  `json:"values"`
 }
 
-// String is one line for people.
-func (x Extra) String() string {
-	why, ok := map[Reason]string{
-		OtherType:  "it is of another type than the column",
-		OutOfRange: "it is a number that the column cannot hold exactly",
-		LongText:   "it is a text that is too long for a column, or no text",
-		NoColumn:   "there is no room for more columns",
-		BadName:    "no column may have this name",
-		Twice:      "the record has two values for the column",
-	}[x.Reason]
-	if !ok {
-		why = string(x.Reason)
+// words say a reason to people.
+func (r Reason) words() string {
+	switch r {
+	case OtherType:
+		return "it is of another type than the column"
+	case OutOfRange:
+		return "it is a number that the column cannot hold exactly"
+	case LongText:
+		return "it is a text that is too long for a column, or no text"
+	case NoColumn:
+		return "the root has no room for more columns, or this one was dropped"
+	case BadName:
+		return "no column may have this name"
+	case Twice:
+		return "the record has two values for the column"
 	}
-	values := "values are"
-	if x.Values == 1 {
-		values = "value is"
-	}
-	return fmt.Sprintf("%q: %d %s in _extra and in no column: %s", x.Column, x.Values, values, why)
+	return string(r)
 }
 
 // Extras are sorted by column and reason.
@@ -68,6 +69,53 @@ func (e Extras) Values() (n int64) {
 		n += x.Values
 	}
 	return n
+}
+
+// ByReason are the parts that have one reason each, those with most values first.
+func (e Extras) ByReason() (parts []Extras) {
+	places := map[Reason]int{}
+	for _, x := range e {
+		i, ok := places[x.Reason]
+		if !ok {
+			i = len(parts)
+			places[x.Reason] = i
+			parts = append(parts, nil)
+		}
+		parts[i] = append(parts[i], x)
+	}
+	slices.SortStableFunc(parts, func(a, b Extras) int { return cmp.Compare(b.Values(), a.Values()) })
+	return parts
+}
+
+// Lines are one for each reason, for people: they name the columns with most values, and count the others.
+func (e Extras) Lines() (lines []string) {
+	for _, part := range e.ByReason() {
+		lines = append(lines, part.line())
+	}
+	return lines
+}
+
+// line is for extras of one reason.
+func (e Extras) line() string {
+	const most, longest = 5, 40
+	byValues := slices.Clone(e)
+	slices.SortStableFunc(byValues, func(a, b Extra) int { return cmp.Compare(b.Values, a.Values) })
+	var names []string
+	for _, x := range byValues[:min(most, len(byValues))] {
+		name := x.Column
+		if len(name) > longest {
+			name = strings.ToValidUTF8(name[:longest], "") + "..."
+		}
+		names = append(names, strconv.Quote(name))
+	}
+	if more := len(e) - len(names); more > 0 {
+		names = append(names, fmt.Sprintf("%d more", more))
+	}
+	values := "values are"
+	if e.Values() == 1 {
+		values = "value is"
+	}
+	return fmt.Sprintf("%s: %d %s in _extra and in no column: %s", strings.Join(names, ", "), e.Values(), values, e[0].Reason.words())
 }
 
 // Plus is the sum of both.
@@ -211,7 +259,8 @@ func (f *File) Uses() []Use {
 	return uses
 }
 
-// token is a value of a dynamic column as JSON.
+// token is a value of a dynamic column as JSON. A double without a fraction is an integer, so that a column which was int64, became
+// double and becomes int64 again has all its values.
 func token(v parquet.Value) []byte {
 	switch v.Kind() {
 	case parquet.Boolean:
@@ -219,7 +268,11 @@ func token(v parquet.Value) []byte {
 	case parquet.Int64:
 		return strconv.AppendInt(nil, v.Int64(), 10)
 	case parquet.Double:
-		return appendDouble(nil, v.Double(), 64)
+		f := v.Double()
+		if n := int64(f); math.Abs(f) <= 1<<53 && float64(n) == f && !(n == 0 && math.Signbit(f)) {
+			return strconv.AppendInt(nil, n, 10)
+		}
+		return appendDouble(nil, f, 64)
 	}
 	return jsonscan.Quote(string(v.ByteArray()))
 }

@@ -3,50 +3,45 @@ package index
 import (
 	"io"
 	"iter"
-	"regexp"
-
-	"github.com/parquet-go/parquet-go"
-	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/runfold/runfold/internal/jsonscan"
 )
 
-// pandasIndex is the name that pandas gives to a row index without one.
-var pandasIndex = regexp.MustCompile(`^__index_level_\d+__$`)
-
 // ForeignRows yields the rows of any parquet file as JSON objects, columns in the order of the file.
 // NULL and what is not a number are left out, within lists they are null. A timestamp or a date
-// becomes RFC 3339 in UTC (one without a zone is taken as UTC), a decimal its digits, bytes a string if
+// becomes RFC 3339 in UTC (one without a zone is taken as UTC), a time of day hours, minutes and seconds, an interval
+// an ISO 8601 duration, a decimal its digits, bytes a string if
 // they are UTF-8 and else base64, a list an array, a struct an object, a map an object by the text of
 // its keys. Doubles always have a '.' or an exponent. pandas' unnamed index is left out.
 //
-// The bytes are the caller's. It ends after the first error. Damage is found as far as the file's writer
-// left checksums; a damaged file with LZ4 pages may take all memory, see checkCodec.
+// The bytes are the caller's. It ends after the first error. That is [ErrUnsupported] for what this program cannot
+// read: encrypted columns, a codec, an encoding or a type that it does not know, a file of another kind; it says
+// which, and as a rule before the first row. It is [ErrDamaged] for what no writer means; that is found as far as the
+// file's writer left checksums, and where counts and levels contradict each other. Memory is bounded by what
+// the pages of one row group side by side, and their dictionaries, have uncompressed.
 func ForeignRows(r io.ReaderAt, size int64) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
-		f, err := openParquet(strict{r, size}, size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
+		f, err := openForeign(strict{r, size}, size)
 		if err != nil {
 			yield(nil, err)
 			return
 		}
-		root, err := foreignRoot(f)
-		if err != nil {
-			yield(nil, err)
-			return
-		}
-		if len(root.children) == 0 {
+		if len(f.root.children) == 0 {
 			return // whatever number of rows it claims
 		}
-		for _, g := range f.RowGroups() {
-			a, err := newAssembler(g)
-			for n := g.NumRows(); n > 0 && err == nil; n-- {
+		codecs := new(codecs)
+		defer codecs.close()
+		for i := range f.groups {
+			a := newAssembler(f, &f.groups[i], codecs)
+			for n := f.groups[i].NumRows; n > 0 && err == nil; n-- {
 				var row []byte
-				if row, err = a.row(root); err == nil && !yield(row, nil) {
-					a.close()
+				if row, err = a.row(); err == nil && !yield(row, nil) {
 					return
 				}
 			}
-			a.close()
+			if err == nil {
+				err = a.end()
+			}
 			if err != nil {
 				yield(nil, err)
 				return
@@ -55,111 +50,50 @@ func ForeignRows(r io.ReaderAt, size int64) iter.Seq2[[]byte, error] {
 	}
 }
 
-// foreign is a node of the schema of a foreign file.
-type foreign struct {
-	name        string
-	form        form
-	optional    bool
-	repeated    bool
-	wraps       bool // of the child of a list: its only child is the element
-	definition  int  // the level from which on the node is there
-	repetition  int  // the level at which its elements follow the first
-	children    []*foreign
-	first, last int // the leaves below are those from first on, before last
-	write       func([]byte, parquet.Value) []byte
-}
-
-// form is how a node stands in JSON.
-type form int
-
-const (
-	formLeaf form = iota
-	formObject
-	formList
-	formMap
-)
-
-func foreignRoot(f *parquet.File) (root *foreign, err error) {
-	defer guard(&err)
-	elements := []format.SchemaElement(f.Metadata().Schema)
-	return newForeign(f.Root(), &elements), nil
-}
-
-// newForeign describes a column and all below it. elements are the schema from this column on, in the
-// order of the file; those that were described are taken off.
-func newForeign(c *parquet.Column, elements *[]format.SchemaElement) *foreign {
-	element := (*elements)[0]
-	*elements = (*elements)[1:]
-	n := &foreign{
-		name:       c.Name(),
-		optional:   c.Optional(),
-		repeated:   c.Repeated(),
-		definition: c.MaxDefinitionLevel(),
-		repetition: c.MaxRepetitionLevel(),
-	}
-	if c.Leaf() {
-		n.first, n.last = c.Index(), c.Index()+1
-		n.write = leafWriter(c.Type(), element)
-		return n
-	}
-	for _, child := range c.Columns() {
-		f := newForeign(child, elements)
-		if f.first < f.last && !pandasIndex.MatchString(f.name) {
-			n.children = append(n.children, f)
-		}
-	}
-	if k := len(n.children); k > 0 {
-		n.first, n.last = n.children[0].first, n.children[k-1].last
-	}
-	n.form = n.formOf(c.Type().LogicalType())
-	return n
-}
-
-// formOf reads the logical type of a group. A list or a map that is not built as one is an object.
-func (n *foreign) formOf(t *format.LogicalType) form {
-	if t == nil || len(n.children) != 1 || !n.children[0].repeated {
-		return formObject
-	}
-	item := n.children[0]
-	switch t.Value.(type) {
-	case *format.ListType:
-		item.wraps = len(item.children) == 1 && item.name != "array" && item.name != n.name+"_tuple"
-		return formList
-	case *format.MapType:
-		if len(item.children) == 2 {
-			return formMap
-		}
-	}
-	return formObject
-}
-
 // assembler puts the rows of one row group together from the values of its columns, which carry
 // levels: how deep the value is there (definition) and at which list it goes on (repetition).
-type assembler struct{ leaves []*chunk }
-
-func newAssembler(g parquet.RowGroup) (*assembler, error) {
-	a := new(assembler)
-	for _, c := range g.ColumnChunks() {
-		ch, err := openChunk(c)
-		if err != nil {
-			return a, err
-		}
-		a.leaves = append(a.leaves, ch)
-	}
-	return a, nil
+type assembler struct {
+	root   *foreign
+	leaves []*leafReader
 }
 
-func (a *assembler) close() {
-	for _, c := range a.leaves {
-		c.close()
+func newAssembler(f *foreignFile, g *foreignGroup, codecs *codecs) *assembler {
+	a := &assembler{root: f.root}
+	for i := range g.Columns {
+		a.leaves = append(a.leaves, f.openLeaf(&g.Columns[i], f.leaves[i], codecs))
 	}
+	return a
 }
 
-// row is the next row as an object. A type that does not fit its values makes the library panic.
-func (a *assembler) row(root *foreign) (b []byte, err error) {
+// row is the next row as an object. In each column, the first value of a row repeats nothing: else its values stand in
+// another row than those beside them.
+func (a *assembler) row() (b []byte, err error) {
 	defer guard(&err)
-	b, err = a.object([]byte{'{'}, root.children)
+	for _, top := range a.root.children {
+		for _, l := range a.leaves[top.first:top.last] {
+			v, err := l.peek()
+			if err != nil {
+				return nil, err
+			}
+			if v.RepetitionLevel() != 0 {
+				return nil, l.failed(damaged("a row begins within a list"))
+			}
+		}
+	}
+	b, err = a.object([]byte{'{'}, a.root.children)
 	return append(b, '}'), err
+}
+
+// end makes sure that no column goes on: then its values would stand in the wrong rows.
+func (a *assembler) end() error {
+	for _, top := range a.root.children {
+		for _, l := range a.leaves[top.first:top.last] {
+			if l.more() {
+				return l.failed(damaged("a column has more values than its row group has rows"))
+			}
+		}
+	}
+	return nil
 }
 
 // object appends those children of an object that are not null.
@@ -193,12 +127,12 @@ func (a *assembler) value(b []byte, n *foreign) ([]byte, error) {
 		return nil, err
 	}
 	if n.optional && v.DefinitionLevel() < n.definition {
-		return append(b, "null"...), a.skip(n)
+		return append(b, "null"...), a.skip(n, v.DefinitionLevel())
 	}
 	return a.present(b, n)
 }
 
-// present appends the value of a node that is there; only a leaf may still be null.
+// present appends the value of a node that is there.
 func (a *assembler) present(b []byte, n *foreign) ([]byte, error) {
 	switch n.form {
 	case formLeaf:
@@ -206,8 +140,8 @@ func (a *assembler) present(b []byte, n *foreign) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if v.IsNull() {
-			return append(b, "null"...), nil
+		if v.DefinitionLevel() != n.definition {
+			return nil, a.leaves[n.first].failed(errLevels)
 		}
 		return n.write(b, v), nil
 	case formList:
@@ -265,24 +199,33 @@ func (a *assembler) repeat(n *foreign, do func(i int) error) error {
 		return err
 	}
 	if head.DefinitionLevel() < n.definition {
-		return a.skip(n)
+		return a.skip(n, head.DefinitionLevel())
 	}
 	for i := 0; ; i++ {
 		if err := do(i); err != nil {
 			return err
 		}
-		more, err := a.leaves[n.first].repeats(n.repetition)
-		if err != nil || !more {
+		if !a.leaves[n.first].more() {
+			return nil
+		}
+		next, err := a.leaves[n.first].peek()
+		if err != nil || next.RepetitionLevel() != n.repetition {
 			return err
 		}
 	}
 }
 
-// skip reads over the one value that each leaf below a null or empty node has.
-func (a *assembler) skip(n *foreign) error {
+var errLevels = damaged("what is there in one column is missing in another of the same group")
+
+// skip reads over the one value that each leaf below a null or empty node has. They all end at the same level.
+func (a *assembler) skip(n *foreign, level int) error {
 	for _, leaf := range a.leaves[n.first:n.last] {
-		if _, err := leaf.next(); err != nil {
+		v, err := leaf.next()
+		if err != nil {
 			return err
+		}
+		if v.DefinitionLevel() != level {
+			return leaf.failed(errLevels)
 		}
 	}
 	return nil

@@ -22,7 +22,7 @@ type ForeignSnapshot struct {
 // ForeignSnapshots yields the members of any JSON file that is one object, in their order, pretty
 // printed or not. Python's bare NaN and Infinity become null and are counted. The file is streamed:
 // memory is bounded by the largest member. The bytes are the caller's. It ends after the first error,
-// which is ErrDamaged where the text is not JSON.
+// which is ErrDamaged where the text is not JSON, and ErrUnsupported where the file is no such object from its start.
 func ForeignSnapshots(r io.Reader) iter.Seq2[ForeignSnapshot, error] {
 	return func(yield func(ForeignSnapshot, error) bool) {
 		p := foreignParser{r: bufio.NewReaderSize(r, 1<<16)}
@@ -67,11 +67,15 @@ func (p *foreignParser) next() (ForeignSnapshot, error) {
 // start reads up to the first byte of the next name, or to the '}' of the object.
 func (p *foreignParser) start() (byte, error) {
 	if p.n == 0 {
-		if bom, _ := p.r.Peek(3); string(bom) == "\xef\xbb\xbf" {
+		head, err := p.r.Peek(512)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return 0, err
+		}
+		if bytes.HasPrefix(head, []byte("\ufeff")) {
 			p.r.Discard(3)
 		}
 		if c, err := p.token(); err != nil || c != '{' {
-			return 0, p.unexpected(c, err, "one object")
+			return 0, notOneObject(c, err, head)
 		}
 		return p.token()
 	}
@@ -86,6 +90,19 @@ func (p *foreignParser) start() (byte, error) {
 		return 0, p.unexpected(c, err, "',' or '}'")
 	}
 	return c, err
+}
+
+// notOneObject says what a file is that does not start as an object.
+func notOneObject(c byte, err error, head []byte) error {
+	switch kind := looksLike(head); {
+	case err != nil:
+		return err
+	case c == '[':
+		return unsupported("the file is not one JSON object: it is a list")
+	case kind != "" && kind != "text":
+		return unsupported("the file is not one JSON object: it looks like %s", kind)
+	}
+	return unsupported("the file is not one JSON object: it starts with %q", c)
 }
 
 // member reads one name and value.
@@ -229,6 +246,9 @@ func (p *foreignParser) end() error {
 	c, err := p.token()
 	if errors.Is(err, io.EOF) {
 		return io.EOF
+	}
+	if c == '{' {
+		return p.failed(unsupported("another object follows the first: this looks like JSON Lines, which is not one object"))
 	}
 	return p.failed(p.unexpected(c, err, "the end"))
 }

@@ -39,15 +39,6 @@ func (c *chunk) peek() (parquet.Value, error) {
 	return c.buf[c.at], nil
 }
 
-// repeats tells whether the next value goes on with the list of this level.
-func (c *chunk) repeats(level int) (bool, error) {
-	v, err := c.peek()
-	if errors.Is(err, errFewValues) {
-		return false, nil
-	}
-	return err == nil && v.RepetitionLevel() == level, err
-}
-
 // end makes sure that all values were read.
 func (c *chunk) end() error {
 	_, err := c.peek()

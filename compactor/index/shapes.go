@@ -29,9 +29,9 @@ type Shapes struct {
 	texts []string // by Shape: length (1) | name | kind (1), for each field
 }
 
-// NewShapes has noShape alone. Records are to come to a schema to which columns was applied.
-func NewShapes(of Schema, columns Columns) *Shapes {
-	of, columns = columns.Apply(of, nil)
+// NewShapes has noShape alone. Records are to come to a schema to which columns was applied; see Columns.Apply for unused.
+func NewShapes(of Schema, columns Columns, unused []string) *Shapes {
+	of, columns = columns.Apply(of, unused)
 	return &Shapes{of: newLayout(of), columns: columns, ids: map[string]Shape{"": noShape}, texts: []string{""}}
 }
 
@@ -88,7 +88,7 @@ func kindByte(f field) byte { return byte(columnKind(f.column, jsonscan.KindOf(f
 // matter leaves those fields, in place, that could change the schema before the first record, or one that others made of
 // it: new columns while there is room, and doubles in columns of integers. All others are nothing to Extender.Add.
 func (s *Shaper) matter(fields []field) []field {
-	full, kept := len(s.shapes.of.dynamic) >= s.shapes.columns.limit(), fields[:0]
+	full, kept := len(s.shapes.of.dynamic) >= s.shapes.columns.Limit(), fields[:0]
 	for _, f := range fields {
 		kind := jsonscan.KindOf(f.value)
 		matters := f.kind == jsonscan.Int && kind == jsonscan.Double
@@ -153,7 +153,7 @@ func (e *Extender) Add(id Shape) {
 		switch {
 		case known && e.schema[i].Kind == Int && kind == jsonscan.Double:
 			e.schema[i].Kind = Double
-		case known, len(e.schema) >= e.columns.limit():
+		case known, len(e.schema) >= e.columns.Limit():
 		case added == maxAdded:
 			more = true // the next record of this shape adds more
 		default:

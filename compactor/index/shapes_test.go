@@ -85,8 +85,8 @@ func TestShapesThatMatter(t *testing.T) {
 	for i := len(full); i < DefaultColumns; i++ {
 		full = append(full, Column{Name: fmt.Sprintf("c%d", i), Kind: String})
 	}
-	few := NewShapes(full[:2], Columns{}).Shaper()
-	all := NewShapes(full, Columns{}).Shaper()
+	few := NewShapes(full[:2], Columns{}, nil).Shaper()
+	all := NewShapes(full, Columns{}, nil).Shaper()
 	for i, test := range []struct {
 		text     string
 		few, all bool // it has one

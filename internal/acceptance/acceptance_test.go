@@ -248,7 +248,13 @@ func settle(t *testing.T, root cohort.Root, flags ...string) []journal.Stream {
 	if _, stderr, code := compactd(t, append([]string{"once", "--root", string(root)}, flags...)...); code != 0 {
 		t.Errorf("final compactd once: exit code %d: %s", code, stderr)
 	}
-	if stdout, stderr, code := compactd(t, "check", "--root", string(root)); code != 0 || stdout != "" {
+	stdout, stderr, code := compactd(t, "check", "--root", string(root))
+	for line := range strings.Lines(stdout) {
+		if !strings.Contains(line, " in _extra and in no column: ") { // which some tests bring about
+			code = max(code, 1)
+		}
+	}
+	if code != 0 {
 		t.Errorf("compactd check: exit code %d: %s%s", code, stdout, stderr)
 	}
 	left, unknown := listed(t, root)

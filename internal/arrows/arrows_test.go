@@ -57,7 +57,7 @@ var allowed = map[string][]string{
 	"compactor/audit":      {"cohort", "compactor", "compactor/generation", "compactor/index", "internal/durable", "journal"},
 	"compactor/intake":     {"cohort", "compactor", "compactor/index", "internal/jsonscan", "journal"},
 	"cmd/journal-append":   {"cohort", "internal/build", "internal/durable", "internal/jsonscan", "journal"},
-	"cmd/compactd":         {"cohort", "compactor", "compactor/audit", "compactor/generation", "compactor/intake", "internal/build", "internal/doctor", "internal/durable", "journal"},
+	"cmd/compactd":         {"cohort", "compactor", "compactor/audit", "compactor/generation", "compactor/index", "compactor/intake", "internal/build", "internal/doctor", "internal/durable", "journal"},
 }
 
 func TestArrows(t *testing.T) {

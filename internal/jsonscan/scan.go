@@ -101,6 +101,9 @@ func (s Span) Member(obj []byte) Member {
 	return Member{name, obj[s.value:s.end:s.end], obj[s.start:s.end:s.end]}
 }
 
+// End is where the member ends in its object: behind its value.
+func (s Span) End() int { return int(s.end) }
+
 // EachMember yields the members of an object as Spans finds them.
 func EachMember(obj []byte) iter.Seq[Member] {
 	return func(yield func(Member) bool) {
