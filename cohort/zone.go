@@ -17,13 +17,12 @@ import (
 // Where clocks go back, an hour comes twice, and where they go forward, one does not come at all. Nobody can tell then which
 // offset was meant, and a guess would be an hour wrong: that is an error. UTC and a fixed offset know no such hours.
 func (r Record) AssumeZone(loc *time.Location) (Record, error) {
-	local, _, ok := parseTime(r.Timestamp + "Z")
-	if !ok {
-		return r, nil
-	}
-	offset, err := offsetIn(loc, local)
+	offset, err := MissingZone(r.Timestamp, loc)
 	if err != nil {
-		return Record{}, fmt.Errorf("timestamp %q %w", r.Timestamp, err)
+		return Record{}, err
+	}
+	if offset == "" {
+		return r, nil
 	}
 	end := endOfTimestamp(r.JSON)
 	if end == 0 {
@@ -37,6 +36,19 @@ func (r Record) AssumeZone(loc *time.Location) (Record, error) {
 		r.sum = r.sumOf()
 	}
 	return r, nil
+}
+
+// MissingZone is the offset, such as +02:00 or Z, that AssumeZone adds to a timestamp; it is empty where nothing is to be added.
+func MissingZone(timestamp string, loc *time.Location) (string, error) {
+	local, _, ok := parseTime(timestamp + "Z")
+	if !ok {
+		return "", nil
+	}
+	offset, err := offsetIn(loc, local)
+	if err != nil {
+		return "", fmt.Errorf("timestamp %q %w", timestamp, err)
+	}
+	return offset, nil
 }
 
 // endOfTimestamp is where the text of the timestamp ends in a record's JSON, before its last quote; of several the last one
@@ -88,4 +100,27 @@ func offsetText(offset int) string {
 		form = "-07:00:00"
 	}
 	return time.Unix(0, 0).In(time.FixedZone("", offset)).Format(form)
+}
+
+// ParseZone reads the name of a zone that timestamps without one are to have: UTC, an offset such as +02:00, or a name of the IANA time
+// zone database, which must be there (time/tzdata). Neither the machine's own zone is one, nor -00:00, which says that nobody
+// knows: the same command must write the same record wherever it runs.
+func ParseZone(s string) (*time.Location, error) {
+	bad := fmt.Errorf("%q is not UTC, an offset such as +02:00, or a name such as Europe/Berlin", s)
+	if s == "" || s == "Local" || s == "-00:00" {
+		return nil, bad
+	}
+	if s[0] == '+' || s[0] == '-' {
+		t, ok := ParseTime("2026-01-31T12:00:00" + s)
+		if !ok {
+			return nil, bad
+		}
+		_, offset := t.Zone()
+		return time.FixedZone(s, offset), nil
+	}
+	loc, err := time.LoadLocation(s)
+	if err != nil {
+		return nil, bad
+	}
+	return loc, nil
 }

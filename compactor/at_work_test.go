@@ -126,6 +126,6 @@ func TestReadersOfARootAtWork(t *testing.T) {
 }
 
 func importOf(cfg compactor.Config, snapshots string) error {
-	_, err := intake.Import(context.Background(), cfg, intake.Source{Snapshots: strings.NewReader(snapshots), Cohort: cohort.ID("old")})
+	_, err := intake.Import(context.Background(), cfg, intake.Source{Snapshots: []intake.SnapshotsFile{{Data: strings.NewReader(snapshots)}}, Cohort: cohort.ID("old")})
 	return err
 }

@@ -113,7 +113,7 @@ var scenarios = map[string]scenario{
 		},
 		do: func(cfg compactor.Config) error {
 			const file = `{"x:S": {"snapshot_seq": 8, "v": 3}, "y:S": {"snapshot_seq": 9, "v": 3}, "a:S": {"snapshot_seq": 7, "v": 3}}`
-			_, err := intake.Import(context.Background(), cfg, intake.Source{Snapshots: strings.NewReader(file), Cohort: "old"})
+			_, err := intake.Import(context.Background(), cfg, intake.Source{Snapshots: []intake.SnapshotsFile{{Data: strings.NewReader(file)}}, Cohort: "old"})
 			return err
 		},
 		want: map[string]string{"a:S": "1", "b:S": "1", "x:S": "3", "y:S": "3"},

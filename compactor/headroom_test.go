@@ -91,7 +91,7 @@ func TestHeadroomForRecords(t *testing.T) {
 	imports := func(t *testing.T, free int64) error {
 		cfg := compactor.Config{Root: newRoot(t), Free: func(string) (int64, error) { return free, nil }}
 		file := fmt.Sprintf(`{"r1:S": %s, "r2:S": %s}`, line(1), line(2))
-		_, err := intake.Import(context.Background(), cfg, intake.Source{Snapshots: strings.NewReader(file), Cohort: "c"})
+		_, err := intake.Import(context.Background(), cfg, intake.Source{Snapshots: []intake.SnapshotsFile{{Data: strings.NewReader(file)}}, Cohort: "c"})
 		return err
 	}
 	for name, try := range map[string]func(*testing.T, int64) error{"fold": folds, "import": imports} {

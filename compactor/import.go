@@ -6,7 +6,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"math"
 	"slices"
+	"time"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/generation"
@@ -73,29 +75,72 @@ type importer struct {
 	done   bool // it is committed
 }
 
+// The stamps of imported records lie below every stamp of a clock. Those without a seq are negative: they count the nanoseconds of
+// their timestamps from lowestStamp. Those with a seq have it. Older versions gave records without a seq the stamps above plainStamps.
+const (
+	lowestStamp cohort.Stamp = math.MinInt64
+	plainStamps cohort.Stamp = -1 << 50
+	clockStamps cohort.Stamp = 1 << 53 // and above
+)
+
 // place gives records their places in the order, with stamps below every stamp of a clock: a record with a seq
 // has that seq, and one without lies before all of those. Their ids are digests of their
 // content, so the same row is the same record whenever it is imported.
 func (im *importer) place(recs []Imported) {
-	without := 0
-	for _, r := range recs {
-		if r.Seq == 0 {
-			without++
-		}
-	}
 	im.recs = make([]cohort.Record, 0, len(recs))
 	im.seqs = make(map[string]cohort.Seq, len(recs))
-	for i, imported := range recs {
+	last := lowestStamp
+	for _, imported := range recs {
 		r := imported.Record
 		r.Stamp = cohort.Stamp(imported.Seq)
 		if imported.Seq == 0 {
-			r.Stamp = cohort.Stamp(i - without)
+			r.Stamp = last + 1
+			if t := r.Time(); t.After(time.Unix(0, 0)) {
+				r.Stamp = max(r.Stamp, lowestStamp+cohort.Stamp(t.UnixNano()))
+			}
+			last = r.Stamp
 		}
 		sum := sha256.Sum256([]byte(string(im.streams.Settings.Key.Of(r)) + "\x00" + string(r.JSON)))
 		r.ID = "import-" + hex.EncodeToString(sum[:16])
 		im.seqs[r.ID] = imported.Seq
 		im.recs = append(im.recs, r)
 	}
+}
+
+// stamps are those of the records against what the index holds. If nothing says when a record was written, and the index has another
+// one of its key that was imported, the one that is imported later is the later write. Where the index has one of these records,
+// those before it were imported with it, and lost.
+func (im *importer) stamps(keys []cohort.Key, found map[cohort.Key]index.Found) []cohort.Stamp {
+	at := map[cohort.Key]int{} // the record that the index has
+	for i, r := range im.recs {
+		if found[keys[i]].RecordID == r.ID {
+			at[keys[i]] = i
+		}
+	}
+	stamps := make([]cohort.Stamp, len(im.recs))
+	next := map[cohort.Key]cohort.Stamp{}
+	for i, r := range im.recs {
+		stamps[i] = r.Stamp
+		key := keys[i]
+		old, ok := found[key]
+		unknown := r.Time().IsZero() || old.Stamp > plainStamps && old.Stamp < 0
+		if !ok || im.seqs[r.ID] != 0 || old.Stamp >= clockStamps || !unknown {
+			continue
+		}
+		if k, ok := at[key]; ok && i <= k {
+			stamps[i] = old.Stamp - cohort.Stamp(k-i)
+			continue
+		}
+		if _, ok := next[key]; !ok {
+			next[key] = old.Stamp + 1
+		}
+		stamps[i] = max(r.Stamp, next[key])
+		if stamps[i] == 0 {
+			stamps[i] = 1 // 0 is no place
+		}
+		next[key] = stamps[i] + 1
+	}
+	return stamps
 }
 
 // take decides against the newest generation and commits. Where that is done already, and others committed before it was
@@ -149,6 +194,10 @@ func (im *importer) decide(old *generation.Data, prev generation.Manifest) ([]in
 	if err != nil {
 		return nil, nil, 0, err
 	}
+	stamps := im.stamps(keys, found)
+	for i := range all {
+		all[i].Stamp = stamps[i]
+	}
 	all = slices.DeleteFunc(all, func(r candidate) bool {
 		old, ok := found[r.key]
 		known := ok && (old.RecordID == r.RecordID || old.Stamp == r.Stamp && old.Stamp > 0) // the same row, or the same seq
@@ -160,7 +209,9 @@ func (im *importer) decide(old *generation.Data, prev generation.Manifest) ([]in
 	out := fold(all, found, prev.NextSeq)
 	for i := range out.puts {
 		p := &out.puts[i]
-		r := raised(im.recs[p.N], out.later[p.N])
+		r := im.recs[p.N]
+		r.Stamp = stamps[p.N]
+		r = raised(r, out.later[p.N])
 		p.Record = &r
 	}
 	im.report.Newer, im.report.Taken = out.superseded, len(out.puts)

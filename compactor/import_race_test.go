@@ -36,7 +36,7 @@ func TestImportSleepsAnywhere(t *testing.T) {
 		}}
 		done := make(chan error, 1)
 		go func() {
-			src := intake.Source{Snapshots: strings.NewReader(file), Cohort: "old"}
+			src := intake.Source{Snapshots: []intake.SnapshotsFile{{Data: strings.NewReader(file)}}, Cohort: "old"}
 			_, err := intake.Import(context.Background(), compactor.Config{Root: root, FS: fault, Lock: yes{}}, src)
 			done <- err
 		}()

@@ -16,7 +16,7 @@ import (
 
 func importNow(t *testing.T, root cohort.Root, snapshots string, edit func(*intake.Source)) (intake.Report, string) {
 	t.Helper()
-	src := intake.Source{Snapshots: strings.NewReader(snapshots), Cohort: "old"}
+	src := intake.Source{Snapshots: []intake.SnapshotsFile{{Data: strings.NewReader(snapshots)}}, Cohort: "old"}
 	if edit != nil {
 		edit(&src)
 	}
@@ -63,11 +63,12 @@ const old = `{
 func TestImportOldKeys(t *testing.T) {
 	root := newRoot(t)
 	report, said := importNow(t, root, old, nil)
-	want := intake.Report{Snapshots: 5, Taken: 4, Newer: 1, Fallback: 3, Generation: 1}
+	want := intake.Report{Snapshots: 5, Taken: 4, Newer: 1, Fallback: 3, Generation: 1, NonFinite: 1, Zoned: 2}
 	if diff := cmp.Diff(want, report); diff != "" {
 		t.Errorf("report (-want +got):\n%s", diff)
 	}
-	if want := "3 snapshots have no snapshot_seq: ordered by timestamp"; said != want {
+	if want := "3 snapshots have no snapshot_seq: ordered by timestamp\n1 values are NaN or infinite: they were read as missing\n" +
+		"2 timestamps have no zone: read as UTC; name another with --assume-zone"; said != want {
 		t.Errorf("notices %q, want %q", said, want)
 	}
 	// The two without a seq that are left lie below the lowest given one, by timestamp.
@@ -179,7 +180,7 @@ func TestImportLeavesOutWithReason(t *testing.T) {
 	if got := rows(t, root)["ok:UNKNOWN"]; !strings.Contains(got, `"imported_timestamp":"last tuesday"`) {
 		t.Errorf("row ok:UNKNOWN = %s", got)
 	}
-	if _, err := intake.Import(context.Background(), compactor.Config{Root: root}, intake.Source{Snapshots: strings.NewReader(`{"a": {`), Cohort: "old"}); err == nil {
+	if _, err := intake.Import(context.Background(), compactor.Config{Root: root}, intake.Source{Snapshots: []intake.SnapshotsFile{{Data: strings.NewReader(`{"a": {`)}}, Cohort: "old"}); err == nil {
 		t.Error("Import of a file that is cut off = nil, want an error")
 	}
 	if report, _ := importNow(t, newRoot(t), `{"a:S": {}}`, func(s *intake.Source) { s.Cohort = "" }); report.Left != 1 {
@@ -208,7 +209,7 @@ func TestImportOwnFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	to := newRoot(t)
-	report, _ := importNow(t, to, string(snapshots), func(s *intake.Source) { s.Index, s.IndexSize, s.Cohort = ix, info.Size(), "" })
+	report, _ := importNow(t, to, string(snapshots), func(s *intake.Source) { s.Indexes, s.Cohort = []intake.IndexFile{{Data: ix, Size: info.Size()}}, "" })
 	if report.Rows != 2 || report.Snapshots != 2 || report.Taken != 2 || report.Left != 0 {
 		t.Errorf("report %+v", report)
 	}

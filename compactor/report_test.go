@@ -148,7 +148,7 @@ func TestNoConflictWithOneself(t *testing.T) {
 const oldOnes = `{"x:S": {"snapshot_seq": 8, "v": 3}, "y:S": {"v": 3.5}, "a:S": {"snapshot_seq": 1, "v": 3}}`
 
 func importOn(root cohort.Root, fsys durable.FS, said *notices) (intake.Report, error) {
-	src := intake.Source{Snapshots: strings.NewReader(oldOnes), Cohort: "old"}
+	src := intake.Source{Snapshots: []intake.SnapshotsFile{{Data: strings.NewReader(oldOnes)}}, Cohort: "old"}
 	return intake.Import(context.Background(), compactor.Config{Root: root, Lock: yes{}, FS: fsys, Notify: said.add}, src)
 }
 

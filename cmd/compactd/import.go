@@ -4,83 +4,160 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
+	_ "time/tzdata" // Windows and small containers have no names of zones
 
 	"github.com/spf13/cobra"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/intake"
+	"github.com/runfold/runfold/journal"
 )
 
-func (a *app) importCommand() *cobra.Command {
-	var flags compactor.Config
-	var indexFile, snapshotsFile, id string
-	var src intake.Source
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use:   "import --root DIR [--index FILE] [--snapshots FILE]",
-		Short: "Take the rows of old files into a root",
-		Long: `Take the rows of an old index.parquet (of any writer) and the entries of an old
-snapshot_index.json (keys of any form) into a root, as one commit.
+// importFlags are those of import.
+type importFlags struct {
+	fold              compactor.Config
+	indexes           []string
+	snapshots         []string
+	fields            []string
+	timestampColumn   string
+	zone, cohortID    string
+	create, json, dry bool
+	stage             string
+}
 
-Given snapshot_seq values are kept. Records that were appended to the root count as later than
-imported ones. Importing the same files again changes nothing. What is left out is said, with
-the reason, and makes the exit code 1.`,
+func (a *app) importCommand() *cobra.Command {
+	var o importFlags
+	cmd := &cobra.Command{
+		Use:   "import --root DIR [--index FILE]... [--snapshots FILE]...",
+		Short: "Take the rows of old files into a root",
+		Long: `Take the rows of index.parquet files (of any writer) and the entries of
+snapshot_index.json files (keys of any form) into a root, as one commit.
+
+Give all files of one history in one call: --index and --snapshots may be repeated, and rows find their
+snapshots in any of them. Given snapshot_seq values are kept, unless two files use one for different runs: then all
+are ordered by timestamp. Records that were appended to the root count as later than imported ones.
+Importing the same files again changes nothing.
+
+--map tells which column is a field of a record, such as --map run_id=name. What is left out is said once for
+each reason, and makes the exit code 1.`,
 		Example: `  compactd import --root runs --snapshots old/snapshot_index.json --cohort churn_eu --dry-run
-  compactd import --root runs --index old/index.parquet --snapshots old/snapshot_index.json`,
+  compactd import --root runs --index old/index.parquet --snapshots old/snapshot_index.json
+  compactd import --root runs --create --index january.parquet --index february.parquet \
+    --map run_id=name --map cohort_id=team --timestamp-column started_at --assume-zone UTC`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			cfg, err := a.config()
-			if err != nil {
-				return err
-			}
-			if cfg, err = withFlags(cfg, flags); err != nil {
-				return err
-			}
-			if indexFile == "" && snapshotsFile == "" {
-				return usageError{errors.New("nothing to import: give --index, --snapshots or both")}
-			}
-			if id != "" {
-				if src.Cohort, err = cohort.ParseID(id); err != nil {
-					return usageError{fmt.Errorf("--cohort: %w", err)}
-				}
-			}
-			closeFiles, err := openSource(&src, indexFile, snapshotsFile)
-			if err != nil {
-				return err
-			}
-			defer closeFiles()
-			end := a.progress.begin("importing")
-			report, err := intake.Import(cmd.Context(), cfg, src)
-			end()
-			if err != nil {
-				return err
-			}
-			return a.printImport(report, src.DryRun, asJSON)
-		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.importFiles(cmd, o) },
 	}
-	foldFlags(cmd, &flags)
+	foldFlags(cmd, &o.fold)
 	f := cmd.Flags()
-	f.StringVar(&indexFile, "index", "", "an index.parquet of any writer")
-	f.StringVar(&snapshotsFile, "snapshots", "", "a snapshot_index.json with keys of any form")
-	f.StringVar(&id, "cohort", "", "the cohort of rows that name none")
-	f.StringVar(&src.Stage, "stage", "", "the stage of rows that name none (default UNKNOWN)")
-	f.BoolVar(&src.DryRun, "dry-run", false, "say what would be taken and change nothing")
-	f.BoolVar(&asJSON, "json", false, "print the report as JSON")
+	f.StringArrayVar(&o.indexes, "index", nil, "an index.parquet of any writer; may be repeated")
+	f.StringArrayVar(&o.snapshots, "snapshots", nil, "a snapshot_index.json with keys of any form; may be repeated")
+	f.StringVar(&o.cohortID, "cohort", "", "the cohort of rows that name none")
+	f.StringVar(&o.stage, "stage", "", "the stage of rows that name none (default UNKNOWN)")
+	f.StringArrayVar(&o.fields, "map", nil, "`FIELD=COLUMN`: the field of a record that a column holds; may be repeated")
+	f.StringVar(&o.timestampColumn, "timestamp-column", "", "the `column` that holds the timestamp: short for --map timestamp=COLUMN")
+	f.StringVar(&o.zone, "assume-zone", "", "the `zone` of timestamps that have none: UTC, an offset such as +02:00, or a name such as Europe/Berlin (default UTC, which is told)")
+	f.BoolVar(&o.create, "create", false, "make the root, with the default settings, if it does not exist")
+	f.BoolVar(&o.dry, "dry-run", false, "say what would be taken and change nothing")
+	f.BoolVar(&o.json, "json", false, "print the report as JSON")
 	return cmd
 }
 
-// openSource opens the files that are named.
-func openSource(src *intake.Source, indexFile, snapshotsFile string) (closeFiles func(), err error) {
+func (a *app) importFiles(cmd *cobra.Command, o importFlags) error {
+	cfg, err := a.config()
+	if err != nil {
+		return err
+	}
+	if cfg, err = withFlags(cfg, o.fold); err != nil {
+		return err
+	}
+	src, err := o.source()
+	if err != nil {
+		return err
+	}
+	closeFiles, err := openFiles(&src, o)
+	if err != nil {
+		return err
+	}
+	defer closeFiles()
+	if o.create && !o.dry {
+		root, id, err := a.wantedRoot()
+		if err != nil {
+			return err
+		}
+		r, created, err := journal.InitRoot(root, cohort.Settings{}, journal.RootOptions{ID: id})
+		if err != nil {
+			return err
+		}
+		if created {
+			a.say("%s is a new root: id %s", root, r.Settings.RootID)
+		}
+	}
+	end := a.progress.begin("importing")
+	report, err := intake.Import(cmd.Context(), cfg, src)
+	end()
+	if err != nil {
+		return err
+	}
+	return a.printImport(report, o.dry, o.json)
+}
+
+// source is what the flags say of the files, which are not open yet.
+func (o importFlags) source() (src intake.Source, err error) {
+	src = intake.Source{Stage: o.stage, DryRun: o.dry}
+	if len(o.indexes)+len(o.snapshots) == 0 {
+		return src, usageError{errors.New("nothing to import: give --index, --snapshots or both")}
+	}
+	if o.cohortID != "" {
+		if src.Cohort, err = cohort.ParseID(o.cohortID); err != nil {
+			return src, usageError{fmt.Errorf("--cohort: %w", err)}
+		}
+	}
+	if o.zone != "" {
+		if src.Zone, err = cohort.ParseZone(o.zone); err != nil {
+			return src, usageError{fmt.Errorf("--assume-zone: %w", err)}
+		}
+	}
+	src.Fields, err = o.mapped()
+	return src, err
+}
+
+// mapped are the columns that --map and --timestamp-column name, by field.
+func (o importFlags) mapped() (map[string]string, error) {
+	fields := map[string]string{}
+	pairs := o.fields
+	if o.timestampColumn != "" {
+		pairs = append(pairs, "timestamp="+o.timestampColumn)
+	}
+	columns := map[string]string{}
+	for _, pair := range pairs {
+		field, column, ok := strings.Cut(pair, "=")
+		switch {
+		case !ok || field == "" || column == "":
+			return nil, usageError{fmt.Errorf("--map %q is not FIELD=COLUMN, such as run_id=name", pair)}
+		case fields[field] != "" && fields[field] != column:
+			return nil, usageError{fmt.Errorf("%s is mapped twice: to %q and to %q", field, fields[field], column)}
+		case columns[column] != "" && columns[column] != field:
+			return nil, usageError{fmt.Errorf("column %q is mapped twice: to %s and to %s", column, columns[column], field)}
+		}
+		fields[field], columns[column] = column, field
+	}
+	return fields, nil
+}
+
+// openFiles opens the files that are named.
+func openFiles(src *intake.Source, o importFlags) (closeFiles func(), err error) {
 	var files []*os.File
 	closeFiles = func() {
 		for _, f := range files {
 			f.Close()
 		}
 	}
-	if indexFile != "" {
-		f, err := os.Open(indexFile)
+	for _, name := range o.indexes {
+		f, err := os.Open(name)
 		if err != nil {
+			closeFiles()
 			return nil, err
 		}
 		files = append(files, f)
@@ -89,16 +166,16 @@ func openSource(src *intake.Source, indexFile, snapshotsFile string) (closeFiles
 			closeFiles()
 			return nil, err
 		}
-		src.Index, src.IndexSize = f, info.Size()
+		src.Indexes = append(src.Indexes, intake.IndexFile{Name: name, Data: f, Size: info.Size()})
 	}
-	if snapshotsFile != "" {
-		f, err := os.Open(snapshotsFile)
+	for _, name := range o.snapshots {
+		f, err := os.Open(name)
 		if err != nil {
 			closeFiles()
 			return nil, err
 		}
 		files = append(files, f)
-		src.Snapshots = f
+		src.Snapshots = append(src.Snapshots, intake.SnapshotsFile{Name: name, Data: f})
 	}
 	return closeFiles, nil
 }
@@ -115,6 +192,12 @@ func (a *app) printImport(r intake.Report, dryRun, asJSON bool) error {
 		}
 		a.say("read %d rows and %d snapshots: %s %d, %d known already, %d with a later write, %d left out",
 			r.Rows, r.Snapshots, verb, r.Taken, r.Known, r.Newer, r.Left)
+		if r.Joined > 0 {
+			a.say("%d snapshots are those of rows", r.Joined)
+		}
+		if r.Covered > 0 {
+			a.say("%d snapshots without a number would have taken the place of rows with some: left to the rows", r.Covered)
+		}
 		if r.Renumbered > 0 {
 			a.say("%d got a new snapshot_seq: theirs was taken", r.Renumbered)
 		}

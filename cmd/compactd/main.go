@@ -20,6 +20,8 @@ import (
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/generation"
+	"github.com/runfold/runfold/compactor/index"
+	"github.com/runfold/runfold/compactor/intake"
 	"github.com/runfold/runfold/internal/build"
 	"github.com/runfold/runfold/internal/doctor"
 	"github.com/runfold/runfold/internal/durable"
@@ -190,6 +192,7 @@ func exitCode(err error) int {
 }
 
 func hint(err error) string {
+	var foreign *intake.FileError
 	var usage usageError
 	var none *journal.NoRootError
 	switch {
@@ -197,6 +200,10 @@ func hint(err error) string {
 		return "compactd --help and compactd COMMAND --help show examples"
 	case errors.As(err, &none):
 		return wayOut(none)
+	case errors.As(err, &foreign) && errors.Is(err, index.ErrUnsupported):
+		return "write the file again with another program or other settings: Parquet with snappy or zstd and without encryption, or one JSON object; nothing was imported"
+	case errors.As(err, &foreign) && generation.IsDamage(err):
+		return "that file is damaged, and not the root: get another copy of it; nothing was imported"
 	case errors.Is(err, journal.ErrOtherRoot):
 		return "is another share mounted there, or --root-id (or " + rootIDVar + ") the id of another root? Nothing was changed"
 	case errors.Is(err, compactor.ErrLocked):

@@ -155,7 +155,9 @@ Exit codes: 0 all durable, 1 some records were not appended, 2 usage, 75 disk fu
 				o.rootID, err = wantedRoot(o.rootID, cmd.Flags().Changed("root-id"))
 			}
 			if err == nil && cmd.Flags().Changed("assume-zone") {
-				o.zone, err = parseZone(o.assumeZone)
+				if o.zone, err = cohort.ParseZone(o.assumeZone); err != nil {
+					err = usageError{fmt.Errorf("--assume-zone: %w", err)}
+				}
 			}
 			if err != nil {
 				return err

@@ -4,12 +4,19 @@ import (
 	"io"
 	"iter"
 
+	"github.com/parquet-go/parquet-go"
 	"github.com/runfold/runfold/internal/jsonscan"
 )
 
+// ForeignRow is one row of a foreign Parquet file.
+type ForeignRow struct {
+	JSON      []byte // an object
+	NonFinite int    // how many NaN and infinities it has; they are treated as NULL
+}
+
 // ForeignRows yields the rows of any parquet file as JSON objects, columns in the order of the file.
-// NULL and what is not a number are left out, within lists they are null. A timestamp or a date
-// becomes RFC 3339 in UTC (one without a zone is taken as UTC), a time of day hours, minutes and seconds, an interval
+// NULL and what is not a number are left out, within lists they are null. A timestamp becomes RFC 3339 in UTC, and one
+// without a zone the same without the zone; a date has no time, a time of day is hours, minutes and seconds, an interval
 // an ISO 8601 duration, a decimal its digits, bytes a string if
 // they are UTF-8 and else base64, a list an array, a struct an object, a map an object by the text of
 // its keys. Doubles always have a '.' or an exponent. pandas' unnamed index is left out.
@@ -19,11 +26,11 @@ import (
 // which, and as a rule before the first row. It is [ErrDamaged] for what no writer means; that is found as far as the
 // file's writer left checksums, and where counts and levels contradict each other. Memory is bounded by what
 // the pages of one row group side by side, and their dictionaries, have uncompressed.
-func ForeignRows(r io.ReaderAt, size int64) iter.Seq2[[]byte, error] {
-	return func(yield func([]byte, error) bool) {
+func ForeignRows(r io.ReaderAt, size int64) iter.Seq2[ForeignRow, error] {
+	return func(yield func(ForeignRow, error) bool) {
 		f, err := openForeign(strict{r, size}, size)
 		if err != nil {
-			yield(nil, err)
+			yield(ForeignRow{}, err)
 			return
 		}
 		if len(f.root.children) == 0 {
@@ -35,7 +42,8 @@ func ForeignRows(r io.ReaderAt, size int64) iter.Seq2[[]byte, error] {
 			a := newAssembler(f, &f.groups[i], codecs)
 			for n := f.groups[i].NumRows; n > 0 && err == nil; n-- {
 				var row []byte
-				if row, err = a.row(); err == nil && !yield(row, nil) {
+				a.nonFinite = 0
+				if row, err = a.row(); err == nil && !yield(ForeignRow{row, a.nonFinite}, nil) {
 					return
 				}
 			}
@@ -43,7 +51,7 @@ func ForeignRows(r io.ReaderAt, size int64) iter.Seq2[[]byte, error] {
 				err = a.end()
 			}
 			if err != nil {
-				yield(nil, err)
+				yield(ForeignRow{}, err)
 				return
 			}
 		}
@@ -53,8 +61,9 @@ func ForeignRows(r io.ReaderAt, size int64) iter.Seq2[[]byte, error] {
 // assembler puts the rows of one row group together from the values of its columns, which carry
 // levels: how deep the value is there (definition) and at which list it goes on (repetition).
 type assembler struct {
-	root   *foreign
-	leaves []*leafReader
+	root      *foreign
+	leaves    []*leafReader
+	nonFinite int // of the row
 }
 
 func newAssembler(f *foreignFile, g *foreignGroup, codecs *codecs) *assembler {
@@ -143,7 +152,12 @@ func (a *assembler) present(b []byte, n *foreign) ([]byte, error) {
 		if v.DefinitionLevel() != n.definition {
 			return nil, a.leaves[n.first].failed(errLevels)
 		}
-		return n.write(b, v), nil
+		at := len(b)
+		b = n.write(b, v)
+		if string(b[at:]) == "null" && v.Kind() != parquet.ByteArray { // which is JSON, where null is a value
+			a.nonFinite++
+		}
+		return b, nil
 	case formList:
 		item := n.children[0]
 		return a.list(b, item, func(b []byte) ([]byte, error) {

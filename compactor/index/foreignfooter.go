@@ -80,6 +80,7 @@ type (
 		Precision int32 `thrift:"2,required"`
 	}
 	timeType struct {
+		UTC  bool     `thrift:"1,required"`
 		Unit timeUnit `thrift:"2,required"`
 	}
 	timeUnit struct {

@@ -115,11 +115,11 @@ func int64s(values ...int64) (b []byte) {
 
 // readForeign reads all rows, and the error that ended them.
 func readForeign(data []byte) (rows []string, err error) {
-	for row, err := range ForeignRows(bytes.NewReader(data), int64(len(data))) {
+	for r, err := range ForeignRows(bytes.NewReader(data), int64(len(data))) {
 		if err != nil {
 			return rows, err
 		}
-		rows = append(rows, string(row))
+		rows = append(rows, string(r.JSON))
 	}
 	return rows, nil
 }
@@ -493,9 +493,9 @@ func TestForeignRuns(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	rows := 0
-	for row, err := range ForeignRows(bytes.NewReader(data), int64(len(data))) {
-		if err != nil || string(row) != "{}" {
-			t.Fatalf("row %d: %s, %v", rows, row, err)
+	for r, err := range ForeignRows(bytes.NewReader(data), int64(len(data))) {
+		if err != nil || string(r.JSON) != "{}" {
+			t.Fatalf("row %d: %s, %v", rows, r.JSON, err)
 		}
 		if rows++; rows == 1000 {
 			break

@@ -82,7 +82,11 @@ func logicalWriter(n *foreign, l logicalType, is func(...format.Type) bool) (wri
 		return clockWriter(unit), unit == 1e6 && is(format.Int32) || unit > 0 && is(format.Int64)
 	case l.Timestamp.Valid:
 		unit := l.Timestamp.V.Unit.nanos()
-		return timestampWriter(unit), unit > 0 && is(format.Int64)
+		layout := local
+		if l.Timestamp.V.UTC {
+			layout = zoned
+		}
+		return timestampWriter(unit, layout), unit > 0 && is(format.Int64)
 	case l.Int.Valid:
 		return intWriter(l.Int.V.Signed), is(format.Int32, format.Int64)
 	case l.JSON.Valid:
@@ -111,9 +115,9 @@ func convertedWriter(n *foreign, e schemaElement, is func(...format.Type) bool) 
 	case convertedTimeMicros:
 		return clockWriter(1e3), is(format.Int64)
 	case convertedTimestampMillis:
-		return timestampWriter(1e6), is(format.Int64)
+		return timestampWriter(1e6, local), is(format.Int64)
 	case convertedTimestampMicros:
-		return timestampWriter(1e3), is(format.Int64)
+		return timestampWriter(1e3, local), is(format.Int64)
 	case convertedUint8, convertedUint16, convertedUint32, convertedUint64:
 		return appendUnsigned, is(format.Int32, format.Int64)
 	case convertedInt8, convertedInt16, convertedInt32, convertedInt64:
@@ -192,12 +196,18 @@ func (u timeUnit) nanos() int64 {
 	return 0
 }
 
+// layouts of timestamps: with the zone, and for one that a file has without any.
+const (
+	zoned = time.RFC3339Nano
+	local = "2006-01-02T15:04:05.999999999"
+)
+
 // timestampWriter writes units since 1970. It divides before it multiplies, as a year in milliseconds
 // may be one that no count of nanoseconds reaches.
-func timestampWriter(unit int64) leafWrite {
+func timestampWriter(unit int64, layout string) leafWrite {
 	return func(b []byte, v parquet.Value) []byte {
 		perSecond := int64(time.Second) / unit
-		return quoteTime(b, time.Unix(v.Int64()/perSecond, v.Int64()%perSecond*unit), time.RFC3339Nano)
+		return quoteTime(b, time.Unix(v.Int64()/perSecond, v.Int64()%perSecond*unit), layout)
 	}
 }
 
@@ -237,10 +247,10 @@ func quoteTime(b []byte, t time.Time, layout string) []byte {
 }
 
 // appendInt96 writes the timestamp of Impala and old Spark: nanoseconds of the day, then the Julian
-// day, of which 1970-01-01 is 2440588. Both have a sign.
+// day, of which 1970-01-01 is 2440588. Both have a sign. It is in UTC, as Spark writes it.
 func appendInt96(b []byte, v deprecated.Int96) []byte {
 	day := int64(int32(v[2])) - 2440588
-	return quoteTime(b, time.Unix(day*86400, int64(v[1])<<32|int64(v[0])), time.RFC3339Nano)
+	return quoteTime(b, time.Unix(day*86400, int64(v[1])<<32|int64(v[0])), zoned)
 }
 
 // maxScale bounds the zeros that a scale can ask for.

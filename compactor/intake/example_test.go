@@ -33,7 +33,7 @@ func ExampleImport() {
 	}
 
 	cfg := compactor.Config{Root: root.Dir, Notify: func(n compactor.Notice) { fmt.Println(n) }}
-	report, err := intake.Import(context.Background(), cfg, intake.Source{Snapshots: strings.NewReader(old), Cohort: "churn_eu"})
+	report, err := intake.Import(context.Background(), cfg, intake.Source{Snapshots: []intake.SnapshotsFile{{Data: strings.NewReader(old)}}, Cohort: "churn_eu"})
 	if err != nil {
 		log.Fatal(err)
 	}

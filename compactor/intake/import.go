@@ -1,7 +1,9 @@
 // Package intake takes in files of others, and older ones of ours: it turns an index.parquet of any writer and a
 // snapshot_index.json with keys of any form into records, and hands them to compactor.Import.
 //
-//	report, err := intake.Import(ctx, compactor.Config{Root: "runs"}, intake.Source{Snapshots: file, Cohort: "churn_eu"})
+//	report, err := intake.Import(ctx, compactor.Config{Root: "runs"}, intake.Source{
+//		Snapshots: []intake.SnapshotsFile{{Data: file}}, Cohort: "churn_eu",
+//	})
 //
 // # Backwards compatibility
 //
@@ -9,10 +11,11 @@
 package intake
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"maps"
 	"slices"
 
 	"github.com/runfold/runfold/cohort"
@@ -20,55 +23,52 @@ import (
 	"github.com/runfold/runfold/compactor/index"
 )
 
-// Source is what Import takes in. At least one of the two files must be given; the caller closes them.
-type Source struct {
-	// Index is an index.parquet of any writer; its size in bytes is IndexSize.
-	Index     io.ReaderAt
-	IndexSize int64
-	// Snapshots is a snapshot_index.json with keys of any form.
-	Snapshots io.Reader
-	// Cohort is where rows go that name none. If empty, such rows are left out.
-	Cohort cohort.ID
-	// Stage is the stage of rows that name none, neither in the value nor in the key. If empty,
-	// UNKNOWN.
-	Stage string
-	// DryRun reads and decides everything and writes nothing.
-	DryRun bool
-}
-
 // Report says what an import took and what it left out. An import that ends with an error before its commit took nothing.
 type Report struct {
 	Rows       int               `json:"rows"`      // of the index file
 	Snapshots  int               `json:"snapshots"` // of the snapshots file
 	Taken      int               `json:"taken"`
-	Known      int               `json:"known"`       // the root holds the same already
-	Newer      int               `json:"newer"`       // the root, or the files, hold a later write of the key
-	Left       int               `json:"left_out"`    // each with its reason, as LeftOut notices
-	Renumbered int               `json:"renumbered"`  // their snapshot_seq was taken
-	Fallback   int               `json:"without_seq"` // placed by their timestamp
+	Known      int               `json:"known"`    // the root holds the same already
+	Newer      int               `json:"newer"`    // the root, or the files, hold a later write of the key
+	Joined     int               `json:"joined"`   // snapshots that became those of their rows
+	Covered    int               `json:"covered"`  // snapshots without a number, of keys that a row with numbers has
+	Left       int               `json:"left_out"` // with their Reasons
+	Reasons    []LeftOut         `json:"reasons"`
+	NonFinite  int               `json:"non_finite"`    // values that are NaN or infinite, read as missing
+	Zoned      int               `json:"zones_assumed"` // timestamps that had no zone
+	OddTimes   int               `json:"odd_times"`     // timestamps that are no time, kept as imported_timestamp
+	Renumbered int               `json:"renumbered"`    // their snapshot_seq was taken
+	Fallback   int               `json:"without_seq"`   // placed by their timestamp
 	Generation cohort.Generation `json:"generation"`
 }
 
 // Import takes the rows of old files into a root, as one commit: they are visible and durable when it returns nil. It is
 // compactor.ErrLocked while another compactor is at work.
 //
-// Given snapshot_seq values are kept and next_seq goes on above them; rows without one are placed by their timestamp,
-// below the lowest given seq where there is room. Any record that was appended to the root counts as later than any
-// imported one. Importing the same files again takes nothing, and neither does a row of the same key and snapshot_seq
-// as one that was imported before: give an index and its snapshots in one call, which joins them.
+// A row is joined with the snapshot of the same run: run_id, stage, target, view and symbol are equal, or one of both does not name them
+// and no other may be meant. The column mode is the view. A snapshot without any number never takes the place of a row that has some.
 //
-// What cannot be taken is left out, counted, and told as LeftOut to cfg.Notify. It holds the files' records in memory. It
+// Given snapshot_seq values are kept and next_seq goes on above them; rows without one are placed by their timestamp,
+// below the lowest given seq where there is room. Several files may be one numbering, or each may have its own: then all are ordered by
+// timestamp, and what has none stands behind what stands before it in its file. Where times are equal, the later file is the later
+// write. Any record that was appended to the root counts as later than any imported one. Importing the same files again takes
+// nothing, and neither does a row of the same key and snapshot_seq as one that was imported before. A changed row that has neither a seq nor a
+// timestamp counts as later than the one that was imported before.
+//
+// What cannot be taken is left out, counted, and told as LeftOut to cfg.Notify, once for each reason. It holds the files' records in memory. It
 // ends with ctx, but not within the commit.
 func Import(ctx context.Context, cfg compactor.Config, src Source) (Report, error) {
 	store, err := cfg.Store()
 	if err != nil {
 		return Report{}, err
 	}
-	f := files{src: src, settings: store.Settings, tell: cfg.Notify}
+	f := files{src: src, names: naming{src.fields(), map[string]bool{}}, settings: store.Settings, tell: cfg.Notify}
 	if err := f.read(ctx); err != nil {
 		return f.report, err
 	}
-	done, err := compactor.Import(ctx, cfg, f.records(), src.DryRun)
+	recs := f.records()
+	f.tellAll()
+	done, err := compactor.Import(ctx, cfg, recs, src.DryRun)
 	f.report.Taken, f.report.Known, f.report.Newer = done.Taken, done.Known, done.Newer
 	f.report.Renumbered, f.report.Generation = done.Renumbered, done.Generation
 	return f.report, err
@@ -77,9 +77,13 @@ func Import(ctx context.Context, cfg compactor.Config, src Source) (Report, erro
 // files are the files of one import, and what was made of them.
 type files struct {
 	src      Source
+	names    naming
 	settings cohort.Settings
 	tell     func(compactor.Notice)
-	items    []item
+	rows     []item
+	snaps    []item
+	left     reasons
+	conflict *SeqConflict
 	report   Report
 }
 
@@ -89,79 +93,149 @@ func (f *files) notify(n compactor.Notice) {
 	}
 }
 
-// read reads both files and joins a row with the snapshot of its key.
+// FileError is a file of the source that could not be read: index.ErrUnsupported or index.ErrDamaged, or what its reader returned.
+type FileError struct {
+	File, Place string
+	Err         error
+}
+
+func (e *FileError) Error() string { return fmt.Sprintf("read %s, %s: %v", e.File, e.Place, e.Err) }
+func (e *FileError) Unwrap() error { return e.Err }
+
+// read reads all files, and joins rows with their snapshots.
 func (f *files) read(ctx context.Context) error {
-	byKey := map[cohort.Key]int{}
-	if f.src.Index != nil {
-		for row, err := range index.ForeignRows(f.src.Index, f.src.IndexSize) {
-			if err := errors.Join(err, ctx.Err()); err != nil {
-				return fmt.Errorf("read index, row %d: %w", f.report.Rows+1, err)
-			}
-			f.report.Rows++
-			it, err := rowItem(row)
-			f.add(it, err, byKey, fmt.Sprintf("row %d", f.report.Rows))
+	for n, file := range f.src.Indexes {
+		if err := f.readIndex(ctx, n, file); err != nil {
+			return err
 		}
 	}
-	if f.src.Snapshots != nil {
-		for s, err := range index.ForeignSnapshots(f.src.Snapshots) {
-			if err := errors.Join(err, ctx.Err()); err != nil {
-				return fmt.Errorf("read snapshots, entry %d: %w", f.report.Snapshots+1, err)
-			}
-			f.report.Snapshots++
-			it, err := snapshotItem(s)
-			f.add(it, err, byKey, fmt.Sprintf("snapshot %q", s.Key))
+	for n, file := range f.src.Snapshots {
+		if err := f.readSnapshots(ctx, n, file); err != nil {
+			return err
+		}
+	}
+	if f.report.Rows+f.report.Snapshots == 0 {
+		return nil
+	}
+	for _, field := range slices.Sorted(maps.Keys(f.src.Fields)) {
+		if name := f.src.Fields[field]; !f.names.met[name] {
+			return fmt.Errorf("no row and no snapshot has a field %q, which is to be the %s", name, field)
 		}
 	}
 	return nil
 }
 
-// add completes one item and joins it with an earlier one of its key from the other file, whose cohort
-// is that of both: snapshots name none. Several items of one kind with one key (attempts) stay apart:
-// the last write among them wins.
-func (f *files) add(it item, err error, byKey map[cohort.Key]int, where string) {
-	if err == nil {
-		err = it.complete(f.src.Cohort, f.src.Stage, f.settings)
-	}
-	if err != nil {
-		f.report.Left++
-		f.notify(LeftOut{where, err.Error()})
-		return
-	}
-	key := f.settings.Key.Of(it.record())
-	if i, ok := byKey[key]; ok && f.items[i].snapshot == nil && it.fromSnapshots && f.items[i].sameSeq(it) {
-		whole := f.items[i]
-		whole.join(it)
-		if err := whole.check(f.settings); err != nil {
-			f.report.Left++
-			f.notify(LeftOut{where, err.Error()})
-			return
+func (f *files) readIndex(ctx context.Context, n int, file IndexFile) error {
+	number := 0
+	for row, err := range index.ForeignRows(file.Data, file.Size) {
+		number++
+		if err := errors.Join(err, ctx.Err()); err != nil {
+			return &FileError{cmp.Or(file.Name, "index"), fmt.Sprintf("row %d", number), err}
 		}
-		f.items[i] = whole
-		return
+		f.report.Rows++
+		f.report.NonFinite += row.NonFinite
+		where := place(file.Name, len(f.src.Indexes), fmt.Sprintf("row %d", number))
+		it, err := f.names.rowItem(row.JSON)
+		f.add(it, err, position{file: n, where: where})
 	}
-	if it.cohort == "" {
-		f.report.Left++
-		f.notify(LeftOut{where, "names no cohort: give --cohort"})
-		return
+	return nil
+}
+
+func (f *files) readSnapshots(ctx context.Context, n int, file SnapshotsFile) error {
+	number := 0
+	for s, err := range index.ForeignSnapshots(file.Data) {
+		number++
+		if err := errors.Join(err, ctx.Err()); err != nil {
+			return &FileError{cmp.Or(file.Name, "snapshots"), fmt.Sprintf("entry %d", number), err}
+		}
+		f.report.Snapshots++
+		f.report.NonFinite += s.NonFinite
+		where := place(file.Name, len(f.src.Snapshots), fmt.Sprintf("snapshot %q", s.Key))
+		it, err := f.names.snapshotItem(s)
+		f.add(it, err, position{file: n, where: where, ofSnapshots: true})
 	}
-	if !it.fromSnapshots {
-		byKey[key] = len(f.items)
+	return nil
+}
+
+// place names a row or a snapshot, with its file if there are several.
+func place(file string, files int, what string) string {
+	if files > 1 && file != "" {
+		return file + ": " + what
 	}
-	f.items = append(f.items, it)
+	return what
+}
+
+// add completes one item.
+func (f *files) add(it item, err error, at position) {
+	it.position = at
+	if err == nil {
+		err = f.complete(&it)
+	}
+	switch {
+	case err != nil:
+		f.leave(err.Error(), at)
+	case at.ofSnapshots:
+		f.snaps = append(f.snaps, it)
+	default:
+		f.rows = append(f.rows, it)
+	}
+}
+
+func (f *files) leave(reason string, at position) {
+	f.report.Left++
+	f.left.add(reason, at.where)
 }
 
 // records are the items in their order: those with nothing but a timestamp to be ordered by come first, and are told.
 func (f *files) records() []compactor.Imported {
-	slices.SortStableFunc(f.items, compareItems)
-	recs := make([]compactor.Imported, len(f.items))
-	for i, it := range f.items {
+	f.dropSeqs()
+	items := f.whole()
+	inOrder(items)
+	recs := make([]compactor.Imported, len(items))
+	for i, it := range items {
 		recs[i] = compactor.Imported{Record: it.record(), Seq: it.seq}
 		if it.seq == 0 {
 			f.report.Fallback++
 		}
 	}
+	return recs
+}
+
+// whole are the items that name a cohort, and are records that the root takes.
+func (f *files) whole() (items []item) {
+	for _, it := range f.joined() {
+		if it.cohort == "" {
+			f.leave("names no cohort: give --cohort, or --map cohort_id=COLUMN", it.position)
+			continue
+		}
+		if err := it.check(f.settings); err != nil {
+			f.leave(err.Error(), it.position)
+			continue
+		}
+		items = append(items, it)
+	}
+	return items
+}
+
+// tellAll tells what the reading found, and completes the report.
+func (f *files) tellAll() {
+	f.report.Reasons = f.left.list
+	for _, n := range f.left.list {
+		f.notify(n)
+	}
+	if f.conflict != nil {
+		f.notify(*f.conflict)
+	}
 	if f.report.Fallback > 0 {
 		f.notify(SeqFallback{f.report.Fallback})
 	}
-	return recs
+	if f.report.NonFinite > 0 {
+		f.notify(NonFinite{f.report.NonFinite})
+	}
+	if f.report.OddTimes > 0 {
+		f.notify(OddTimes{f.report.OddTimes})
+	}
+	if f.report.Zoned > 0 {
+		f.notify(Zoned{f.report.Zoned, f.src.zone().String(), f.src.Zone == nil})
+	}
 }

@@ -1,7 +1,6 @@
 package intake
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -22,9 +21,18 @@ type item struct {
 	target, view, symbol            string
 	seq                             cohort.Seq // 0: none
 
-	rest          []member // everything else, in its order
-	snapshot      []byte   // of a row that found its snapshot
-	fromSnapshots bool
+	rest     []member // everything else, in its order
+	snapshot []byte   // of a row that found its snapshot
+
+	position
+	at time.Time // what orders it if it has no seq; zero: nothing
+}
+
+// position is where an item comes from.
+type position struct {
+	file        int // its number among the files of its kind
+	ofSnapshots bool
+	where       string // for people
 }
 
 type member struct {
@@ -34,12 +42,35 @@ type member struct {
 
 // ours are the columns that only an index of our own has: _extra is unpacked, the others say what the
 // new root decides anew.
-var ours = []string{"_key", "_stamp", "_record_id", "_digest", "_stream"}
+var (
+	ours  = []string{"_key", "_stamp", "_record_id", "_digest", "_stream"}
+	owned = []string{"run_id", "stage", "phase", "cohort_id", "timestamp", "snapshot_seq", "record_id"}
+)
+
+// naming says which fields of a record the names of a file are; see Source.Fields. The zero value changes none.
+type naming struct {
+	fields map[string]string
+	met    map[string]bool
+}
+
+// field is the field of a record that a name of the file is. One whose place another name takes is kept apart.
+func (n naming) field(name string) string {
+	if field, ok := n.fields[name]; ok {
+		n.met[name] = true
+		return field
+	}
+	for _, field := range n.fields {
+		if field == name || field == "stage" && name == "phase" {
+			return "imported_" + name
+		}
+	}
+	return name
+}
 
 // snapshotItem reads one entry of a snapshot_index.json: the value's own fields first, then the key.
-func snapshotItem(s index.ForeignSnapshot) (item, error) {
-	it := item{fromSnapshots: true}
-	if err := it.readMembers(s.Value); err != nil {
+func (n naming) snapshotItem(s index.ForeignSnapshot) (item, error) {
+	var it item
+	if err := it.readMembers(s.Value, n); err != nil {
 		return item{}, err
 	}
 	key := cohort.ParseKey(s.Key, it.runID)
@@ -58,27 +89,22 @@ func snapshotItem(s index.ForeignSnapshot) (item, error) {
 	return it, nil
 }
 
-// addMissing makes a part of the key that the value does not repeat a field of the record.
-func (it *item) addMissing(name, text string) {
-	has := slices.ContainsFunc(it.rest, func(m member) bool { return m.name == name })
-	if text != "" && !has {
-		it.rest = append(it.rest, member{name, jsonscan.Quote(text)})
-	}
-}
-
 // rowItem reads one row of an old index.
-func rowItem(row []byte) (item, error) {
+func (n naming) rowItem(row []byte) (item, error) {
 	var it item
-	err := it.readMembers(row)
+	err := it.readMembers(row, n)
+	it.addMissing("view", it.view) // which may be the mode
 	return it, err
 }
 
 // readMembers takes the fields that we own out of an object and keeps the rest.
-func (it *item) readMembers(obj []byte) error {
+func (it *item) readMembers(obj []byte, n naming) error {
 	if len(obj) == 0 || obj[0] != '{' {
 		return errors.New("is not an object")
 	}
+	mode := ""
 	for name, value := range jsonscan.Members(obj) {
+		name = n.field(name)
 		switch name {
 		case "run_id":
 			it.runID = text(value)
@@ -102,14 +128,16 @@ func (it *item) readMembers(obj []byte) error {
 			it.view = text(value)
 		case "symbol":
 			it.symbol = text(value)
+		case "mode":
+			mode = text(value)
 		}
 		it.keep(name, value)
 	}
+	it.view = cmp.Or(it.view, mode)
 	return nil
 }
 
 func (it *item) keep(name string, value []byte) {
-	owned := []string{"run_id", "stage", "phase", "cohort_id", "timestamp", "snapshot_seq", "record_id"}
 	switch {
 	case slices.Contains(owned, name), slices.Contains(ours, name):
 	case name == "_extra" && isObject(text(value)):
@@ -158,29 +186,33 @@ func oldSeq(value []byte) (cohort.Seq, error) {
 	return cohort.Seq(f), nil
 }
 
-// complete fills in what the files do not say and checks that a valid record results. The cohort stays
-// empty if neither the item nor def names one.
-func (it *item) complete(def cohort.ID, stage string, settings cohort.Settings) error {
+// complete fills in what the files do not say. The cohort stays empty if neither the item nor the source names one.
+func (f *files) complete(it *item) error {
 	if it.stage == "" {
-		it.stage = cmp.Or(stage, "UNKNOWN")
+		it.stage = cmp.Or(f.src.Stage, "UNKNOWN")
 	}
 	if it.cohort == "" {
-		it.cohort = string(def)
+		it.cohort = string(f.src.Cohort)
 	}
 	if it.cohort != "" {
 		if _, err := cohort.ParseID(it.cohort); err != nil {
 			return err
 		}
 	}
-	if t, ok := parseOldTime(it.timestamp); ok {
-		if _, exact := cohort.ParseTime(it.timestamp); !exact {
-			it.timestamp = t.Format(time.RFC3339Nano)
-		}
-	} else if it.timestamp != "" {
-		it.rest = append(it.rest, member{"imported_timestamp", jsonscan.Quote(it.timestamp)})
-		it.timestamp = ""
+	said := it.timestamp
+	t, zoned, err := readTime(said, f.src.zone())
+	if err != nil {
+		return err
 	}
-	return it.check(settings)
+	if t == "" && said != "" {
+		it.rest = append(it.rest, member{"imported_timestamp", jsonscan.Quote(said)})
+		f.report.OddTimes++
+	}
+	if zoned {
+		f.report.Zoned++
+	}
+	it.timestamp = t
+	return it.check(f.settings)
 }
 
 // check tells whether the item is a record that the root takes.
@@ -192,16 +224,32 @@ func (it *item) check(settings cohort.Settings) error {
 	return errors.Join(r.Validate(), settings.Key.Validate(r))
 }
 
-// parseOldTime accepts RFC 3339 and what Python's isoformat and str write; a time without a zone is
-// taken as UTC.
-func parseOldTime(s string) (time.Time, bool) {
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999Z07:00",
-		"2006-01-02 15:04:05.999999999", "2006-01-02"} {
+// The layouts of Python's str and isoformat, and of ISO 8601's basic form of a zone, beside that of RFC 3339.
+var (
+	zonedLayouts = []string{"2006-01-02 15:04:05.999999999Z07:00", "2006-01-02T15:04:05.999999999Z0700", "2006-01-02 15:04:05.999999999Z0700"}
+	localLayouts = []string{"2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999", "2006-01-02"}
+)
+
+// readTime is a time of an old file as a record may have it, empty if it is none. Zoned tells that it had no zone and got that of loc.
+func readTime(s string, loc *time.Location) (timestamp string, zoned bool, err error) {
+	if _, ok := cohort.ParseTime(s); ok {
+		return s, false, nil
+	}
+	for _, layout := range zonedLayouts {
 		if t, err := time.Parse(layout, s); err == nil {
-			return t, true
+			return t.Format(time.RFC3339Nano), false, nil
 		}
 	}
-	return time.Time{}, false
+	for _, layout := range localLayouts {
+		t, err := time.Parse(layout, s)
+		if err != nil {
+			continue
+		}
+		local := t.Format("2006-01-02T15:04:05.999999999")
+		offset, err := cohort.MissingZone(local, loc)
+		return local + offset, true, err
+	}
+	return "", false, nil
 }
 
 // json is the item as the record that it becomes.
@@ -230,33 +278,4 @@ func (it *item) record() cohort.Record {
 	}
 	r.Cohort = cohort.ID(it.cohort)
 	return r
-}
-
-// sameSeq tells whether two items of one key are the same run of it.
-func (it *item) sameSeq(other item) bool {
-	return it.seq == 0 || other.seq == 0 || it.seq == other.seq
-}
-
-// join makes a snapshot the snapshot of its row, which keeps what it says itself.
-func (it *item) join(s item) {
-	it.seq = max(it.seq, s.seq)
-	it.timestamp = cmp.Or(it.timestamp, s.timestamp)
-	snapshot := []byte(nil)
-	for _, m := range s.rest {
-		snapshot = jsonscan.AppendMember(snapshot, m.name, m.value)
-	}
-	if len(snapshot) == 0 {
-		snapshot = []byte("{")
-	}
-	it.snapshot = append(snapshot, '}')
-}
-
-// compareItems orders items without seq before those with one, by timestamp, then by content.
-func compareItems(a, b item) int {
-	if c := cmp.Compare(a.seq, b.seq); c != 0 {
-		return c
-	}
-	ta, _ := parseOldTime(a.timestamp)
-	tb, _ := parseOldTime(b.timestamp)
-	return cmp.Or(ta.Compare(tb), bytes.Compare(a.json(), b.json()))
 }

@@ -2,6 +2,7 @@ package intake
 
 import (
 	"io"
+	"time"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
@@ -57,7 +58,7 @@ func before(a, b compactor.Run) bool {
 
 // oldRun reads one snapshot; ok is false if it is of another cohort or stage.
 func oldRun(s index.ForeignSnapshot, q compactor.Query) (compactor.Run, bool) {
-	item, err := snapshotItem(s)
+	item, err := naming{}.snapshotItem(s)
 	if err != nil {
 		return compactor.Run{}, false
 	}
@@ -68,6 +69,10 @@ func oldRun(s index.ForeignSnapshot, q compactor.Query) (compactor.Run, bool) {
 	if stage != q.Stage || id != q.Cohort {
 		return compactor.Run{}, false
 	}
-	t, _ := parseOldTime(item.timestamp)
+	text, _, err := readTime(item.timestamp, time.UTC)
+	if err != nil {
+		return compactor.Run{}, false
+	}
+	t, _ := cohort.ParseTime(text)
 	return compactor.Run{Key: cohort.Key(s.Key), Cohort: id, RunID: item.runID, Stage: stage, Seq: item.seq, Timestamp: t}, true
 }

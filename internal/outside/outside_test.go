@@ -343,7 +343,7 @@ func TestImport(t *testing.T) {
 	const old = `{"a:TRAINING": {"snapshot_seq": 4, "n": 1}, "b:TRAINING": {"snapshot_seq": 9, "n": 2}}`
 	var told []string
 	cfg := compactor.Config{Root: root.Dir, Notify: func(n compactor.Notice) { told = append(told, fmt.Sprintf("%T", n)) }}
-	report, err := intake.Import(context.Background(), cfg, intake.Source{Snapshots: strings.NewReader(old), Cohort: "churn_eu"})
+	report, err := intake.Import(context.Background(), cfg, intake.Source{Snapshots: []intake.SnapshotsFile{{Data: strings.NewReader(old)}}, Cohort: "churn_eu"})
 	if err != nil || report.Taken != 2 || !slices.Contains(told, "generation.Published") {
 		t.Errorf("Import = %+v, %v, told %q", report, err, told)
 	}
@@ -401,7 +401,7 @@ func everything(dir cohort.Root, id string) map[string]error {
 	_, out["audit.Check"] = audit.Check(ctx, cfg, func(audit.Problem) {})
 	_, out["audit.ReadStatus"] = audit.ReadStatus(ctx, cfg)
 	_, out["audit.Repair"] = audit.Repair(ctx, cfg, audit.RepairOptions{})
-	_, out["intake.Import"] = intake.Import(ctx, cfg, intake.Source{Snapshots: strings.NewReader("{}")})
+	_, out["intake.Import"] = intake.Import(ctx, cfg, intake.Source{Snapshots: []intake.SnapshotsFile{{Data: strings.NewReader("{}")}}})
 	return out
 }
 

@@ -1,7 +1,7 @@
 """What runfold's import must read from a Parquet file, told by pyarrow: one JSON object a row.
 
 The rules are those of index.ForeignRows, written a second time and for another reader: NULL and what is no number
-are left out, times are RFC 3339 in UTC, bytes are text or base64, maps are objects.
+are left out, times are RFC 3339 in UTC, or without a zone where the file has none, bytes are text or base64, maps are objects.
 """
 import base64
 import json
@@ -38,9 +38,9 @@ def clock(n, unit):
     return text + ("." + fraction if fraction else "")
 
 
-def timestamp(n, unit):
+def timestamp(n, unit, zone):
     days, rest = divmod(n, 86400 * UNITS[unit])
-    return date(days) + "T" + clock(rest, unit) + "Z"
+    return date(days) + "T" + clock(rest, unit) + ("Z" if zone else "")
 
 
 def double(x, text):
@@ -82,7 +82,7 @@ def value(s):
     if pa.types.is_decimal(t):
         return format(s.as_py(), "f")
     if pa.types.is_timestamp(t):
-        return json.dumps(timestamp(s.value, t.unit))
+        return json.dumps(timestamp(s.value, t.unit, t.tz))
     if pa.types.is_date32(t):
         return json.dumps(date(s.value))
     if pa.types.is_date64(t):

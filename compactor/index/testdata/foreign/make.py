@@ -177,7 +177,7 @@ def types():
     want("decimals", numbers)
     pq.write_table(numbers, os.path.join(OUT, "decimals-as-integers.parquet"), store_decimal_as_integer=True)
     case("decimals-as-integers.parquet", "decimals", numbers)
-    times = pa.table({"at": pa.array([-9 * 10**18, -1, 0, None, 1769860800123456789], pa.timestamp("ns"))})
+    times = pa.table({"at": pa.array([-9 * 10**18, -1, 0, None, 1769860800123456789], pa.timestamp("ns", "UTC"))})
     want("int96", times)
     pq.write_table(times, os.path.join(OUT, "int96.parquet"), use_deprecated_int96_timestamps=True)
     case("int96.parquet", "int96", times)
