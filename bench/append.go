@@ -29,7 +29,7 @@ func (e env) each(work string, measure func(peer.Kind) (map[string]float64, erro
 			if e.who != "" && !slices.Contains(strings.Split(e.who, ","), k.Name) {
 				continue
 			}
-			if err := e.settle(); err != nil { // what the one before has deleted is of no concern to the next
+			if err := e.settle(); err != nil { // the next one must not pay for files that the one before has deleted
 				return err
 			}
 			values, err := measure(k)
@@ -175,7 +175,7 @@ func (e env) together(k peer.Kind, o peer.Options, n int, args ...string) (sampl
 			return nil, fmt.Errorf("worker says %q, %w", l, err)
 		}
 	}
-	// Those who begin while others still wait, and end before them, would have the machine for themselves.
+	// Processes that begin earlier, or end later, than others would have the machine for themselves for a while.
 	start := time.Now().Add(100*time.Millisecond + time.Duration(n)*2*time.Millisecond)
 	for _, c := range all {
 		if err := peer.Start(c.in, start); err != nil {

@@ -74,7 +74,7 @@ func steadyRatio(r *results) float64 {
 	return divide(r.value("steady folding=every second", us, "p99 ms"), r.value("steady folding=no", us, "p99 ms"))
 }
 
-// bars writes what became of each bar that this run has measured.
+// bars writes the result of each bar that this run has measured.
 func (r *results) bars(w io.Writer) {
 	fmt.Fprintf(w, "\n### Bars\n\n| ratio | bar | measured | |\n|---|---:|---:|---|\n")
 	for _, b := range barsOf {

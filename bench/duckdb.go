@@ -19,13 +19,13 @@ func (e env) duckdb(args ...string) (map[string]float64, error) {
 	return values, err
 }
 
-// readRecords gives the columns, which spares DuckDB to find them out.
+// readRecords states the columns, so that DuckDB need not find them out.
 const readRecords = `read_json('%s', format = 'newline_delimited', columns = {run_id: 'VARCHAR', stage: 'VARCHAR', timestamp: 'TIMESTAMPTZ',
 	metrics: 'STRUCT(auc DOUBLE, loss DOUBLE, val_loss DOUBLE, "precision" DOUBLE, recall DOUBLE, f1 DOUBLE, logloss DOUBLE, rmse DOUBLE, mae DOUBLE, r2 DOUBLE, n_rows BIGINT)',
 	params: 'STRUCT(lr DOUBLE, depth BIGINT, seed BIGINT, optimizer VARCHAR)', tags: 'STRUCT(family VARCHAR, mode VARCHAR, git_commit VARCHAR)',
 	duration_s: 'DOUBLE', snapshot: 'JSON'})`
 
-// columnsOfIndex are those of our index, but for the ones that start with '_', and the snapshot as text.
+// columnsOfIndex are the columns of our index, without those that start with '_', and the snapshot as text.
 const columnsOfIndex = `run_id, stage as phase, 'bench' as cohort_id, %s as snapshot_seq, timestamp,
 	metrics.auc as "metrics.auc", metrics.loss as "metrics.loss", metrics.val_loss as "metrics.val_loss", metrics."precision" as "metrics.precision",
 	metrics.recall as "metrics.recall", metrics.f1 as "metrics.f1", metrics.logloss as "metrics.logloss", metrics.rmse as "metrics.rmse",

@@ -68,7 +68,7 @@ func fileSystem(dir string) string {
 }
 
 // throttling is what Linux takes for so slow an answer of a disk that it holds back writes, which hundreds of processes feel
-// (README.md). It is empty for what is no disk, or a part of one.
+// (README.md). It is empty for something that is not a disk, or that is a part of a disk.
 func throttling(device string) string {
 	text, err := os.ReadFile("/sys/block/" + device + "/queue/wbt_lat_usec")
 	if err != nil {

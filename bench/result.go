@@ -43,7 +43,7 @@ func loadResults(name string) (*results, error) {
 	return r, json.Unmarshal(raw, r)
 }
 
-// with is r and what another run says of works that r has not measured.
+// with is r, with the results of another run for works that r has not measured.
 func (r *results) with(before *results) *results {
 	if before == nil {
 		return r

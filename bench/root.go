@@ -87,7 +87,7 @@ func (e env) foldOnce(root string) (report, map[string]float64, error) {
 	return r, values, nil
 }
 
-// measured runs a command: its output, and what it took.
+// measured runs a command. It returns its output, and the time and memory that it used.
 func (e env) measured(name string, args ...string) (out []byte, values map[string]float64, err error) {
 	to := filepath.Join(e.dir, "measured.json")
 	cmd := exec.Command(filepath.Join(e.bin, "worker"), append([]string{"measure", to, name}, args...)...)
@@ -107,8 +107,8 @@ func (e env) measured(name string, args ...string) (out []byte, values map[strin
 }
 
 // settle brings the machine into the same state before each measurement: nothing waits to be written, the
-// files that will be read are cached, and there is as much free memory that this machine has really got as they
-// take, twice. A virtual machine gives unused memory back to its host, and the first to touch it again pays.
+// files that will be read are cached, and twice as much memory as they take is free and really present. A virtual machine
+// gives unused memory back to its host, and the first process that touches it again is slower.
 func (e env) settle(files ...string) error {
 	syscall.Sync()
 	name := filepath.Join(e.dir, "scratch")

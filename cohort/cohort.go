@@ -14,7 +14,7 @@
 //
 // [ParseRecord] makes a [Record] of JSON: it is the one way to make what a journal accepts. [ID] names a cohort, and
 // [ParseID] checks a name that comes from outside. [Root] is the directory of a root: a plain string with methods for
-// every path in it. [Settings] are what a new root may have otherwise. [Key], [Seq], [Stamp], [Generation] and
+// every path in it. [Settings] are the settings of a new root. [Key], [Seq], [Stamp], [Generation] and
 // [StreamID] are what the other packages answer with.
 //
 // [Parser] and [Memory] are for programs that parse millions of records and keep few. The names of data files, [Token] and

@@ -94,8 +94,8 @@ func TestIDEqualFold(t *testing.T) {
 	}
 }
 
-// The domain imports nothing but the standard library, our scanner of JSON, and one hash (docs/decisions/0027), which imports
-// nothing itself.
+// The domain imports only the standard library, our scanner of JSON, and one hash (docs/decisions/0027), which has no imports
+// itself.
 func TestImports(t *testing.T) {
 	cmd := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", ".")
 	out, err := cmd.Output()

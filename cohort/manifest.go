@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	// manifestHead is how every manifest begins, of all versions to come. Part of the format, do not change.
+	// manifestHead is the beginning of every manifest, in all later versions as well. Part of the format, do not change.
 	manifestHead = `{"crc32c":"`
 	// MaxManifest bounds what is read of a manifest, in bytes: 1,000,000 streams take about 150 MB.
 	MaxManifest = 1 << 30
@@ -16,8 +16,8 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// SealManifest makes a manifest of the members of its JSON object: all that follows the opening brace, up to and
-// with the closing one and a line break. The line that it puts before them is the checksum of every byte after it.
+// SealManifest makes a manifest from the members of its JSON object: everything after the opening brace, including
+// the closing brace and a line break. It puts a first line before them, with the checksum of every byte after that line.
 //
 //	{"crc32c":"1a2b3c4d",
 func SealManifest(members []byte) []byte { return append(checksumLine(members), members...) }
@@ -32,12 +32,12 @@ func IsWholeManifest(data []byte) bool {
 	return string(line)+"\n" == string(checksumLine(members))
 }
 
-// IsManifest tells whether a file that begins with head is a manifest. It looks at the beginning of the first line and at
-// nothing else: the rest may be damaged.
+// IsManifest tells whether a file that begins with head is a manifest. It looks only at the beginning of the first line, as
+// the rest may be damaged.
 func IsManifest(head []byte) bool { return bytes.HasPrefix(head, []byte(manifestHead)) }
 
-// HighestStamp reads the highest_stamp of a manifest of any version; ok is false if the manifest is not whole. A
-// stamp that a flipped bit put into the far future would stay with all that is written later.
+// HighestStamp reads the highest_stamp of a manifest of any version. ok is false if the manifest is damaged: a flipped bit
+// could put the stamp into the far future, and all later stamps would be above it.
 func HighestStamp(manifest []byte) (highest Stamp, ok bool) {
 	var m struct {
 		HighestStamp Stamp `json:"highest_stamp"`

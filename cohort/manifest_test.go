@@ -30,9 +30,9 @@ func TestManifestLine(t *testing.T) {
 		}
 	}
 	if notJSON := cohort.SealManifest([]byte("]")); !cohort.IsWholeManifest(notJSON) {
-		t.Error("the checksum of what is no JSON does not hold")
+		t.Error("the checksum of bytes that are not JSON does not hold")
 	} else if _, ok := cohort.HighestStamp(notJSON); ok {
-		t.Error("HighestStamp of what is no JSON is ok")
+		t.Error("HighestStamp of bytes that are not JSON is ok")
 	}
 	if !cohort.IsManifest(whole[:20]) || cohort.IsManifest([]byte("{\n")) || cohort.IsManifest(nil) {
 		t.Error("IsManifest knows its beginning from others")

@@ -47,11 +47,11 @@ func ParseGeneration(s string) (Generation, error) {
 	return Generation(n), nil
 }
 
-// Digest is a hash of a record's JSON, byte for byte. It tells a write that was repeated from another one that has the same
-// record id. It is no proof against somebody who looks for two records with one digest. 0: not known.
+// Digest is a hash of a record's JSON, byte for byte. It separates a repeated write from another write with the same
+// record id. It does not resist a person who searches for two records with one digest. 0: not known.
 type Digest uint64
 
-// Version says which of several records with one key is meant: the highest one is the last write.
+// Version orders the records of one key: the record with the highest version is the last write.
 type Version struct {
 	Stamp    Stamp
 	RecordID string
@@ -63,8 +63,8 @@ func (v Version) Compare(other Version) int {
 	return cmp.Or(cmp.Compare(v.Stamp, other.Stamp), cmp.Compare(v.RecordID, other.RecordID), cmp.Compare(v.Digest, other.Digest))
 }
 
-// SameWrite tells whether both are one write, whenever it was appended: the same record id, and the same bytes. Where the
-// digest of one is not known, as of rows that older programs wrote, the id alone decides.
+// SameWrite tells whether both are one write, which may have been appended twice: they have the same record id and the same
+// bytes. If a digest is not known, as in rows that older programs wrote, only the id decides.
 func (v Version) SameWrite(other Version) bool {
 	return v.RecordID == other.RecordID && (v.Digest == other.Digest || v.Digest == 0 || other.Digest == 0)
 }

@@ -2,8 +2,8 @@ package cohort
 
 import "github.com/runfold/runfold/internal/jsonscan"
 
-// Parser parses one record after another in the same memory. A record that it returns is valid until its next call, and
-// aliases the data that it was given; [Memory] and [Record.Clone] keep one. Where records are few, [ParseRecord] is
+// Parser parses one record after another in the same memory. A record that it returns is valid until the next call, and
+// aliases the data that was parsed; [Memory] and [Record.Clone] make copies that stay. For few records, [ParseRecord] is
 // simpler. One goroutine uses it. The zero value is ready.
 type Parser struct{ top []jsonscan.Span }
 
@@ -21,8 +21,8 @@ func (p *Parser) Parse(data []byte, maxBytes int) (Record, error) {
 	return r, nil
 }
 
-// ParseAgain is Parse for the JSON of a Record that was parsed before, byte for byte: what was valid then is not checked
-// again, which is most of the work. On any other bytes it may panic.
+// ParseAgain is Parse for the JSON of a Record that was parsed before, byte for byte. It does not check again whether the JSON
+// is valid, which saves most of the work. For other bytes it may panic.
 func (p *Parser) ParseAgain(json []byte) (Record, error) {
 	p.top = jsonscan.Spans(p.top[:0], json)
 	r := Record{JSON: json, top: p.top}
@@ -30,8 +30,8 @@ func (p *Parser) ParseAgain(json []byte) (Record, error) {
 	return r, err
 }
 
-// Memory keeps records that a Parser returned. It holds the bytes of many, and where their members stand, in two pieces of
-// memory instead of two for each record. Both grow as needed. One goroutine uses it. The zero value is ready.
+// Memory keeps records that a Parser returned. It holds the bytes of many records, and the places of their members, in two
+// pieces of memory instead of two for each record. Both grow as needed. One goroutine uses it. The zero value is ready.
 type Memory struct {
 	json []byte
 	top  []jsonscan.Span
@@ -40,10 +40,10 @@ type Memory struct {
 // NewMemory returns a Memory that has room for so many bytes of JSON before it grows.
 func NewMemory(bytes int) Memory { return Memory{json: make([]byte, 0, bytes)} }
 
-// Keep returns r with a copy of all that a Parser may use again. Records that it returned before stay as they are.
+// Keep returns r with a copy of everything that a Parser may use again. Records that Keep returned before stay valid.
 func (m *Memory) Keep(r Record) Record {
 	from := len(m.json)
-	m.json = append(m.json, r.JSON...) // records before lie in memory that this may leave
+	m.json = append(m.json, r.JSON...) // earlier records may still use the old memory
 	r.JSON = m.json[from:len(m.json):len(m.json)]
 	if r.top != nil {
 		from = len(m.top)

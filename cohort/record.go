@@ -30,15 +30,15 @@ const (
 )
 
 // Record is one run record on its whole road from the command line to the index. [ParseRecord] makes one; a program sets at
-// most its ID. The fields below ID are read from the JSON, and what is appended is the JSON: a record whose fields say
-// something else is refused.
+// most its ID. The fields below ID are read from the JSON, and only the JSON is appended: a record whose fields differ from its
+// JSON is refused.
 type Record struct {
 	Cohort ID
 	Stream StreamID // the stream that holds it; zero before it was appended
 	Stamp  Stamp    // its place in the order; zero before it was appended
-	ID     string   // record_id, at most MaxRecordID bytes; an Append fills it in where it is empty
+	ID     string   // record_id, at most MaxRecordID bytes; if it is empty, an Append sets it
 
-	// Written is the writer's wall clock at the append; the zero time before it, and where nobody knows it. It orders nothing.
+	// Written is the writer's wall clock at the append; the zero time before the append, and if it is not known. It does not order records.
 	Written time.Time
 
 	RunID     string
@@ -73,9 +73,9 @@ func (r *Record) sumOf() uint64 {
 	return max(sum, 1)
 }
 
-// Unchanged tells that a record is what ParseRecord made of its JSON: no field that was read from there was changed since,
-// and none of the bytes. An Append uses it: such a record need not be parsed again. It is false for a record that was
-// put together by hand, or that a Parser returned, which may be right all the same.
+// Unchanged tells whether a record is what ParseRecord made from its JSON: neither a field that was read from the JSON nor a
+// byte was changed since. An Append need not parse such a record again. It is false for a record that was
+// put together by hand, or that a Parser returned; such a record may be valid, too.
 func (r *Record) Unchanged() bool { return r.sum != 0 && r.sum == r.sumOf() }
 
 // Members yields the name and the value of each member of the record's object, in their order. A name that stands twice
@@ -94,19 +94,19 @@ func (r *Record) Members() iter.Seq2[[]byte, []byte] {
 	}
 }
 
-// ParseRecord reads one JSON object, and refuses what is no such object: broken JSON, a text that is no UTF-8, one that nests
-// too deep, a run_id that is no string. Whether run_id and stage are there, and well formed, [Record.Validate] tells; an
-// Append asks it, too, and refuses a key that does not fit the root.
+// ParseRecord reads one JSON object. It refuses broken JSON, text that is not UTF-8, objects that nest
+// too deep, and a run_id that is not a string. [Record.Validate] checks whether run_id and stage exist and are well formed. An
+// Append calls it, too, and refuses a key that does not fit the root.
 //
-// It copies nothing: the record aliases data, which must not change while the record is in use. Only where a token has
-// to be replaced (NaN and infinities become null) are the bytes new. Space around the object and one UTF-8 byte order
-// mark in front of it are dropped. maxBytes bounds the size, before and after the replacement; if zero,
+// It makes no copy: the record aliases data, which must not change while the record is in use. The bytes are new only if a token
+// was replaced (NaN and infinities become null). Space around the object and one UTF-8 byte order
+// mark before it are dropped. maxBytes bounds the size, before and after the replacement; if zero,
 // DefaultMaxRecord. Give it Settings.MaxRecord of the root.
 //
 // The error says what is wrong with the record, not where it came from. Bytes in it count from 1 at
 // the first byte of the object.
 func ParseRecord(data []byte, maxBytes int) (Record, error) {
-	var some [24]jsonscan.Span // more than most records have, and not on the heap
+	var some [24]jsonscan.Span // enough for most records, and not on the heap
 	r, top, err := checkRecord(data, maxBytes, some[:0])
 	if err == nil {
 		err = r.readFields(top)
@@ -118,7 +118,7 @@ func ParseRecord(data []byte, maxBytes int) (Record, error) {
 	return r, nil
 }
 
-// checkRecord is the Record without what its fields say, and where its members stand.
+// checkRecord is the Record without the fields of its JSON, and the places of its members.
 func checkRecord(data []byte, maxBytes int, top []jsonscan.Span) (Record, []jsonscan.Span, error) {
 	if maxBytes == 0 {
 		maxBytes = DefaultMaxRecord
@@ -178,8 +178,8 @@ func invalidByte(data []byte) int {
 	return len(data)
 }
 
-// checkObject wants one JSON object. It says where the error is only if data is asGiven, as
-// replaced tokens move what follows them.
+// checkObject returns an error unless data is one JSON object. It states the place of an error only if data is asGiven, because
+// replaced tokens move the bytes after them.
 func checkObject(data []byte, asGiven bool) error {
 	if data[0] != '{' && jsonscan.Valid(data) {
 		return fmt.Errorf("record is a JSON %s: it must be an object", jsonscan.KindOf(data))
@@ -259,7 +259,7 @@ func textField(name string, value []byte) (string, error) {
 		return "", nil
 	case jsonscan.String:
 		if jsonscan.LoneSurrogate(value) {
-			return "", fmt.Errorf("%s has an escape that is no character", name)
+			return "", fmt.Errorf("%s has an escape that is not a character", name)
 		}
 		return jsonscan.Text(value), nil
 	default:
@@ -323,7 +323,7 @@ func checkTime(s string) error {
 	return fmt.Errorf("timestamp %q is not RFC 3339, such as 2026-01-31T12:00:00Z", s)
 }
 
-// ParseTime reads RFC 3339 and nothing else. time.Parse also takes an hour of one digit, a comma and
+// ParseTime reads RFC 3339 only. time.Parse also accepts an hour of one digit, a comma and
 // offsets such as +24:60 (go.dev/issue/54580), which the readers of other languages refuse.
 //
 // A leap second (second 60, at the end of a month in UTC) has no number of its own in the time of any system. It is the last
@@ -369,7 +369,7 @@ func parseTime(s string) (t time.Time, leap, ok bool) {
 	return t, leap, true
 }
 
-// Time is the timestamp, or the wall clock at the append when the user gave none; the zero time if nobody knows it. The
+// Time is the timestamp, or the wall clock at the append when the user gave none; the zero time if neither is known. The
 // record must be valid.
 func (r Record) Time() time.Time {
 	if t, ok := ParseTime(r.Timestamp); ok {
@@ -378,13 +378,13 @@ func (r Record) Time() time.Time {
 	return r.Written
 }
 
-// timeForm is how times are written that we make: with six digits and a zone, which all readers take.
+// timeForm is the form of the times that we make: with six digits and a zone, which all readers accept.
 const timeForm = "2006-01-02T15:04:05.000000Z"
 
-// FormatTime is a time as we write it where no user wrote it: RFC 3339 in UTC, with six digits.
+// FormatTime is the text of a time that we make, and not the user: RFC 3339 in UTC, with six digits.
 func FormatTime(t time.Time) string { return t.UTC().Format(timeForm) }
 
-// TimeText is the timestamp as the user wrote it, or the wall clock at the append; empty if nobody knows it.
+// TimeText is the timestamp as the user wrote it, or the wall clock at the append. It is empty if neither is known.
 func (r Record) TimeText() string {
 	if r.Timestamp != "" || r.Written.IsZero() {
 		return r.Timestamp
@@ -395,7 +395,7 @@ func (r Record) TimeText() string {
 // Digest is that of the record's JSON.
 func (r Record) Digest() Digest { return max(Digest(xxhash.Sum64(r.JSON)), 1) }
 
-// Clone is the record with bytes of its own: it stays valid whatever becomes of those that it was parsed from.
+// Clone is the record with a copy of its bytes. It stays valid when the bytes that it was parsed from change.
 func (r Record) Clone() Record {
 	r.JSON, r.top = bytes.Clone(r.JSON), nil
 	return r

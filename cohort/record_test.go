@@ -77,7 +77,7 @@ func TestParseRecord(t *testing.T) {
 	}
 }
 
-// TestUnchanged: whatever is changed behind ParseRecord is noticed, and what only the journal sets is not looked at.
+// TestUnchanged: every change after ParseRecord is noticed, except in the fields that only the journal sets.
 func TestUnchanged(t *testing.T) {
 	data := []byte(`{"run_id":"r","stage":"S","timestamp":"2026-03-01T12:00:00Z","target":"t","view":"v","symbol":"s","x":1}`)
 	parsed := mustRecord(t, string(data))
@@ -103,13 +103,13 @@ func TestUnchanged(t *testing.T) {
 	if err != nil || !alias.Unchanged() {
 		t.Fatal(err)
 	}
-	data[len(data)-2] = '2' // who reads lines into one buffer does that
+	data[len(data)-2] = '2' // as a program does that reads lines into one buffer
 	if alias.Unchanged() {
 		t.Error("the bytes below a record changed and nobody noticed")
 	}
 }
 
-// The messages are what a user sees with the line's number in front: each says what to change.
+// A user sees these messages after the number of the line. Each says what to change.
 func TestParseRecordRefuses(t *testing.T) {
 	const whole = `{"run_id":"r","stage":"S"}`
 	tests := []struct{ name, data, want string }{
@@ -170,11 +170,11 @@ func TestParseRecordRefuses(t *testing.T) {
 			`run_id of 1025 bytes is too long: at most 1024`},
 		{"run_id long in bytes", `{"run_id":"` + strings.Repeat("ß", 513) + `","stage":"S"}`,
 			`run_id of 1026 bytes is too long: at most 1024`},
-		{"run_id with half a pair", `{"run_id":"\ud800","stage":"S"}`, `run_id has an escape that is no character`},
-		{"run_id with the other half", `{"run_id":"a\uDC00b","stage":"S"}`, `run_id has an escape that is no character`},
-		{"run_id with two first halves", `{"run_id":"\ud83d\ud83d\ude00","stage":"S"}`, `run_id has an escape that is no character`},
+		{"run_id with half a pair", `{"run_id":"\ud800","stage":"S"}`, `run_id has an escape that is not a character`},
+		{"run_id with the other half", `{"run_id":"a\uDC00b","stage":"S"}`, `run_id has an escape that is not a character`},
+		{"run_id with two first halves", `{"run_id":"\ud83d\ud83d\ude00","stage":"S"}`, `run_id has an escape that is not a character`},
 		{"run_id with half a pair and U+FFFD", `{"run_id":"` + "\ufffd" + `\ud800","stage":"S"}`,
-			`run_id has an escape that is no character`},
+			`run_id has an escape that is not a character`},
 
 		{"no stage", `{"run_id":"r"}`, `stage is missing`},
 		{"null stage", `{"run_id":"r","stage":null,"phase":null}`, `stage is missing`},
@@ -200,7 +200,7 @@ func TestParseRecordRefuses(t *testing.T) {
 		{"view long", with(`"view":1` + strings.Repeat("0", 1024)), `view of 1025 bytes is too long: at most 1024`},
 		{"symbol long", with(`"symbol":"` + strings.Repeat("s", 1025) + `"`),
 			`symbol of 1025 bytes is too long: at most 1024`},
-		{"target with half a pair", with(`"target":"\ud800"`), `target has an escape that is no character`},
+		{"target with half a pair", with(`"target":"\ud800"`), `target has an escape that is not a character`},
 
 		{"timestamp number", with(`"timestamp":1772366400`), `timestamp must be a string, is an int64`},
 	}
@@ -252,7 +252,7 @@ func TestParseRecordAccepts(t *testing.T) {
 	}
 }
 
-// Scalars that are not strings widen the key by their token; null and what is no scalar does not.
+// Scalars that are not strings widen the key by their token; null and values that are not scalars do not.
 func TestParseRecordTarget(t *testing.T) {
 	for value, want := range map[string]string{
 		`"ret5"`: "ret5", `"\u0041"`: "A", `""`: "", `null`: "", `5`: "5", `5.0`: "5.0", `1e3`: "1e3", `-0`: "-0",

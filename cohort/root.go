@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Root is the directory that holds everything: cohort.Root("runs"). Its methods build the paths in it, and look at no disk.
-// Every path of the layout is built and parsed here and nowhere else; docs/format/README.md draws it.
+// Root is the directory that holds everything: cohort.Root("runs"). Its methods build the paths in it, without any I/O.
+// Every path of the layout is built and parsed only here; docs/format/README.md draws the layout.
 type Root string
 
 // StreamID is the ULID that names one stream: 26 characters of Crockford's base 32, upper case.
@@ -67,7 +67,7 @@ func (r Root) Stream(id ID, s StreamID) string { return r.path("cohorts", string
 // Segment is the one file of a stream that holds its entries.
 func (r Root) Segment(id ID, s StreamID) string { return SegmentIn(r.Stream(id, s)) }
 
-// SegmentIn is the segment of a stream whose directory lies anywhere, in quarantine for example.
+// SegmentIn is the segment of a stream whose directory may lie anywhere, for example in quarantine.
 func SegmentIn(dir string) string { return filepath.Join(dir, segmentName) }
 
 // WriterLock is the file whose lock the writer of a stream holds while it lives.
@@ -108,7 +108,7 @@ func SnapshotsName(g Generation, t Token) string {
 }
 
 // CohortSnapshotsName names the n-th of the snapshots data files of one attempt, in a root that has one for
-// each cohort. Which cohort it is of stands in the manifest: its name could be too long for one of a file.
+// each cohort. The manifest says which cohort it belongs to: the name of a cohort could be too long for a part of a file name.
 func CohortSnapshotsName(g Generation, t Token, n int) string {
 	return fmt.Sprintf("snapshots-%v-%s-%06d.json", g, t, n)
 }
@@ -157,10 +157,10 @@ func (r Root) CompactLock() string { return r.path("compact.lock") }
 // Verdict is doctor.json: what was measured of the root's file system.
 func (r Root) Verdict() string { return r.path("doctor.json") }
 
-// ReapedDir is the directory of all streams on their way out.
+// ReapedDir is the directory of all streams that will be deleted.
 func (r Root) ReapedDir() string { return r.path("reaped") }
 
-// Reaped is where the directory of a stream goes before it is deleted.
+// Reaped is the path to which the directory of a stream is moved before it is deleted.
 func (r Root) Reaped(id ID, s StreamID) string { return r.path("reaped", string(id), string(s)) }
 
 // QuarantineDir is the directory of all that was damaged.
@@ -177,12 +177,12 @@ func (r Root) Damaged(id ID, s StreamID, offset int64) string {
 	return filepath.Join(r.Quarantine(id), fmt.Sprintf("%s-%020d.json", s, offset))
 }
 
-// Quarantined is where the directory of a damaged stream goes instead of being deleted.
+// Quarantined is the path to which the directory of a damaged stream is moved. It is not deleted.
 func (r Root) Quarantined(id ID, s StreamID) string {
 	return filepath.Join(r.Quarantine(id), string(s))
 }
 
-// Rel is path relative to the root, for messages and notes; path itself if it lies elsewhere.
+// Rel is path relative to the root, for messages and notes. If path is not in the root, Rel returns it unchanged.
 func (r Root) Rel(path string) string {
 	rel, err := filepath.Rel(string(r), path)
 	if err != nil || strings.HasPrefix(rel, "..") {

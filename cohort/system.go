@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// systemNames are what volumes, file servers and desktops make in a directory without being asked, and what
-// keeps an empty directory in a repository. Each stands as it is spelled on the disk.
+// systemNames are names that volumes, file servers and desktops make in a directory by themselves, and names that
+// keep an empty directory in a repository. Each has the spelling of the disk.
 var systemNames = []string{
 	// The top of a volume.
 	"lost+found",                                               // mke2fs(8), fsck.ext4(8), xfs_repair(8): what a check of the volume finds
@@ -27,7 +27,7 @@ var systemNames = []string{
 	"@eaDir", "#recycle", "#snapshot", // Synology DSM
 	"@Recycle", "@Recently-Snapshot", // QNAP QTS
 
-	// Whoever looks at a directory in a window.
+	// Programs that show a directory in a window.
 	".DS_Store", ".AppleDouble", ".localized", // macOS Finder, netatalk; see also ._*
 	"Thumbs.db", "desktop.ini", "ehthumbs.db", // Windows Explorer
 	".directory", // KDE Dolphin
@@ -45,8 +45,8 @@ var systemPrefixes = []string{
 }
 
 // IsSystemEntry tells whether name is one that volumes, file servers or desktops make by themselves. A root may be
-// made beside such entries, and they are left alone without a word wherever they stand. None is the name of
-// anything of ours; a few are names that a cohort may have, so ask for a cohort's directory first.
+// made beside such entries, and they are ignored at every place. runfold uses none of these names itself. A few of them
+// are valid names of cohorts, so look for a cohort's directory first.
 func IsSystemEntry(name string) bool {
 	return slices.Contains(systemNames, name) ||
 		slices.ContainsFunc(systemPrefixes, func(p string) bool { return strings.HasPrefix(name, p) && name != p })

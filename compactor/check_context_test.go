@@ -56,8 +56,8 @@ func (f lookingFile) ReadAt(p []byte, off int64) (int, error) {
 	return f.ReadFile.ReadAt(p, off)
 }
 
-// TestCheckEndsWithItsContext ends the context before each look at the disk in turn. Behind it check looks no more, calls
-// nothing damaged that it could not read, and says why it ended.
+// TestCheckEndsWithItsContext ends the context before each look at the disk in turn. After that Check does not look any more. It
+// does not call a file damaged that it could not read, and says why it ended.
 func TestCheckEndsWithItsContext(t *testing.T) {
 	root := prepared(t)
 	foldNow(t, compactor.Config{Root: root})
@@ -90,7 +90,7 @@ func TestCheckEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// TestCheckEndsWithinItsFindings: also who is told of a problem may end the context.
+// TestCheckEndsWithinItsFindings ends the context in the function that Check calls with a problem.
 func TestCheckEndsWithinItsFindings(t *testing.T) {
 	root, _ := planted(t)
 	for g := range 2 {
@@ -103,6 +103,6 @@ func TestCheckEndsWithinItsFindings(t *testing.T) {
 		cancel()
 	})
 	if told != 1 || !errors.Is(err, context.Canceled) {
-		t.Errorf("%d problems were told behind the end of the context, %v", told-1, err)
+		t.Errorf("%d problems were told after the end of the context, %v", told-1, err)
 	}
 }

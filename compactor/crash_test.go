@@ -73,7 +73,7 @@ func TestKillThenPowerLoss(t *testing.T) {
 		step = 7
 	}
 	crashes := 0
-	defer func() { t.Logf("figure: %d crash states behind two runs that were stopped", crashes) }()
+	defer func() { t.Logf("figure: %d crash states after two runs that were stopped", crashes) }()
 	const changes = 34 // a little more than a fold has, so that the last ones are whole
 	for first := rnd.IntN(step); first < changes; first += step {
 		for second := rnd.IntN(step); second < changes; second += step {

@@ -133,7 +133,7 @@ func ExampleParseSchedule() {
 	fmt.Println(err)
 	// Output:
 	// 2026-02-01 02:30:00 +0000 UTC
-	// schedule "0 0 30 2 *" never comes
+	// schedule "0 0 30 2 *" never runs: no such date exists
 }
 
 // A daemon folds at once and then on schedule, until its context ends.
@@ -155,7 +155,7 @@ func ExampleSchedule_Run() {
 	// Output: generation 1
 }
 
-// Who holds the lock keeps every fold out.
+// While a program holds the lock, no fold runs.
 func ExampleFileLock() {
 	root, remove := tempRoot()
 	defer remove()

@@ -9,7 +9,7 @@ import (
 // Seed is that of the random tests.
 var Seed = flag.Uint64("seed", 1, "seed of the random tests")
 
-// EmptyReaped is the part of a fold that deletes what lies in reaped/, on the word of two generations.
+// EmptyReaped is the part of a fold that deletes streams in reaped/ because two generations have their records.
 func EmptyReaped(cfg Config, prev, next generation.Manifest) error {
 	r, err := open(cfg)
 	if err != nil {

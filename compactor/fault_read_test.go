@@ -136,7 +136,7 @@ func loaded(t *testing.T, root cohort.Root) *durabletest.CrashFS {
 	return disk
 }
 
-// completesOn folds once more and compares: rows, no stream left behind, nothing damaged.
+// completesOn folds once more and compares: rows, no stream left over, nothing damaged.
 func completesOn(t *testing.T, fsys durable.FS, root cohort.Root, when string) {
 	t.Helper()
 	foldNow(t, compactor.Config{Root: root, FS: fsys, Lock: yes{}, KeepAge: -1, KeepGenerations: 1})

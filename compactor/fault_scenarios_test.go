@@ -252,7 +252,7 @@ func (s scenario) again(t *testing.T, disk durable.FS, root cohort.Root, when st
 		t.Fatalf("%s: done again: %v", when, err)
 	}
 	if err := foldOnce(cfg); err != nil {
-		t.Fatalf("%s: a fold behind it: %v", when, err)
+		t.Fatalf("%s: a fold after it: %v", when, err)
 	}
 	if diff := cmp.Diff(s.want, valuesOn(t, disk, root)); diff != "" {
 		t.Fatalf("%s: rows (-want +got):\n%s", when, diff)

@@ -120,7 +120,7 @@ func goesOn(t *testing.T, root cohort.Root) {
 	foldNow(t, compactor.Config{Root: root})
 	before["today:S"] = "9"
 	if diff := cmp.Diff(before, values(t, root)); diff != "" {
-		t.Errorf("rows behind one more append and fold (-want +got):\n%s", diff)
+		t.Errorf("rows after one more append and fold (-want +got):\n%s", diff)
 	}
 	if got := damage(t, root); got != "" {
 		t.Error(got)

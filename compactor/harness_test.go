@@ -315,7 +315,7 @@ func valuesOn(t testing.TB, fsys durable.FS, root cohort.Root) map[string]string
 	return out
 }
 
-// prepared is a root with one fold behind it and one before it.
+// prepared is a root after one fold and before another.
 func prepared(t testing.TB) cohort.Root {
 	t.Helper()
 	return preparedIn(t, newRoot(t))

@@ -15,30 +15,31 @@ import (
 	"github.com/runfold/runfold/compactor/index"
 )
 
-// Imported is a record that was not appended here. Seq is the snapshot_seq that it had where it comes from, 0 if it had none.
+// Imported is a record that was not appended to this root. Seq is the snapshot_seq that it had in its file, 0 if it had none.
 type Imported struct {
 	cohort.Record
 	Seq cohort.Seq
 }
 
-// ImportReport says what became of imported records. An import that ends with an error before its commit took nothing.
+// ImportReport counts what happened to imported records. An import that ends with an error before its commit has taken none.
 type ImportReport struct {
 	Taken      int
-	Known      int // the root holds the same already
-	Newer      int // the root, or the import itself, holds a later write of the key
-	Renumbered int // their snapshot_seq was taken
+	Known      int // the root has the same record already
+	Newer      int // the root, or the import itself, has a later write of the key
+	Renumbered int // another row has their snapshot_seq
 	Generation cohort.Generation
 }
 
-// Import takes records from elsewhere into a root, as one commit: all are visible and durable when it returns nil, and none after
-// an error that came before the commit. Each record must be valid and name its cohort; its stamp and id are given here. Those
-// without a seq must come first, oldest first. Package intake makes such records of files.
+// Import takes records from other sources into a root, as one commit. When it returns nil, all are visible and durable. After
+// an error before the commit, none is. Each record must be valid and name its cohort. Import sets its stamp and id. Records
+// without a seq must come first, oldest first. Package intake makes such records from files.
 //
-// Given seqs are kept and next_seq goes on above them; records without one are placed below the lowest given seq where
-// there is room. Any record that was appended to the root counts as later than any imported one. Importing the same records
-// again takes nothing, and neither does one of the same key and seq as one that was imported before.
+// Import keeps given seqs, and sets next_seq above them. Records without a seq get free seqs below the lowest given one, if
+// there are enough. Any record that was appended to the root counts as later than any imported one. A second import of the same
+// records takes nothing. A record with the same key and seq as one that was imported before is not taken either.
 //
-// With dryRun it decides everything and writes nothing. Any number of callers may run it at once, beside folds.
+// With dryRun it decides everything and writes nothing. Any number of callers may run it at the same time, and others may fold
+// meanwhile.
 func Import(ctx context.Context, cfg Config, recs []Imported, dryRun bool) (report ImportReport, err error) {
 	r, err := open(cfg)
 	if err != nil {
@@ -83,9 +84,9 @@ const (
 	clockStamps cohort.Stamp = 1 << 53 // and above
 )
 
-// place gives records their places in the order, with stamps below every stamp of a clock: a record with a seq
-// has that seq, and one without lies before all of those. Their ids are digests of their
-// content, so the same row is the same record whenever it is imported.
+// place sets stamps, which are the order of the records. All are below every stamp of a clock. The stamp of a record with a seq
+// is that seq. A record without a seq gets a lower stamp than all of those. The ids are digests of the
+// content, so the same row is the same record at every import.
 func (im *importer) place(recs []Imported) {
 	im.recs = make([]cohort.Record, 0, len(recs))
 	im.seqs = make(map[string]cohort.Seq, len(recs))
@@ -143,8 +144,8 @@ func (im *importer) stamps(keys []cohort.Key, found map[cohort.Key]index.Found) 
 	return stamps
 }
 
-// take decides against the newest generation and commits. Where that is done already, and others committed before it was
-// public, it makes sure that what they committed is.
+// take compares the records with the newest generation, and commits. If an earlier call has committed already, but others
+// committed before it was published, take only makes sure that the newest generation is public.
 func (im *importer) take() error {
 	prev, err := im.store.Newest()
 	if err != nil {
@@ -183,7 +184,7 @@ func (im *importer) take() error {
 	return im.commit(prev, next, old, found, puts)
 }
 
-// decide folds the records into what the index holds, and counts what became of them.
+// decide folds the records into what the index holds, and counts the results.
 func (im *importer) decide(old *generation.Data, prev generation.Manifest) ([]index.Put, map[cohort.Key]index.Found, cohort.Stamp, error) {
 	all, keys := make([]candidate, len(im.recs)), make([]cohort.Key, len(im.recs))
 	for i, r := range im.recs {
@@ -241,7 +242,7 @@ func (im *importer) commit(prev generation.Manifest, next *generation.Draft, old
 		return err
 	}
 	im.done, im.report.Generation = true, done.Generation
-	im.base = done.Generation // what is gone from here on was not taken by others before
+	im.base = done.Generation // from here on only a generation above our own means that others have committed
 	im.say.tellChanges(prev, done)
 	return im.store.Publish(done, false)
 }
@@ -261,8 +262,8 @@ func takenSeqs(old *generation.Data) (map[cohort.Seq]bool, error) {
 	return taken, nil
 }
 
-// number gives each put its seq: its own where nobody has it, else a free one. It returns the next
-// seq, and leaves puts in seq order.
+// number gives each put its seq: its own seq if no row has that, else a free one. It returns the next
+// seq, and sorts puts by seq.
 func (im *importer) number(puts []index.Put, taken map[cohort.Seq]bool, next cohort.Seq) cohort.Seq {
 	lowest := cohort.Seq(0)
 	for i := range puts {
@@ -304,8 +305,8 @@ func countWithout(puts []index.Put) int {
 	return n
 }
 
-// freeBelow returns the n highest free seqs below limit in increasing order, or none if there are not
-// that many: rows without a seq are older than those with one, but not at the price of their order.
+// freeBelow returns the n highest free seqs below limit in increasing order. If there are fewer, it returns none, because the
+// rows without a seq must keep their order. They are older than the rows with a seq, so they come first if they fit.
 func freeBelow(taken map[cohort.Seq]bool, limit cohort.Seq, n int) []cohort.Seq {
 	var free []cohort.Seq
 	for seq := limit; seq > 1 && len(free) < n; {

@@ -16,9 +16,9 @@ import (
 var full = flag.Bool("full", false, "interleave at every change of the disk, not only at some")
 
 // TestRepairInterleaved lets a fold run before the k-th change of the disk that a repair makes. The fold
-// runs to its end or is stopped at a change of its own; the repair goes on behind it, or never does.
-// Then the power fails. Whoever comes next ends where an undisturbed one would. See TestMeetAnywhere for all
-// else that compactors do.
+// runs to its end or is stopped at a change of its own; the repair goes on after it, or never does.
+// Then the power fails. The next run ends with the result of an undisturbed run. See TestMeetAnywhere for the other
+// work of compactors.
 func TestRepairInterleaved(t *testing.T) {
 	t.Logf("-seed %d", *seed)
 	for name, s := range scenarios {
@@ -45,12 +45,12 @@ func TestRepairInterleaved(t *testing.T) {
 			if states < 12 {
 				t.Errorf("only %d states: is this test looking in the right place?", states)
 			}
-			t.Logf("figure: %d crash states behind a repair and a fold, interleaved, in %q", states, name)
+			t.Logf("figure: %d crash states after a repair and a fold, interleaved, in %q", states, name)
 		})
 	}
 }
 
-// never is behind the last change of any run.
+// never is after the last change of any run.
 const never = 1 << 30
 
 func stride(rnd *rand.Rand) int {

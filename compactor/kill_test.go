@@ -69,7 +69,7 @@ func TestKillAnywhere(t *testing.T) {
 	}
 }
 
-// completes folds once more and compares: rows, a generation for each commit, and nothing left behind.
+// completes folds once more and compares: rows, a generation for each commit, and nothing left over.
 func completes(t *testing.T, root cohort.Root, when string) {
 	t.Helper()
 	report := foldNow(t, compactor.Config{Root: root, KeepAge: -1, KeepGenerations: 1})

@@ -22,7 +22,7 @@ import (
 	"github.com/runfold/runfold/journal"
 )
 
-// scene is a root into which somebody plants links, and a directory beside it that is none of ours.
+// scene is a root into which somebody plants links, and a directory beside it that does not belong to us.
 type scene struct {
 	t        *testing.T
 	root     cohort.Root

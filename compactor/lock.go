@@ -15,14 +15,14 @@ import (
 	"github.com/runfold/runfold/internal/durable"
 )
 
-// ErrLocked reports that another compactor holds the lock; the message names it.
+// ErrLocked reports that another compactor holds the lock. The message names that compactor.
 var ErrLocked = errors.New("another compactor is at work")
 
-// Locker keeps compactors from doing the same work twice. It is courtesy: a Locker that always says
-// yes costs wasted folds and never a record, because the commit is put-if-absent.
+// Locker keeps compactors from doing the same work twice. It is courtesy: a Locker that always succeeds
+// costs wasted folds and never a record, because the commit is put-if-absent (docs/durability.md, R10).
 type Locker interface {
-	// Lock returns once the caller may go on, with the function that ends its turn. It fails with
-	// ErrLocked if another holds the lock, and with ctx's error if that ends first.
+	// Lock returns when the caller holds the lock, with the function that releases it. It fails with
+	// ErrLocked if another compactor holds the lock, and with ctx's error if ctx ends first.
 	Lock(ctx context.Context) (unlock func() error, err error)
 }
 
@@ -30,9 +30,9 @@ type Locker interface {
 type FileLock struct {
 	// Path is the lock file. It is made if absent and never deleted.
 	Path string
-	// Perm is its mode when it is made. If zero, 0666 less the umask.
+	// Perm is the mode of the file when it is made. If zero, 0666 less the umask.
 	Perm fs.FileMode
-	// Wait is how long to wait for another holder. If zero, not at all.
+	// Wait is how long to wait for another holder. If zero, Lock does not wait.
 	Wait time.Duration
 	// Notify is called with LockUnsupported. If nil, it is dropped.
 	Notify func(Notice)
@@ -43,8 +43,9 @@ const (
 	maxDelay   = 250 * time.Millisecond
 )
 
-// Lock takes the lock file, trying again with growing, jittered delays until Wait is over. It never
-// blocks in the kernel: a network file system without a lock manager hangs there, kill -9 or not.
+// Lock takes the lock file. It tries again with growing, jittered delays until Wait is over. It never
+// blocks in the kernel, because a network file system without a lock manager may hang there, and such a process cannot even be
+// killed.
 func (l FileLock) Lock(ctx context.Context) (func() error, error) {
 	perm := l.Perm
 	if perm == 0 {
@@ -75,7 +76,7 @@ func (l FileLock) Lock(ctx context.Context) (func() error, error) {
 	}
 }
 
-// passing tells the errors that a network file system gives while its lock manager is away.
+// passing tells which errors a network file system returns while its lock manager is not available.
 func passing(err error) bool {
 	return errors.Is(err, syscall.ENOLCK) || errors.Is(err, syscall.EIO) || durable.IsStale(err)
 }
@@ -90,7 +91,7 @@ func holder() string {
 		"\nstarted " + time.Now().UTC().Format(time.RFC3339) + "\n"
 }
 
-// heldBy is the holder's own words on one line.
+// heldBy is the text of the lock file on one line.
 func heldBy(path string) string {
 	body := durable.LockHolder(path)
 	if body == "" {

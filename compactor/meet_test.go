@@ -14,7 +14,7 @@ import (
 
 // TestMeetAnywhere suspends one compactor before each of its changes of the disk, while writers append and
 // another compactor runs to its end, or is stopped for ever before one of its own changes. Then the power fails,
-// with the first still asleep or behind its own end. The next fold has all that was acknowledged.
+// with the first still asleep or after its own end. The next fold has all that was acknowledged.
 //
 // Without -full the second is stopped at two places of each pair, chosen by -seed, and long runs are
 // suspended at every n-th place.

@@ -17,7 +17,7 @@ func TestPrevious(t *testing.T) {
 		`{"run_id":"r1","stage":"S"}`, `{"run_id":"r2","stage":"S"}`, `{"run_id":"r2","stage":"OTHER"}`, `{"run_id":"r3","stage":"S"}`)
 	foldNow(t, compactor.Config{Root: root})
 	appendTo(t, root, "d", `{"run_id":"r4","stage":"S"}`)
-	appendTo(t, root, "c", `{"run_id":"r1","stage":"S","again":true}`) // r1 is now behind r3
+	appendTo(t, root, "c", `{"run_id":"r1","stage":"S","again":true}`) // r1 now comes after r3
 	for _, isFolded := range []bool{false, true} {
 		if isFolded {
 			foldNow(t, compactor.Config{Root: root})

@@ -9,7 +9,7 @@ import (
 	"github.com/runfold/runfold/journal"
 )
 
-// TestProgram: who gives no name is runfold, with its version; in a stream as in a manifest.
+// TestProgram: without a name the program is runfold, with its version, in a stream and in a manifest.
 func TestProgram(t *testing.T) {
 	root := newRoot(t)
 	appendTo(t, root, "c", firstLines...)

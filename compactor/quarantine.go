@@ -13,7 +13,7 @@ import (
 	"github.com/runfold/runfold/journal"
 )
 
-// keeper keeps bytes of streams that are no entries under quarantine/.
+// keeper keeps damaged bytes of streams under quarantine/.
 type keeper struct {
 	journal.Root
 	say *speaker
@@ -32,7 +32,7 @@ type damageNote struct {
 	Bytes   []byte `json:"bytes_base64"` // the first maxKept of them
 }
 
-// damaged keeps damaged bytes before any watermark passes them, and tells of them.
+// damaged keeps damaged bytes and tells of them. It is called before a watermark passes them (docs/durability.md, P5).
 func (k keeper) damaged(s journal.Stream, damage *journal.CorruptError) error {
 	kept, err := k.keep(s, damage)
 	if err != nil {
@@ -42,8 +42,8 @@ func (k keeper) damaged(s journal.Stream, damage *journal.CorruptError) error {
 	return nil
 }
 
-// keep writes a note of damaged bytes, their place and the reason. Keeping the same again (after a fold that
-// did not commit) changes nothing.
+// keep writes a note of damaged bytes, their place and the reason. On success the note is durable. To keep the same bytes
+// again, after a fold that did not commit, changes nothing.
 func (k keeper) keep(s journal.Stream, damage *journal.CorruptError) (kept string, err error) {
 	bytes, err := k.bytesAt(damage)
 	if err != nil {
@@ -59,7 +59,7 @@ func (k keeper) keep(s journal.Stream, damage *journal.CorruptError) (kept strin
 	}
 	kept = k.Dir.Damaged(s.Cohort, s.ID, damage.Offset)
 	err = durable.Create(k.FS, kept, append(data, '\n'), k.Settings.FileMode.FS())
-	if errors.Is(err, fs.ErrExist) { // made by another compactor, which may not have synced the name yet
+	if errors.Is(err, fs.ErrExist) { // another compactor has made it, and may not have synced the name yet (R14)
 		err = k.FS.SyncDir(k.Dir.Quarantine(s.Cohort))
 	}
 	if err != nil {
@@ -82,8 +82,8 @@ func (k keeper) bytesAt(damage *journal.CorruptError) ([]byte, error) {
 	return buf[:n], nil
 }
 
-// tail keeps the bytes behind the last entry of a dead stream. They were not acknowledged, or they are
-// a last entry that was damaged later: nobody can tell, so they are not dropped.
+// tail keeps the bytes after the last entry of a dead stream. Either they were never acknowledged, or they are
+// an entry that was damaged later. Nobody can tell which, so they are kept.
 func (k keeper) tail(p journal.Place, m generation.Watermark) error {
 	tail := &journal.CorruptError{
 		Path: cohort.SegmentIn(p.Dir), Offset: m.Offset, Length: m.Torn, Err: errTorn,
@@ -96,4 +96,4 @@ func (k keeper) tail(p journal.Place, m generation.Watermark) error {
 	return nil
 }
 
-var errTorn = errors.New("the end of a dead stream is no entry: it was being written, or damaged later")
+var errTorn = errors.New("the end of a dead stream is not an entry: it was being written, or was damaged later")

@@ -13,47 +13,49 @@ import (
 	"github.com/runfold/runfold/journal"
 )
 
-// A stream whose writer was killed has no seal. It is folded like any other; then it goes its way in steps
-// that each leave it whole:
+// A stream whose writer was killed has no seal. It is folded like any other. Then it is removed in four steps:
 //
 //	seen      a manifest says where it ends, and since when
 //	dead      its writer has certainly ended, or it has not grown for DeadAfter
-//	reaped    it is moved to reaped/ and read again, now as one to which nothing can be added
-//	deleted   once a manifest says that nothing came for ReapGrace, and another one stands on that
+//	reaped    it is moved to reaped/ and read again, now as a stream to which nothing is added
+//	deleted   a manifest says that nothing came for ReapGrace, and a second manifest stands on that one
 //
-// A verdict may be wrong: a writer that was stopped, or cut off from the share, goes on. It looks at
-// the path of its stream before it acknowledges anything and writes the record to a new stream (R5). What
-// it had acknowledged before was read before; what its view of the path, old by up to 30 s on NFS, lets it
-// acknowledge after the move is read in reaped/, which is what the grace is for.
+// The stream is whole until the last step. "Dead" may be wrong: a writer that was stopped, or cut off from the share, may go
+// on. Before it acknowledges a record, it looks at the path of its stream; if the stream is gone, it writes the record to a new
+// stream (docs/durability.md, R5). What it acknowledged before the move is in the stream. On NFS it may see an old path for up to
+// 30 s, and acknowledge more in this time. These records are read in reaped/: the grace is for them (P10).
 
-// dead is a stream that is to be moved to reaped/.
+// dead is a stream that must be moved to reaped/.
 type dead struct {
 	journal.Place
-	why string // its writer is taken for dead
+	why string // the reason why its writer is taken for dead
 }
 
-// isDead decides that nothing will be added to a stream that a manifest has seen to end where it still
-// ends. Where locks cannot be relied upon, only time tells, by the file system's own clock.
+// isDead decides whether a stream will grow no more. A manifest has seen where it ends, and it still ends there.
 func (s *sweeper) isDead(p journal.Place, seen generation.Watermark, now cohort.Stamp) (why string, ok bool) {
 	if seen.Grown == 0 || now == 0 {
 		return "", false
 	}
+	// Both times come from the file system, so the clocks of the machines do not matter.
 	if limit := max(s.deadAfter, 0); (now - seen.Grown).Duration() >= limit {
 		return "it has not grown for " + limit.String(), true
 	}
+	// Where nobody has measured that a free lock proves a dead writer, only the time above decides.
 	if !s.locksTell() {
 		return "", false
 	}
 	gone, err := s.WriterIsGone(p.Stream)
 	if err != nil || !gone {
-		return "", false // whatever is in doubt lives
+		return "", false // in doubt, the writer counts as alive
 	}
 	return "its writer has ended", true
 }
 
-// reap moves dead streams to reaped/, tells of each once that is done, and counts them. The next round reads them again.
+// reap moves dead streams to reaped/, tells of each move that succeeded, and counts them. The next round reads them again.
 func (s *sweeper) reap(all []dead) (reaped int) {
 	for _, p := range all {
+		// This move is synced, unlike that of a sealed stream. The next round notes in the manifest that the stream lies in
+		// reaped/, and counts the grace from then on. After a crash it must still lie there.
 		err := durable.MkdirWithin(s.FS, string(s.Dir), s.Dir.Reaped(p.Cohort, ""), s.Settings.DirMode.FS())
 		if err == nil {
 			err = durable.Move(s.FS, p.Dir, s.InReaped(p.Stream).Dir)
@@ -62,16 +64,16 @@ func (s *sweeper) reap(all []dead) (reaped int) {
 		case err == nil:
 			reaped++
 			s.say.tell(Reaped{p.Stream, p.why})
-		case !errors.Is(err, fs.ErrNotExist): // else another compactor did it
+		case !errors.Is(err, fs.ErrNotExist): // if it does not exist, another compactor has moved it
 			s.notSwept(p.Dir, err)
 		}
 	}
 	return reaped
 }
 
-// Reap moves streams whose writers the caller knows to have ended to reaped/, where the next fold reads them to their end,
-// and counts them. Each move is durable. What cannot be moved is told as NotSwept; what is not there was moved by
-// somebody else.
+// Reap moves streams to reaped/ and counts them. The caller must know that their writers have ended. The next fold reads them
+// there to their end. Each move is durable. A stream that cannot be moved is told as NotSwept. A stream that is not there
+// counts as moved by another compactor, and is not told.
 func Reap(root journal.Root, streams []journal.Stream, why string, tell func(Notice)) (reaped int) {
 	s := sweeper{Root: root, say: &speaker{to: tell}}
 	all := make([]dead, len(streams))
@@ -81,30 +83,37 @@ func Reap(root journal.Root, streams []journal.Stream, why string, tell func(Not
 	return s.reap(all)
 }
 
-// empty deletes what lies in reaped/ and is superfluous on the word of prev, on which next stands now:
-// sealed streams that prev had folded whole, and dead ones that prev had read to their end, that
-// did not change for the grace. One generation later, that is: should the files of next be damaged,
-// prev is still there, and so is every stream that next has folded (docs/decisions/0014). A stream whose records
-// stand in files that both share stays. It counts those that it moves to quarantine/ instead.
+// empty deletes streams in reaped/ that two committed generations, prev and its child next, make superfluous (P6). These are
+// sealed streams that prev had folded whole, and dead streams that prev had read to their end and that did not change during
+// the grace. It counts those that it moves to quarantine/ instead, because they are damaged.
 func (s *sweeper) empty(prev, next generation.Manifest, now cohort.Stamp) (swept int) {
+	// prev decides, not next. If the files of next are damaged one day, those of prev have every row of the deleted streams, and
+	// the streams that next has folded are still here (P11, docs/decisions/0014).
 	newer := make(map[journal.Stream]generation.Watermark, len(next.Streams))
 	for _, m := range next.Streams {
 		newer[m.Stream] = m
 	}
+	// If both generations name the same file, its rows exist once, and damage to that file would need the streams (R18).
 	twice := slices.DeleteFunc(slices.Clone(prev.Streams), func(m generation.Watermark) bool { return !s.standsTwice(prev, next, m.Stream.Cohort) })
 	for _, m := range s.movedForGood(twice) {
 		dir := s.Dir.Reaped(m.Stream.Cohort, m.Stream.ID)
 		switch {
+		// prev has folded the seal, and nothing can follow a seal.
 		case m.Sealed && !m.Damaged:
+		// A sealed damaged stream is moved by sweep. A dead stream stays until prev has read it in reaped/, next has found it
+		// unchanged, and the grace is over.
 		case m.Sealed || m.Reaped == 0 || newer[m.Stream] != m || (now-m.Reaped).Duration() < s.grace:
 			continue
+		// It has grown since the last look, so its writer lives (R5). The next fold reads it before it is deleted (P10).
 		case !s.endsAt(dir, m.Size()):
-			continue // somebody lives: it is read again first
+			continue
 		case m.Damaged:
 			swept += s.move(dir, s.Dir.Quarantined(m.Stream.Cohort, m.Stream.ID))
 			continue
 		}
-		err := durable.RealDir(s.FS, dir, filepath.Dir(dir))
+		err := durable.RealDir(s.FS, dir, filepath.Dir(dir)) // no deletion through a link (P13)
+		// The deletion is not synced (S4). If it is cut off, the segment may be gone and the directory may stay: endsAt accepts
+		// that, and a later run deletes the rest (R13).
 		if err == nil {
 			err = durable.RemoveAll(s.FS, dir)
 		}
@@ -115,8 +124,8 @@ func (s *sweeper) empty(prev, next generation.Manifest, now cohort.Stamp) (swept
 	return swept
 }
 
-// standsTwice tells whether what prev holds of a cohort stands in files of prev, which the fold of next has read
-// whole, and in other ones of next.
+// standsTwice tells whether what prev holds of a cohort stands in two sets of files: in those of prev, which the fold of next
+// has read whole, and in other files of next (R18).
 func (s *sweeper) standsTwice(prev, next generation.Manifest, id cohort.ID) bool {
 	if s.Settings.Snapshots != cohort.PerCohort {
 		id = ""
@@ -126,10 +135,11 @@ func (s *sweeper) standsTwice(prev, next generation.Manifest, id cohort.ID) bool
 	return prev.Index.Name != next.Index.Name && (!ok || was.Name != now.Name)
 }
 
-// movedForGood picks the streams that lie in reaped/ and will still do so after a power loss. Sweeping syncs
-// no move, and another compactor may have made this one just now; if it were undone behind a deletion,
-// the stream would stand among the living again, cut off (R17).
+// movedForGood picks the streams that lie in reaped/ and will lie there after a power loss, too.
 func (s *sweeper) movedForGood(all []generation.Watermark) (moved []generation.Watermark) {
+	// A sweep does not sync its moves, and another compactor may have made one just now. If the disk keeps a deletion but not
+	// the move before it, the stream stands in its cohort again without its beginning (R17). So the two directories of a move
+	// are synced before the first deletion; a cohort whose sync fails keeps its streams.
 	for _, m := range all {
 		if _, err := s.FS.Stat(s.Dir.Reaped(m.Stream.Cohort, m.Stream.ID)); err == nil {
 			moved = append(moved, m)
@@ -146,13 +156,14 @@ func (s *sweeper) movedForGood(all []generation.Watermark) (moved []generation.W
 	})
 }
 
+// syncMoves makes the moves of a cohort's streams to reaped/ durable.
 func (s *sweeper) syncMoves(id cohort.ID) error {
-	err := s.FS.SyncDir(s.Dir.Reaped(id, ""))
+	err := s.FS.SyncDir(s.Dir.Reaped(id, "")) // the new name first, as in durable.Move
 	if err == nil {
 		err = s.FS.SyncDir(s.Dir.Stream(id, ""))
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // somebody removed the cohort's directory, and with it what the move could go back to
+		return nil // the cohort's directory was removed, so the move cannot be undone to it
 	}
 	if err != nil {
 		s.notSwept(s.Dir.Reaped(id, ""), err)
@@ -160,14 +171,14 @@ func (s *sweeper) syncMoves(id cohort.ID) error {
 	return err
 }
 
-// endsAt tells whether the segment in dir has a size, or is gone: the rest of a deletion that was cut off.
+// endsAt tells whether the segment in dir has this size, or is gone because a deletion was cut off (R13).
 func (s *sweeper) endsAt(dir string, size int64) bool {
 	info, err := s.FS.Stat(cohort.SegmentIn(dir))
 	return errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == size
 }
 
-// locksTell reports whether a free lock proves that its holder has ended: only where somebody has measured
-// that it does, on a file system that is still, by its type, one that no other machine mounts.
+// locksTell reports whether a free lock proves that its holder has ended. It does so only where compactd doctor has measured
+// it, and only if the file system is still of a type that no other machine mounts.
 func (s *sweeper) locksTell() bool {
 	s.ask.Do(func() {
 		_, local, err := doctor.IsLocal(string(s.Dir))

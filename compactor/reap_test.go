@@ -61,8 +61,8 @@ func extend(t *testing.T, path string, with []byte) {
 	change(t, path, func(b []byte) []byte { return append(bytes.Clone(b), with...) })
 }
 
-// TestReapReadsWhatComesLate: a writer whose view of its path is old acknowledges a record behind the move. It
-// is folded, and the grace begins anew with it.
+// TestReapReadsWhatComesLate: a writer that sees an old state of its path acknowledges a record after the move. The record
+// is folded, and the grace begins again.
 func TestReapReadsWhatComesLate(t *testing.T) {
 	root := newRoot(t)
 	segment, late := stopped(t, root)
@@ -73,8 +73,8 @@ func TestReapReadsWhatComesLate(t *testing.T) {
 	}
 }
 
-// TestReapKeepsWhatGrew: a stream that grew behind the last look is not deleted, however long the grace
-// is over; it is read first.
+// TestReapKeepsWhatGrew: a stream that grew after the last look is not deleted, even if the grace has long been
+// over. It is read first.
 func TestReapKeepsWhatGrew(t *testing.T) {
 	root := newRoot(t)
 	segment, late := stopped(t, root)
@@ -105,14 +105,14 @@ func newestOn(t *testing.T, root cohort.Root) generation.Manifest {
 	return h
 }
 
-// foldWithout folds with a grace that nothing outlives.
+// foldWithout folds with a grace of an hour, which does not end during a test.
 func foldWithout(t *testing.T, root cohort.Root) generation.Manifest {
 	t.Helper()
 	foldNow(t, compactor.Config{Root: root, ReapGrace: time.Hour})
 	return newestOn(t, root)
 }
 
-// TestReapWaits: neither the age nor the grace is over, so the stream stays where it is.
+// TestReapWaits: while the age or the grace is not over, the stream stays in its place.
 func TestReapWaits(t *testing.T) {
 	root := newRoot(t)
 	segment := abandoned(t, root, "c", firstLines...)
@@ -137,11 +137,11 @@ func TestReapWaits(t *testing.T) {
 		foldNow(t, compactor.Config{Root: root, DeadAfter: -1, ReapGrace: -1})
 	}
 	if _, err := os.Stat(filepath.Dir(reaped)); !os.IsNotExist(err) {
-		t.Errorf("a reaped stream behind its grace: %v", err)
+		t.Errorf("a reaped stream after its grace: %v", err)
 	}
 }
 
-// TestReapNeedsTwoLooks: a stream that no manifest has seen yet is never reaped, whatever the ages are.
+// TestReapNeedsTwoLooks: a stream that no manifest has seen yet is never reaped, with any age.
 func TestReapNeedsTwoLooks(t *testing.T) {
 	root := newRoot(t)
 	segment := abandoned(t, root, "c", firstLines...)
@@ -173,7 +173,7 @@ func TestStreamInTwoPlaces(t *testing.T) {
 	}
 }
 
-// TestReapByLock: a free lock proves a dead writer where that was measured, and nowhere else.
+// TestReapByLock: a free lock proves a dead writer only where that was measured.
 func TestReapByLock(t *testing.T) {
 	root := newRoot(t)
 	if _, local, err := doctor.IsLocal(string(root)); err != nil || !local {
@@ -226,7 +226,7 @@ func refusing(call, path string) *durabletest.Fault {
 	}}
 }
 
-// TestReapRefused: a stream that cannot be moved is told as that, at each run, and not as moved.
+// TestReapRefused: if a stream cannot be moved, each run tells that, and does not tell that it was moved.
 func TestReapRefused(t *testing.T) {
 	root := newRoot(t)
 	abandoned(t, root, "c", firstLines...)
@@ -251,7 +251,7 @@ func TestReapRefused(t *testing.T) {
 	}
 }
 
-// TestRepairRefused: so it is with a writer that was declared dead.
+// TestRepairRefused is TestReapRefused for a writer that was declared dead.
 func TestRepairRefused(t *testing.T) {
 	root := newRoot(t)
 	abandoned(t, root, "c", firstLines...)

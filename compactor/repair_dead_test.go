@@ -17,8 +17,8 @@ import (
 	"github.com/runfold/runfold/journal"
 )
 
-// TestRepairDeadAgain declares a writer dead, and again when its stream has gone each step of its way: to reaped/, to
-// quarantine/, away. Done again it ends the same.
+// TestRepairDeadAgain declares a writer dead, and declares it again when its stream is in reaped/, is in quarantine/, and is
+// deleted. The result is the same each time.
 func TestRepairDeadAgain(t *testing.T) {
 	type step func(t *testing.T, root cohort.Root, s journal.Stream, segment string)
 	fold := func(cfg compactor.Config, lines ...string) step {
@@ -90,8 +90,8 @@ func declareDead(t *testing.T, root cohort.Root, s journal.Stream) {
 	}
 }
 
-// TestRepairDeadUnknown: a name that nothing in the root tells of is a mistake of who typed it. It is told before anything
-// is changed, also of the streams that are there.
+// TestRepairDeadUnknown declares a stream dead that the root does not know. This is an error, and nothing is changed, also not
+// for the other streams that were declared dead.
 func TestRepairDeadUnknown(t *testing.T) {
 	root := prepared(t)
 	there, err := streamAt(filepath.Dir(abandoned(t, root, "c", firstLines...)))

@@ -12,8 +12,8 @@ import (
 	"github.com/runfold/runfold/internal/durable"
 )
 
-// spoil flips a bit in the middle of the index, the snapshots or the manifest of a generation. They are
-// made without write permission: damage does not ask.
+// spoil flips a bit in the middle of the index, the snapshots or the manifest of a generation. The files
+// have no write permission, which does not stop damage.
 func spoil(t *testing.T, root cohort.Root, what string, g cohort.Generation) {
 	t.Helper()
 	path := root.Manifest(g)
@@ -65,7 +65,7 @@ func TestRepairTellsFirst(t *testing.T) {
 	}
 }
 
-// TestRepairNeverGivesASeqTwice: also what the lost generation gave away stays given.
+// TestRepairNeverGivesASeqTwice shows that the seqs of the lost generation are not assigned again.
 func TestRepairNeverGivesASeqTwice(t *testing.T) {
 	for what, want := range map[string]cohort.Seq{"index": 5, "manifest": 3 + 1<<32} {
 		root := spoiled(what)(t)
@@ -82,7 +82,7 @@ func TestRepairNeverGivesASeqTwice(t *testing.T) {
 			}
 		}
 		if first != want {
-			t.Errorf("%s: the first seq behind the repair is %d, want %d", what, first, want)
+			t.Errorf("%s: the first seq after the repair is %d, want %d", what, first, want)
 		}
 	}
 }

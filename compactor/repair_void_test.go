@@ -54,14 +54,14 @@ func withVoid(t *testing.T, commits, keep int) cohort.Root {
 	return root
 }
 
-// rub makes a manifest as if its sectors had been lost: nothing of it can be read.
+// rub overwrites all of a manifest, as if its sectors were lost.
 func rub(t *testing.T, root cohort.Root, g cohort.Generation) {
 	t.Helper()
 	change(t, root.Manifest(g), func(b []byte) []byte { return bytes.Repeat([]byte{0}, len(b)) })
 }
 
-// TestRepairBelievesNoVoidManifest: generation 1 of a sleeper is neither what a repair can go back to, nor does it tell that
-// the streams hold all there ever was. They do not: what others folded meanwhile was deleted.
+// TestRepairBelievesNoVoidManifest has a void generation 1, made by a sleeper. A repair does not go back to it. It also does
+// not conclude from it that the streams hold every record: what others folded meanwhile was deleted.
 func TestRepairBelievesNoVoidManifest(t *testing.T) {
 	spoils := map[string]func(*testing.T, cohort.Root, cohort.Generation){
 		"index":    func(t *testing.T, root cohort.Root, g cohort.Generation) { spoil(t, root, "index", g) },
@@ -69,7 +69,7 @@ func TestRepairBelievesNoVoidManifest(t *testing.T) {
 		"rubbed":   rub,
 	}
 	for name, test := range map[string]struct{ commits, keep int }{
-		"behind a gap":     {6, 3},
+		"after a gap":      {6, 3},
 		"right below":      {2, 1},
 		"below several":    {4, 3},
 		"below the newest": {5, 1},
@@ -94,8 +94,8 @@ func TestRepairBelievesNoVoidManifest(t *testing.T) {
 	}
 }
 
-// TestRepairTellsDoubt: nothing of the manifest above can be read, so that the one below may be void. A repair goes back
-// to it, as there is nothing better, and does not say that nothing is lost.
+// TestRepairTellsDoubt makes the manifest above unreadable, so the one below may be void. A repair goes back
+// to it, because it has no better one, and does not report that nothing is lost.
 func TestRepairTellsDoubt(t *testing.T) {
 	root := preparedIn(t, newDamagedRoot(t))
 	foldNow(t, compactor.Config{Root: root})
@@ -106,8 +106,8 @@ func TestRepairTellsDoubt(t *testing.T) {
 	}
 }
 
-// TestRepairKnowsTheParent: a bit flipped in the newest manifest, also in what it says of its parent, leaves no doubt which
-// generation is below it.
+// TestRepairKnowsTheParent flips a bit of the newest manifest, also in the digest of its parent. The repair still knows which
+// generation is the parent.
 func TestRepairKnowsTheParent(t *testing.T) {
 	root := preparedIn(t, newDamagedRoot(t))
 	foldNow(t, compactor.Config{Root: root})
@@ -128,8 +128,8 @@ func TestRepairKnowsTheParent(t *testing.T) {
 	}
 }
 
-// TestRepairCrossesNoGap: what a manifest that is gone had folded is known to nobody, so that no generation below it is one to
-// go back to.
+// TestRepairCrossesNoGap removes a manifest from the chain. What it had folded is not known, so a repair does not go back to a
+// generation below it.
 func TestRepairCrossesNoGap(t *testing.T) {
 	root := newDamagedRoot(t)
 	for _, line := range []string{firstLines[0], firstLines[1], secondLines[0], secondLines[1]} {
@@ -146,8 +146,9 @@ func TestRepairCrossesNoGap(t *testing.T) {
 	}
 }
 
-// TestRepairIsAChild: what a repair commits names the newest manifest as its parent, by the digest of what stands there, damaged
-// or not; and the fold behind it names the repair. So the chain is whole, and who reads it from above comes past the damage.
+// TestRepairIsAChild: the manifest of a repair names the newest manifest as its parent, by the digest of the bytes that stand
+// there, damaged or not. The next fold names the repair. So the chain is whole, and leads from the newest manifest past the
+// damage.
 func TestRepairIsAChild(t *testing.T) {
 	for _, what := range []string{"index", "snapshots", "manifest"} {
 		root := spoiled(what)(t)

@@ -19,13 +19,13 @@ type Schedule struct {
 	schedule cron.Schedule
 }
 
-// minEvery is the shortest interval. A fold takes about as long as copying the index, so a daemon
-// that is asked for more would only skip.
+// minEvery is the shortest interval. A fold takes about as long as copying the index, so with a shorter interval a daemon
+// would only skip runs.
 const minEvery = time.Second
 
-// ParseSchedule reads a cron expression, "@every 30s", or "@hourly" and its like. It refuses what would never run, or run
-// otherwise than it reads: intervals below a second, dates that do not exist, steps beyond their
-// field, time zones (folds run in UTC, where no hour is skipped or comes twice).
+// ParseSchedule reads a cron expression, "@every 30s", or "@hourly" and the like. It refuses schedules that would never run, or
+// would run at other times than they say: intervals below a second, dates that do not exist, steps larger than their
+// field, and time zones. Folds run in UTC, where no hour is skipped or comes twice.
 func ParseSchedule(spec string) (s Schedule, err error) {
 	defer func() { // robfig/cron panics on some specs: issues 470 and 554
 		if p := recover(); p != nil {
@@ -41,7 +41,7 @@ func ParseSchedule(spec string) (s Schedule, err error) {
 		return Schedule{}, fmt.Errorf("schedule %q: %w", spec, err)
 	}
 	if parsed.Next(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)).IsZero() {
-		return Schedule{}, fmt.Errorf("schedule %q never comes", spec)
+		return Schedule{}, fmt.Errorf("schedule %q never runs: no such date exists", spec)
 	}
 	return Schedule{spec, parsed}, nil
 }
@@ -101,12 +101,12 @@ func (s Schedule) String() string { return s.spec }
 // Next is the first time after t, in UTC.
 func (s Schedule) Next(t time.Time) time.Time { return s.schedule.Next(t.UTC()) }
 
-// Run calls job at once and then on schedule until ctx ends, and returns when the last call has. Two
-// calls never overlap: one that would is left out and told as Skipped. A panic in job is passed to
+// Run calls job at once, and then on schedule until ctx ends. It returns after the last call has returned. Two
+// calls never overlap: a call that would overlap is left out and told as Skipped. A panic in job is passed to
 // failed as an error, like any error of job, and does not end the schedule.
 //
-// job gets ctx, so it ends when the daemon is told to. failed and notify may be called from several
-// goroutines at once; where one is nil, what it would be told is dropped.
+// job gets ctx, so it ends when the daemon must end. failed and notify may be called from several
+// goroutines at once. If one of them is nil, its calls are left out.
 func (s Schedule) Run(ctx context.Context, job func(context.Context) error, failed func(error), notify func(Notice)) {
 	r := &runner{schedule: s, job: job, failed: failed, tell: notify}
 	r.run(ctx)
@@ -122,8 +122,8 @@ func (s Schedule) Run(ctx context.Context, job func(context.Context) error, fail
 	<-c.Stop().Done()
 }
 
-// runner guards one job: robfig/cron's own guards do not see calls made elsewhere, and one of them
-// never runs again after a panic (issue 366).
+// runner guards one job. The guards of robfig/cron would not see the first call, which Run makes itself, and with one of them a
+// job never runs again after a panic (issue 366 of robfig/cron).
 type runner struct {
 	schedule Schedule
 	job      func(context.Context) error
@@ -163,18 +163,18 @@ func (r *runner) call(ctx context.Context) (err error) {
 	return r.job(ctx)
 }
 
-// maxSleep bounds how long one reading of the wall clock is believed: after a clock that was two
-// hours ahead is set right, a schedule computed before would not come for two hours (issue 509).
+// maxSleep bounds how long one reading of the wall clock is used. Assume that the clock is two hours ahead and is then set
+// right: a time that was computed before would come two hours late (issue 509 of robfig/cron).
 const maxSleep = time.Minute
 
-// steady wakes cron at least every maxSleep and decides there whether the job is due.
+// steady wakes cron at least every maxSleep. At each wake-up it decides whether the job is due.
 type steady struct {
 	Schedule
 	mu  sync.Mutex // guards due
 	due time.Time
 }
 
-// Next is when cron wakes up: when the job is due, but within maxSleep.
+// Next is the time when cron wakes up: the time when the job is due, but not later than maxSleep from now.
 func (s *steady) Next(t time.Time) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -182,7 +182,7 @@ func (s *steady) Next(t time.Time) time.Time {
 	switch {
 	case wake.Before(s.due): // the clock was set back
 		s.due = wake
-	case s.due.After(t): // else isDue is about to move on
+	case s.due.After(t): // if it is not after t, isDue sets the next time soon
 		wake = s.due
 	}
 	if limit := t.Add(maxSleep); wake.After(limit) {
@@ -191,7 +191,7 @@ func (s *steady) Next(t time.Time) time.Time {
 	return wake
 }
 
-// isDue tells whether now is a time of the schedule, and moves on to the next one if so.
+// isDue tells whether the job is due. If so, it sets the next time.
 func (s *steady) isDue(now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

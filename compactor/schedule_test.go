@@ -21,7 +21,7 @@ func TestParseScheduleRefuses(t *testing.T) {
 		"@every 0s":        "less than 1s",
 		"@every -5m":       "less than 1s",
 		"@every soon":      "invalid duration",
-		"0 0 31 2 *":       "never comes",
+		"0 0 31 2 *":       "never runs: no such date exists",
 		", * * * *":        "empty part",
 		"1, * * * *":       "empty part",
 		"*/90 * * * *":     "minute step 90 is not below 60",

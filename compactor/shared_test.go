@@ -21,8 +21,8 @@ func inReaped(t *testing.T, root cohort.Root, id cohort.ID) []journal.Stream {
 	return slices.DeleteFunc(listedOn(t, durable.OS, root, true), func(s journal.Stream) bool { return s.Cohort != id })
 }
 
-// TestSharedFileIsNoSecondGeneration is R18: a commit that names the data files of the one before is no second generation
-// for the streams behind them. Once the shared file is damaged, only they have its rows.
+// TestSharedFileIsNoSecondGeneration is R18: a commit that names the data files of the one before does not count as a second
+// generation for the streams whose records these files hold. If the shared file is damaged, only the streams have its rows.
 func TestSharedFileIsNoSecondGeneration(t *testing.T) {
 	root := newDamagedRoot(t)
 	appendTo(t, root, "c", firstLines...)
@@ -37,7 +37,7 @@ func TestSharedFileIsNoSecondGeneration(t *testing.T) {
 		t.Fatalf("generation %v has %s: want 2, with the files of 1", h.Generation, h.Index.Name)
 	}
 	if n := len(inReaped(t, root, "c")); n != 2 {
-		t.Errorf("%d streams are in reaped/ behind a commit that shares the files: want both", n)
+		t.Errorf("%d streams are in reaped/ after a commit that shares the files: want both", n)
 	}
 	saved := t.TempDir()
 	if err := os.CopyFS(saved, os.DirFS(string(root))); err != nil {
@@ -51,17 +51,17 @@ func TestSharedFileIsNoSecondGeneration(t *testing.T) {
 	if diff := cmp.Diff(bothRows, values(t, root)); diff != "" {
 		t.Errorf("rows (-want +got):\n%s", diff)
 	}
-	// Had the file stayed whole, a generation with files of its own would have let them go.
+	// If the file is whole, a generation with files of its own deletes the streams.
 	whole := cohort.Root(saved)
 	appendTo(t, whole, "c", thirdLines...)
 	foldNow(t, compactor.Config{Root: whole})
 	if n := len(inReaped(t, whole, "c")); n != 1 {
-		t.Errorf("%d streams are in reaped/ behind a commit with files of its own: want the last one", n)
+		t.Errorf("%d streams are in reaped/ after a commit with files of its own: want the last one", n)
 	}
 }
 
-// TestSharedCohortIsNoSecondGeneration is R18 in a root with snapshots per cohort: a fold that touches one cohort shares the
-// snapshots of the others, and lets only the streams of its own cohort go.
+// TestSharedCohortIsNoSecondGeneration is R18 in a root with snapshots per cohort. A fold that changes one cohort shares the
+// snapshots files of the others. So it deletes only streams of its own cohort.
 func TestSharedCohortIsNoSecondGeneration(t *testing.T) {
 	root := newCohortsRoot(t)
 	first := map[journal.Stream]string{} // the run in a stream
@@ -74,7 +74,7 @@ func TestSharedCohortIsNoSecondGeneration(t *testing.T) {
 			}
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("streams in reaped/ behind %s, by their runs (-want +got):\n%s", what, diff)
+			t.Errorf("streams in reaped/ after %s, by their runs (-want +got):\n%s", what, diff)
 		}
 	}
 	add := func(id cohort.ID, run string) {

@@ -130,7 +130,7 @@ func toImport(later bool) func(*testing.T) (cohort.Root, func()) {
 	}
 }
 
-// streamsToSweep is a root whose last fold ended behind its commit, before it swept anything.
+// streamsToSweep is a root whose last fold ended after its commit, before it swept anything.
 func streamsToSweep(t *testing.T) (cohort.Root, func()) {
 	root := newRoot(t)
 	for _, id := range []cohort.ID{"c", "c", "d"} {
@@ -368,7 +368,7 @@ func (s *stage) arrive(t *testing.T, disk *durabletest.CrashFS, a arrival) (acke
 	return a.acked
 }
 
-// syncCohort is what every writer does behind its first append: names of others become durable with it.
+// syncCohort is what every writer does after its first append: names of others become durable with it.
 func (s *stage) syncCohort(t *testing.T, disk *durabletest.CrashFS, id cohort.ID) {
 	t.Helper()
 	for _, dir := range []string{s.root.Cohort(id), s.root.Cohorts(), string(s.root)} {

@@ -11,8 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestOnlyWalGoKnowsTheLibrary looks through the sources of the whole module: tidwall/wal is imported by
-// wal.go alone, and its Open, which is no read operation, stands there once.
+// TestOnlyWalGoKnowsTheLibrary reads the sources of the whole module: only wal.go imports tidwall/wal, and
+// calls its Open, which may change files, once.
 func TestOnlyWalGoKnowsTheLibrary(t *testing.T) {
 	var importers []string
 	uses := map[string]int{}
@@ -47,7 +47,7 @@ func TestOnlyWalGoKnowsTheLibrary(t *testing.T) {
 	}
 }
 
-// countUses counts what a file takes out of package wal, and calls of the log that it holds.
+// countUses counts which names of package wal a file uses, and its calls of a log.
 func countUses(t *testing.T, name string, uses map[string]int) {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)

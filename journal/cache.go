@@ -9,13 +9,13 @@ import (
 	"sync"
 )
 
-// The library keeps what it wrote, for reads that never come: all bytes of the segment, copied about five times as they
-// grow, and the place of each entry. Emptied after each write, a stream costs the memory of one group instead of its size
-// (docs/decisions/0019).
+// The library keeps what it wrote, for reads that we never make: all bytes of the segment, copied about five times as they
+// grow, and the place of each entry. We empty this cache after each write. So a stream needs the memory of one group instead of
+// the memory of all that it wrote (docs/decisions/0019).
 //
-// This is done to the one version of which we know that it asks the cache for nothing but its length before an append. Another
-// one may have the same fields and take from them where in the file to write: emptied, it would write over records that
-// were acknowledged. So its cache is left alone, and only memory is lost.
+// We do this only to the version that we know. Before an append it uses only the length of the cache. Another version may have
+// the same fields and may compute from them where to write in the file. With an emptied cache it would write over
+// acknowledged records. So the cache of another version is not touched, which costs only memory.
 
 const (
 	library        = "github.com/tidwall/wal"
@@ -23,11 +23,12 @@ const (
 	ownModule      = "github.com/runfold/runfold"
 )
 
-// MemoryNote says why a Writer of this program keeps all of a stream in memory until it is sealed (Options.SealBytes), and
-// copies it as it grows. It is empty if no Writer does. One that does is a little slower and writes the same.
+// MemoryNote says why the Writers of this program keep all of a stream in memory until it is sealed (Options.SealBytes), and
+// copy it as it grows. It is empty if they do not. A Writer that does is a little slower and writes the same bytes.
 //
-// A Writer does so if the program was built with another version of tidwall/wal than the one that this package knows, v1.2.1,
-// as its own go.mod may ask for, or if the program does not tell which, as tests of other modules do not.
+// The reason is one of two. Either the program was built with another version of tidwall/wal than v1.2.1, which is the one
+// that this package knows; the program's go.mod may require another. Or the program does not say which version it has, as is
+// so for tests of other modules.
 func MemoryNote() string { return memoryNote() }
 
 var memoryNote = sync.OnceValue(func() string {
@@ -51,7 +52,7 @@ func noteOn(info *debug.BuildInfo) string {
 			return ""
 		}
 	}
-	if info.Main.Path == ownModule { // a test: it has no list, and our go.mod
+	if info.Main.Path == ownModule { // a test of ours: it has no list of modules, but is built with our go.mod
 		return ""
 	}
 	return fmt.Sprintf("this program does not say with which %s it was built: %s", library, meaning)
@@ -61,11 +62,11 @@ func noteOn(info *debug.BuildInfo) string {
 type cache struct {
 	data   *[]byte
 	places reflect.Value // a slice
-	known  bool          // it was seen to hold what was written
+	known  bool          // it was compared once with what was written
 }
 
-// cacheOf finds the cache of a log to which nothing was written yet. It is nil if one thing about it is not as in the version
-// that we know.
+// cacheOf finds the cache of a log to which nothing was written yet. It is nil if anything about the log differs from the
+// version that we know.
 func cacheOf(log any) *cache {
 	p := reflect.ValueOf(log)
 	if p.Kind() != reflect.Pointer {
@@ -85,11 +86,11 @@ func cacheOf(log any) *cache {
 	}
 	return &cache{
 		data:   (*[]byte)(data.Addr().UnsafePointer()),
-		places: reflect.NewAt(places.Type(), places.Addr().UnsafePointer()).Elem(), // which may be set, as the field may not
+		places: reflect.NewAt(places.Type(), places.Addr().UnsafePointer()).Elem(), // reflect may set this value, but not the field
 	}
 }
 
-// field is that of a struct itself, or not valid.
+// field is a field of a struct itself, not of an embedded one. It is not valid if there is none.
 func field(v reflect.Value, name string) reflect.Value {
 	if v.Kind() != reflect.Struct {
 		return reflect.Value{}
@@ -101,7 +102,7 @@ func field(v reflect.Value, name string) reflect.Value {
 	return v.Field(f.Index[0])
 }
 
-// isPlace tells whether a type is where an entry begins and ends, and nothing else.
+// isPlace tells whether a type holds exactly the begin and the end of an entry.
 func isPlace(t reflect.Type) bool {
 	if t.Kind() != reflect.Struct || t.NumField() != 2 {
 		return false
@@ -110,11 +111,11 @@ func isPlace(t reflect.Type) bool {
 	return from.Name == "pos" && from.Type.Kind() == reflect.Int && to.Name == "end" && to.Type.Kind() == reflect.Int
 }
 
-// maxCache is up to how many bytes, and entries, a cache keeps its memory.
+// maxCache bounds how many bytes, and entries, of memory an emptied cache keeps.
 const maxCache = 1 << 20
 
-// empty empties the cache after frames were written. If it does not hold them and nothing else, it is something else than we
-// think: it is left as it is, and must be left alone from then on.
+// empty empties the cache after frames were written. If the cache does not hold exactly these frames, it works in a way that we
+// do not know. Then empty returns false and changes nothing, and the caller must not use the cache any more.
 func (c *cache) empty(frames [][]byte) bool {
 	if !c.holds(frames) {
 		return false
@@ -128,7 +129,7 @@ func (c *cache) empty(frames [][]byte) bool {
 	return true
 }
 
-// holds compares the cache with what was written: all of it the first time, later on how much it is.
+// holds compares the cache with what was written: every byte the first time, later only the length.
 func (c *cache) holds(frames [][]byte) bool {
 	if c.places.Len() != len(frames) {
 		return false

@@ -26,7 +26,7 @@ type logOf[S any] struct{ segments []S }
 
 func logWith[S any](segments ...S) any { return &logOf[S]{segments} }
 
-// TestCacheOfOtherLibraries looks for the cache in logs that are not quite the one that is known.
+// TestCacheOfOtherLibraries looks for the cache in logs that differ a little from the one that is known.
 func TestCacheOfOtherLibraries(t *testing.T) {
 	type bytesType []byte
 	type embedded struct{ *sameSeg }
@@ -67,7 +67,7 @@ func TestCacheOfOtherLibraries(t *testing.T) {
 			ebuf []byte
 			epos []int
 		}{}),
-		"places behind pointers": logWith(&struct {
+		"places through pointers": logWith(&struct {
 			ebuf []byte
 			epos []*place
 		}{}),
@@ -95,7 +95,7 @@ func TestCacheOfOtherLibraries(t *testing.T) {
 	}
 }
 
-// TestCacheThatHoldsSomethingElse shows that only a cache is emptied that holds what was written.
+// TestCacheThatHoldsSomethingElse shows that a cache is emptied only if it holds what was written.
 func TestCacheThatHoldsSomethingElse(t *testing.T) {
 	frames := [][]byte{[]byte("first"), bytes.Repeat([]byte("second"), 50)}
 	var written []byte
@@ -145,7 +145,7 @@ func TestCacheThatHoldsSomethingElse(t *testing.T) {
 	}
 }
 
-// TestCacheIsLeftAlone appends with a library whose cache is something else: all goes on, in one stream, and nothing is emptied.
+// TestCacheIsLeftAlone appends with a library whose cache is different. All appends succeed, in one stream, and nothing is emptied.
 func TestCacheIsLeftAlone(t *testing.T) {
 	root := newRoot(t)
 	w := newWriter(t, root, Options{})
@@ -192,7 +192,7 @@ func TestMemoryNote(t *testing.T) {
 	}
 }
 
-// TestLibraryVersion compares the version that is known with the one that our go.mod asks for. Who changes it reads the
+// TestLibraryVersion compares the version that is known with the one that our go.mod requires. If you change it, read the
 // library again: docs/decisions/0019.
 func TestLibraryVersion(t *testing.T) {
 	mod, err := os.ReadFile("../go.mod")

@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// child is the command that runs one of children, behind wrapper, such as strace.
+// child is the command that runs one of children, under wrapper, such as strace.
 func child(name string, root cohort.Root, wrapper ...string) *exec.Cmd {
 	args := append(wrapper, os.Args[0])
 	cmd := exec.Command(args[0], args[1:]...)
@@ -66,7 +66,7 @@ func (l *limited) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// readLines reads that many whole lines, or all there are.
+// readLines reads n whole lines, or fewer if there are not so many.
 func readLines(t testing.TB, r io.Reader, n int) (lines []string) {
 	t.Helper()
 	var line []byte

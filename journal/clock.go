@@ -8,10 +8,10 @@ import (
 	"github.com/runfold/runfold/internal/durable"
 )
 
-// clock gives the stamps of one Writer: the time that the file system gave to the writer's own file,
-// or the newest manifest's highest stamp if that is later, plus what has passed since on the monotonic
-// clock. It never repeats and never goes back. The wall clock has no part in it: a machine whose clock
-// is years off writes in the right order.
+// clock gives the stamps of one Writer. It begins at the time that the file system gave to the writer's own file,
+// or at the newest manifest's highest stamp if that is later. From there it runs with the monotonic
+// clock. A stamp never repeats and never goes back. The wall clock has no effect on it, so a machine whose clock
+// is years off writes in the right order (docs/durability.md, P7).
 //
 // It is guarded by the Writer's commit lock.
 type clock struct {
@@ -32,8 +32,8 @@ func (c *clock) next() cohort.Stamp {
 	return c.last
 }
 
-// highestStamp is that of the newest manifest that can be read, 0 if there is none. It is a floor that
-// keeps order when the file system's clock was set back; an append never fails for want of it.
+// highestStamp is the highest stamp in the newest manifest that can be read, 0 if there is none. New stamps are above it. This
+// keeps the order after the file system's clock was set back. If no manifest can be read, an append goes on without it.
 func highestStamp(fsys durable.FS, root cohort.Root) cohort.Stamp {
 	entries, err := fsys.ReadDir(root.Manifests())
 	if err != nil {

@@ -55,7 +55,7 @@ func TestStampsIncrease(t *testing.T) {
 	}
 }
 
-// TestStampBase shows that stamps start at the time of the segment, whatever this machine's clock says.
+// TestStampBase shows that stamps start at the time of the segment, and not at the time of this machine's clock.
 func TestStampBase(t *testing.T) {
 	past, future := time.Unix(0, 1_000_000_000_123), time.Unix(0, 4_000_000_000_000_000_456)
 	for _, fileTime := range []time.Time{past, future} {
@@ -78,7 +78,7 @@ func TestStampBase(t *testing.T) {
 		if err := w.Append(recs); err != nil {
 			t.Fatal(err)
 		}
-		// Some file systems round it. Where times have 32 bits, the future is one before 1970, from which no stamp comes.
+		// Some file systems round it. Where times have 32 bits, a late time becomes one before 1970, which gives no stamp.
 		base := max(cohort.Stamp(w.stream.info.ModTime().UnixNano()), 1)
 		if recs[0].Stamp != base+5 || recs[1].Stamp != base+6 {
 			t.Errorf("stamps %d, %d of a file of %d", recs[0].Stamp, recs[1].Stamp, base)

@@ -19,8 +19,8 @@ import (
 	"github.com/runfold/runfold/cohort"
 )
 
-// TestTruncated cuts a sealed stream at every byte: what is left is read up to the last whole entry,
-// and the rest is "not yet".
+// TestTruncated cuts a sealed stream at every byte. What is left is read up to the last whole entry,
+// and the rest counts as an entry that is not complete yet.
 func TestTruncated(t *testing.T) {
 	s := newSample(4, true)
 	t.Logf("figure: %d cuts of a stream", len(s.data)+1)
@@ -47,8 +47,8 @@ func TestTruncated(t *testing.T) {
 	}
 }
 
-// TestBitFlips flips every single bit of a stream. Never is a wrong record read. Where the stream is
-// sealed, the flip costs one entry and is told; where it is not, the reading ends before it.
+// TestBitFlips flips every single bit of a stream. No wrong record is read. If the stream is
+// sealed, the flip costs one entry and is reported. If it is not sealed, the reading ends before the flip.
 func TestBitFlips(t *testing.T) {
 	bits := 0
 	defer func() { t.Logf("figure: %d bits flipped in streams", bits) }()
@@ -90,8 +90,8 @@ func TestBitFlips(t *testing.T) {
 	}
 }
 
-// TestBitFlipsInDeadStream: nothing can still be coming, so a flipped bit costs one entry although there is no
-// seal; in the last entry it looks like one that was being written.
+// TestBitFlipsInDeadStream flips bits of a stream without a seal whose writer has ended. Nothing more can be added, so a flipped
+// bit costs one entry. In the last entry it looks like an entry that was being written.
 func TestBitFlipsInDeadStream(t *testing.T) {
 	s := newSample(3, false)
 	t.Logf("figure: %d bits flipped in a dead stream", len(s.data)*8)
@@ -164,18 +164,18 @@ func TestDamage(t *testing.T) {
 	}{
 		{name: "whole", data: full.data, records: "12345"},
 		{name: "empty", data: nil},
-		{name: "zeros behind an unsealed tail", data: join(join(e[:4]...), make([]byte, 1<<20)), records: "123", torn: 1 << 20},
-		{name: "garbage behind an unsealed tail", data: join(join(e[:4]...), random), records: "123", torn: len(random)},
+		{name: "zeros after an unsealed tail", data: join(join(e[:4]...), make([]byte, 1<<20)), records: "123", torn: 1 << 20},
+		{name: "garbage after an unsealed tail", data: join(join(e[:4]...), random), records: "123", torn: len(random)},
 		{name: "only zeros", data: make([]byte, 5000), torn: 5000},
-		{name: "zeros behind a seal", data: join(full.data, make([]byte, 4096)), records: "12345",
+		{name: "zeros after a seal", data: join(full.data, make([]byte, 4096)), records: "12345",
 			damage: []string{fmt.Sprintf("%d+4096: length is out of bounds", at[7])}},
-		{name: "garbage behind a seal", data: join(full.data, random), records: "12345",
+		{name: "garbage after a seal", data: join(full.data, random), records: "12345",
 			damage: []string{fmt.Sprintf("%d+%d: ends within an entry", at[7], len(random))}},
-		{name: "a valid record behind a seal",
+		{name: "a valid record after a seal",
 			data:    join(full.data, craft(frame{kind: kindRecord, seq: 8, recordID: "x", payload: []byte(`{"run_id":"evil","stage":"T"}`)})),
-			records: "12345", damage: []string{fmt.Sprintf("%d+62: stands behind the seal", at[7])}},
+			records: "12345", damage: []string{fmt.Sprintf("%d+62: stands after the seal", at[7])}},
 		{name: "the seal twice", data: join(full.data, e[6]), records: "12345",
-			damage: []string{fmt.Sprintf("%d+%d: stands behind the seal", at[7], size(e[6]))}},
+			damage: []string{fmt.Sprintf("%d+%d: stands after the seal", at[7], size(e[6]))}},
 		{name: "a hole in a sealed stream", data: join(e[0], e[1], hole(e[2]), e[3], e[4], e[5], e[6]), records: "1345",
 			damage: []string{fmt.Sprintf("%d+%d: length is out of bounds (entries 3 to 3)", at[2], size(e[2]))}},
 		{name: "a hole over two entries and a half", data: join(e[0], hole(join(e[1], e[2])), hole(e[3][:20]), e[3][20:], e[4], e[5], e[6]), records: "45",
@@ -191,22 +191,22 @@ func TestDamage(t *testing.T) {
 		{name: "a hole in an unsealed stream", data: join(e[0], e[1], hole(e[2]), e[3], e[4]), records: "1",
 			torn: int(at[5] - at[2])},
 		{name: "entries cut out of a sealed stream", data: join(e[0], e[1], e[4], e[5], e[6]), records: "145",
-			damage: []string{fmt.Sprintf("%d+0: entry 5 follows on entry 2 (entries 3 to 4)", at[2])}},
+			damage: []string{fmt.Sprintf("%d+0: entry 5 follows entry 2 (entries 3 to 4)", at[2])}},
 		{name: "entries cut out of an unsealed stream", data: join(e[0], e[1], e[4]), records: "1", torn: size(e[4])},
 		{name: "an entry twice", data: join(e[0], e[1], e[1], e[2], e[3], e[4], e[5], e[6]), records: "12345",
-			damage: []string{fmt.Sprintf("%d+%d: entry 2 follows on entry 2", at[2], size(e[1]))}},
+			damage: []string{fmt.Sprintf("%d+%d: entry 2 follows entry 2", at[2], size(e[1]))}},
 		{name: "an entry moved to the back", data: join(e[0], e[1], e[3], e[4], e[2], e[5], e[6]), records: "1345",
 			damage: []string{
-				fmt.Sprintf("%d+0: entry 4 follows on entry 2 (entries 3 to 3)", at[2]),
-				fmt.Sprintf("%d+%d: entry 3 follows on entry 5", at[2]+int64(size(join(e[3], e[4]))), size(e[2]))}},
+				fmt.Sprintf("%d+0: entry 4 follows entry 2 (entries 3 to 3)", at[2]),
+				fmt.Sprintf("%d+%d: entry 3 follows entry 5", at[2]+int64(size(join(e[3], e[4]))), size(e[2]))}},
 		{name: "the stream twice", data: join(full.data, full.data), records: "12345",
-			damage: []string{fmt.Sprintf("%d+%d: stands behind the seal", at[7], at[7])}},
+			damage: []string{fmt.Sprintf("%d+%d: stands after the seal", at[7], at[7])}},
 		{name: "the seal is first", data: join(e[6], e[0], e[1], e[6]),
 			damage: []string{
-				"0+0: entry 7 follows on entry 0 (entries 1 to 6)",
-				fmt.Sprintf("%d+%d: stands behind the seal", size(e[6]), size(join(e[0], e[1], e[6])))}},
+				"0+0: entry 7 follows entry 0 (entries 1 to 6)",
+				fmt.Sprintf("%d+%d: stands after the seal", size(e[6]), size(join(e[0], e[1], e[6])))}},
 		{name: "no header", data: join(e[1:]...), records: "12345",
-			damage: []string{"0+0: entry 2 follows on entry 0 (entries 1 to 1)"}},
+			damage: []string{"0+0: entry 2 follows entry 0 (entries 1 to 1)"}},
 		{name: "a seal that counts wrong", data: join(join(e[:6]...), craft(frame{kind: kindSeal, seq: 7, payload: []byte(`{"records":9}`)})),
 			records: "12345", damage: []string{fmt.Sprintf("%d+37: seal counts 9 records, its number says 5", at[6])}},
 		{name: "a seal that is no JSON", data: join(join(e[:6]...), craft(frame{kind: kindSeal, seq: 7, payload: []byte(`?`)})),
@@ -228,19 +228,19 @@ func TestDamage(t *testing.T) {
 			err: fmt.Sprintf("stream c/%s at offset %d: frame of kind 4: written by a newer version of runfold", aStream, at[2])},
 		{name: "such a kind in version 1", data: join(e[0], e[1], craft(frame{version: 1, kind: 4, seq: 3, recordID: "id"}), e[3], e[4], e[5], e[6]),
 			records: "1345", damage: []string{fmt.Sprintf("%d+26: is no frame of ours although its checksum fits (entries 3 to 3)", at[2])}},
-		{name: "a newer frame behind a hole", data: join(e[0], hole(join(e[1], e[2])), newer(4), e[4], e[5], e[6]),
+		{name: "a newer frame after a hole", data: join(e[0], hole(join(e[1], e[2])), newer(4), e[4], e[5], e[6]),
 			damage: []string{fmt.Sprintf("%d+%d: length is out of bounds (entries 2 to 3)", at[1], at[3]-at[1])}, err: newerAt(at[3])},
-		{name: "a newer kind behind garbage", data: join(e[0], e[1], random, craft(frame{kind: 200, seq: 3}), e[3], e[4], e[5], e[6]), records: "1",
+		{name: "a newer kind after garbage", data: join(e[0], e[1], random, craft(frame{kind: 200, seq: 3}), e[3], e[4], e[5], e[6]), records: "1",
 			damage: []string{fmt.Sprintf("%d+%d: ends within an entry", at[2], len(random))},
 			err:    fmt.Sprintf("stream c/%s at offset %d: frame of kind 200: written by a newer version of runfold", aStream, at[2]+int64(len(random)))},
-		{name: "a newer frame of the past behind a hole", data: join(e[0], e[1], e[2], hole(e[3]), newer(3), e[4], e[5], e[6]), records: "1245",
+		{name: "a newer frame of the past after a hole", data: join(e[0], e[1], e[2], hole(e[3]), newer(3), e[4], e[5], e[6]), records: "1245",
 			damage: []string{fmt.Sprintf("%d+%d: length is out of bounds (entries 4 to 4)", at[3], size(e[3])+size(newer(3)))}},
-		{name: "a newer frame with a flipped bit behind a hole", data: join(e[0], hole(e[1]), flipped(newer(3)), e[3], e[4], e[5], e[6]), records: "345",
+		{name: "a newer frame with a flipped bit after a hole", data: join(e[0], hole(e[1]), flipped(newer(3)), e[3], e[4], e[5], e[6]), records: "345",
 			damage: []string{fmt.Sprintf("%d+%d: length is out of bounds (entries 2 to 3)", at[1], size(e[1])+size(newer(3)))}},
-		{name: "a newer frame behind a hole in an unsealed stream", data: join(e[0], hole(e[1]), newer(3)), torn: size(e[1]) + size(newer(3))},
-		{name: "a newer frame behind the seal", data: join(full.data, newer(8)), records: "12345",
-			damage: []string{fmt.Sprintf("%d+%d: stands behind the seal", at[7], size(newer(8)))}},
-		{name: "garbage and a newer frame behind the seal", data: join(full.data, random, newer(8)), records: "12345",
+		{name: "a newer frame after a hole in an unsealed stream", data: join(e[0], hole(e[1]), newer(3)), torn: size(e[1]) + size(newer(3))},
+		{name: "a newer frame after the seal", data: join(full.data, newer(8)), records: "12345",
+			damage: []string{fmt.Sprintf("%d+%d: stands after the seal", at[7], size(newer(8)))}},
+		{name: "garbage and a newer frame after the seal", data: join(full.data, random, newer(8)), records: "12345",
 			damage: []string{fmt.Sprintf("%d+%d: ends within an entry", at[7], len(random)+size(newer(8)))}},
 		{name: "entries of version 1 and 2 in one stream", data: join(old[0], e[1], old[2], e[3], old[4], e[5], old[6]), records: "12345"},
 		{name: "a hole among entries of both versions", data: join(old[0], e[1], hole(old[2]), old[3], hole(e[4]), e[5], old[6]), records: "135",
@@ -332,7 +332,7 @@ func TestCutBelowWatermark(t *testing.T) {
 	}
 }
 
-// TestSegmentThatIsNone opens what is no regular file, and nothing at all.
+// TestSegmentThatIsNone opens segments that are not regular files, and one that does not exist.
 func TestSegmentThatIsNone(t *testing.T) {
 	root := newRoot(t)
 	open := func(id cohort.StreamID, from Position) error {
@@ -390,7 +390,7 @@ func TestSegmentThatIsNone(t *testing.T) {
 	}
 }
 
-// TestReadFails lets each read fail: the error is told as it is, neither as the end nor as damage, and
+// TestReadFails lets each read fail. The error is returned as it is, neither as the end nor as damage, and
 // the position stays before what could not be read.
 func TestReadFails(t *testing.T) {
 	s := newSample(3, true)
@@ -435,7 +435,7 @@ func TestShrinkingSegment(t *testing.T) {
 }
 
 // FuzzReader reads what a program of the fuzzer's made: valid entries in any order, cuts, flips and
-// bytes of its own. Every record that is read was written in that very form.
+// other bytes. Every record that is read was written with the same bytes.
 func FuzzReader(f *testing.F) {
 	f.Add([]byte{}, true)
 	f.Add([]byte("\x01\x01\x02\x02\x02\x03\x02\x04\x03\x05"), false)

@@ -14,18 +14,18 @@ import (
 // Entry is one entry of a stream as it stands in its segment.
 type Entry struct {
 	Offset   int64
-	Size     int64  // with the length in front
+	Size     int64  // including the length before the frame
 	Kind     string // header, record or seal
-	Seq      uint64 // its number in the stream, from 1 on: the header is 1
+	Seq      uint64 // its number in the stream; the header has 1
 	Stamp    cohort.Stamp
 	RecordID string
 	Written  time.Time // of a record: when it was appended; the zero time if nobody knows it
 	Payload  []byte    // JSON; valid until the next entry
 }
 
-// Entries yields every entry of the segment at path, headers and seals too, wherever the file lies: in a root, in
-// quarantine/, in a copy. s is the stream that it was written as: the checksums cover its ID. An error stands for
-// bytes that are no entry, and matches ErrCorrupt where the iteration goes on behind them. It reads only.
+// Entries yields every entry of the segment at path, headers and seals too. The file may lie in a root, in
+// quarantine/ or in a copy. s is the stream as which it was written, because the checksums cover its ID. An error reports
+// bytes that are not an entry. It matches ErrCorrupt if the iteration goes on after them. Entries only reads.
 func Entries(path string, s Stream) iter.Seq2[Entry, error] { return entries(durable.OS, path, s) }
 
 func entries(fsys durable.FS, path string, s Stream) iter.Seq2[Entry, error] {
@@ -42,7 +42,7 @@ func entries(fsys durable.FS, path string, s Stream) iter.Seq2[Entry, error] {
 				return
 			}
 			if err == io.EOF {
-				err = fmt.Errorf("%s: %d bytes at offset %d are no entry (yet)", path, r.torn, r.pos.Offset)
+				err = fmt.Errorf("%s: %d bytes at offset %d are not an entry, perhaps not yet", path, r.torn, r.pos.Offset)
 			}
 			var e Entry
 			if err == nil {

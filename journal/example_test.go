@@ -170,7 +170,7 @@ func ExampleRoot_Open() {
 		if errors.Is(err, io.EOF) {
 			break
 		}
-		if err != nil && !errors.Is(err, journal.ErrCorrupt) { // behind damage it goes on
+		if err != nil && !errors.Is(err, journal.ErrCorrupt) { // after damage it goes on
 			log.Fatal(err)
 		}
 		fmt.Println(rec.RunID, rec.Stage)
@@ -182,7 +182,7 @@ func ExampleRoot_Open() {
 	// sealed: true
 }
 
-// Who must look at more records than memory holds keeps where they stand.
+// A program that needs more records than fit into memory keeps their places, and reads again what it needs.
 func ExampleReader_Reread() {
 	root, remove := tempRoot()
 	defer remove()

@@ -134,8 +134,8 @@ func copies(t testing.TB, root cohort.Root) map[string][]string {
 	return out
 }
 
-// TestOneFault lets each call of a Writer's life fail once, in three ways: every Append is
-// acknowledged all the same, and where a record stands twice it is the same record.
+// TestOneFault lets each call of a Writer's life fail once, in three ways. Every Append is
+// acknowledged all the same. If a record stands in two streams, both are the same record.
 func TestOneFault(t *testing.T) {
 	for _, how := range []string{"nothing", "half", "all"} {
 		if testing.Short() && how != "half" {
@@ -171,8 +171,8 @@ func TestOneFault(t *testing.T) {
 	}
 }
 
-// TestTwoFaults lets each call fail, and all later ones: what was acknowledged is there, and the Writer
-// returns its first error for ever and touches nothing any more.
+// TestTwoFaults lets each call fail, and all later ones. What was acknowledged is there. The Writer
+// returns its first error from then on, and makes no more calls.
 func TestTwoFaults(t *testing.T) {
 	for _, how := range []string{"nothing", "half", "all"} {
 		if testing.Short() && how != "half" {
@@ -220,8 +220,8 @@ func TestTwoFaults(t *testing.T) {
 	}
 }
 
-// TestAppendAgain appends records whose Append failed to another Writer: the same records with the same
-// ids, as later writes.
+// TestAppendAgain takes records whose Append failed, and appends them to another Writer. They are the same records with the same
+// ids, and later writes.
 func TestAppendAgain(t *testing.T) {
 	root := newRoot(t)
 	w := newWriter(t, root, Options{})
@@ -280,7 +280,7 @@ func TestStreamUnderAttack(t *testing.T) {
 		},
 	}
 	for name, attack := range attacks {
-		for _, when := range []string{"before the write", "behind the write"} {
+		for _, when := range []string{"before the write", "after the write"} {
 			t.Run(name+" "+when, func(t *testing.T) {
 				if runtime.GOOS == "windows" {
 					t.Skip("files that are open cannot be moved")
@@ -317,7 +317,7 @@ func TestStreamUnderAttack(t *testing.T) {
 	}
 }
 
-// attackedSegment is changed right behind each write.
+// attackedSegment is changed right after each write.
 type attackedSegment struct {
 	segment
 	attack func() error

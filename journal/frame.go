@@ -11,7 +11,7 @@ import (
 	"github.com/runfold/runfold/cohort"
 )
 
-// An entry is one frame behind its length. All integers are little-endian.
+// An entry is a length and one frame. All integers are little-endian.
 //
 //	uvarint  length of the frame
 //	frame:
@@ -20,18 +20,18 @@ import (
 //	  5   1  kind: 1 header, 2 record, 3 seal; 4 is kept for withdrawals
 //	  6   8  seq: 1 for the header and no other, then one more each
 //	 14   8  stamp, nanoseconds
-//	 22   1  length n of the record id; 0 but for records
+//	 22   1  length n of the record id; 0 in headers and seals
 //	 23   n  record id
-//	 23+n 8  of a record: the writer's wall clock, nanoseconds since 1970; 0: not known
-//	 31+n    payload: JSON; of a header or seal it begins at 23
+//	 23+n 8  only in a record: the writer's wall clock, nanoseconds since 1970; 0: not known
+//	 31+n    payload: JSON; in a header or seal it begins at 23
 //
-// The checksum covers the stream's name, so that a frame that was moved or copied to another stream
-// is not valid there. It, the version and the seq keep their places in all versions to come, and a seal ends
-// the stream in all of them: a newer frame can be told from a damaged one, wherever it stands. Zero is
-// never a valid length, version, kind or seq: zeros are no entries.
+// The checksum covers the stream's name, so a frame that was moved or copied to another stream
+// is not valid there. The checksum, the version and the seq keep their places in all later versions, and a seal ends
+// the stream in all of them. So a newer frame can be told from a damaged one, at any place. Zero is
+// never a valid length, version, kind or seq: zeros are not an entry.
 //
-// Version 1 has no wall clock, and no kinds but the three. From version 2 on a kind that we do not know is
-// that of a newer program, as is a version that we do not know.
+// Version 1 has no wall clock, and only these three kinds. From version 2 on, a kind that we do not know comes from
+// a newer program, like a version that we do not know.
 //
 // Part of the format, do not change.
 const (
@@ -64,30 +64,30 @@ func (k kind) String() string {
 	return fmt.Sprintf("kind %d", uint8(k))
 }
 
-// frame is a decoded frame. recordID and payload alias the bytes it was parsed from.
+// frame is a decoded frame. payload aliases the bytes that it was parsed from.
 type frame struct {
-	version  uint8 // 0: ours, see appendFrame
+	version  uint8 // 0: the version that appendFrame writes
 	kind     kind
 	seq      uint64
 	stamp    cohort.Stamp
 	recordID string
-	written  int64 // the writer's wall clock, of a record; see clockOf
+	written  int64 // the writer's wall clock, only in a record; see clockOf
 	payload  []byte
 	crc      uint32
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// streamCRC is the checksum of the stream's name, which every frame's checksum goes on from.
+// streamCRC is the checksum of the stream's name. The checksum of every frame continues it.
 func streamCRC(id cohort.StreamID) uint32 {
 	crc := ^uint32(0)
-	for i := range len(id) { // as crc32.Checksum does, which would need a copy of id on the heap
+	for i := range len(id) { // the same as crc32.Checksum, which would need a copy of id on the heap
 		crc = castagnoli[byte(crc)^id[i]] ^ crc>>8
 	}
 	return ^crc
 }
 
-// appendFrame appends f's frame, without the length in front, to dst, which is empty.
+// appendFrame appends f's frame, without the length before it, to dst, which is empty.
 func appendFrame(dst []byte, id cohort.StreamID, f frame) []byte {
 	f.version = cmp.Or(f.version, frameVersion)
 	dst = append(dst, 0, 0, 0, 0, f.version, byte(f.kind))
@@ -105,7 +105,8 @@ func appendFrame(dst []byte, id cohort.StreamID, f frame) []byte {
 
 func (f frame) hasClock() bool { return f.kind == kindRecord && f.version > firstVersion }
 
-// clockOf is a wall clock as a frame carries it. A clock before 1970 is not set, and one after 2261 fits in no frame: 0.
+// clockOf is a wall clock in the form of a frame. It is 0 for a time before 1970, when the clock is not set, and for a time
+// after 2261, which does not fit into a frame.
 func clockOf(t time.Time) int64 {
 	if y := t.UTC().Year(); y < 1970 || y > 2261 {
 		return 0
@@ -113,7 +114,7 @@ func clockOf(t time.Time) int64 {
 	return t.UnixNano()
 }
 
-// timeOf is the time that clockOf was given, in UTC; the zero time if that is not known.
+// timeOf is the time from which clockOf made this value, in UTC. It is the zero time if that is not known.
 func timeOf(clock int64) time.Time {
 	if clock <= 0 {
 		return time.Time{}
@@ -121,7 +122,7 @@ func timeOf(clock int64) time.Time {
 	return time.Unix(0, clock).UTC()
 }
 
-// writtenAt is when a record was written. Before frames had a wall clock the stamp was all that told: it began at the
+// writtenAt is when a record was written. Frames of version 1 have no wall clock: there it is the stamp, which began at the
 // storage's clock.
 func (f frame) writtenAt() time.Time {
 	if !f.hasClock() {
@@ -142,7 +143,7 @@ var (
 	errForm     = errors.New("is no frame of ours although its checksum fits")
 )
 
-// parseLength reads the length in front of a frame. errShort means that more bytes are needed to tell.
+// parseLength reads the length before a frame. errShort means that b is too short to hold it.
 func parseLength(b []byte) (length, width int, err error) {
 	n, width := binary.Uvarint(b)
 	switch {
@@ -156,8 +157,8 @@ func parseLength(b []byte) (length, width int, err error) {
 	return int(n), width, nil
 }
 
-// parseFrame decodes exactly what appendFrame makes for this stream, and nothing else. Bytes with a
-// good checksum that a newer program wrote are cohort.ErrNewer, and of that frame only the seq is told.
+// parseFrame decodes what appendFrame makes for this stream, and refuses everything else. Bytes with a
+// good checksum that a newer program wrote are cohort.ErrNewer; of such a frame only the seq is returned.
 func parseFrame(b []byte, id cohort.StreamID) (frame, error) {
 	if len(b) < minFrame {
 		return frame{}, errShort
@@ -178,15 +179,15 @@ func parseFrame(b []byte, id cohort.StreamID) (frame, error) {
 	return f, nil
 }
 
-// isNewer tells, by its head, whether a frame is that of a newer program, if its checksum fits.
+// isNewer tells from the head of a frame whether a newer program wrote it, if its checksum fits.
 func isNewer(b []byte) bool {
 	return b[4] > frameVersion || b[4] > firstVersion && kind(b[5]) > kindSeal
 }
 
 func seqOf(b []byte) uint64 { return binary.LittleEndian.Uint64(b[6:]) }
 
-// parseHead decodes the first frameHead bytes of a frame of some length, for whose checksum it does not vouch. n is the length
-// of the record's id. Of a newer frame, which is cohort.ErrNewer, it knows the seq alone.
+// parseHead decodes the first frameHead bytes of a frame of some length. It does not compare the checksum. n is the length
+// of the record's id. A newer frame is cohort.ErrNewer; of it only the seq is returned.
 func parseHead(b []byte, length int) (f frame, n int, err error) {
 	switch {
 	case b[4] > frameVersion:

@@ -57,7 +57,7 @@ func vectors(t testing.TB, page string) []vector {
 	return out
 }
 
-// entry is a frame with its length in front.
+// entry is a frame with its length before it.
 func entry(id cohort.StreamID, f frame) []byte {
 	b := appendFrame(nil, id, f)
 	return append(binary.AppendUvarint(nil, uint64(len(b))), b...)
@@ -247,7 +247,8 @@ func TestParseFrameBits(t *testing.T) {
 	}
 }
 
-// TestWallClock takes wall clocks to frames and back: one that cannot be right is not known, and never a date of 1969.
+// TestWallClock puts wall clocks into frames and reads them back. A clock that cannot be right becomes "not known", and never a
+// date of 1969.
 func TestWallClock(t *testing.T) {
 	tokyo := time.FixedZone("", 9*3600)
 	for _, test := range []struct {
@@ -297,7 +298,7 @@ func TestKindString(t *testing.T) {
 	}
 }
 
-// FuzzParseFrame shows that whatever is accepted is what we would write, to the last byte.
+// FuzzParseFrame shows that a frame is accepted only if we would write exactly the same bytes.
 func FuzzParseFrame(f *testing.F) {
 	for _, v := range vectors(f, "journal.md") {
 		raw, err := hex.DecodeString(v.fields["entry"])

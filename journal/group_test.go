@@ -12,8 +12,8 @@ import (
 	"github.com/runfold/runfold/cohort"
 )
 
-// TestLargeGroup appends more at once than a stream may hold. It goes to as many streams as it takes, each
-// sealed and within the limit, but for a record that is larger by itself.
+// TestLargeGroup appends more at once than a stream may hold. The records go to as many streams as are needed. Each is
+// sealed and within the limit, except for a stream with one record that is larger than the limit.
 func TestLargeGroup(t *testing.T) {
 	const limit = 2000
 	root := newRoot(t)
@@ -84,7 +84,7 @@ func TestLargeGroupFails(t *testing.T) {
 	}
 }
 
-// TestHandmadeRecords refuses records whose JSON a reader would not take, or would take for another record.
+// TestHandmadeRecords refuses records whose JSON a reader would refuse, or would read as another record.
 func TestHandmadeRecords(t *testing.T) {
 	root := newRoot(t)
 	w := newWriter(t, root, Options{})
@@ -133,11 +133,11 @@ func TestLinkedCohort(t *testing.T) {
 		t.Error("Append to a linked cohort succeeds")
 	}
 	if entries, err := os.ReadDir(elsewhere); err != nil || len(entries) > 0 {
-		t.Errorf("behind the link are %v, %v", entries, err)
+		t.Errorf("through the link are %v, %v", entries, err)
 	}
 }
 
-// TestIDs makes ids in numbers: each is new, and a name for a stream.
+// TestIDs makes many ids. Each is new, and valid as the name of a stream.
 func TestIDs(t *testing.T) {
 	seen := map[string]bool{}
 	for range 10_000 {
@@ -149,9 +149,9 @@ func TestIDs(t *testing.T) {
 	}
 }
 
-// TestCacheIsEmptied: the library keeps what it wrote for reads that never come. The memory of a stream is that
-// of one group, however large the stream becomes. If this fails behind an update of the library, it is not the one that
-// we know: nothing is lost but memory.
+// TestCacheIsEmptied shows that a stream needs the memory of one group, however large the stream becomes. The library itself
+// would keep all that it wrote. If this fails after an update of the library, the library works in a way that we
+// do not know, which costs only memory.
 func TestCacheIsEmptied(t *testing.T) {
 	root := newRoot(t)
 	w := newWriter(t, root, Options{})

@@ -19,9 +19,9 @@ func plant(f frame, rest []byte, fits bool) []byte {
 	return append(binary.AppendUvarint(nil, uint64(len(b))), b[:len(b)-len(rest)]...)
 }
 
-// TestHostileSegment reads segments that were made to cost their reader much: between any two entries stand bytes that are none,
-// such as 250 heads of which each claims all that follows to be its own. Every record is found, and no byte is read or
-// goes into a checksum more than a few times.
+// TestHostileSegment reads segments that were made to cost their reader much. Between any two entries there are other bytes,
+// such as 250 heads of entries, each with a length up to the end of the segment. Every record is found, and no byte is read or
+// summed more than a few times.
 func TestHostileSegment(t *testing.T) {
 	for _, test := range []struct {
 		name            string

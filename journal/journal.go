@@ -2,9 +2,9 @@
 //
 // # Promises
 //
-// When [Writer.Append] returns nil the records are on stable storage and survive the death of the
-// process, of the kernel and of the power. A Writer shares nothing with any other: it makes streams of
-// its own, so any number of them, in any number of processes on any number of machines, append to one
+// When [Writer.Append] returns nil the records are on stable storage. They survive the end of the
+// process, a crash of the kernel and a loss of power. A Writer shares nothing with other Writers: it makes streams of
+// its own. So any number of Writers, in any number of processes on any number of machines, append to one
 // cohort without waiting for each other.
 //
 //	w, err := journal.Create("runs", "churn_eu", journal.Options{})
@@ -21,29 +21,29 @@
 //
 // # Reading
 //
-// A [Reader] reads one stream from a [Position] on. It opens files to read and nothing else, so it can
-// do no harm to a stream that is being written, and takes a frame for what it says only if its checksum,
-// its number and its stream are right. [Entries] reads a stream that lies anywhere. Most programs want neither: package
+// A [Reader] reads one stream from a [Position] on. It only reads files, so it cannot
+// harm a stream that is being written. It accepts a frame only if its checksum,
+// its number and its stream are right. [Entries] reads a stream in any directory. Most programs need neither: package
 // compactor folds streams and lists the runs in them.
 //
 // # Errors
 //
-// These are for a program to branch on; every other error is one of the file system.
+// A program may branch on these errors. Every other error comes from the file system.
 //
 //	*RecordError     a record is not valid: nothing of that Append was written, the Writer goes on
 //	ErrClosed        an Append came after Close
 //	*NoRootError     there is no root, and what is there instead (matches ErrNoRoot)
-//	ErrOtherRoot     it is a root, and not the one that was meant
+//	ErrOtherRoot     it is a root, but not the one that was meant
 //	*CorruptError    a place in a stream is damaged (matches ErrCorrupt)
 //	cohort.ErrNewer  a later version wrote it
 //
 // # What we owe to tidwall/wal
 //
-// It has no checksums, no repair, and goes on after a failed write as if nothing had happened. So each
-// stream is one log with one segment, opened once, by the process that made its directory; any error
-// ends the stream; and only this package's own reader ever reads it. docs/format/journal.md describes
-// the bytes without mentioning the library. It keeps in memory what it wrote, which is thrown away; a program that is built with
-// another version than v1.2.1 keeps it: see [MemoryNote].
+// It has no checksums and no repair, and it goes on after a failed write as if the write had succeeded. So each
+// stream is one log with one segment, opened once, by the process that made its directory. Any error
+// ends the stream. Only this package's own reader reads it. docs/format/journal.md describes
+// the bytes without mentioning the library. The library keeps in memory what it wrote, and this package throws that away. In a
+// program that is built with another version than v1.2.1 it stays in memory: see [MemoryNote].
 //
 // # Backwards compatibility
 //
@@ -71,8 +71,8 @@ type Stream struct {
 // String is "cohort/ULID".
 func (s Stream) String() string { return string(s.Cohort) + "/" + string(s.ID) }
 
-// Position is a place between two entries of a stream: where a reader stands. The zero value is the
-// beginning. It stands in manifests as the watermark of a stream.
+// Position is a place between two entries of a stream, up to which a Reader has read. The zero value is the
+// beginning. A manifest holds one for each stream: its watermark.
 type Position struct {
 	Offset int64  `json:"offset"`           // in bytes from the start of the segment
 	Seq    uint64 `json:"seq"`              // of the last entry before it
@@ -80,9 +80,9 @@ type Position struct {
 	Sealed bool   `json:"sealed,omitempty"` // that frame is the seal: nothing follows
 }
 
-// streamsIn lists the streams in a directory of cohorts, oldest first (by ULID). Names that are not of our making, and
-// symbolic links, are returned as paths in unknown, but for those of cohort.IsSystemEntry. A cohort that cannot be read
-// is reported in err beside the streams of all others; one that disappears meanwhile is not.
+// streamsIn lists the streams in a directory of cohorts, oldest first (by ULID). Names that we did not make, and
+// symbolic links, are returned as paths in unknown, except those of cohort.IsSystemEntry. A cohort that cannot be read
+// is reported in err, and the streams of all others are returned as well. A cohort that disappears meanwhile is no error.
 func streamsIn(fsys durable.FS, dir string) (streams []Stream, unknown []string, err error) {
 	ids, unknown, err := cohorts(fsys, dir)
 	if err != nil {
@@ -110,7 +110,7 @@ func streamsIn(fsys durable.FS, dir string) (streams []Stream, unknown []string,
 	return streams, unknown, errors.Join(errs...)
 }
 
-// cohorts lists the directories of cohorts in dir, which need not exist.
+// cohorts lists the directories of cohorts in dir. dir need not exist.
 func cohorts(fsys durable.FS, dir string) (ids []cohort.ID, unknown []string, err error) {
 	entries, err := fsys.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -133,10 +133,10 @@ func cohorts(fsys durable.FS, dir string) (ids []cohort.ID, unknown []string, er
 
 // makeCohort makes the directory of a cohort, unless it exists.
 //
-// Two processes may make two spellings of one name at once, and neither has seen the other's. Where letter case does not
-// count, there is one directory then, with the spelling of whoever was first. The streams of the other would not be read:
-// their headers name another cohort. So the spelling is looked at after the mkdir. Where letter case counts, each has a
-// directory of its own, and both go on.
+// Two processes may make two spellings of one name at the same time, and neither sees the other's. Where letter case does not
+// count, there is one directory, with the spelling of the first process. The streams of the second process would not be read,
+// because their headers name another cohort. So the spelling is compared after the mkdir. Where letter case counts, each process
+// has a directory of its own, and both go on.
 func makeCohort(fsys durable.FS, root cohort.Root, id cohort.ID, perm fs.FileMode) error {
 	if err := durable.MkdirAll(fsys, root.Cohort(id), perm); err != nil {
 		return err
@@ -144,8 +144,8 @@ func makeCohort(fsys durable.FS, root cohort.Root, id cohort.ID, perm fs.FileMod
 	return checkSpelling(fsys, root, id)
 }
 
-// checkSpelling refuses a cohort that does not exist, although one does whose name differs in letter case only. Where letter
-// case does not count, a listing shows the name that the directory was made with, and no other.
+// checkSpelling refuses a new cohort whose name differs from an existing one in letter case only. Where letter
+// case does not count, a listing shows only the name with which the directory was made.
 func checkSpelling(fsys durable.FS, root cohort.Root, id cohort.ID) error {
 	ids, _, err := cohorts(fsys, root.Cohorts())
 	if err != nil || slices.Contains(ids, id) {

@@ -197,7 +197,7 @@ func TestAppendThenRead(t *testing.T) {
 		t.Errorf("from the watermark on (-want +got):\n%s", diff)
 	}
 	if got, _ := read(t, root, s, end); got.runs != nil || !got.sealed {
-		t.Errorf("behind the seal: %+v", got)
+		t.Errorf("after the seal: %+v", got)
 	}
 	if err := w.Append(recs); !errors.Is(err, ErrClosed) {
 		t.Errorf("Append after Close = %v, want ErrClosed", err)

@@ -4,5 +4,5 @@ package journal
 
 import "github.com/runfold/runfold/cohort"
 
-// isMountPoint is for messages only: here nothing tells it.
+// isMountPoint is only for messages. This system does not tell it.
 func isMountPoint(cohort.Root) bool { return false }

@@ -10,14 +10,14 @@ import (
 	"github.com/runfold/runfold/cohort"
 )
 
-// isMountPoint tells whether another file system begins at root than the one of the directory above. It is for
-// messages only: a bind mount of the same file system is not seen.
+// isMountPoint tells whether root is on another file system than the directory above it. It is only for
+// messages, because it does not see a bind mount of the same file system.
 func isMountPoint(root cohort.Root) bool {
 	here, err := os.Stat(string(root))
 	if err != nil {
 		return false
 	}
-	above, err := os.Stat(string(root) + string(filepath.Separator) + "..") // where it is, should its path be a link
+	above, err := os.Stat(string(root) + string(filepath.Separator) + "..") // filepath.Dir would be the wrong one if root is a link
 	if err != nil {
 		return false
 	}

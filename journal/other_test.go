@@ -4,5 +4,5 @@ package journal
 
 import "github.com/runfold/runfold/cohort"
 
-// systemChildren are none here: see unix_test.go.
+// systemChildren is empty on this system: see unix_test.go.
 var systemChildren map[string]func(root cohort.Root) error

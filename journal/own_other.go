@@ -13,7 +13,7 @@ type ownFile struct {
 func openOwn(path string) (*ownFile, os.FileInfo, error) {
 	info, err := os.Lstat(path)
 	if err == nil {
-		os.SameFile(info, info) // Windows asks which file it is only now
+		os.SameFile(info, info) // on Windows this call, and not Lstat, reads which file it is
 	}
 	return &ownFile{path, info}, info, err
 }

@@ -7,10 +7,10 @@ import (
 	"syscall"
 )
 
-// ownFile tells one file from all others, and how large it is. It is os.SameFile and os.Stat without what the heap and
-// a walk along the path cost: each append asks for both.
+// ownFile tells one file from all others, and how large it is. Each append needs both. It does what os.SameFile and os.Stat do,
+// without allocating memory and with one walk along the path less.
 type ownFile struct {
-	f        *os.File // open to look at, nothing else
+	f        *os.File // only for fstat
 	dev, ino uint64
 }
 
@@ -28,7 +28,7 @@ func openOwn(path string) (*ownFile, os.FileInfo, error) {
 	return &ownFile{f, uint64(st.Dev), st.Ino}, info, nil
 }
 
-// size is that of the file, wherever it is now.
+// size is the size of the file, also after it was moved.
 func (o *ownFile) size() (int64, error) {
 	var st syscall.Stat_t
 	err := again(func() error { return syscall.Fstat(int(o.f.Fd()), &st) })
@@ -44,7 +44,7 @@ func (o *ownFile) isAt(path string) (same bool, size int64, err error) {
 	return o.dev == uint64(st.Dev) && o.ino == st.Ino, st.Size, nil
 }
 
-// again makes a call again that was interrupted.
+// again repeats a call until it is not interrupted.
 func again(call func() error) error {
 	for {
 		if err := call(); err != syscall.EINTR {
@@ -53,4 +53,4 @@ func again(call func() error) error {
 	}
 }
 
-func (o *ownFile) close() { o.f.Close() } // it was not written through
+func (o *ownFile) close() { o.f.Close() } // nothing was written through it, so its error says nothing

@@ -10,7 +10,7 @@ import (
 	"github.com/runfold/runfold/internal/durable"
 )
 
-// owner is the body of writer.lock, for people.
+// owner is the body of writer.lock, for people to read.
 func owner() string {
 	host, err := os.Hostname()
 	if err != nil {
@@ -20,7 +20,7 @@ func owner() string {
 		"\nstarted " + time.Now().UTC().Format(time.RFC3339) + "\n"
 }
 
-// bootID tells one run of this machine from the next; empty where the system has no such thing.
+// bootID is different after each boot of this machine. It is empty on a system that has none.
 func bootID() string {
 	data, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
@@ -29,10 +29,10 @@ func bootID() string {
 	return strings.TrimSpace(string(data))
 }
 
-// WriterIsGone tells whether the writer of a stream has certainly ended, or given the stream up: its lock
-// is free, and the stream's header says that the lock was taken on this boot of this machine. It asks the
-// operating system, so it is worth something only where flock(2) works between processes; elsewhere,
-// for a stream without a header, and where the system does not tell its boots apart, it is false.
+// WriterIsGone tells whether the writer of a stream has certainly ended or given the stream up: its lock
+// is free, and the stream's header says that the lock was taken on this boot of this machine. The result is
+// reliable only where flock(2) works between processes. It is false for a stream without a header, and on a system
+// without a boot id.
 func (r Root) WriterIsGone(s Stream) (bool, error) {
 	boot := bootID()
 	if boot == "" {

@@ -17,8 +17,8 @@ import (
 // ErrCorrupt is matched by every *CorruptError.
 var ErrCorrupt = errors.New("stream is damaged")
 
-// CorruptError tells of a place in a stream that holds no valid entry although the stream goes on
-// behind it.
+// CorruptError reports a place in a stream that holds no valid entry although the stream goes on
+// after it.
 type CorruptError struct {
 	Path   string
 	Offset int64 // of the first byte that is wrong
@@ -39,8 +39,8 @@ type Reader struct {
 	fsys   durable.FS
 	stream Stream
 	path   string
-	rootID string // the root that the stream must be of; empty: any
-	dead   bool   // nothing can still be coming: bytes that are no entry are damage, or a torn tail
+	rootID string // of the root that the stream must belong to; empty: any root
+	dead   bool   // nothing more can be added: bytes that are no entry are damage, or a torn tail
 	young  bool   // the segment may not exist yet
 	reuse  bool   // see ReuseMemory
 
@@ -51,11 +51,11 @@ type Reader struct {
 	parser cohort.Parser // of records in memory that is used again
 	ends   ending
 	torn   int64
-	sums   *sums // once damage was met
-	summed int64 // how many bytes went into checksums, of which a test sees that they are few
+	sums   *sums // nil until damage is found
+	summed int64 // how many bytes went into checksums; a test makes sure that they are few
 }
 
-// open opens the segment of a Reader that has nothing else.
+// open opens the segment of a new Reader, whose other fields are set.
 func open(r *Reader) (*Reader, error) {
 	info, err := r.fsys.Stat(r.path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -85,8 +85,8 @@ func open(r *Reader) (*Reader, error) {
 	return r, nil
 }
 
-// absent decides what a missing segment means: its writer is between mkdir and open, or the stream is
-// gone.
+// absent decides what a missing segment means: either its writer is between mkdir and open, or the stream was moved or
+// removed.
 func (r *Reader) absent(cause error) error {
 	if r.young {
 		_, cause = r.fsys.Stat(filepath.Dir(r.path))
@@ -100,21 +100,21 @@ func (r *Reader) absent(cause error) error {
 	return nil
 }
 
-// ReuseMemory makes the Reader return each record in the same memory: it is valid until the next call of Next or Reread,
-// and cohort.Record.Clone keeps one. It spares a copy of each record; whoever reads millions and keeps few wants that.
-// Call it before the first Next.
+// ReuseMemory makes the Reader return each record in the same memory. A record is then valid until the next call of Next or
+// Reread; cohort.Record.Clone makes a copy that stays. This saves a copy of each record, for a program that reads millions of
+// records and keeps few. Call it before the first Next.
 func (r *Reader) ReuseMemory() { r.reuse = true }
 
-// Next returns the next record, with its Cohort, Stream, Stamp and ID. Headers and seals are passed over.
+// Next returns the next record, with its Cohort, Stream, Stamp and ID. It passes over headers and seals.
 //
-//	io.EOF           the end, or bytes that are no entry, or not yet: Torn counts them
-//	*CorruptError    a place that was passed over: Next may be called again, and reads on behind it
+//	io.EOF           the end, or bytes that are not an entry, perhaps not yet: Torn counts them
+//	*CorruptError    a damaged place that was passed over: Next may be called again, and reads on after it
 //	any other error  the reading ends at Position: a newer version (cohort.ErrNewer), a stream of another
-//	                 cohort or root (IsMisfit), a file system that fails
+//	                 cohort or root (IsMisfit), an error of the file system
 //
-// A reader may see the size of a growing file before its bytes. So bytes that are no entry are damage only where nothing
-// can still be coming: in a stream that ends with a seal, or that lies in reaped/. A Reader sees the
-// stream as long as it was when it was opened: to read on, open it again at Position.
+// A reader may see the size of a growing file before its bytes. So bytes that are not an entry are damage only where nothing
+// more can be added: in a stream that ends with a seal, or that lies in reaped/ (docs/durability.md, R8). A Reader sees only
+// what the stream had when it was opened. To read more, open the stream again at Position.
 func (r *Reader) Next() (cohort.Record, error) {
 	for {
 		before := r.pos
@@ -135,18 +135,18 @@ func (r *Reader) Next() (cohort.Record, error) {
 	}
 }
 
-// Ref is where one record stands in its stream: 16 bytes that lead back to it, see [Reader.Reread].
+// Ref is the place of one record in its stream, in 16 bytes. [Reader.Reread] reads the record there again.
 type Ref struct {
 	Offset int64  // of its entry, in bytes from the start of the segment
-	CRC    uint32 // of its frame: it must be that record still
+	CRC    uint32 // of its frame: Reread refuses another record at this place
 }
 
-// Ref is where the record stands that Next returned last.
+// Ref is the place of the record that Next returned last.
 func (r *Reader) Ref() Ref { return r.ref }
 
-// Reread returns the record at a Ref that a Reader of this stream gave before; it does not change the Position. Who
-// must look at more records than memory holds keeps their Refs, and reads again what is needed. Bytes that are not
-// that record any more are a *CorruptError.
+// Reread returns the record at a Ref that a Reader of this stream gave before. It does not change the Position. A program that
+// needs more records than fit into memory keeps their Refs, and reads again what it needs. If the bytes are no longer
+// that record, the error is a *CorruptError.
 func (r *Reader) Reread(at Ref) (cohort.Record, error) {
 	f, err := sized{}, errShort
 	if r.w != nil && at.Offset < r.size {
@@ -172,11 +172,11 @@ func (r *Reader) Reread(at Ref) (cohort.Record, error) {
 	return rec, nil
 }
 
-// Position is behind the last entry that Next has dealt with: where another Reader of this stream can go on.
+// Position is the place after the last entry that Next has read or passed over. Another Reader of this stream can go on there.
 func (r *Reader) Position() Position { return r.pos }
 
-// Torn is, after io.EOF, how many bytes stand behind Position: an entry that is being written, what is left of one whose
-// writer died, or damage that is decided when nothing can come any more.
+// Torn is, after io.EOF, how many bytes follow after Position. They are an entry that is being written, a part of an entry
+// whose writer died, or damage. Which of these, a Reader can tell only when nothing more can be added.
 func (r *Reader) Torn() int64 { return r.torn }
 
 // Close closes the file.
@@ -194,7 +194,7 @@ type sized struct {
 	at   int64
 }
 
-// frame returns the next valid frame and moves behind it, or says why there is none.
+// frame returns the next valid frame and moves the position after it. If there is none, the error says why.
 func (r *Reader) frame() (sized, error) {
 	if r.w == nil || r.pos.Offset == r.size {
 		return sized{}, io.EOF
@@ -212,14 +212,14 @@ func (r *Reader) frame() (sized, error) {
 	return sized{}, r.invalid(err)
 }
 
-// next is the entry at the position, if it may stand there.
+// next is the entry at the position, if it is valid there.
 func (r *Reader) next() (sized, error) {
-	if r.sums != nil { // in a damaged stream a length may claim anything: not all that it claims is read
+	if r.sums != nil { // in a damaged stream a length may be any number: the checksum is compared before the bytes are read
 		f, err := r.weigh(r.pos.Offset)
 		if err == nil {
 			err = r.mayFollow(f.seq)
 		}
-		if err != nil && !errors.Is(err, cohort.ErrNewer) { // a newer frame is one only if its checksum surely fits
+		if err != nil && !errors.Is(err, cohort.ErrNewer) { // whether it is a newer frame, parse decides, by its checksum
 			return sized{}, err
 		}
 	}
@@ -230,12 +230,13 @@ func (r *Reader) next() (sized, error) {
 	return f, err
 }
 
+// mayFollow returns an error unless an entry with this number may come next.
 func (r *Reader) mayFollow(seq uint64) error {
 	switch {
 	case r.pos.Sealed:
-		return errors.New("stands behind the seal")
+		return errors.New("stands after the seal")
 	case seq != r.pos.Seq+1:
-		return fmt.Errorf("entry %d follows on entry %d", seq, r.pos.Seq)
+		return fmt.Errorf("entry %d follows entry %d", seq, r.pos.Seq)
 	}
 	return nil
 }
@@ -266,7 +267,7 @@ func (r *Reader) parse(off int64) (sized, error) {
 	return sized{f, int64(width + length), off}, err
 }
 
-// weigh answers as parse does, and does not read the entry: of the frame it returns what stands in the head.
+// weigh finds the same errors as parse, but does not read all of the entry. It returns what the head of the frame holds.
 func (r *Reader) weigh(off int64) (frame, error) {
 	b, err := r.w.at(off, binary.MaxVarintLen64+frameHead)
 	if err != nil {
@@ -287,8 +288,8 @@ func (r *Reader) weigh(off int64) (frame, error) {
 	return f, err
 }
 
-// invalid decides what bytes at the position that are no next entry mean: not yet, or damage that is
-// passed over.
+// invalid decides what it means that the bytes at the position are not the next entry. Either the entry is not complete yet,
+// or the bytes are damage and are passed over.
 func (r *Reader) invalid(cause error) error {
 	sealed, err := r.endsSealed()
 	if err != nil {
@@ -299,7 +300,7 @@ func (r *Reader) invalid(cause error) error {
 	}
 	start := r.pos
 	next := sized{at: r.size}
-	if !start.Sealed { // behind a seal nothing is valid
+	if !start.Sealed { // after a seal nothing is valid
 		if next, err = r.search(); err != nil {
 			return err
 		}
@@ -318,14 +319,14 @@ func (r *Reader) invalid(cause error) error {
 	return &CorruptError{r.path, start.Offset, next.at - start.Offset, cause}
 }
 
-// tail ends the reading before bytes that are no entry.
+// tail ends the reading before bytes that are not an entry.
 func (r *Reader) tail() error {
 	r.torn = r.size - r.pos.Offset
 	return io.EOF
 }
 
-// endsSealed tells whether a valid seal stands at the very end of the segment: then the writer has
-// finished and whatever is invalid before it is damage. It is looked for once.
+// endsSealed tells whether the segment ends with a valid seal. Then the writer has finished, and all invalid bytes before
+// the seal are damage. The seal is searched for once.
 func (r *Reader) endsSealed() (bool, error) {
 	if r.pos.Sealed {
 		r.ends = endsSealed
@@ -340,7 +341,7 @@ func (r *Reader) endsSealed() (bool, error) {
 		}
 	}
 	if r.ends == endsUnknown {
-		r.ends = endsOpen // further on there is none either
+		r.ends = endsOpen // a later call, at a later position, would find no seal either
 	}
 	return r.ends == endsSealed, nil
 }
@@ -354,12 +355,12 @@ const (
 	endsOpen
 )
 
-// maxSeal is more than an entry that holds a seal takes.
+// maxSeal is more bytes than the entry of a seal takes.
 const maxSeal = 128
 
-// search finds the first valid frame from the position on whose seq is later than what was read, be it one that only a
-// newer program can read: that one is never passed over. If there is none, it is the end of the segment with seq 0. No byte
-// is summed more than a few times, however many entries the bytes look like, and however long these say that they are.
+// search finds the first valid frame from the position on whose seq is higher than that of the last entry. A frame that only a
+// newer program can read counts as well: it is never passed over. If there is no such frame, search returns the end of the
+// segment with seq 0. No byte is summed more than a few times, even if the bytes look like many entries, or like long ones.
 func (r *Reader) search() (sized, error) {
 	for off := r.pos.Offset; off < r.size; off++ {
 		b, err := r.w.at(off, binary.MaxVarintLen64+frameHead)
@@ -386,13 +387,13 @@ func (r *Reader) search() (sized, error) {
 	return sized{at: r.size}, nil
 }
 
-// maxNewerSeq bounds the seq of a newer frame amid damage. No segment has so many entries, and in text the eight bytes of a seq
-// are a larger number: nearly every letter would else pass for a version to come. Of bytes by chance one in 2^64 places passes
-// this and the checksum.
+// maxNewerSeq bounds the seq of a newer frame within damage. No segment has so many entries. The bytes of a text give a larger
+// seq; without this bound nearly every letter would look like the version of a newer program. Of random bytes one in 2^64
+// places passes this bound and the checksum.
 const maxNewerSeq = 1 << 32
 
-// plausible tells whether b can be the beginning of an entry of ours, or of a newer program, that is later than seq. It spares
-// the checksum at all but a few offsets.
+// plausible tells whether b can be the beginning of an entry of ours, or of a newer program, with a seq above seq. So the
+// checksum is needed at few offsets only.
 func plausible(b []byte, seq uint64) bool {
 	length, width, err := parseLength(b)
 	if err != nil || len(b) < width+minFrame {
@@ -406,8 +407,8 @@ func plausible(b []byte, seq uint64) bool {
 	return err == nil && f.seq > seq
 }
 
-// movedError reports a stream that lies in the directory of another cohort, or in another root. It is
-// no damage that could be passed over: none of its records belongs there.
+// movedError reports a stream that lies in the directory of another cohort, or in another root. This is not
+// damage that can be passed over: none of its records belongs there.
 type movedError struct{ what, name string }
 
 func (e movedError) Error() string {
@@ -416,19 +417,20 @@ func (e movedError) Error() string {
 
 var errCutOff = errors.New("it was cut off")
 
-// IsMisfit tells of an error of Open or Next that no Reader will get on with the stream: it lies in a cohort or root that it
-// was not written for, or ends before the position to read on from. Somebody has moved, copied or cut off its directory.
+// IsMisfit tells whether an error of Open or Next means that no Reader can read the stream there. The stream lies in a cohort or
+// root that it was not written for, or it ends before the position that was given. Somebody has moved, copied or cut off its
+// directory.
 func IsMisfit(err error) bool { return isMoved(err) || errors.Is(err, errCutOff) }
 
 func isMoved(err error) bool {
 	if err == nil {
-		return false // and nothing is allocated to find that out
+		return false // before errors.As, which would allocate memory
 	}
 	var m movedError
 	return errors.As(err, &m)
 }
 
-// accept turns a frame into a record; ok is false for those that are none.
+// accept turns a frame into a record. ok is false for headers and seals.
 func (r *Reader) accept(f sized) (rec cohort.Record, ok bool, err error) {
 	switch f.kind {
 	case kindHeader:
@@ -442,7 +444,7 @@ func (r *Reader) accept(f sized) (rec cohort.Record, ok bool, err error) {
 	return rec, ok, err
 }
 
-// checkHeader wants a header of this cohort and, if the stream was opened in a root, of that root.
+// checkHeader returns an error unless the header names this cohort and, if the stream was opened in a root, that root.
 func (r *Reader) checkHeader(f sized) error {
 	var h header
 	if err := json.Unmarshal(f.payload, &h); err != nil {
@@ -481,15 +483,15 @@ func (r *Reader) payload(f sized) []byte {
 	if r.reuse {
 		return f.payload
 	}
-	return bytes.Clone(f.payload) // the window moves on
+	return bytes.Clone(f.payload) // the bytes of the window change with the next read
 }
 
-// own sets what a record has of its stream and frame.
+// own sets the fields of a record that come from its stream and frame.
 func (r *Reader) own(rec *cohort.Record, f sized) {
 	rec.Cohort, rec.Stream, rec.Stamp, rec.ID, rec.Written = r.stream.Cohort, r.stream.ID, f.stamp, f.recordID, f.writtenAt()
 }
 
-// checkSeal compares the seal's count with its own number: before it stand the header and the records.
+// checkSeal compares the seal's count with its own seq. Before the seal there are the header and the records.
 func checkSeal(f sized) error {
 	var s seal
 	if err := json.Unmarshal(f.payload, &s); err != nil {

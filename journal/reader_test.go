@@ -106,7 +106,7 @@ func (s sample) entries() [][]byte {
 	return out
 }
 
-// found is all that a Reader tells of a stream.
+// found is all that a Reader returns of a stream.
 type found struct {
 	Records []string
 	Damage  []string // "offset+length: cause"
@@ -117,7 +117,7 @@ type found struct {
 
 func show(r cohort.Record) string { return fmt.Sprint(r.ID, " ", r.Stamp, " ", string(r.JSON)) }
 
-// drain reads to the end. Whatever the bytes are, positions only move on, and the end stays the end.
+// drain reads to the end. For all bytes, positions only move forward, and the end stays the end.
 func drain(t testing.TB, r *Reader) found {
 	t.Helper()
 	defer r.Close()
@@ -167,7 +167,7 @@ func readBytes(t testing.TB, data []byte, from Position) found {
 	return drain(t, r)
 }
 
-// fromEvery reads a segment again from each position that a first Reader had: the rest comes, exactly.
+// fromEvery reads a segment again from each position that a first Reader had. It finds exactly the rest.
 func fromEvery(t testing.TB, data []byte) {
 	t.Helper()
 	m := &memFS{data: data}
@@ -270,7 +270,7 @@ func TestSmallRecordsSmallWindow(t *testing.T) {
 	}
 }
 
-// TestLiveReader reads a stream while it is written, as often as it can: it meets torn tails at most.
+// TestLiveReader reads a stream while it is written, as often as it can. It may find torn tails, and no damage.
 func TestLiveReader(t *testing.T) {
 	root := newRoot(t)
 	w := newWriter(t, root, Options{})
@@ -331,7 +331,7 @@ func TestEntries(t *testing.T) {
 	damaged := bytes.Clone(s.data)
 	damaged[50] ^= 1
 	damaged = append(damaged, 0)
-	want[1] = "seg: 181 bytes at offset 38 are no entry (yet)"
+	want[1] = "seg: 181 bytes at offset 38 are not an entry, perhaps not yet"
 	if diff := cmp.Diff(want[:2], list(damaged)); diff != "" {
 		t.Errorf("unsealed with a flipped bit (-want +got):\n%s", diff)
 	}
@@ -349,7 +349,7 @@ func TestEntries(t *testing.T) {
 	}
 }
 
-// TestReread returns every record again, in any order, and nothing that is not that record.
+// TestReread returns every record again, in any order, and refuses a place that does not hold that record.
 func TestReread(t *testing.T) {
 	s := newSample(20, true)
 	fsys := &memFS{data: s.data}
@@ -380,7 +380,7 @@ func TestReread(t *testing.T) {
 	}
 	for name, bad := range map[string]Ref{
 		"another frame": {refs[1].Offset, refs[2].CRC}, "within one": {refs[1].Offset + 1, refs[1].CRC},
-		"header": {0, refs[0].CRC}, "behind the end": {int64(len(s.data)), refs[0].CRC},
+		"header": {0, refs[0].CRC}, "after the end": {int64(len(s.data)), refs[0].CRC},
 	} {
 		if _, err := again.Reread(bad); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%s: %v, want ErrCorrupt", name, err)

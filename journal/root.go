@@ -11,7 +11,7 @@ import (
 	"github.com/runfold/runfold/internal/durable"
 )
 
-// ErrNoRoot reports a directory that is not a root. It is matched by every *NoRootError, which says more.
+// ErrNoRoot reports a directory that is not a root. Every *NoRootError matches it, and says more.
 var ErrNoRoot = errors.New("not a runfold root")
 
 // ErrOtherRoot reports a root whose id is not the one that was asked for.
@@ -21,14 +21,14 @@ var ErrOtherRoot = errors.New("this is another root")
 type NoRootError struct {
 	Root  cohort.Root
 	Found string // what is there, for people
-	// Vacant tells that nobody has anything there: the directory is missing, or holds nothing but what volumes make
-	// (see cohort.IsSystemEntry). A root may be made there, or a share be mounted.
+	// Vacant tells that the place is free: the directory is missing, or holds only what volumes make by themselves
+	// (see cohort.IsSystemEntry). A root may be made there, or a share may have to be mounted there.
 	Vacant bool
 	// Lost tells that it was a root: its runfold.json is gone.
 	Lost bool
 
-	moving  bool // something of ours is there: perhaps a root that has just been made
-	nowhere bool // it is a link, in the place of which nothing can be made
+	moving  bool // something of ours is there: perhaps another process has just made a root
+	nowhere bool // it is a link that leads to nothing, so no root can be made there
 }
 
 func (e *NoRootError) Error() string { return fmt.Sprintf("%s: %v: %s", e.Root, ErrNoRoot, e.Found) }
@@ -46,16 +46,17 @@ type Root struct {
 	// Dir is the directory. Settings are what its runfold.json says.
 	Dir      cohort.Root
 	Settings cohort.Settings
-	// FS makes every call on the disk, but for those of a Writer. It is for the tests of this module: leave it nil.
+	// FS makes every call on the disk, except those of a Writer. It is for the tests of this module: leave it nil.
 	FS durable.FS
 }
 
 func (r Root) fs() durable.FS { return RootOptions{FS: r.FS}.fs() }
 
-// RootOptions say which root is meant. The zero value is the recommended one, but for roots on a share: give their ID.
+// RootOptions say which root is meant. The zero value is the recommended one for a root on a local disk. For a root on a share,
+// set ID.
 type RootOptions struct {
-	// ID is the id that the root must have, as Settings.RootID of an earlier call tells it. Another root is ErrOtherRoot: a
-	// share may not be mounted, or another one be mounted in its place. If empty, any root.
+	// ID is the id that the root must have: Settings.RootID of an earlier call. Another root is ErrOtherRoot. This
+	// finds a share that is not mounted, and another share in its place. If empty, any root is good.
 	ID string
 	// FS makes every call on the disk. It is for the tests of this module: leave it nil.
 	FS durable.FS
@@ -85,7 +86,7 @@ func OpenRoot(dir cohort.Root, o RootOptions) (Root, error) {
 func settingsOf(fsys durable.FS, root cohort.Root) (cohort.Settings, error) {
 	s, err := readSettings(fsys, root)
 	var none *NoRootError
-	if errors.As(err, &none) && none.moving { // made by another process after we had looked for runfold.json?
+	if errors.As(err, &none) && none.moving { // another process may have made the root after we looked for runfold.json
 		s, err = readSettings(fsys, root)
 	}
 	return s, err
@@ -116,8 +117,8 @@ func mustBe(id string, root cohort.Root, s cohort.Settings) error {
 	return fmt.Errorf("%s: the root id is %s, and %s is wanted: %w", root.Settings(), s.RootID, id, ErrOtherRoot)
 }
 
-// noRoot looks what there is instead of a root. It is an error in any case; if it is no *NoRootError, nobody can
-// tell.
+// noRoot finds out what is there instead of a root. It always returns an error. If that is not a *NoRootError, the directory
+// could not be read.
 func noRoot(fsys durable.FS, root cohort.Root) error {
 	entries, err := fsys.ReadDir(string(root))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -146,7 +147,7 @@ func describe(entries []fs.DirEntry) *NoRootError {
 			return &NoRootError{Found: "it is being made at this moment: try again", Vacant: true, moving: true}
 		case name == "cohorts" || name == "manifests":
 			ours = append(ours, name)
-		case durable.IsTemp(name), strings.HasPrefix(name, ".doctor-"): // what is left of an attempt
+		case durable.IsTemp(name), strings.HasPrefix(name, ".doctor-"): // left by a process that was killed
 		case cohort.IsSystemEntry(name):
 			system = append(system, name)
 		default:
@@ -160,13 +161,13 @@ func describe(entries []fs.DirEntry) *NoRootError {
 	case len(others) > 0:
 		return &NoRootError{Found: fmt.Sprintf("it has no runfold.json but other files, such as %s", others[0])}
 	case len(system) > 0:
-		return &NoRootError{Found: "it is empty but for " + strings.Join(system, ", "), Vacant: true}
+		return &NoRootError{Found: "it is empty except for " + strings.Join(system, ", "), Vacant: true}
 	}
 	return &NoRootError{Found: "it is empty", Vacant: true}
 }
 
-// refuseLinks refuses a root with a link in the place of one of its own files or directories: what is written,
-// moved and deleted there would be somebody else's. The root itself may be a link.
+// refuseLinks refuses a root in which a link stands in the place of one of its own files or directories. Through the link we
+// would write, move and delete files outside the root (docs/durability.md, P13). The root itself may be a link.
 func refuseLinks(fsys durable.FS, root cohort.Root) error {
 	if err := durable.Regular(fsys, root.Settings()); err != nil {
 		return err
@@ -182,12 +183,12 @@ func refuseLinks(fsys durable.FS, root cohort.Root) error {
 }
 
 // InitRoot makes a root, or opens it if it is one already; created tells which. On success the root is on stable storage.
-// Of several callers at once one makes it and all get the same root. A directory that holds anything else is
-// refused with a *NoRootError, but for what volumes make by themselves (see cohort.IsSystemEntry).
+// Of several callers at once one makes the root, and all get the same root. A directory that holds other files is
+// refused with a *NoRootError. Files that volumes make by themselves do not count (see cohort.IsSystemEntry).
 //
-// want are the settings of a new root; the zero value is the recommended one. On an existing root, fields of want
-// that are not zero must be what the root has. The id of a new root is chosen here: an ID in o, or a RootID in want,
-// says that the root exists already, so none is made.
+// want are the settings of a new root; the zero value is the recommended one. If the root exists, each field of want
+// that is not zero must equal that of the root. InitRoot chooses the id of a new root. An ID in o, or a RootID in want,
+// says that the root exists already, so no new one is made.
 //
 //	mkdirat root; fsync parent; create runfold.json; mkdirat cohorts, manifests, data; fsync root
 func InitRoot(dir cohort.Root, want cohort.Settings, o RootOptions) (r Root, created bool, err error) {
@@ -221,11 +222,11 @@ func makeRoot(fsys durable.FS, root cohort.Root, want cohort.Settings) (cohort.S
 	}
 	want = want.WithDefaults()
 	err := durable.MkdirAll(fsys, string(root), want.DirMode.FS())
-	if err != nil && !errors.Is(err, durable.ErrLink) { // the root may be a link, what is in it may not
+	if err != nil && !errors.Is(err, durable.ErrLink) { // the root itself may be a link
 		return cohort.Settings{}, false, fmt.Errorf("make root: %w", err)
 	}
 	if err := mayBecomeRoot(fsys, root); err != nil {
-		if s, oerr := settingsOf(fsys, root); oerr == nil { // what it saw is the work of another process
+		if s, oerr := settingsOf(fsys, root); oerr == nil { // another process has made the root meanwhile
 			return s, false, nil
 		}
 		return cohort.Settings{}, false, err
@@ -238,8 +239,8 @@ func makeRoot(fsys durable.FS, root cohort.Root, want cohort.Settings) (cohort.S
 	return want, err == nil, err
 }
 
-// mayBecomeRoot refuses a directory that holds anything but the beginnings of a root: it belongs to
-// somebody, or it is a root that lost its runfold.json, whose key nobody may guess.
+// mayBecomeRoot returns an error unless a root may be made in a directory. Files of others mean that the directory is not ours.
+// Files of ours mean that it is a root without its runfold.json: a new one might have another key.
 func mayBecomeRoot(fsys durable.FS, root cohort.Root) error {
 	err := noRoot(fsys, root)
 	var none *NoRootError

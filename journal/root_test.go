@@ -18,7 +18,7 @@ import (
 
 const aRootID = "01JQ4Z0000000000000000000R"
 
-// TestSettingsVectors holds the page about runfold.json to what OpenRoot reads.
+// TestSettingsVectors compares the page about runfold.json with what OpenRoot reads.
 func TestSettingsVectors(t *testing.T) {
 	for _, v := range vectors(t, "settings.md") {
 		t.Run(v.title, func(t *testing.T) {
@@ -31,7 +31,7 @@ func TestSettingsVectors(t *testing.T) {
 			s := r.Settings
 			if want, ok := v.fields["error"]; ok {
 				if got := message(err); got != root.Settings()+": "+want {
-					t.Errorf("OpenRoot = %q, want %q behind the path", got, want)
+					t.Errorf("OpenRoot = %q, want %q after the path", got, want)
 				}
 				return
 			}
@@ -84,9 +84,9 @@ func TestRoots(t *testing.T) {
 		{"missing", mkdir(), "not a runfold root: it does not exist", "", true},
 		{"missing with its parents", mkdir(), "not a runfold root: it does not exist", "", true},
 		{"an empty directory", mkdir("."), "not a runfold root: it is empty", "", true},
-		{"a fresh volume", mkdir("lost+found"), "not a runfold root: it is empty but for lost+found", "", true},
-		{"a share with system entries", mkdir(".snapshot", "@eaDir", ".Trash-1000"), "not a runfold root: it is empty but for .Trash-1000, .snapshot, @eaDir", "", true},
-		{"a share with their files", file(".DS_Store", "x"), "not a runfold root: it is empty but for .DS_Store", "", true},
+		{"a fresh volume", mkdir("lost+found"), "not a runfold root: it is empty except for lost+found", "", true},
+		{"a share with system entries", mkdir(".snapshot", "@eaDir", ".Trash-1000"), "not a runfold root: it is empty except for .Trash-1000, .snapshot, @eaDir", "", true},
+		{"a share with their files", file(".DS_Store", "x"), "not a runfold root: it is empty except for .DS_Store", "", true},
 		{"a volume with somebody's file", func(dir string) error {
 			return errors.Join(mkdir("lost+found")(dir), file("thesis.tex", "")(dir))
 		}, "not a runfold root: it has no runfold.json but other files, such as thesis.tex", "other files, such as thesis.tex", false},
@@ -228,8 +228,8 @@ func (f *faster) overtake(call string) {
 	}
 }
 
-// TestInitRootIsOvertaken shows that cohorts/, which is there when runfold.json was missing a moment
-// ago, is another process's work and not a root that lost its settings.
+// TestInitRootIsOvertaken makes cohorts/ and runfold.json just after InitRoot found no runfold.json. InitRoot sees that another
+// process has made the root, and does not take it for a root that lost its settings.
 func TestInitRootIsOvertaken(t *testing.T) {
 	for _, f := range []faster{{name: "readdir"}, {name: "readdir", before: 1}, {name: "link"}} {
 		root := cohort.Root(filepath.Join(t.TempDir(), "runs"))
@@ -246,7 +246,7 @@ func TestInitRootIsOvertaken(t *testing.T) {
 	}
 }
 
-// TestOpenRootIsOvertaken: a root that comes into being between the two looks of OpenRoot is one.
+// TestOpenRootIsOvertaken shows that OpenRoot opens a root that another process makes between its two looks.
 func TestOpenRootIsOvertaken(t *testing.T) {
 	root := cohort.Root(filepath.Join(t.TempDir(), "runs"))
 	r, err := OpenRoot(root, RootOptions{FS: &faster{FS: durable.OS, root: root, name: "readdir"}})
@@ -310,8 +310,8 @@ func TestRootID(t *testing.T) {
 	}
 }
 
-// TestRootGoesAway takes the root from a Writer, as an unmounted share does: what stands in its place gets no record
-// and no directory, whatever stream the Writer is to begin.
+// TestRootGoesAway takes the root from a Writer, as an unmounted share does. The directory in its place gets no record
+// and no directory, whichever stream the Writer begins next.
 func TestRootGoesAway(t *testing.T) {
 	for name, place := range map[string]func(root cohort.Root) error{
 		"a mount point without its share": func(root cohort.Root) error { return os.Mkdir(string(root), 0o755) },

@@ -15,7 +15,7 @@ import (
 
 const caseOnly = "in letter case only"
 
-// TestCohortsThatDifferInCase shows that a second spelling is not made, by whatever way the first one came about.
+// TestCohortsThatDifferInCase shows that a second spelling is not made, in whichever way the first one was made.
 func TestCohortsThatDifferInCase(t *testing.T) {
 	root := newRoot(t)
 	appendRuns(t, newWriter(t, root, Options{}), 1, 1)
@@ -67,7 +67,7 @@ func (o oneCase) Mkdir(name string, perm fs.FileMode) error {
 	return o.FS.Mkdir(o.spell(name), perm)
 }
 
-// meeting lets something happen once, just before a directory is made.
+// meeting calls a function once, just before a directory is made.
 type meeting struct {
 	durable.FS
 	do func()
@@ -81,8 +81,9 @@ func (m *meeting) Mkdir(name string, perm fs.FileMode) error {
 	return m.FS.Mkdir(name, perm)
 }
 
-// TestRaceOfSpellings has two processes make Churn and churn at once: both have seen neither, and churn comes first. Where
-// letter case counts both go on. Where it does not churn goes on, and nothing is written under the name of Churn. It stays like that.
+// TestRaceOfSpellings lets two processes make Churn and churn at once. Neither sees the other's name, and churn is made first.
+// Where letter case counts, both go on. Where it does not count, churn goes on, and nothing is written under the name of Churn,
+// then and later.
 func TestRaceOfSpellings(t *testing.T) {
 	for _, one := range []bool{false, true} {
 		root := cohort.Root("runs")

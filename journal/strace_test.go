@@ -60,7 +60,7 @@ func TestSyscalls(t *testing.T) {
 	}
 }
 
-// verbs are the words of the comments for the calls that are looked at.
+// verbs are the words that the comments use for the calls.
 var verbs = map[string]string{
 	"openat": "create", "write": "write", "pwrite64": "write", "fsync": "fsync", "fdatasync": "fsync",
 	"mkdir": "mkdir", "mkdirat": "mkdir", "newfstatat": "stat", "lstat": "stat", "fstat": "size",
@@ -91,7 +91,7 @@ func calls(t testing.TB, log string, names map[string]string) (out []string) {
 	return out
 }
 
-// logLines are the calls of a trace, without the number of the thread in front.
+// logLines are the calls of a trace, without the number of the thread before them.
 func logLines(t testing.TB, log string) (out []string) {
 	t.Helper()
 	data, err := os.ReadFile(log)

@@ -18,7 +18,16 @@ import (
 	"github.com/runfold/runfold/internal/durable"
 )
 
-// stream is a stream while this process writes it. It is used under the Writer's commit lock.
+// stream is a stream that this process writes. It is used under the Writer's commit lock.
+//
+// An acknowledgement rests on four steps (P1). If one of them fails, the stream is dead and nothing is acknowledged.
+//
+//	mkdir      the directory is new, so no other process writes in it (R7)
+//	write      the segment is written and synced, with all frames of the group (S3)
+//	syncDirs   the directories that lead to the segment are synced (S2, R14)
+//	checkPath  the path still leads to this segment, where readers look for it (R5)
+//
+// R, S and P are numbers in docs/durability.md.
 type stream struct {
 	Stream
 	root     cohort.Root
@@ -26,18 +35,18 @@ type stream struct {
 
 	seg  segment
 	lock *durable.Lock
-	info fs.FileInfo // the segment as it was made
-	own  *ownFile    // the segment: the path must go on being this file
-	size int64       // what we wrote
+	info fs.FileInfo // the segment when it was made
+	own  *ownFile    // the segment: the path must lead to this file at each acknowledgement
+	size int64       // how many bytes we wrote
 
 	where string   // see path
 	texts []byte   // the memory of frames, used again for each group
-	list  [][]byte // likewise
+	list  [][]byte // the memory of the list of frames, used again for each group
 
 	seq   uint64        // of the last entry
 	born  time.Time     // has a monotonic reading
 	timer *time.Timer   // see keepTimer
-	dirs  []durable.Dir // those that lead to it, from the top, until they are durable
+	dirs  []durable.Dir // the directories that lead to the segment, from the top, until they are synced
 }
 
 // header is the payload of a stream's first frame.
@@ -56,18 +65,18 @@ type seal struct {
 	Records uint64 `json:"records"`
 }
 
-// mkdirTries bounds how often a fresh name is chosen. One file system sometimes lets nobody win.
+// mkdirTries bounds how often a fresh name is chosen. On one file system of two mkdirs of a name both may fail (R7).
 const mkdirTries = 5
 
-// newStream makes a stream of this process's own, with the calls
+// newStream makes a stream that belongs to this process alone, with the calls
 //
 //	openat runfold.json; openat the directories from above the root to the cohort; mkdirat stream; openat stream
 //	openat writer.lock; flock; openat segment
 //
-// Nothing of it is durable yet: the first write sees to that.
+// The stream is not durable yet: the first write makes it so.
 func newStream(root cohort.Root, id cohort.ID, settings cohort.Settings) (*stream, error) {
-	// A Writer lives for days. A share that was unmounted meanwhile leaves an empty directory, in which we would make
-	// all that a stream needs, for records that vanish once the share is back.
+	// A Writer lives for days, and the share may be unmounted meanwhile. Then the path is an empty directory of another
+	// file system. Records that were written there would disappear when the share is mounted again.
 	if _, err := OpenRoot(root, RootOptions{ID: settings.RootID}); err != nil {
 		return nil, err
 	}
@@ -76,6 +85,8 @@ func newStream(root cohort.Root, id cohort.ID, settings cohort.Settings) (*strea
 		return nil, err
 	}
 	s := &stream{Stream: Stream{Cohort: id}, root: root, settings: settings}
+	// Each directory is opened before a name in it is made, so that syncDirs hears of every error of writing the
+	// name back (S2).
 	if err = s.holdAbove(); err == nil {
 		err = s.mkdir()
 	}
@@ -92,10 +103,10 @@ func newStream(root cohort.Root, id cohort.ID, settings cohort.Settings) (*strea
 	return s, nil
 }
 
-// holdAbove opens the directories that lead to the stream's own, from above the root on. They are open from before the
-// change until they are synced, so that no error of writing them back is missed (see durable.Dir).
+// holdAbove opens the directories that lead to the stream's own, beginning with the one above the root. They stay open until
+// they are synced (see durable.Dir).
 func (s *stream) holdAbove() error {
-	above := string(s.root) + string(filepath.Separator) + ".." // where the root is, should its path be a link
+	above := string(s.root) + string(filepath.Separator) + ".." // filepath.Dir would be the wrong one if the root is a link
 	switch d, err := durable.OS.OpenDir(above); {
 	case err == nil:
 		s.dirs = append(s.dirs, aboveRoot{d})
@@ -110,6 +121,7 @@ func (s *stream) holdAbove() error {
 	return nil
 }
 
+// hold opens one more directory for syncDirs.
 func (s *stream) hold(dir string) error {
 	d, err := durable.OS.OpenDir(dir)
 	if err == nil {
@@ -118,8 +130,8 @@ func (s *stream) hold(dir string) error {
 	return err
 }
 
-// aboveRoot is the directory above the root. Who made the root has synced it; it may be one that we must not read, or that
-// cannot be synced (autofs).
+// aboveRoot is the directory above the root. The maker of the root has synced it. We may have no right to read it, and some
+// cannot be synced (autofs). Neither stops an append.
 type aboveRoot struct{ durable.Dir }
 
 func (a aboveRoot) Sync() error {
@@ -129,10 +141,14 @@ func (a aboveRoot) Sync() error {
 	return nil
 }
 
+// mayStayUnsynced tells the errors with which the directory above the root may answer. EIO is not one of them: it says that the
+// name of the root may not be on the disk.
 func mayStayUnsynced(err error) bool {
 	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EINVAL)
 }
 
+// mkdir makes the stream's directory under a name that nobody has used. Of two processes that choose one name only one mkdir
+// succeeds, and the other process chooses again (R7). So a stream has one writer without any lock.
 func (s *stream) mkdir() (err error) {
 	for range mkdirTries {
 		s.ID = cohort.StreamID(newULID())
@@ -146,7 +162,7 @@ func (s *stream) mkdir() (err error) {
 
 func (s *stream) dir() string { return s.root.Stream(s.Cohort, s.ID) }
 
-// path is built once: every append asks for it twice.
+// path is the path of the segment. It is built once, because every append needs it twice.
 func (s *stream) path() string {
 	if s.where == "" {
 		s.where = s.root.Segment(s.Cohort, s.ID)
@@ -154,13 +170,18 @@ func (s *stream) path() string {
 	return s.where
 }
 
+// open takes the writer's lock and makes the segment.
 func (s *stream) open() error {
+	// The lock only helps a compactor to see sooner that this writer has ended. A file system without locks does not
+	// stop an append: there, time decides (see compactor/reap.go).
 	lock, err := durable.TryLock(s.root.WriterLock(s.Cohort, s.ID), owner(), s.settings.FileMode.FS())
 	if err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, syscall.ENOLCK) {
 		return fmt.Errorf("lock own stream: %w", err)
 	}
 	s.lock = lock
+	// The library may truncate or delete what it finds in a directory. This one is new and ours: nothing is in it (R7).
 	s.seg, err = openSegment(s.dir(), s.settings.DirMode.FS(), s.settings.FileMode.FS())
+	// The inode is remembered now. Later acknowledgements compare the path with it (R5).
 	if err == nil {
 		s.own, s.info, err = openOwn(s.path())
 	}
@@ -171,35 +192,39 @@ func (s *stream) open() error {
 	return nil
 }
 
-// keepTimer keeps a timer pending while the stream is open, until it is old. The timer does nothing: that it is pending
-// spares hundreds of processes a thread that is woken at each sync, for nothing (docs/decisions/0022). It is no time.NewTimer,
-// which is pending only while somebody waits for it. How old the stream is, the Writer asks a clock: when the function of a
-// timer runs is up to the scheduler.
+// keepTimer keeps a timer pending while the stream is open, until it is old. Its function does nothing. While any timer is
+// pending, the Go runtime does not wake a thread at each sync, which hundreds of processes would feel (docs/decisions/0022).
+// A time.NewTimer would not do: it is pending only while a goroutine waits for it. The Writer does not learn the age of the
+// stream from this timer, because the scheduler may run its function late: it compares a clock.
 func (s *stream) keepTimer(age time.Duration) { s.timer = time.AfterFunc(age, func() {}) }
 
-// newULID names streams, and records that came without an id. The entropy is the kernel's: ulid.Make
+// newULID makes the names of streams, and the ids of records that came without one. The entropy is the kernel's: ulid.Make
 // seeds a generator of 31 bits with the time, and a cluster starts hundreds of writers at one time.
 func newULID() string {
 	var id ulid.ULID
-	id.SetTime(ulid.Now()) // a clock before 1970 leaves it 0: the id is no less unique
-	rand.Read(id[6:])      // which never fails
+	id.SetTime(ulid.Now()) // with a clock before 1970 the time stays 0; the id is as unique as any other
+	rand.Read(id[6:])      // never fails
 	return id.String()
 }
 
-// write appends frames, makes them durable and checks that they are where readers look. It looks before the
-// write too: behind a segment that was cut off they would stand behind a hole.
+// write appends frames, makes them durable and checks that they are where readers look (P1).
 //
 //	fstat segment; write segment; fsync segment; lstat segment
 //	the first time before the lstat: fsync stream dir; fsync cohort dir; fsync its parents
 //
 // After an error the stream is dead: only abandon may follow.
 func (s *stream) write(frames [][]byte) error {
+	// If somebody has cut the segment off, the library would write at its old end and leave a hole in front of the new
+	// frames. So the size is compared before the write.
 	switch size, err := s.own.size(); {
 	case err != nil:
 		return fmt.Errorf("look at %s: %w", s.path(), err)
 	case size != s.size:
 		return s.resized(size)
 	}
+	// One write and one fsync. Neither is tried again on this file: after a failed write its end is unknown, and after a
+	// failed fsync the next one would report success for pages that the kernel has dropped (S3). The Writer writes the
+	// records to a fresh stream instead.
 	if err := s.seg.write(s.seq+1, frames); err != nil {
 		return fmt.Errorf("write %s: %w", s.path(), err)
 	}
@@ -207,15 +232,21 @@ func (s *stream) write(frames [][]byte) error {
 	for _, f := range frames {
 		s.size += int64(entrySize(len(f)))
 	}
+	// The bytes are durable, but a crash could still lose the names that lead to them. They must be durable before the
+	// first acknowledgement (S2).
 	if err := s.syncDirs(); err != nil {
 		return err
 	}
+	// This is the last look before the caller acknowledges. If a compactor takes the stream away after it, the stream
+	// already has these frames, and reaped/ is read to the end (P10).
 	return s.checkPath()
 }
 
-// syncDirs makes the names that lead to the segment durable, from the bottom up to the root's own: a
-// directory that another process has just made may not be synced by it yet.
+// syncDirs makes the names that lead to the segment durable, the first time that it is called. It goes from the bottom up to
+// the directory above the root.
 func (s *stream) syncDirs() error {
+	// It syncs those as well that existed before. Another process may have made one just now, and may die before it syncs
+	// the parent (R14).
 	for _, d := range slices.Backward(s.dirs) {
 		if err := d.Sync(); err != nil {
 			return fmt.Errorf("sync directory: %w", err)
@@ -225,7 +256,7 @@ func (s *stream) syncDirs() error {
 	return nil
 }
 
-// releaseDirs closes the directories. Nothing was written through them: a close has nothing to tell.
+// releaseDirs closes the directories. Nothing was written through them, so the errors of close say nothing.
 func (s *stream) releaseDirs() {
 	for _, d := range s.dirs {
 		d.Close()
@@ -233,15 +264,17 @@ func (s *stream) releaseDirs() {
 	s.dirs = nil
 }
 
-// checkPath makes sure that the path is still the file that was written, and as long as what was written. A stream
-// that was taken for dead and moved away goes on taking writes that nobody will read (R5).
+// checkPath makes sure that the path still leads to the file that was written, and that the file has the size that was
+// written.
 func (s *stream) checkPath() error {
+	// A compactor may have taken this writer for dead and moved the stream away. The open file would take more writes, which
+	// nobody may read (R5). An open file descriptor does not show the move: only the path does.
 	same, size, err := s.own.isAt(s.path())
 	switch {
 	case err != nil:
 		return fmt.Errorf("own stream was moved or removed: %w", err)
 	case !same:
-		return fmt.Errorf("own stream %s was replaced", s.path())
+		return fmt.Errorf("own stream %s was replaced by another file", s.path())
 	case size != s.size:
 		return s.resized(size)
 	}
@@ -252,11 +285,11 @@ func (s *stream) resized(size int64) error {
 	return fmt.Errorf("own stream %s has %d bytes instead of %d", s.path(), size, s.size)
 }
 
-// maxTexts is up to how many bytes a stream keeps the memory of frames.
+// maxTexts bounds how many bytes of memory a stream keeps for frames from one group to the next.
 const maxTexts = 1 << 20
 
-// frames makes the entries of a group: the header first if the stream is new. They are valid until the next
-// call: the library copies what it is given to write.
+// frames makes the entries of a group. The header comes first if the stream is new. The entries are valid until the next
+// call; the library has copied them by then.
 func (s *stream) frames(recs []*cohort.Record, program string) [][]byte {
 	frames := s.list[:0]
 	if cap(s.texts) > maxTexts {
@@ -267,12 +300,13 @@ func (s *stream) frames(recs []*cohort.Record, program string) [][]byte {
 		seq++
 		f.seq = seq
 		if need := frameHead + clockSize + len(f.recordID) + len(f.payload); cap(rest)-len(rest) < need {
-			rest = make([]byte, 0, max(2*cap(rest), need)) // frames before stay in the memory that this leaves
+			rest = make([]byte, 0, max(2*cap(rest), need)) // the frames until here stay in the memory that they have
 		}
 		b := appendFrame(rest[len(rest):], s.ID, f)
 		rest = rest[:len(rest)+len(b)]
 		frames = append(frames, b)
 	}
+	// The header is written and synced together with the first records, so it costs no sync of its own.
 	if seq == 0 {
 		add(frame{kind: kindHeader, stamp: recs[0].Stamp, payload: s.header(program)})
 	}
@@ -283,6 +317,7 @@ func (s *stream) frames(recs []*cohort.Record, program string) [][]byte {
 	return frames
 }
 
+// header is the payload of the stream's first frame.
 func (s *stream) header(program string) []byte {
 	host, _ := os.Hostname()
 	data, err := json.Marshal(header{
@@ -294,19 +329,21 @@ func (s *stream) header(program string) []byte {
 	return data
 }
 
-// finish seals the stream. Whatever goes wrong, its records are durable already; a stream without a
-// seal is only kept longer.
+// finish seals the stream and closes it. An error means that the seal may be missing. The records are durable all the same: a
+// fold reads a stream without a seal, too, and only keeps it longer.
 func (s *stream) finish(stamp cohort.Stamp) error {
-	payload, err := json.Marshal(seal{Records: s.seq - 1}) // all but the header
+	payload, err := json.Marshal(seal{Records: s.seq - 1}) // the header is no record
 	if err != nil {
 		panic(fmt.Sprintf("journal: internal error: encode seal: %v", err))
 	}
+	// The seal allows a compactor to delete the stream. So it goes the way of a record: after all of them, in one file, synced.
 	b := appendFrame(nil, s.ID, frame{kind: kindSeal, seq: s.seq + 1, stamp: stamp, payload: payload})
 	err = s.write([][]byte{b})
 	return errors.Join(err, s.abandon())
 }
 
-// abandon closes what is open. After a failed write its errors say nothing new.
+// abandon closes what is open, and leaves the files as they are: what was written may be there, so a fold reads it. After a
+// failed write the errors of abandon say nothing new.
 func (s *stream) abandon() error {
 	var errs []error
 	s.releaseDirs()
@@ -321,6 +358,7 @@ func (s *stream) abandon() error {
 		s.own.close()
 		s.own = nil
 	}
+	// The lock is the last to go. A free lock tells a compactor that nothing more will be written.
 	if s.lock != nil {
 		errs = append(errs, s.lock.Unlock())
 		s.lock = nil

@@ -7,18 +7,18 @@ import (
 	"github.com/runfold/runfold/cohort"
 )
 
-// sums tells whether a checksum fits, for any part of a segment, and reads no more than the two ends of that part. Whoever
-// looks for entries among bytes that were made to look like entries would else read most of the segment for each of them.
+// sums tells whether a checksum fits, for any part of a segment, and reads only the two ends of that part. Without it a search
+// among bytes that were made to look like entries would read most of the segment for each of them.
 //
-// It keeps the CRC of all bytes up to every 64th one. What a CRC says of some bytes is changed by those that follow as if these
-// were zeros, and what it says of these is added to that (xor). So the CRC of the bytes between two places comes from the CRCs up to
-// the two: the first one, after as many zeros, is taken away from the second. What zeros do to a CRC is linear in its 32
-// bits, so a table for each power of two is enough.
+// It keeps the CRC of all bytes up to every 64th byte. A CRC, without its inversions, is linear: the CRC of A followed by B is the CRC of A followed by
+// as many zeros as B has bytes, xor the CRC of B. So the CRC of the bytes between two places follows from the CRCs up to
+// these places: the first CRC is continued with zeros, and then taken away (xor) from the second. What zeros do to a CRC is
+// linear in its 32 bits, so a table for each power of two is enough.
 //
-// It moves forward only, and of what lies more than maxFrame before the furthest sum it knows nothing.
+// It only moves forward. It does not know what lies more than maxFrame before the furthest sum.
 type sums struct {
 	near  *window // the Reader's
-	w     window  // of the sums: it runs ahead
+	w     window  // a window of its own, which is ahead of near
 	id    uint32  // the CRC of the stream's name
 	begin int64
 	every []uint32 // a ring: the i-th is the CRC of the i*sumStep bytes from begin on
@@ -34,7 +34,7 @@ const (
 	sumsKept = maxFrame/sumStep + 3
 )
 
-// zeros is what a number of zero bytes does to each bit of a CRC, before its last inversion.
+// zeros says what a number of zero bytes makes of each bit of a CRC, before the last inversion.
 type zeros [32]uint32
 
 func (z *zeros) after(crc uint32) (out uint32) {
@@ -52,14 +52,14 @@ func newSums(near *window, id cohort.StreamID, begin int64) *sums {
 	}
 	for i := range s.zeros[1:] {
 		for bit := range 32 {
-			s.zeros[i+1][bit] = s.zeros[i].after(s.zeros[i][bit]) // as many again
+			s.zeros[i+1][bit] = s.zeros[i].after(s.zeros[i][bit]) // twice as many zeros
 		}
 	}
 	return s
 }
 
-// fits tells whether crc is the checksum of the frame of that length at an offset. It says yes where it does not know, because
-// that lies too far back, or because a read failed: the frame itself has to be read then, and that tells.
+// fits tells whether crc is the checksum of the frame of that length at an offset. It returns true where it does not know,
+// because the frame lies too far back or a read failed. The caller reads the frame then, and compares its checksum.
 func (s *sums) fits(off, length int64, crc uint32) bool {
 	if off < s.begin || (off-s.begin)/sumStep < s.n-s.kept {
 		return true
@@ -72,7 +72,7 @@ func (s *sums) fits(off, length int64, crc uint32) bool {
 	if err != nil {
 		return true
 	}
-	sum := s.id ^ from // the name stands in the place of all that is before the frame
+	sum := s.id ^ from // the CRC of the name replaces the CRC of all bytes before the frame
 	for i, n := 0, length-4; n > 0; i, n = i+1, n>>1 {
 		if n&1 == 1 {
 			sum = s.zeros[i].after(sum)

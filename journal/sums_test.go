@@ -52,8 +52,9 @@ func TestSums(t *testing.T) {
 	}
 }
 
-// TestSearchFindsTheFirst compares what a search finds with the first valid entry, in bytes that hold entries, parts of them,
-// heads that claim what follows, and chance. Some are of a later version, or of a kind that we do not know: those are found, too.
+// TestSearchFindsTheFirst compares what a search finds with the first valid entry. The bytes hold entries, parts of entries,
+// heads with long lengths, and random bytes. Some entries are of a later version, or of a kind that we do not know: those are
+// found, too.
 func TestSearchFindsTheFirst(t *testing.T) {
 	t.Logf("-seed %d", *seed)
 	rnd := rand.New(rand.NewPCG(*seed, 2))
@@ -95,7 +96,7 @@ func TestSearchFindsTheFirst(t *testing.T) {
 				got = fmt.Sprint("none, ", f.at)
 			}
 			if err != nil || got != want {
-				t.Fatalf("round %d: search from %d behind entry %d finds %s, %v, want %s", round, at, r.pos.Seq, got, err, want)
+				t.Fatalf("round %d: search from %d after entry %d finds %s, %v, want %s", round, at, r.pos.Seq, got, err, want)
 			}
 			if f.seq == 0 {
 				break

@@ -28,7 +28,7 @@ var systemChildren = map[string]func(root cohort.Root) error{
 	"stranger": strangerInChild,
 }
 
-// TestFileSizeLimit lets a write fail behind each of its bytes, as on a full disk. What was acknowledged
+// TestFileSizeLimit lets a write fail after each of its bytes, as on a full disk. What was acknowledged
 // is there, what is there was sent, and nothing is damaged.
 func TestFileSizeLimit(t *testing.T) {
 	step := "1"
@@ -177,7 +177,7 @@ func sharedInChild(root cohort.Root) error {
 	return appendInChild(root)
 }
 
-// TestIsMountPoint: /proc is a file system of its own wherever it exists, a fresh directory is none.
+// TestIsMountPoint asks for /proc, which is a file system of its own if it exists, and for a fresh directory, which is not.
 func TestIsMountPoint(t *testing.T) {
 	if _, err := os.Stat("/proc/self"); err == nil && !isMountPoint("/proc") {
 		t.Error("isMountPoint(/proc) = false")
@@ -197,8 +197,8 @@ func TestIsMountPoint(t *testing.T) {
 	}
 }
 
-// TestDirectoryAboveIsSecret appends to a root that lies in a directory which the writer may pass but
-// not read, as home directories are.
+// TestDirectoryAboveIsSecret appends to a root in a directory that the writer may pass through but not
+// read, such as a home directory.
 func TestDirectoryAboveIsSecret(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only the superuser can become another user")

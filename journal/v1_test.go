@@ -54,7 +54,7 @@ func TestVersion1(t *testing.T) {
 			}
 		}
 		if _, err := r.Next(); err != io.EOF || r.Torn() != 0 {
-			t.Errorf("%v: %v and %d torn bytes behind the last record", s, err, r.Torn())
+			t.Errorf("%v: %v and %d torn bytes after the last record", s, err, r.Torn())
 		}
 		ends := "open"
 		if r.Position().Sealed {

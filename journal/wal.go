@@ -8,20 +8,20 @@ import (
 	"github.com/tidwall/wal"
 )
 
-// segment is the one file of a stream while it is written. It is what we ask of tidwall/wal, and where
-// tests make it fail.
+// segment is the one file of a stream while it is written. It is what we need of tidwall/wal. Tests have
+// another one, which fails.
 type segment interface {
 	// write appends the frames as entries first, first+1, ... and syncs the file. After an error
-	// nothing but close may be called: the library would write behind the garbage.
+	// only close may be called: the library would write after the half-written bytes.
 	write(first uint64, frames [][]byte) error
 	close() error
 }
 
 // openSegment makes the segment of a stream whose directory this process has just made. wal.Open is
-// called here and nowhere else: it truncates, deletes and repairs nothing only on a directory that
-// nobody else knows.
+// called only here. It may truncate and delete files, so it is safe only in a directory that no other process
+// uses.
 func openSegment(dir string, dirMode, fileMode fs.FileMode) (segment, error) {
-	log, err := wal.Open(dir, &wal.Options{ // fresh: the library changes it
+	log, err := wal.Open(dir, &wal.Options{ // not shared between calls: the library changes it
 		SegmentSize:      math.MaxInt, // it never begins a second file
 		SegmentCacheSize: 1,
 		DirPerms:         dirMode,
@@ -40,7 +40,7 @@ func openSegment(dir string, dirMode, fileMode fs.FileMode) (segment, error) {
 type walSegment struct {
 	log   *wal.Log
 	batch wal.Batch
-	cache *cache // nil if the library's is left alone
+	cache *cache // nil if the library's cache is not emptied
 }
 
 func (s *walSegment) write(first uint64, frames [][]byte) error {
@@ -50,7 +50,7 @@ func (s *walSegment) write(first uint64, frames [][]byte) error {
 	}
 	err := s.log.WriteBatch(&s.batch)
 	if err != nil {
-		return err // it is never written again
+		return err // no later write follows: the stream is dead
 	}
 	if s.cache != nil && !s.cache.empty(frames) {
 		s.cache = nil

@@ -21,8 +21,8 @@ func isRead(err error) bool {
 	return errors.As(err, &r)
 }
 
-// window is the part of a segment that lies in memory. It grows to the entry that it must hold, which
-// is bounded by maxFrame, never to the file.
+// window is the part of a segment that is in memory. It is as large as the longest entry, which
+// is bounded by maxFrame. It does not grow with the file.
 type window struct {
 	f    durable.ReadFile
 	size int64
@@ -48,7 +48,7 @@ func (w *window) at(off int64, n int) ([]byte, error) {
 
 func (w *window) load(off int64, n int) error {
 	n = int(min(int64(n), w.size-off))
-	if cap(w.buf) < n || n <= step && cap(w.buf) > 4*step { // what one long entry took is given back
+	if cap(w.buf) < n || n <= step && cap(w.buf) > 4*step { // the second: the memory of a long entry is released
 		w.buf = make([]byte, n)
 	}
 	w.buf = w.buf[:n]

@@ -16,10 +16,10 @@ import (
 // ErrClosed reports an Append after Close.
 var ErrClosed = errors.New("journal is closed")
 
-// RecordError tells which record of an Append is not valid. Nothing of that call was written, and the
-// Writer is as good as before.
+// RecordError tells which record of an Append is not valid. No record of that call was written, and the
+// Writer can be used as before.
 type RecordError struct {
-	Index int // among the records of the call, from 0 on
+	Index int // among the records of the call; the first is 0
 	Err   error
 }
 
@@ -28,17 +28,17 @@ func (e *RecordError) Unwrap() error { return e.Err }
 
 // Options are the settings of a Writer; the zero value is the recommended one.
 type Options struct {
-	// SealBytes is the size in bytes above which a stream does not grow: it is sealed before, and a new one follows.
+	// SealBytes is the largest size of a stream in bytes. A stream is sealed before it grows larger, and a new one follows.
 	// If zero, 32 MiB.
 	SealBytes int64
 	// SealAge is the age at which an Append seals the stream and begins a new one. If zero, 1 h.
 	SealAge time.Duration
-	// Now is the wall clock that says when a record was written; it orders nothing. If nil, time.Now.
+	// Now is the wall clock that says when a record was written. It does not order records. If nil, time.Now.
 	Now func() time.Time
 	// Program is the name and version that the stream's header states. If empty, "runfold" and
 	// our version.
 	Program string
-	// RootID is the id that the root must have: Create refuses another one with ErrOtherRoot. If empty, any root.
+	// RootID is the id that the root must have. Create refuses another root with ErrOtherRoot. If empty, any root is good.
 	RootID string
 }
 
@@ -58,9 +58,9 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Writer appends records to one cohort. It may be shared by any number of goroutines: those that
+// Writer appends records to one cohort. Any number of goroutines may share it: those that
 // append at the same time share one fsync. A process needs one Writer for each cohort, for as long as it
-// appends; a Writer for each record would cost a stream each.
+// appends. With a Writer for each record, each record would cost a stream.
 type Writer struct {
 	root     cohort.Root
 	id       cohort.ID
@@ -69,14 +69,14 @@ type Writer struct {
 
 	mu      sync.Mutex // guards pending and closed
 	pending *group     // the group that callers may still join
-	usual   int        // how many records the group before had
+	usual   int        // how many records the previous group had
 	closed  bool
 
 	commit sync.Mutex // held by the leader of a group; guards all below
 	clock  clock
 	stream *stream // nil before the first append and between two streams
-	err    error   // the first error that a second stream could not mend: for ever
-	crowd  bool    // the group before was not one caller's alone
+	err    error   // set when a second stream failed, too; the Writer is dead from then on
+	crowd  bool    // the previous group had more than one caller
 	create func() (*stream, error)
 }
 
@@ -84,10 +84,10 @@ type Writer struct {
 type group struct {
 	recs    []*cohort.Record
 	callers atomic.Int64  // written under Writer.mu
-	done    chan struct{} // closed when err stands; nil if only the leader waits
+	done    chan struct{} // closed when err is set; nil if only the leader waits
 	err     error
 
-	one [1]*cohort.Record // the memory of recs, of a caller that is alone
+	one [1]*cohort.Record // the memory of recs for a group of one record
 }
 
 // Create is OpenRoot and [Root.Create]: it makes a Writer for one cohort of an existing root.
@@ -99,9 +99,9 @@ func Create(dir cohort.Root, id cohort.ID, options Options) (*Writer, error) {
 	return r.Create(id, options)
 }
 
-// Create makes a Writer for one cohort. It makes no stream yet: a Writer that never appends leaves nothing behind. The
-// cohort need not exist. A new one whose name differs from an existing one in letter case only is refused: on
-// some file systems they would be one.
+// Create makes a Writer for one cohort. It makes no stream yet, so a Writer that never appends leaves nothing in the root. The
+// cohort need not exist. A new cohort whose name differs from an existing one in letter case only is refused: on
+// some file systems both would be one directory.
 func (r Root) Create(id cohort.ID, options Options) (*Writer, error) {
 	root, settings := r.Dir, r.Settings
 	if err := mustBe(options.RootID, root, settings); err != nil {
@@ -110,7 +110,7 @@ func (r Root) Create(id cohort.ID, options Options) (*Writer, error) {
 	if _, err := cohort.ParseID(string(id)); err != nil {
 		return nil, err
 	}
-	// Readers follow no links, and what they do not read must not be acknowledged.
+	// Readers do not follow links (P13). A record that they would not read must not be acknowledged.
 	if err := durable.RealDir(durable.OS, root.Cohort(id)); err != nil {
 		return nil, err
 	}
@@ -124,21 +124,23 @@ func (r Root) Create(id cohort.ID, options Options) (*Writer, error) {
 	return w, nil
 }
 
-// Append makes records durable, and sets Cohort, Stream, Stamp, Written and, where it is empty, ID of each. When
-// it returns nil they are on stable storage, and survive everything that docs/durability.md promises. They are in the
-// index after the next fold.
+// Append makes records durable. It sets Cohort, Stream, Stamp and Written of each record, and ID where that is empty. When
+// it returns nil the records are on stable storage, and survive everything that docs/durability.md promises (P1). They are in
+// the index after the next fold.
 //
-// All are validated first: a *RecordError means that none was written and the Writer is good. ErrClosed means the same of a
-// Writer that is closed. On any other error each record may be durable or not. Appending them again, with the IDs that
-// they have now, from any process, changes nothing: a fold knows the write that stands by its ID (docs/decisions/0013). Do it
-// before somebody else writes the same key: after that a repeat is a later write.
+// Append validates all records first. A *RecordError means that none was written, and the Writer can be used as before.
+// ErrClosed means that none was written, because the Writer is closed. After any other error each record may be durable or
+// not. Then append the records again, with the IDs that they have now, from any process. A record that is durable already
+// does not change by that, because a fold recognises it by its ID (P9, docs/decisions/0013). Append them again before another
+// process writes the same key: after that the repeat counts as a later write.
 //
-// After a failed write the records are appended once more, to a fresh stream, with the same stamps and IDs. If that
-// fails too, the Writer is dead: this and every later Append returns that first error, and a new Writer may do better.
+// After a failed write Append writes the records once more, to a fresh stream, with the same stamps and IDs. If that
+// fails too, the Writer is dead: this Append and every later one return both errors. A new Writer may succeed.
 //
-// Any number of goroutines may call it. The first one writes and syncs for all that wait meanwhile. The records must not
-// be changed until it returns. It cannot be canceled: an fsync cannot be called back.
+// Any number of goroutines may call it. The first one writes and syncs for all that wait. The records must not
+// be changed until it returns. It cannot be canceled, because an fsync cannot be canceled.
 func (w *Writer) Append(recs []cohort.Record) error {
+	// All records are validated before any is written, so that a RecordError is about the whole call.
 	for i := range recs {
 		if err := w.validate(&recs[i]); err != nil {
 			return &RecordError{i, err}
@@ -147,6 +149,8 @@ func (w *Writer) Append(recs []cohort.Record) error {
 	if len(recs) == 0 {
 		return nil
 	}
+	// The ID is set before the write, also for a write that will fail. The caller can then repeat the record with this ID,
+	// and a fold knows that both are one write (P9).
 	for i := range recs {
 		if recs[i].ID == "" {
 			recs[i].ID = newULID()
@@ -164,9 +168,7 @@ func (w *Writer) Append(recs []cohort.Record) error {
 	return g.err
 }
 
-// validate makes sure that the record is what a reader will find in its JSON, which alone is written: one that was put
-// together by hand must not be acknowledged and then be damage to whoever reads it. The JSON is parsed again unless
-// the record says, and its sum proves, that this was done.
+// validate makes sure that the fields of the record are those that a reader will find in its JSON. Only the JSON is written.
 func (w *Writer) validate(r *cohort.Record) error {
 	if len(r.JSON) == 0 {
 		return errors.New("has no JSON: use cohort.ParseRecord")
@@ -174,6 +176,8 @@ func (w *Writer) validate(r *cohort.Record) error {
 	if err := errors.Join(r.Validate(), w.settings.Key.Validate(*r)); err != nil {
 		return err
 	}
+	// ParseRecord has checked the JSON already, and its sum shows that nothing has changed since. Any other record is parsed
+	// again: if it was acknowledged, a reader might take it for damage.
 	if len(r.JSON) <= w.settings.MaxRecord && r.Unchanged() {
 		return nil
 	}
@@ -183,12 +187,12 @@ func (w *Writer) validate(r *cohort.Record) error {
 	}
 	if read.RunID != r.RunID || read.Stage != r.Stage || read.Timestamp != r.Timestamp ||
 		read.Target != r.Target || read.View != r.View || read.Symbol != r.Symbol {
-		return errors.New("has fields that are not those of its JSON: use cohort.ParseRecord")
+		return errors.New("has fields that differ from its JSON: use cohort.ParseRecord")
 	}
 	return nil
 }
 
-// join adds records to the pending group. Whoever makes the group leads it.
+// join adds records to the pending group. The caller that makes the group leads it.
 func (w *Writer) join(recs []cohort.Record) (g *group, leader bool, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -212,14 +216,15 @@ func (w *Writer) join(recs []cohort.Record) (g *group, leader bool, err error) {
 	return w.pending, leader, nil
 }
 
-// wait makes what is closed at the end of the group. It is called under the Writer's mu, before the group is.
+// wait makes the channel that is closed at the end of the group. It is called under the Writer's mu while the group is
+// pending, so the leader sees the channel.
 func (g *group) wait() {
 	if g.done == nil {
 		g.done = make(chan struct{})
 	}
 }
 
-// lead waits until the group before is durable, while others join, and then commits its own.
+// lead waits until the previous group is durable, and then commits its own. Meanwhile other callers join the group.
 func (w *Writer) lead(g *group) {
 	w.commit.Lock()
 	defer w.commit.Unlock()
@@ -230,18 +235,19 @@ func (w *Writer) lead(g *group) {
 	}
 }
 
-// gather ends the joining of a group once nobody is about to join. The callers of the group before were
-// woken just now, and come again in a moment: to go without them would make two half groups that take turns,
-// and a sync for each. Nothing is waited for, and a caller that is alone goes at once: to yield would wake another
-// thread for nothing, which a hundred processes on two cores feel.
+// gather closes a group when no more callers come. The callers of the previous group were woken just now, and many append
+// again at once. Without them there would be two half groups that take turns, each with a sync of its own. gather only lets
+// other goroutines run; it does not sleep. A caller that is alone goes on at once: a yield would wake another
+// thread without need, which costs time when a hundred processes share two cores.
 func (w *Writer) gather(g *group) {
 	for before := int64(0); w.crowd || g.callers.Load() > 1; runtime.Gosched() {
-		now := g.callers.Load() // without the lock, for which those who join would stand in line
+		now := g.callers.Load() // without the lock, for which the joining callers would have to wait
 		if now == before {
 			break
 		}
 		before = now
 	}
+	// From here on no caller can join: what is in the group now is what commitGroup writes and what lead answers for.
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.pending = nil
@@ -249,16 +255,19 @@ func (w *Writer) gather(g *group) {
 	w.usual = len(g.recs)
 }
 
-// commitGroup writes a group, in parts that fit into a stream, so that the size of a stream and of what
-// a Writer holds in memory does not depend on how many append at once. It is called under commit.
+// commitGroup writes a group, in parts that each fit into one stream. So neither the size of a stream nor the memory of
+// a Writer depends on how many callers append at once. It is called under commit.
 func (w *Writer) commitGroup(group []*cohort.Record) error {
+	// A dead Writer stays dead: two streams in a row have failed, and the caller must learn of it.
 	if w.err != nil {
 		return w.err
 	}
-	now := timeOf(clockOf(w.options.Now())) // as a reader will find it
+	now := timeOf(clockOf(w.options.Now())) // the same value that a reader will find
 	for _, r := range group {
 		r.Cohort, r.Stream, r.Stamp, r.Written = w.id, "", 0, now
 	}
+	// If a later part fails, the whole group gets the error, although the parts before are durable. That is allowed: after an
+	// error each record may be durable or not.
 	for rest := group; len(rest) > 0 && w.err == nil; {
 		n := w.fitting(rest)
 		w.err = w.tryTwice(rest[:n])
@@ -284,16 +293,18 @@ func (w *Writer) tryTwice(recs []*cohort.Record) error {
 	if first == nil {
 		return nil
 	}
+	// The failed stream is never written again (S3). It may hold these records all the same, and a fold may read them there.
+	// The second stream repeats them with the same stamps and ids, so for a fold they are the same records (R5).
 	w.drop()
 	err := w.try(recs)
 	if err == nil {
 		return nil
 	}
 	w.drop()
-	return errors.Join(first, fmt.Errorf("and again on a fresh stream: %w", err))
+	return errors.Join(first, fmt.Errorf("second try, on a fresh stream: %w", err))
 }
 
-// try appends to the current stream or to a new one. Stamps that a first try gave are kept.
+// try appends to the current stream or to a new one. It keeps the stamps that a first try gave.
 func (w *Writer) try(recs []*cohort.Record) error {
 	if err := w.ready(recs); err != nil {
 		return err
@@ -307,10 +318,10 @@ func (w *Writer) try(recs []*cohort.Record) error {
 	return w.stream.write(w.stream.frames(recs, w.options.Program))
 }
 
-// ready sees to it that there is a stream with room.
+// ready makes sure that there is a stream with room for the records.
 func (w *Writer) ready(recs []*cohort.Record) error {
 	if w.stream != nil && w.isFull(recs) {
-		w.stream.finish(w.clock.next()) // its records are durable whatever it answers
+		w.stream.finish(w.clock.next()) // an error is dropped: its records are durable already, with or without a seal
 		w.stream = nil
 	}
 	if w.stream != nil {
@@ -322,16 +333,19 @@ func (w *Writer) ready(recs []*cohort.Record) error {
 	}
 	w.stream = s
 	s.keepTimer(w.options.SealAge)
+	// Stamps begin at the time that the file system gave to the new file, and above every stamp that was folded. This
+	// machine's wall clock does not order records (P7).
 	w.clock.begin(s.info.ModTime(), highestStamp(durable.OS, w.root))
 	return nil
 }
 
-// isFull tells whether the stream is to be sealed before the records are written: it would be too large, or is too old.
+// isFull tells whether the stream must be sealed before the records are written: it would become too large, or it is too old.
 func (w *Writer) isFull(recs []*cohort.Record) bool {
 	if w.stream.seq == 0 {
 		return false
 	}
-	if w.clock.since(w.stream.born) >= w.options.SealAge { // a clock, no flag: the flag may come after the append (0022)
+	// The age is compared here and not by a timer, whose function may run after this append (docs/decisions/0022).
+	if w.clock.since(w.stream.born) >= w.options.SealAge {
 		return true
 	}
 	size := w.stream.size
@@ -349,14 +363,14 @@ func recordSize(r *cohort.Record) int64 {
 // drop gives up a stream after an error.
 func (w *Writer) drop() {
 	if w.stream != nil {
-		w.stream.abandon() // the error that led here says all
+		w.stream.abandon() // its error is dropped: the error that came before says what happened
 		w.stream = nil
 	}
 }
 
-// Close seals the stream, durably, and ends the Writer. It waits for Appends under way. An error means
-// that the stream has no seal: its records are durable all the same, and a fold takes a while longer until it removes the
-// stream. Called again, it only waits.
+// Close seals the stream, durably, and ends the Writer. It waits for the Appends that have begun. An error means
+// that the stream may have no seal. Its records are durable all the same, and folds keep the stream longer. A second Close
+// only waits.
 func (w *Writer) Close() error {
 	w.mu.Lock()
 	last := w.pending
@@ -365,7 +379,9 @@ func (w *Writer) Close() error {
 	}
 	w.closed = true
 	w.mu.Unlock()
-	if last != nil { // its leader may not have the commit lock yet
+	// The leader of the last group may not have the commit lock yet. If Close took it first, that group would make a stream
+	// after the end.
+	if last != nil {
 		<-last.done
 	}
 	w.commit.Lock()

@@ -161,8 +161,8 @@ func TestRollByAge(t *testing.T) {
 	}
 }
 
-// TestRollAtTheAge gives the Writer a time. The stream is sealed by the first append that is not before its age, and by no
-// other, whatever else the process has had time for: no goroutine and no timer runs in between.
+// TestRollAtTheAge sets the Writer's time. The first append at or after the age seals the stream, and no
+// other append does. The result does not depend on any goroutine or timer that runs in between.
 func TestRollAtTheAge(t *testing.T) {
 	root := newRoot(t)
 	w := newWriter(t, root, Options{SealAge: time.Hour})

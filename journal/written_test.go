@@ -11,8 +11,8 @@ import (
 	"github.com/runfold/runfold/cohort"
 )
 
-// TestWritten appends with a wall clock that goes back, has a zone or is not set. The record has its time at once, every
-// reader finds the same, and the stamps do not care.
+// TestWritten appends with a wall clock that goes back, has a zone or is not set. The record has its time when Append
+// returns, every reader finds the same time, and the stamps do not depend on it.
 func TestWritten(t *testing.T) {
 	root := newRoot(t)
 	var now time.Time

@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// grouped is the least that a durable append of one of many goroutines can cost: all that waits is written to one file
-// at once and synced, one group after the other. It looks at no record, frames none, and is for one process.
+// grouped is the least that a durable append of one of many goroutines can cost. All waiting records are written to one file
+// at once and synced, one group after the other. It does not check or frame records, and is for one process.
 type grouped struct {
 	f      *os.File
 	commit sync.Mutex // held by the leader of a group

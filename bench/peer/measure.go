@@ -30,8 +30,8 @@ func Start(w io.Writer, at time.Time) error {
 	return err
 }
 
-// Wait reads what Start wrote and returns at that time. It is an error if that is over already: some would have gone
-// before others.
+// Wait reads what Start wrote and returns at that time. If that time is over already, it is an error, because some processes
+// would have begun before others.
 func Wait(r io.Reader) error {
 	var at int64
 	if _, err := fmt.Fscanln(r, &at); err != nil {

@@ -1,20 +1,20 @@
-// Package audit looks at whole roots: whether everything is as it was committed, what waits to be folded, what a file
-// says, and how a damaged root becomes one that folds again.
+// Package audit looks at whole roots. It checks whether everything is as it was committed, counts what waits to be folded,
+// prints files as text, and repairs a damaged root so that it can be folded again.
 //
 //	Check        reads everything and tells what is wrong
 //	ReadStatus   tells what waits, how old it is and who folds
 //	Dump         prints one file of a root as text
 //	Repair       says what is damaged and what can be done; with Apply, does it
 //
-// All but a Repair with Apply only read, take no lock and are right on a root at work.
+// All of them only read and take no lock, except Repair with Apply. Their results are right while others append and fold.
 //
 //	done, err := audit.Check(ctx, compactor.Config{Root: "runs"}, func(p audit.Problem) { fmt.Println(p) })
 //	if err == nil && done.Problems > 0 { ... }
 //
 // # Backwards compatibility
 //
-// They read what every version that was ever released wrote; what a newer one wrote is cohort.ErrNewer. New kinds of
-// problems may come: a program asks Problem.Damage, and not the words of Reason.
+// They read what every released version wrote. What a newer version wrote is cohort.ErrNewer. New kinds of
+// problems may be added: a program should use Problem.Damage, and not the text of Reason.
 package audit
 
 import (
@@ -37,7 +37,8 @@ import (
 type Problem struct {
 	Path   string `json:"path"` // relative to the root
 	Reason string `json:"reason"`
-	// Damage is true of what is wrong, and false of what is only worth knowing: a stranger's file, damage that was dealt with.
+	// Damage is true if something is wrong. It is false for what is only worth knowing: a file that is not ours, or damage that
+	// a fold or repair has handled already.
 	Damage bool `json:"damage"`
 }
 
@@ -59,11 +60,11 @@ type Checked struct {
 // same seqs, no key twice, seqs unique and increasing, that each folded record still on the disk is in
 // the index or has a later write there, and that the public files are the newest generation.
 //
-// It writes nothing and is right on a root at work: what others sweep or publish under it is no problem. It takes no lock, but
-// for a moment, to see whether a compactor that has committed is about to publish. It holds the keys of the index in
+// It writes nothing. Others may append, fold and sweep meanwhile; what they sweep or publish is not a problem. It takes the
+// lock only for a moment, to see whether a compactor that has committed is about to publish. It holds the keys of the index in
 // memory. yield is called in the calling goroutine.
 //
-// The error is one that kept it from looking, not one that it found: see Checked.Problems. When ctx ends, nothing more is
+// An error means that Check could not look. What it found is counted in Checked.Problems. When ctx ends, nothing more is
 // read or told, and the error is that of ctx.
 func Check(ctx context.Context, cfg compactor.Config, yield func(Problem)) (Checked, error) {
 	if cfg.FS == nil {
@@ -77,7 +78,7 @@ func Check(ctx context.Context, cfg compactor.Config, yield func(Problem)) (Chec
 	c := &checker{Store: store}
 	c.yield = func(p Problem) {
 		if ctx.Err() != nil {
-			return // what could not be read because of that is not damaged
+			return // ctx has ended: what could not be read is not damaged
 		}
 		if p.Damage {
 			c.done.Problems++
@@ -128,7 +129,7 @@ func (c *checker) manifests(context.Context) (generation.Manifest, error) {
 			continue // swept since the listing
 		}
 		if errors.Is(err, cohort.ErrNewer) {
-			return generation.Manifest{}, err // no damage, and nothing that we could judge
+			return generation.Manifest{}, err // it is not damage, for example a newer version or an error of the disk
 		}
 		if err != nil {
 			unreadable[g] = err
@@ -174,8 +175,8 @@ func (c *checker) chain(parent, child generation.Manifest) bool {
 	return true
 }
 
-// outside tells of manifests that the newest one does not descend from: a compactor that slept created
-// them after their time (R2), and they are void. They are never the newest, nobody reads them, and
+// outside tells of manifests that are not ancestors of the newest one. A compactor that slept created
+// them too late (R2), and they are void. They are never the newest, nobody reads them, and
 // their data files may be gone.
 func (c *checker) outside(void []generation.Manifest) {
 	for _, m := range void {
@@ -213,7 +214,7 @@ func (c *checker) dataFile(m generation.Manifest, d generation.DataFile) {
 	}
 }
 
-// damageOf tells of a damaged file of a generation: only a note if a repair has gone back behind it.
+// damageOf tells of a damaged file of a generation. It is only a note if a repair has gone back to an earlier generation.
 func (c *checker) damageOf(g cohort.Generation, path string, err error) {
 	if generation.IsVoid(c.all, g) {
 		c.note(path, "%v: a repair has gone back to an earlier generation", err)
@@ -235,7 +236,7 @@ func (c *checker) rows(ctx context.Context, newest generation.Manifest) error {
 	}
 	d, err := c.Data(newest)
 	if errors.Is(err, generation.ErrConflict) {
-		return nil // swept: a later generation came, which the next check reads
+		return nil // swept, because a later generation was committed: the next check reads that
 	}
 	if err != nil {
 		c.damage(c.Root.Data(newest.Index.Name), "%v", err)
@@ -348,11 +349,11 @@ func (c *checker) public(ctx context.Context, newest generation.Manifest) error 
 		busy := false
 		if err == nil && len(old) > 0 {
 			busy = c.isBusy()
-			old, err = c.Unpublished(newest) // again: who is no longer busy may have done it just now
+			old, err = c.Unpublished(newest) // again: a compactor that has just finished may have published it
 		}
 		now, lerr := c.Newest()
 		if lerr != nil {
-			return nil // told by manifests
+			return nil // manifests tells of it
 		}
 		if now.Generation != newest.Generation {
 			newest = now
@@ -428,7 +429,7 @@ func (c *checker) stream(s journal.Place, mark generation.Watermark) {
 			continue
 		case errors.Is(err, io.EOF):
 			if n := r.Torn(); n > 0 {
-				c.note(path, "%d bytes at offset %d are no entry: %s", n, at.Offset, tailMeans(s.Reaped))
+				c.note(path, "%d bytes at offset %d are not an entry: %s", n, at.Offset, tailMeans(s.Reaped))
 			}
 			if !met {
 				c.damage(path, "has no entry that ends at offset %d, up to which it was folded", mark.Offset)

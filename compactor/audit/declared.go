@@ -12,11 +12,11 @@ import (
 	"github.com/runfold/runfold/journal"
 )
 
-// ErrNoStream reports a stream of RepairOptions.Dead that nothing in the root tells of: its name was mistyped.
+// ErrNoStream reports a stream of RepairOptions.Dead that the root does not know. Its name was mistyped.
 var ErrNoStream = errors.New("no such stream")
 
-// declared makes sure that each stream whose writer the caller declared dead is of this root: it lies in its cohort, in reaped/ or
-// in quarantine/, or it was there and its records were folded. Else the caller has mistyped it.
+// declared makes sure that each stream whose writer the caller declared dead belongs to this root. Such a stream lies in its
+// cohort, in reaped/ or in quarantine/, or its records were folded. Any other name is mistyped.
 func (r *repairer) declared(ctx context.Context) error {
 	for _, s := range r.opts.Dead {
 		known, err := r.isKnown(ctx, s)
@@ -56,7 +56,7 @@ func (r *repairer) isQuarantined(_ context.Context, s journal.Stream) (bool, err
 	return false, err
 }
 
-// isInManifests looks for a watermark. What cannot be read tells nothing here.
+// isInManifests looks for a watermark. It skips manifests that cannot be read.
 func (r *repairer) isInManifests(ctx context.Context, s journal.Stream) (bool, error) {
 	gens, err := r.List()
 	for _, g := range slices.Backward(gens) {

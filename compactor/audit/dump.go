@@ -50,7 +50,7 @@ func dump(path string, w io.Writer) error {
 	return fmt.Errorf("%s is no file of a root: give a stream, a manifest, an index or a snapshots file", path)
 }
 
-// streamAt reads the name of a stream off its directory, wherever that lies.
+// streamAt takes the name of a stream from the path of its directory, which may lie anywhere.
 func streamAt(dir string) (journal.Stream, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -129,8 +129,8 @@ func dumpIndex(path string, w io.Writer) error {
 // maxNote bounds what is read of a small JSON file: a note of quarantine repeats up to 1 MiB in base64.
 const maxNote = 4 << 20
 
-// dumpJSON tells the kinds of JSON file apart: a manifest begins with its checksum, snapshots stand one
-// a line, and anything else is small and printed as it is.
+// dumpJSON tells the kinds of JSON file apart. A manifest begins with its checksum. A snapshots file has one entry
+// a line. Any other file is small and is printed as it is.
 func dumpJSON(path string, w io.Writer) error {
 	file, err := durable.OS.Open(path)
 	if err != nil {
@@ -138,7 +138,7 @@ func dumpJSON(path string, w io.Writer) error {
 	}
 	defer file.Close()
 	start := make([]byte, 20)
-	n, _ := io.ReadFull(file, start) // shorter ones are no manifest
+	n, _ := io.ReadFull(file, start) // a shorter file is not a manifest
 	base := filepath.Base(path)
 	switch {
 	case cohort.IsManifest(start[:n]):

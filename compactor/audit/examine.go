@@ -12,7 +12,7 @@ import (
 	"github.com/runfold/runfold/journal"
 )
 
-// examine finds out all and changes nothing.
+// examine finds out what is damaged. It changes nothing.
 func (r *repairer) examine(ctx context.Context) error {
 	if err := r.generations(ctx); err != nil {
 		return err
@@ -37,8 +37,8 @@ func (r *repairer) examine(ctx context.Context) error {
 	return err
 }
 
-// generations looks for the newest whole generation, from the top. It goes down as long as each manifest is the parent of
-// the one above: what is below may be of a compactor that slept (R2), and says nothing about this root.
+// generations looks for the newest whole generation, beginning with the newest one. It goes down only as long as each manifest
+// is the parent of the one above. A manifest below that may come from a compactor that slept (R2), and is void.
 func (r *repairer) generations(ctx context.Context) error {
 	gens, err := r.List()
 	if err != nil {
@@ -52,11 +52,11 @@ func (r *repairer) generations(ctx context.Context) error {
 			return err
 		}
 		if gens[i]+1 < lowest {
-			break // what was between is swept or lost
+			break // the manifests between are swept or lost
 		}
 		h, err := r.Read(gens[i])
 		if errors.Is(err, cohort.ErrNewer) {
-			return err // nothing that we could judge
+			return err // it is not damage, for example a newer version or an error of the disk
 		}
 		if err != nil {
 			r.damaged(r.Root.Manifest(gens[i]), err)
@@ -82,13 +82,13 @@ func (r *repairer) generations(ctx context.Context) error {
 		child, lowest = h, gens[i]
 	}
 	if lowest <= 1 {
-		return nil // back to the beginning: what the streams hold is all there ever was
+		return nil // back to the empty root: the streams hold every record that was ever appended
 	}
 	return fmt.Errorf("%w: restore manifests/ and data/ from a backup: the journals hold only what was appended since generation %d: %w",
 		ErrNoGeneration, lowest, generation.ErrCorrupt)
 }
 
-// isParent tells whether m is the parent of the manifest above; child is that one, or generation 0 if it cannot be read.
+// isParent tells whether m is the parent of the manifest above it. child is that manifest, or generation 0 if it cannot be read.
 func (r *repairer) isParent(m, child generation.Manifest) (is, sure bool) {
 	if child.Generation != 0 {
 		return m.IsParentOf(&child), true
@@ -112,7 +112,7 @@ func (r *repairer) isWhole(h generation.Manifest) bool {
 	return whole
 }
 
-// streams finds those that are in the way of every fold, and those that wait.
+// streams finds the streams that stop every fold, and those that wait for a decision.
 func (r *repairer) streams(ctx context.Context) error {
 	marks := make(map[journal.Stream]generation.Watermark, len(r.good.Streams))
 	for _, m := range r.good.Streams {
@@ -135,13 +135,13 @@ func (r *repairer) streams(ctx context.Context) error {
 			r.out.Waiting = append(r.out.Waiting, Problem{r.Root.Rel(p.Dir), err.Error(), false})
 		case torn > 0 && !p.Reaped:
 			r.out.Waiting = append(r.out.Waiting, Problem{r.Root.Rel(p.Dir), fmt.Sprintf(
-				"%d bytes are no entry, or not yet; if its writer has ended: --dead %v", torn, p.Stream), false})
+				"%d bytes are not an entry, perhaps not yet; if its writer has ended, repair with --dead %v", torn, p.Stream), false})
 		}
 	}
 	return nil
 }
 
-// tryStream reads a stream to its end. Damage that a fold passes over by itself is none of ours.
+// tryStream reads a stream to its end. It ignores damage that a fold passes over by itself.
 func (r *repairer) tryStream(p journal.Place, from journal.Position) (torn int64, err error) {
 	s, err := r.Journal().Open(p, from)
 	if err != nil {
@@ -160,7 +160,7 @@ func (r *repairer) tryStream(p journal.Place, from journal.Position) (torn int64
 	}
 }
 
-// account tells what was folded above the generation to go back to and cannot be folded again.
+// account finds the entries that were folded after the generation to go back to, and cannot be folded again.
 func (r *repairer) account() error {
 	here := map[journal.Stream]bool{}
 	for _, p := range r.all {

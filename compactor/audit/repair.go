@@ -18,33 +18,33 @@ import (
 type RepairOptions struct {
 	// Apply makes the changes. Without it Repair only tells what it would do.
 	Apply bool
-	// Dead are streams whose writers the caller knows to have ended: they are reaped at once, and what is
-	// valid behind a hole is read.
+	// Dead are streams whose writers have certainly ended, as the caller knows. They are reaped at once, and the valid entries
+	// after a damaged place are read.
 	Dead []journal.Stream
 }
 
-// Repaired is what Repair found, and did if it was to.
+// Repaired is what Repair found. With Apply it is also what Repair did.
 type Repaired struct {
 	Applied bool `json:"applied"`
-	// Newest is the highest generation on the disk, Good the highest whose manifest and data files are what
-	// was committed. Where they differ the root goes back to Good.
+	// Newest is the highest generation on the disk. Good is the highest one whose manifest and data files are what
+	// was committed. If they differ, the root goes back to Good.
 	Newest cohort.Generation `json:"newest"`
 	Good   cohort.Generation `json:"good"`
-	// Damaged are the manifests and data files above Good that are not in order.
+	// Damaged are the damaged manifests and data files above Good.
 	Damaged []Problem `json:"damaged"`
 	// Published tells that the public files are those of Newest.
 	Published bool `json:"published"`
-	// Misfits are streams that no fold can read on: cut off, or of another root. They go to quarantine/.
+	// Misfits are streams that no fold can read further: they are cut off, or belong to another root. They go to quarantine/.
 	Misfits []Problem `json:"misfits"`
-	// Waiting are streams with bytes that are no entry, or not yet: their writers are not known to be dead.
+	// Waiting are streams that end with bytes which are not an entry, perhaps not yet. Their writers are not known to be dead.
 	Waiting []Problem `json:"waiting"`
-	// Lost are the entries that were folded above Good from streams that are not on the disk any more.
+	// Lost are the entries that were folded above Good and whose streams are no longer on the disk.
 	Lost []LostEntries `json:"lost"`
-	// Imports are generations above Good that came from an import, which is to be repeated; Unknown are
-	// those whose manifests cannot be read: what they had folded is told by nobody.
+	// Imports are generations above Good that came from an import, which must be repeated. Unknown are
+	// those whose manifests cannot be read: what they had folded is not known.
 	Imports []cohort.Generation `json:"imports"`
 	Unknown []cohort.Generation `json:"unknown"`
-	// doubtful tells that nothing is left of the manifest above Good that says whether Good is its parent: it may be void.
+	// doubtful tells that the manifest above Good is too damaged to say whether Good is its parent. Good may be void.
 	doubtful bool
 
 	Generation cohort.Generation `json:"generation"` // the newest one at the end
@@ -58,39 +58,39 @@ type LostEntries struct {
 	Last   uint64 `json:"last"`
 }
 
-// Whole tells that there is nothing to repair.
+// Whole tells whether there is nothing to repair.
 func (r Repaired) Whole() bool {
 	return r.Newest == r.Good && len(r.Damaged) == 0 && len(r.Misfits) == 0 && (r.Published || r.Newest == 0)
 }
 
-// Lossless tells that going back to Good loses no row, as far as the manifests tell. One generation is
-// always lossless but for imports: the streams that it folded are still on the disk.
+// Lossless tells whether going back to Good loses no row, as far as the manifests say. To go back by one generation is
+// always lossless, except after an import: the streams that the generation folded are still on the disk.
 func (r Repaired) Lossless() bool {
 	lostUnknown := r.doubtful || len(r.Unknown) > 1 || len(r.Unknown) == 1 && r.Unknown[0] != r.Newest
 	return len(r.Lost) == 0 && len(r.Imports) == 0 && !lostUnknown
 }
 
-// ErrNoGeneration reports a root in which no generation is whole: Repair cannot go back to one, and a backup is needed.
+// ErrNoGeneration reports a root in which every generation is damaged. Repair cannot go back to one, and a backup is needed.
 var ErrNoGeneration = errors.New("no generation is whole")
 
-// Repair makes a root that has damage fold again, and says exactly what is gone, if anything:
+// Repair repairs a damaged root so that it can be folded again, and says exactly which rows are lost, if any:
 //
 //	the newest generation is damaged   go back to the newest whole one by committing it anew, and fold
 //	                                   again what it had not folded from the streams that are still there
 //	a stream cannot be read on         move it to quarantine/
-//	a writer is declared dead          reap its stream, and read behind its holes
+//	a writer is declared dead          reap its stream, and read on after damaged places
 //	the public files are not ours      publish the newest generation
 //
-// It deletes nothing: damaged files are kept in quarantine/ before a sweep can take them. Like a fold it
-// commits by put-if-absent and may be cut off anywhere or raced by anybody; done again it ends the same.
-// Without Apply it takes no lock and writes nothing. With Apply it is compactor.ErrLocked while another compactor is at
-// work. Ask [Repaired.Lossless] before you apply.
+// It deletes nothing: it keeps damaged files in quarantine/ before a sweep can remove them. Like a fold it
+// commits by put-if-absent. It may be killed at any place, and others may fold meanwhile; a second Repair ends with the same
+// result. Without Apply it takes no lock and writes nothing. With Apply it fails with compactor.ErrLocked while another
+// compactor holds the lock. Call it without Apply first, and look at [Repaired.Lossless].
 func Repair(ctx context.Context, cfg compactor.Config, opts RepairOptions) (Repaired, error) {
 	store, err := cfg.Store()
 	if err != nil {
 		return Repaired{}, err
 	}
-	r := &repairer{Store: store, opts: opts, out: Repaired{ // lists that a script can go through
+	r := &repairer{Store: store, opts: opts, out: Repaired{ // lists that are empty, not null, in JSON
 		Damaged: []Problem{}, Misfits: []Problem{}, Waiting: []Problem{}, Lost: []LostEntries{},
 		Imports: []cohort.Generation{}, Unknown: []cohort.Generation{},
 	}}
@@ -120,13 +120,12 @@ type repairer struct {
 	opts RepairOptions
 	out  Repaired
 
-	good generation.Manifest   // what to go back to; generation 0 if that is before the first generation
+	good generation.Manifest   // the generation to go back to; generation 0 is the empty root
 	lost []generation.Manifest // readable manifests above it, newest first
 	all  []journal.Place
 }
 
-// apply does what examine has found. Each step leaves a root that every fold and another Repair can go on
-// from.
+// apply repairs what examine has found. After each step a fold, or another Repair, can go on with the root.
 func (r *repairer) apply(ctx context.Context, cfg compactor.Config) error {
 	for _, p := range r.out.Misfits {
 		if err := r.putAside(filepath.Join(string(r.Root), filepath.FromSlash(p.Path))); err != nil {
@@ -162,13 +161,13 @@ func (r *repairer) putAside(dir string) error {
 	return durable.Move(r.FS, dir, r.Root.Quarantined(s.Cohort, s.ID))
 }
 
-// reapDeclared reaps the streams whose writers the caller knows to have ended, where that is still to be done.
+// reapDeclared reaps the streams whose writers the caller declared dead, except those that were reaped before.
 func (r *repairer) reapDeclared() (reaped int, err error) {
 	var here []journal.Stream
 	for _, s := range r.opts.Dead {
 		_, err := r.FS.Stat(r.Journal().InCohort(s).Dir)
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // it went its way before, see declared
+			continue // it was reaped, quarantined or deleted before: see declared
 		}
 		if err != nil {
 			return 0, fmt.Errorf("stream %v: %w", s, err)
@@ -178,8 +177,8 @@ func (r *repairer) reapDeclared() (reaped int, err error) {
 	return compactor.Reap(r.Journal(), here, "its writer was declared dead", r.Notify), nil
 }
 
-// goBack commits the good generation anew, above all that is damaged. Its data files are new: those of the good generation
-// may be swept until this one names them.
+// goBack commits the good generation again, with a number above all damaged ones. It writes new data files: those of the good
+// generation may be swept before this one names them (R15).
 func (r *repairer) goBack() error {
 	if err := r.keepDamaged(); err != nil {
 		return err
@@ -204,12 +203,12 @@ func (r *repairer) goBack() error {
 	return err
 }
 
-// seqGap is left where a manifest that nobody can read may have given seqs away: more than one fold of any
-// batch that fits into memory, or any import, can have used.
+// seqGap is how many seqs are left out for a manifest that cannot be read and may have assigned seqs. One fold of a batch that
+// fits into memory, or one import, cannot have used more.
 const seqGap = 1 << 32
 
-// afterLost is the next seq and the highest stamp above all that the lost generations may have given:
-// no snapshot_seq is given twice, also to rows that are gone.
+// afterLost is the next seq and the highest stamp. Both are above all that the lost generations may have assigned. So
+// no snapshot_seq is assigned twice, not even if its first row is lost.
 func (r *repairer) afterLost() (cohort.Seq, cohort.Stamp) {
 	seq, stamp := max(r.good.NextSeq, 1), r.good.HighestStamp
 	for _, h := range r.lost {
@@ -218,12 +217,12 @@ func (r *repairer) afterLost() (cohort.Seq, cohort.Stamp) {
 	return seq + cohort.Seq(len(r.out.Unknown))*seqGap, stamp
 }
 
-// makeDir makes a directory of the root, durably whoever made it.
+// makeDir makes a directory of the root. On success its name is durable, also if another process has made it.
 func (r *repairer) makeDir(dir string) error {
 	return durable.MkdirWithin(r.FS, string(r.Root), dir, r.Settings.DirMode.FS())
 }
 
-// keepDamaged keeps the damaged files under quarantine/: the next sweeps take them from their places.
+// keepDamaged keeps the damaged files under quarantine/, because a later sweep removes them from their places.
 func (r *repairer) keepDamaged() error {
 	dir := r.Root.DamagedGenerations()
 	if err := r.makeDir(dir); err != nil {
@@ -239,7 +238,7 @@ func (r *repairer) keepDamaged() error {
 	return nil
 }
 
-// bringBack moves streams that the lost generations had put into quarantine/ to where they are read again.
+// bringBack moves streams that the lost generations had put into quarantine/ back to reaped/, where folds read them.
 func (r *repairer) bringBack() error {
 	kept, err := r.Journal().Quarantined()
 	if err != nil {

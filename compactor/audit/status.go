@@ -29,9 +29,9 @@ type Status struct {
 	NextSeq    cohort.Seq         `json:"next_seq"`
 	Published  bool               `json:"published"`             // the public files show that generation
 	Merged     *generation.Merged `json:"merged,omitempty"`      // of the fold that wrote the index
-	FoldedAt   string             `json:"folded_at,omitempty"`   // by the wall clock of who folded, RFC 3339
+	FoldedAt   string             `json:"folded_at,omitempty"`   // by the wall clock of that compactor, RFC 3339
 	FoldedBy   string             `json:"folded_by,omitempty"`   // program and host
-	Holder     string             `json:"lock_holder,omitempty"` // as the lock file says; may have died
+	Holder     string             `json:"lock_holder,omitempty"` // what the lock file says; this process may have ended
 	Cohorts    []CohortStatus     `json:"cohorts"`
 	Quarantine int                `json:"quarantined"` // notes and streams under quarantine/
 	Columns    int                `json:"columns"`     // dynamic ones
@@ -39,20 +39,20 @@ type Status struct {
 	Ahead      *generation.Ahead  `json:"clock_ahead,omitempty"`
 }
 
-// CohortStatus is the part of one cohort. Unfolded is what no manifest holds yet.
+// CohortStatus is the status of one cohort. Records are unfolded if no manifest holds them yet.
 type CohortStatus struct {
 	Cohort          cohort.ID     `json:"cohort"`
 	Streams         int           `json:"streams"`
 	Sealed          int           `json:"sealed"`
-	Reaped          int           `json:"reaped"` // of dead writers, on their way out
+	Reaped          int           `json:"reaped"` // streams of dead writers that will be deleted
 	UnfoldedRecords int64         `json:"unfolded_records"`
 	UnfoldedBytes   int64         `json:"unfolded_bytes"`
 	OldestUnfolded  time.Duration `json:"oldest_unfolded_ns"` // age of the oldest unfolded record
-	TornBytes       int64         `json:"torn_bytes"`         // behind the last entry: being written, or damage
+	TornBytes       int64         `json:"torn_bytes"`         // after the last entry: being written, or damage
 	Unreadable      int           `json:"unreadable"`         // streams with an error, see check
 }
 
-// ReadStatus looks at a root without a lock and without writing. It reads every unfolded record once. It is an error where
+// ReadStatus looks at a root without a lock and without writing. It reads every unfolded record once. It fails if
 // the newest manifest cannot be read, or is damaged (generation.IsDamage). It ends with ctx.
 func ReadStatus(ctx context.Context, cfg compactor.Config) (Status, error) {
 	store, err := cfg.Store()
@@ -140,7 +140,7 @@ func cohortStatus(ctx context.Context, store *generation.Store, marks []generati
 	return out, nil
 }
 
-// readers is how many streams are read at once: with cold caches the disk is what they wait for.
+// readers is how many streams are read at once. With cold caches they wait for the disk, so it is more than the cores.
 const readers = 64
 
 func (c CohortStatus) plus(d CohortStatus) CohortStatus {
@@ -152,7 +152,7 @@ func (c CohortStatus) plus(d CohortStatus) CohortStatus {
 	}
 }
 
-// streamStatus is the part of one stream, read from its watermark on; nothing if it was swept since the
+// streamStatus is the status of one stream, read from its watermark on. It is empty if the stream was swept after the
 // listing.
 func streamStatus(store *generation.Store, s journal.Place, from journal.Position) (c CohortStatus) {
 	r, err := store.Journal().Open(s, from)

@@ -7,8 +7,8 @@ import (
 	"github.com/runfold/runfold/internal/durable"
 )
 
-// until is a file system that ends with a context: each look at the disk behind that fails with the context's error. So
-// whoever reads through it ends soon, however long the file is that it is reading, and must not take the error for damage.
+// until is a file system that ends with a context. After the end of the context each look at the disk fails with the context's
+// error. So a reader ends soon, also within a long file. It must not take this error for damage.
 type until struct {
 	durable.FS
 	ctx context.Context

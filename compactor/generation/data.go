@@ -18,7 +18,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Data is the data files of one generation: the open index, and the snapshots, which are opened one by one. It
 // stays readable as long as its generation is kept, and on a local file system also after that. Any number of goroutines may
-// read it; Close comes after all of them.
+// read it. Call Close after all of them have ended.
 type Data struct {
 	// Index has the rows. It is nil before the first fold.
 	Index *index.File
@@ -26,23 +26,23 @@ type Data struct {
 	of    Manifest
 	store *Store
 	file  io.Closer
-	read  *summed // nil: what is read of the index is not summed
+	read  *summed // the checksum of what is read of the index; nil if none is made
 }
 
 // Close closes the index.
 func (d *Data) Close() {
 	if d.file != nil {
-		d.file.Close() // opened to read
+		d.file.Close() // it was only read, so its error says nothing
 	}
 }
 
 // Data opens the index that m names and checks its size. A missing file is ErrConflict if m is no longer the
-// newest (it was swept: call Newest again), else ErrCorrupt. Of generation 0 there is nothing, and no error.
+// newest generation: it was swept, so call Newest again. Else it is ErrCorrupt. Generation 0 has no data, which is no error.
 func (s *Store) Data(m Manifest) (*Data, error) { return s.open(m, false) }
 
-// Summed is Data for a fold. A flipped bit in a footer or a filter could hide a row that the fold must
-// replace, and pages alone have checksums, so Check must follow before anything is committed that came of this index. All
-// of it passes on the way to the next one: most is read once.
+// Summed is Data for a fold. Only the pages of an index have checksums. A flipped bit in a footer or a filter could hide a row
+// that the fold must replace. So Check must follow before anything is committed that was made from this index. A fold
+// copies all of the index to the next one, so most of it is read only once.
 func (s *Store) Summed(m Manifest) (*Data, error) { return s.open(m, true) }
 
 func (s *Store) open(m Manifest, sum bool) (*Data, error) {
@@ -68,8 +68,8 @@ func (s *Store) open(m Manifest, sum bool) (*Data, error) {
 	return d, nil
 }
 
-// Find looks keys up in the index; those that it does not hold are absent from the result. In Summed data, what it
-// found is in doubt until Check has passed.
+// Find looks keys up in the index. Keys that the index does not hold are absent from the result. In Summed data the result
+// is in doubt until Check has returned nil.
 func (d *Data) Find(keys []cohort.Key) (map[cohort.Key]index.Found, error) {
 	if d.Index == nil {
 		return nil, nil
@@ -81,8 +81,8 @@ func (d *Data) Find(keys []cohort.Key) (map[cohort.Key]index.Found, error) {
 	return found, nil
 }
 
-// Snapshots opens one of the snapshots files that the manifest names, to read; index.Snapshots takes it apart. A missing
-// one is ErrConflict or ErrCorrupt, as for the index. Its checksum is not compared. The caller closes it.
+// Snapshots opens one of the snapshots files that the manifest names, to read; index.Snapshots decodes it. A missing
+// file is ErrConflict or ErrCorrupt, as for the index. Its checksum is not compared. The caller closes it.
 func (d *Data) Snapshots(f SnapshotsFile) (io.ReadCloser, error) {
 	r, err := d.snapshots(f)
 	if err != nil {
@@ -99,7 +99,7 @@ func (d *Data) snapshots(f SnapshotsFile) (*checkedReader, error) {
 	return &checkedReader{r: file, path: d.store.Root.Data(f.Name), want: f.DataFile}, nil
 }
 
-// Check reads what was not read of Summed data's index, and compares the checksum of all of it.
+// Check reads the rest of the index of Summed data, and compares the checksum of the whole file.
 func (d *Data) Check() error {
 	if d.read == nil {
 		return nil
@@ -117,7 +117,7 @@ func (d *Data) Check() error {
 	return d.store.dataError(d.of, err)
 }
 
-// blame is err, or what is wrong with the index that led to it: which file it is, and that all of it is in doubt.
+// blame returns the error of Check if the index is damaged, because then the damage is the cause of err. Else it returns err.
 func (d *Data) blame(err error) error {
 	if cerr := d.Check(); cerr != nil {
 		return cerr
@@ -125,8 +125,8 @@ func (d *Data) blame(err error) error {
 	return err
 }
 
-// CheckFile reads a whole data file and tells what is wrong with it: its bytes must be those that were committed. The error
-// matches ErrCorrupt or fs.ErrNotExist where the file is not that, and is nil where it is.
+// CheckFile reads a whole data file and compares its bytes with what was committed, by size and checksum. If they differ, the
+// error matches ErrCorrupt; if the file is missing, it matches fs.ErrNotExist.
 func (s *Store) CheckFile(want DataFile) error {
 	file, err := s.openFile(want)
 	if err != nil {
@@ -140,7 +140,7 @@ func (s *Store) CheckFile(want DataFile) error {
 	return err
 }
 
-// checksumError is ErrCorrupt of a file that has its size.
+// checksumError is the ErrCorrupt of a file with the right size and the wrong bytes.
 type checksumError struct{ is, want CRC }
 
 func (e checksumError) Error() string {
@@ -192,17 +192,17 @@ func (s *Store) dataError(m Manifest, err error) error {
 	return fmt.Errorf("open generation %d: %w: %w", m.Generation, ErrCorrupt, err)
 }
 
-// summed is a ReaderAt that keeps the checksum of the front of a file, which grows as that is read in order. Any number of
-// calls may run at once.
+// summed is a ReaderAt that keeps the checksum of the first n bytes of a file. n grows when the file is read in order. Any
+// number of calls may run at once.
 type summed struct {
 	r io.ReaderAt
 
 	mu  sync.Mutex
-	n   int64 // how much is summed
+	n   int64 // how many bytes are summed
 	crc uint32
 }
 
-// summedGap is how much is read to have no gap in what is summed.
+// summedGap is the largest gap that ReadAt reads by itself, so that what is summed has no gap.
 const summedGap = 64 << 10
 
 func (s *summed) ReadAt(p []byte, off int64) (int, error) {
@@ -210,7 +210,7 @@ func (s *summed) ReadAt(p []byte, off int64) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.n < off && off-s.n <= summedGap {
-		s.readTo(off) // if that fails, whole tries again
+		s.readTo(off) // an error is dropped: whole tries again
 	}
 	if s.n >= off && s.n < off+int64(n) {
 		s.add(p[s.n-off : n])
@@ -223,7 +223,7 @@ func (s *summed) add(p []byte) {
 	s.n += int64(len(p))
 }
 
-// readTo reads what is not summed yet in front of end. It is called under mu.
+// readTo reads what is not summed yet before end. It is called under mu.
 func (s *summed) readTo(end int64) error {
 	if s.n >= end {
 		return nil
@@ -247,8 +247,8 @@ func (s *summed) whole(size int64) (CRC, error) {
 	return CRC(s.crc), err
 }
 
-// checkedReader sums what passes, so that a flipped bit of the old file is found before the new file
-// carries it on.
+// checkedReader sums the bytes that pass. So a flipped bit of the old file is found before a new file with this
+// bit is committed.
 type checkedReader struct {
 	r    io.ReadCloser
 	crc  uint32

@@ -17,18 +17,20 @@ import (
 	"github.com/runfold/runfold/internal/durable"
 )
 
-// Draft is a generation that is being made. It ends with Commit, or with Discard; if it is left as it is, a later sweep
+// Draft is a generation that is being made. It ends with Commit or with Discard. If neither is called, a later sweep
 // removes its data files. One goroutine uses it.
 type Draft struct {
-	// Manifest is what will be committed: at first all of its parent's content, under a number and token of its own.
+	// Manifest is what will be committed. At first it has all of its parent's content, with a number and token of its own.
 	Manifest
 
 	store *Store
-	made  []string // data files of this draft's own
+	made  []string // the data files that this draft makes
 }
 
 // Draft begins the child of parent, with these watermarks. Nothing is written.
 func (s *Store) Draft(parent Manifest, streams []Watermark) (*Draft, error) {
+	// The token is random. It is part of the names of the data files, so no other attempt writes the same files. It is
+	// also how Commit recognises its own manifest (R1).
 	token, err := newToken()
 	if err != nil {
 		return nil, err
@@ -36,6 +38,7 @@ func (s *Store) Draft(parent Manifest, streams []Watermark) (*Draft, error) {
 	next := parent
 	next.digest = ""
 	next.Version, next.Generation, next.Token = manifestVersion, parent.Generation+1, token
+	// The digest of the parent chains the manifests. A repair follows it, and so passes by void manifests (R2).
 	next.RootID, next.Parent = s.Settings.RootID, parent.digest
 	next.CreatedAt = cohort.FormatTime(s.Now())
 	next.Host, next.PID, next.Program = host(), os.Getpid(), s.Program
@@ -44,11 +47,13 @@ func (s *Store) Draft(parent Manifest, streams []Watermark) (*Draft, error) {
 	return &Draft{Manifest: next, store: s}, nil
 }
 
-// DraftAgain begins a child of the newest generation, whose files may be damaged, that has the content of good, an
-// earlier one, anew. What is between the two becomes void.
+// DraftAgain begins a child of the newest generation, whose files may be damaged. The child has the content of good, an
+// earlier generation. The generations between the two become void.
 func (s *Store) DraftAgain(good Manifest, newest cohort.Generation) (*Draft, error) {
 	from := good.Generation
 	parent := good
+	// The child follows the newest generation and not good. So its number is above all others, and a compactor that
+	// still works on the damaged one gets a conflict (R12).
 	parent.Generation, parent.digest = newest, ""
 	if data, err := s.bytesOf(newest); err == nil {
 		parent.digest = digestOf(data)
@@ -78,28 +83,31 @@ func newToken() (cohort.Token, error) {
 	return cohort.Token(hex.EncodeToString(raw[:])), nil
 }
 
-// Changes is what a generation has that the one before had not.
+// Changes is the difference between a generation and the one before.
 type Changes struct {
 	Puts, Raised []index.Put
 	Bytes        int64                     // of the records as JSON
-	Rows, Lines  index.Load                // of puts without a record; each for a goroutine of its own
+	Rows, Lines  index.Load                // load the records of puts that have none; each is called by one goroutine
 	Cohort       func(index.Put) cohort.ID // of a put's record
-	Whole        bool                      // no data file of the one before is to be named
+	Whole        bool                      // write all data files anew: name none of the generation before
 }
 
-// Write writes the data files of the draft and fills in what its manifest says of them; no manifest names them yet. The
-// draft's NextSeq, HighestStamp and Schema must be those of the new generation. old is the data that it goes on from, Summed,
-// and found what that has under the keys of the puts. It returns what was done.
+// Write writes the data files of the draft, and sets what its manifest says of them. No manifest names them yet. The
+// draft's NextSeq, HighestStamp and Schema must be those of the new generation. old is the data of the parent, which must be
+// Summed, and found is what old has under the keys of the puts. It returns what was done.
 //
-// On success the files are durable, and all of old was compared with its checksum. On error none of them stays: on a full
-// disk they would be in the way of the next try. Index and snapshots are written side by side.
+// On success the files are durable, and all of old was compared with its checksum. On error none of the new files stays:
+// on a full disk they would leave no room for the next try (docs/durability.md, P12). Index and snapshots are written side by
+// side.
 func (d *Draft) Write(old *Data, found map[cohort.Key]index.Found, c Changes) (stats index.Stats, err error) {
+	// No commit was tried yet, so no manifest can name these files, and removing them is safe.
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.Discard())
 		}
 	}()
 	s := d.store
+	// If another compactor has just made data/, its name may not be durable. Commit syncs the root before the manifest (R14).
 	if err := durable.MkdirAll(s.FS, s.Root.DataDir(), s.Settings.DirMode.FS()); err != nil {
 		return index.Stats{}, err
 	}
@@ -116,16 +124,19 @@ func (d *Draft) Write(old *Data, found map[cohort.Key]index.Found, c Changes) (s
 	if err != nil {
 		return index.Stats{}, err
 	}
+	// The index gets its name only now, after all of old was compared with its checksum. A file that carries a damaged row
+	// on would never be named.
 	if d.Index, err = rows.commit(); err != nil {
 		return index.Stats{}, fmt.Errorf("write index: %w", err)
 	}
+	// The structure is read back, because a later fold copies row groups of this file without decoding them.
 	if err := s.verify(d.Index); err != nil {
 		return index.Stats{}, fmt.Errorf("read back index: %w", err)
 	}
 	return stats, nil
 }
 
-// fill writes what the index holds, and all of the snapshots.
+// fill writes the content of the index, and the snapshots files.
 func (d *Draft) fill(old *Data, found map[cohort.Key]index.Found, c Changes, rows *newFile, parts []*part) (index.Stats, error) {
 	meta := index.Meta{Generation: d.Generation, Token: d.Token, Program: d.Program}
 	var stats index.Stats
@@ -137,6 +148,8 @@ func (d *Draft) fill(old *Data, found map[cohort.Key]index.Found, c Changes, row
 			return old.blame(fmt.Errorf("write index: %w", err))
 		}
 		rows.rows = stats.Rows
+		// A flipped bit of old must not get a new, fitting checksum. And only because old was read whole here may the sweep
+		// delete the streams that old had folded (P6, docs/decisions/0014).
 		return old.Check()
 	})
 	both.Go(func() error {
@@ -153,6 +166,8 @@ func (d *Draft) fill(old *Data, found map[cohort.Key]index.Found, c Changes, row
 		return index.Stats{}, err
 	}
 	d.Snapshots = d.Snapshots.with(written)
+	// Index and snapshots are made by different code from the same records. Different counts mean that one of them lost or
+	// doubled something: such a generation is not committed.
 	if lines := d.Snapshots.Rows(); rows.rows != lines {
 		return index.Stats{}, fmt.Errorf("%w: index would have %d rows and snapshots %d", ErrCorrupt, rows.rows, lines)
 	}
@@ -161,13 +176,13 @@ func (d *Draft) fill(old *Data, found map[cohort.Key]index.Found, c Changes, row
 	return stats, nil
 }
 
-// margin is room for what is small: the manifest's fixed part, directories, the file system's own books.
+// margin is room for small things: the fixed part of the manifest, directories, the file system's own data.
 const margin = 1 << 20
 
-// headroom refuses to begin what would fill the disk, and perhaps be in the way of writers: the new data
-// files take at most about what the old ones do, and twice the records. The draft still names the old index.
-// Where nobody can tell what is free, the write finds out.
+// headroom returns an error that matches durable.IsFull if the new data files may fill the disk. Writers need room for their
+// records more than a fold does (docs/durability.md, P12). If the free space is not known, the write itself finds out.
 func (d *Draft) headroom(parts []*part, records int64) error {
+	// The new files take at most about as much as the old ones, and twice the records. The draft still names the old index.
 	need := d.Index.Size + int64(len(d.Streams))*256 + margin + 2*records
 	for _, p := range parts {
 		need += p.old.Size

@@ -18,17 +18,17 @@ import (
 // ErrCorrupt reports a manifest or data file whose bytes are not what was committed.
 var ErrCorrupt = index.ErrDamaged
 
-// IsDamage tells that an error is about bytes that are not what was written, in any kind of file:
-// ErrCorrupt or journal.ErrCorrupt.
+// IsDamage tells whether an error means that the bytes of a file are not those that were written. It finds
+// ErrCorrupt and journal.ErrCorrupt.
 func IsDamage(err error) bool {
 	return errors.Is(err, ErrCorrupt) || errors.Is(err, journal.ErrCorrupt)
 }
 
-// Newest returns the newest manifest: the highest number in a fresh listing, never a name opened
-// from memory (R3: an open by name may be 30 s old on NFS). In a root without any it returns the
+// Newest returns the newest manifest: the one with the highest number in a fresh listing. It does not try names that it
+// remembers, because on NFS an open by name may be 30 s old (R3). In a root without manifests it returns the
 // manifest of generation 0, whose NextSeq is 1 and which names no files.
 //
-// A damaged highest manifest is ErrCorrupt and not passed over: records that only its data files
+// A damaged highest manifest is ErrCorrupt. Newest does not return the one before it: records that only the newest data files
 // hold may already be gone from the journals.
 func (s *Store) Newest() (Manifest, error) {
 	for tried := cohort.Generation(0); ; {
@@ -44,7 +44,7 @@ func (s *Store) Newest() (Manifest, error) {
 		if !errors.Is(err, fs.ErrNotExist) || newest <= tried {
 			return m, err
 		}
-		tried = newest // swept since the listing: there is a newer one
+		tried = newest // it was swept after the listing, so there is a newer one
 	}
 }
 
@@ -64,7 +64,7 @@ func (s *Store) Read(g cohort.Generation) (Manifest, error) {
 	return m, nil
 }
 
-// bytesOf are the bytes of a manifest, whatever they are.
+// bytesOf are the bytes of a manifest, damaged or not.
 func (s *Store) bytesOf(g cohort.Generation) ([]byte, error) {
 	if err := durable.Regular(s.FS, s.Root.Manifest(g)); err != nil {
 		return nil, damagedIfLink(err)
@@ -72,7 +72,8 @@ func (s *Store) bytesOf(g cohort.Generation) ([]byte, error) {
 	return durable.Read(s.FS, s.Root.Manifest(g), cohort.MaxManifest)
 }
 
-// damagedIfLink makes a link in the place of a committed file damage: what it leads to was never committed.
+// damagedIfLink makes an error about a link match ErrCorrupt. A link in the place of a committed file is damage: what it
+// leads to was never committed.
 func damagedIfLink(err error) error {
 	if errors.Is(err, durable.ErrLink) {
 		return fmt.Errorf("%w: %w", ErrCorrupt, err)
@@ -99,7 +100,7 @@ func (s *Store) List() ([]cohort.Generation, error) {
 	return gens, nil
 }
 
-// Last is the last of gens, or 0 if there is none.
+// Last is the last of gens, or 0 if gens is empty.
 func Last(gens []cohort.Generation) cohort.Generation {
 	if len(gens) == 0 {
 		return 0
@@ -108,13 +109,13 @@ func Last(gens []cohort.Generation) cohort.Generation {
 }
 
 // IsParentOf tells whether child was committed on m. A manifest that is not an ancestor of the newest one is void: a
-// compactor that slept made it after its time (R2).
+// compactor that slept made it too late (R2).
 func (m *Manifest) IsParentOf(child *Manifest) bool {
 	return child.Generation == m.Generation+1 && child.Parent == m.digest
 }
 
-// MayBeParent tells whether m is the parent of the next generation, whose manifest cannot be read: what is left of its
-// bytes tells. If they tell nothing, m may be the parent and is not surely it.
+// MayBeParent tells whether m is the parent of the next generation, whose manifest cannot be read. It looks at what is left of
+// the bytes of that manifest. If these say nothing about the parent, m may be the parent, but this is not sure.
 func (s *Store) MayBeParent(m Manifest) (is, sure bool) {
 	data, err := s.bytesOf(m.Generation + 1)
 	if err != nil {
@@ -153,7 +154,7 @@ func Met(all []Manifest) (g cohort.Generation, met bool) {
 	return 0, false
 }
 
-// IsVoid tells whether a repair that one of these manifests commits has gone back to before generation g.
+// IsVoid tells whether generation g is void because one of these manifests is a repair that went back to an earlier one.
 func IsVoid(all []Manifest, g cohort.Generation) bool {
 	for _, m := range all {
 		if m.RepairedFrom != nil && *m.RepairedFrom < g && g < m.Generation {
@@ -163,8 +164,8 @@ func IsVoid(all []Manifest, g cohort.Generation) bool {
 	return false
 }
 
-// time is the latest time that the root's file system is known to have given: to the manifest m, which is the newest, or
-// to the lock file, which every holder writes.
+// time is the latest time that the root's file system is known to have given. It is that of the manifest m, which is the newest, or
+// that of the lock file, which every holder writes.
 func (s *Store) time(m Manifest) (time.Time, error) {
 	info, err := s.FS.Stat(s.Root.Manifest(m.Generation))
 	if err != nil {
@@ -177,8 +178,8 @@ func (s *Store) time(m Manifest) (time.Time, error) {
 	return now, nil
 }
 
-// Stamp is the latest time that the root's file system is known to have given, as a stamp; m is the newest manifest. It is
-// 0 if nothing tells it.
+// Stamp is the latest time that the root's file system is known to have given, as a stamp. m is the newest manifest. Stamp is
+// 0 if no such time is known.
 func (s *Store) Stamp(m Manifest) cohort.Stamp {
 	now, _ := s.time(m)
 	if m.Generation == 0 {

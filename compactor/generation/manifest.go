@@ -12,44 +12,44 @@ import (
 	"github.com/runfold/runfold/compactor/index"
 )
 
-// Manifest is one commit: what the root holds since that generation. It is written once, by
-// put-if-absent, and never changes; docs/format/manifest.md is its page.
+// Manifest is one commit: it says what the root holds since that generation. It is written once, by
+// put-if-absent, and never changes. Its format is in docs/format/manifest.md.
 type Manifest struct {
 	Version    int               `json:"version"` // of the format
 	Generation cohort.Generation `json:"generation"`
 	Token      cohort.Token      `json:"token"`
 	RootID     string            `json:"root_id"`
-	// Parent is the SHA-256 of the file of the generation before, in hex; empty for the first.
+	// Parent is the SHA-256 of the file of the generation before, in hex. It is empty for the first.
 	Parent    string `json:"parent"`
 	CreatedAt string `json:"created_at"` // the wall clock, for people only
 	Host      string `json:"host"`
 	PID       int    `json:"pid"`
 	Program   string `json:"program"`
-	// RepairedFrom is set where a repair has gone back: the generation whose content this one has anew.
-	// What lies between the two is void.
+	// RepairedFrom is set if a repair has gone back: it is the generation whose content this one has again.
+	// The generations between the two are void.
 	RepairedFrom *cohort.Generation `json:"repaired_from,omitempty"`
 
-	// Requires names what a reader must know to read this generation rightly, beyond the version. A name that it does not know
-	// is cohort.ErrNewer. This version knows none.
+	// Requires names what a reader must know to read this generation correctly, beyond the version. A name that it does not know
+	// is cohort.ErrNewer. This version knows no names.
 	Requires []string `json:"requires,omitempty"`
-	// Settings is what runfold.json says, for the day it is lost; nil in manifests of version 1 and 2.
+	// Settings is a copy of runfold.json, in case that is lost. It is nil in manifests of version 1 and 2.
 	Settings json.RawMessage `json:"settings,omitempty"`
 
 	NextSeq      cohort.Seq   `json:"next_seq"`
 	HighestStamp cohort.Stamp `json:"highest_stamp"` // writers read it: see journal's clock
 	Schema       index.Schema `json:"schema"`
-	// Columns is what the root wants of its columns.
+	// Columns is what the root's settings say of its columns.
 	Columns   index.Columns `json:"columns,omitzero"`
 	Index     DataFile      `json:"index"`
 	Snapshots Snapshots     `json:"snapshots"`
 	// Ahead is the record whose stamp is furthest ahead of the storage's clock, if one is by more than ten minutes.
 	Ahead *Ahead `json:"ahead,omitempty"`
-	// Merged says how the index came to be; nil in manifests of before it was told.
+	// Merged says how the index was made. It is nil in older manifests, which do not say it.
 	Merged *Merged `json:"merged,omitempty"`
 	// Streams holds a watermark for every stream that was on the disk, sorted by name.
 	Streams []Watermark `json:"streams"`
 
-	digest string // SHA-256 of the file in hex: what a child says of its parent
+	digest string // SHA-256 of the file in hex: a child names its parent by it
 }
 
 // Ahead is a record of a writer whose clock ran ahead.
@@ -59,8 +59,8 @@ type Ahead struct {
 	Host   string       `json:"host"`   // as the stream's header says
 }
 
-// Merged counts what became of row groups and rows when an index was written. A group that nothing touched is
-// copied as bytes. Where most of them are, a fold is cheap: that is what the counts are for.
+// Merged counts how row groups and rows were written when an index was made. A group without a changed row is
+// copied as bytes. The counts show how cheap a fold was: it is cheap if most groups were copied.
 type Merged struct {
 	GroupsCopied  int   `json:"groups_copied"`
 	GroupsWritten int   `json:"groups_written"`
@@ -89,10 +89,10 @@ type CRC uint32
 
 func (c CRC) String() string { return fmt.Sprintf("%08x", uint32(c)) }
 
-// MarshalText writes the 8 hex digits.
+// MarshalText returns the 8 hex digits.
 func (c CRC) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
-// UnmarshalText reads exactly what MarshalText writes.
+// UnmarshalText reads what MarshalText returns, and refuses every other spelling.
 func (c *CRC) UnmarshalText(text []byte) error {
 	raw, err := hex.DecodeString(string(text))
 	if err != nil || len(raw) != 4 || strings.ToLower(string(text)) != string(text) {
@@ -103,15 +103,15 @@ func (c *CRC) UnmarshalText(text []byte) error {
 }
 
 const (
-	// Part of the format, do not change. Version 2 has the snapshots of each cohort in a file of its own, version 1 those of all in
-	// one; version 3 has either.
+	// Part of the format, do not change. Version 1 has the snapshots of all cohorts in one file. Version 2 has a file for each
+	// cohort. Version 3 has one or the other.
 	manifestVersion  = 3
 	oneVersion       = 1
 	perCohortVersion = 2
 )
 
-// Encode is the manifest as a file: one JSON object whose first line is its checksum, so that any
-// JSON reader can read it and ours can trust it.
+// Encode returns the manifest as a file: one JSON object whose first line is its checksum. So any
+// JSON reader can read it, and ours finds damage.
 //
 //	{"crc32c":"1a2b3c4d",      see cohort.SealManifest
 //	 "version": 1, ...
@@ -123,8 +123,8 @@ func (m *Manifest) Encode() []byte {
 	return cohort.SealManifest(append(body[len("{\n"):], '\n'))
 }
 
-// DecodeManifest reads what Encode writes. A higher version is ErrNewer, as long as the checksum
-// holds; everything else that is wrong is ErrCorrupt.
+// DecodeManifest reads what Encode returns. A higher version with a right checksum is ErrNewer. Every other
+// fault is ErrCorrupt.
 func DecodeManifest(data []byte) (Manifest, error) {
 	if !cohort.IsWholeManifest(data) {
 		return Manifest{}, fmt.Errorf("%w: the checksum in its first line does not fit its content", ErrCorrupt)
@@ -157,9 +157,9 @@ func digestOf(manifest []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// validate checks what must hold within one manifest. Names of data files are rebuilt rather than
-// trusted: a manifest cannot make us open or delete anything else. They may be those of an earlier
-// generation, where a commit changed no row.
+// validate checks what must hold within one manifest. It compares the names of data files with names that it makes
+// itself, so a manifest cannot make us open or delete another file. They may be names of an earlier
+// generation, if a commit changed no row.
 func (m *Manifest) validate() error {
 	_, terr := cohort.ParseToken(string(m.Token))
 	made, token, ok := cohort.ParseDataName(m.Index.Name)
@@ -173,34 +173,34 @@ func (m *Manifest) validate() error {
 	case m.Generation == 0 || terr != nil:
 		return fmt.Errorf("%w: generation %d, token %q", ErrCorrupt, m.Generation, m.Token)
 	case !ok || made > m.Generation || m.Index.Name != cohort.IndexName(made, token):
-		return fmt.Errorf("%w: index %q is no file of its own or an earlier generation", ErrCorrupt, m.Index.Name)
+		return fmt.Errorf("%w: index %q is not a file of this or an earlier generation", ErrCorrupt, m.Index.Name)
 	case m.hasOneForAll() && !m.isPair(made, token):
-		return fmt.Errorf("%w: data files %q and %v are no pair", ErrCorrupt, m.Index.Name, m.Snapshots)
+		return fmt.Errorf("%w: data files %q and %v do not belong together", ErrCorrupt, m.Index.Name, m.Snapshots)
 	case !m.hasOneForAll() && !m.arePerCohort():
-		return fmt.Errorf("%w: snapshots are not those of cohorts, each once and in order", ErrCorrupt)
+		return fmt.Errorf("%w: snapshots are not one file for each cohort, sorted by cohort", ErrCorrupt)
 	case m.Columns.Validate() != nil:
 		return fmt.Errorf("%w: columns: %w", ErrCorrupt, m.Columns.Validate())
 	case m.Index.Rows != rows || m.Index.Rows < 0 || m.NextSeq == 0:
 		return fmt.Errorf("%w: %d rows, %d snapshots, next_seq %d", ErrCorrupt, m.Index.Rows, rows, m.NextSeq)
 	case m.RepairedFrom != nil && *m.RepairedFrom >= m.Generation:
-		return fmt.Errorf("%w: repaired from generation %d, which is none before it", ErrCorrupt, *m.RepairedFrom)
+		return fmt.Errorf("%w: repaired from generation %d, which is not an earlier one", ErrCorrupt, *m.RepairedFrom)
 	case !sorted:
 		return fmt.Errorf("%w: streams are not sorted", ErrCorrupt)
 	}
 	return nil
 }
 
-// hasOneForAll tells whether the snapshots of all cohorts are to stand in one file.
+// hasOneForAll tells whether the snapshots of all cohorts belong in one file.
 func (m *Manifest) hasOneForAll() bool {
 	return m.Version == oneVersion || m.Version == manifestVersion && len(m.Snapshots) == 1 && m.Snapshots[0].Cohort == ""
 }
 
-// isPair tells whether the snapshots of a root with one file for all were made with the index.
+// isPair tells whether the snapshots file, in a root with one for all cohorts, was made together with the index.
 func (m *Manifest) isPair(made cohort.Generation, token cohort.Token) bool {
 	return len(m.Snapshots) == 1 && m.Snapshots[0].Cohort == "" && m.Snapshots[0].Name == cohort.SnapshotsName(made, token)
 }
 
-// arePerCohort tells whether the snapshots are files of cohorts, of this or an earlier generation.
+// arePerCohort tells whether each snapshots file belongs to a cohort, and to this or an earlier generation.
 func (m *Manifest) arePerCohort() bool {
 	last := cohort.ID("")
 	for _, s := range m.Snapshots {

@@ -139,7 +139,7 @@ func TestManifestThatBreaksARule(t *testing.T) {
 		"next_seq 0":              {`"next_seq": 12`, `"next_seq": 0`},
 		"unsorted streams":        {`"a/01JE`, `"c/01JE`},
 		"stream that leaves":      {`"a/01JE`, `"../01JE`},
-		"stream that is none":     {`"a/01JE0000000000000000000001"`, `"a/b"`},
+		"stream without a ULID":   {`"a/01JE0000000000000000000001"`, `"a/b"`},
 		"crc32c":                  {`"crc32c": "00c0ffee"`, `"crc32c": "C0FFEE"`},
 		"column type":             {`"double"`, `"float"`},
 		"not JSON":                {`"rows": 11`, `"rows": `},

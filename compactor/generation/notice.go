@@ -6,10 +6,10 @@ import (
 	"github.com/runfold/runfold/cohort"
 )
 
-// Notice is one fact of a run that somebody should hear of: what String says, on one line.
+// Notice is one fact of a run that a person should know. String says it on one line.
 type Notice interface{ String() string }
 
-// Published tells that the root's public files show a generation now.
+// Published tells that the root's public files now show a generation.
 type Published struct {
 	Generation cohort.Generation
 	Rows       int64
@@ -24,7 +24,7 @@ func (n Published) String() string {
 	return fmt.Sprintf("%s generation %d with %d rows", verb, n.Generation, n.Rows)
 }
 
-// Conflicted tells that another compactor committed first: not a failure, the fold starts again.
+// Conflicted tells that another compactor committed first. This is not a failure: the fold starts again.
 type Conflicted struct{ Generation cohort.Generation }
 
 func (n Conflicted) String() string {
@@ -32,7 +32,7 @@ func (n Conflicted) String() string {
 }
 
 // NotSwept tells that something that is no longer needed could not be removed. The next fold tries
-// again; nothing depends on it.
+// again, and nothing depends on it.
 type NotSwept struct {
 	Path string
 	Err  error

@@ -9,7 +9,7 @@ import (
 	"github.com/runfold/runfold/compactor/index"
 )
 
-// part is a snapshots file that a commit writes: that of one cohort, or that of all, whose cohort is empty.
+// part is a snapshots file that a commit writes, for one cohort or for all. The cohort is empty if it is for all.
 type part struct {
 	cohort   cohort.ID
 	name     string
@@ -18,9 +18,9 @@ type part struct {
 	replaced map[cohort.Key]bool // keys of old lines that are left out
 }
 
-// parts are the snapshots files that c changes: in a root with one for all, that one; else those of the cohorts
-// in which a row is put or replaced, as a key may move from one to another. It notes in d.made what this attempt
-// makes.
+// parts are the snapshots files that c changes. In a root with one file for all cohorts, it is that file. Else it is the files
+// of the cohorts in which a row is put, and of those in which a row is replaced, because a key may move from one cohort to
+// another. parts notes in d.made which files this attempt makes.
 func (d *Draft) parts(c Changes, found map[cohort.Key]index.Found) []*part {
 	byCohort := map[cohort.ID]*part{}
 	of := func(id cohort.ID) *part {

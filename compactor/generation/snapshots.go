@@ -8,7 +8,7 @@ import (
 	"github.com/runfold/runfold/cohort"
 )
 
-// SnapshotsFile is a data file that holds snapshots: those of a cohort, or all where Cohort is empty.
+// SnapshotsFile is a data file that holds the snapshots of one cohort, or of all cohorts if Cohort is empty.
 type SnapshotsFile struct {
 	Cohort cohort.ID `json:"cohort,omitempty"`
 	DataFile
@@ -34,7 +34,7 @@ func (s *Snapshots) UnmarshalJSON(data []byte) error {
 	return json.Unmarshal(data, &(*s)[0])
 }
 
-// Of returns the file of a cohort, or that of all if id is empty.
+// Of returns the file of a cohort, or the file of all cohorts if id is empty.
 func (s Snapshots) Of(id cohort.ID) (SnapshotsFile, bool) {
 	i, ok := slices.BinarySearchFunc(s, id, func(f SnapshotsFile, id cohort.ID) int { return cmp.Compare(f.Cohort, id) })
 	if !ok {
@@ -43,7 +43,7 @@ func (s Snapshots) Of(id cohort.ID) (SnapshotsFile, bool) {
 	return s[i], true
 }
 
-// with returns s with some files in the place of those of the same cohorts.
+// with returns s in which these files replace those of the same cohorts.
 func (s Snapshots) with(files Snapshots) Snapshots {
 	all := slices.Clone(files)
 	for _, f := range s {

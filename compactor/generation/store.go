@@ -1,21 +1,22 @@
-// Package generation keeps the generations of a root: what one is, how it becomes the newest, and when it goes.
+// Package generation keeps the generations of a root. It knows what a generation is, how it becomes the newest, and when it is
+// removed.
 //
 // # What a generation is
 //
 // A generation is one manifest and the data files that it names. Both are immutable. The manifest with the highest
 // number, in a fresh listing, is the truth; index.parquet and snapshot_index.json only show it.
 //
-//	Draft     a generation that is being made: its data files are durable, nobody sees them
-//	Commit    durable.Create(manifests/N+1): visible, for one of any number of racing writers
-//	Publish   replace the public names, then look whether we are still the newest
-//	Heal      make the newest one durable and public, where the writer that committed it could not
+//	Draft     a generation that is being made: its data files are durable, and nobody sees them
+//	Commit    durable.Create(manifests/N+1): it becomes visible; of racing writers exactly one succeeds
+//	Publish   replace the public names, then look whether this generation is still the newest
+//	Heal      make the newest generation durable and public, if the writer that committed it did not
 //	Expire    remove old manifests, and the data files that only they name
 //
-// Nothing here needs a lock, and nothing here decides what a row is: package compactor folds, this package keeps.
+// Nothing here needs a lock. Nothing here decides what a row is: package compactor folds, and this package keeps the result.
 //
 // # Reading
 //
-// A program that reads needs four calls. What it has opened stays as it is, whatever is folded meanwhile:
+// A program that reads needs four calls. What it has opened does not change, also while others fold:
 //
 //	store, err := generation.Open("runs", journal.RootOptions{})
 //	newest, err := store.Newest()
@@ -23,12 +24,12 @@
 //	defer data.Close()
 //	for row, err := range data.Index.Rows() { ... }      // one JSON object a row; Index is nil before the first fold
 //
-// [Store.List] and [Store.Read] lead to older generations, [Data.Snapshots] to the snapshots, [Store.CheckFile] compares a
+// [Store.List] and [Store.Read] find older generations. [Data.Snapshots] opens the snapshots. [Store.CheckFile] compares a
 // file with its checksum. A fold keeps generations for a while (compactor.Config.KeepGenerations and KeepAge). ErrConflict
-// says that one was swept before it could be opened: open the newest instead.
+// means that a generation was swept before it could be opened: open the newest instead.
 //
-// The rest is for packages compactor and audit, which alone make generations: [Store.Draft] and all that follows it, Publish,
-// Heal, Expire, [Store.Summed], and what looks at several manifests.
+// The rest is for the packages compactor and audit, because only they make generations: [Store.Draft] and all that follows it,
+// Publish, Heal, Expire, [Store.Summed], and the functions that look at several manifests.
 //
 // # Backwards compatibility
 //
@@ -45,7 +46,7 @@ import (
 )
 
 // Store is the generations of one root. [Open] returns one. It holds no file open and needs no Close. Any number of goroutines
-// may use one, and any number of Stores one root.
+// may use a Store, and a root may have any number of Stores.
 type Store struct {
 	// FS makes every call on the disk. It is for the tests of this module: leave it nil.
 	FS durable.FS
@@ -54,11 +55,11 @@ type Store struct {
 	Settings cohort.Settings
 	// Program is the name and version that manifests and the index state. If empty, "runfold" and our version.
 	Program string
-	// Now gives the time for created_at, and for nothing else. If nil, time.Now.
+	// Now gives the time for created_at only. If nil, time.Now.
 	Now func() time.Time
 	// Free tells how many bytes can still be written below a directory. If nil, the operating system is asked.
 	Free func(dir string) (int64, error)
-	// Notify is called with each fact as it becomes known, in the calling goroutine. If nil, they are dropped.
+	// Notify is called with each notice at once, in the calling goroutine. If nil, notices are dropped.
 	Notify func(Notice)
 }
 
@@ -94,7 +95,7 @@ func (s Store) withDefaults() Store {
 	return s
 }
 
-// Journal is the root as package journal opens it: it leads to the streams.
+// Journal is the same root for package journal, which opens its streams.
 func (s *Store) Journal() journal.Root {
 	return journal.Root{FS: s.FS, Dir: s.Root, Settings: s.Settings}
 }
@@ -105,7 +106,7 @@ func (s *Store) notify(n Notice) {
 	}
 }
 
-// makeDir makes a directory of the root, durably whoever made it (R14).
+// makeDir makes a directory of the root. On success its name is durable, also if another process has made it (R14).
 func (s *Store) makeDir(dir string) error {
 	return durable.MkdirWithin(s.FS, string(s.Root), dir, s.Settings.DirMode.FS())
 }

@@ -9,23 +9,23 @@ import (
 	"github.com/runfold/runfold/journal"
 )
 
-// Watermark says how far one stream has been folded. Damaged is set once bytes of it were passed
-// over: such a stream is moved to quarantine/ instead of being deleted.
+// Watermark says how far one stream has been folded. Damaged is set when bytes of the stream were passed
+// over. Such a stream is moved to quarantine/ and not deleted.
 //
-// The rest is for streams without a seal, whose writer may be dead. All times are the file system's.
+// The other fields are for streams without a seal, whose writer may be dead. All times are the file system's.
 type Watermark struct {
 	Stream journal.Stream
 	journal.Position
 	Damaged bool
-	Torn    int64        // bytes behind the position that are no entry, or not yet
+	Torn    int64        // bytes after the position that are not an entry, perhaps not yet
 	Grown   cohort.Stamp // when a compactor first saw the stream end where it ends; 0: not known
 	Reaped  cohort.Stamp // when it was first read to its end in reaped/; 0: it was not moved there
 }
 
-// Size is that of the segment when it was last read to its end.
+// Size is the size that the segment had when it was last read to its end.
 func (w Watermark) Size() int64 { return w.Offset + w.Torn }
 
-// watermarkJSON is a Watermark as it stands in the file.
+// watermarkJSON is a Watermark in the form of the file.
 type watermarkJSON struct {
 	Stream string `json:"stream"`
 	journal.Position

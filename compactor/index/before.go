@@ -8,12 +8,12 @@ import (
 	"github.com/runfold/runfold/cohort"
 )
 
-// Before looks for the last row of a cohort and stage that stands before the last row of a run in them, and belongs to
-// another run. own tells whether the run has such a row; if it has none, the answer is the last row of another
-// run. Rows whose key is in without are passed over. ok is false if there is no answer.
+// Before finds the run before a run, in one cohort and stage: the last row of another run that stands before the last row of
+// the run. own tells whether the run has a row there. If it has none, the result is the last row of any other
+// run. Rows whose key is in without are left out. ok is false if there is no such row.
 //
-// Rows stand in seq order, so it reads from the last row group on and, as a rule, no more than that one. Groups that
-// cannot hold what is still looked for are left out by their bounds and by the bloom filter of run_id.
+// Rows stand in seq order, so Before begins with the last row group, and usually reads only that one. It skips groups that
+// cannot hold what it still looks for, by their bounds and by the bloom filter of run_id.
 func (f *File) Before(id cohort.ID, stage, runID string, without map[cohort.Key]bool) (h Identity, ok, own bool, err error) {
 	q := beforeQuery{f: f, cohort: string(id), stage: stage, runID: runID, without: without}
 	group, row := -1, int64(-1)
@@ -67,7 +67,7 @@ func (q *beforeQuery) mayMatter(group int, onlyOwn bool) (bool, error) {
 }
 
 // inGroup is what one row group has: the last row of another run, and if the run itself has a row, the last one of
-// another run before that. -1 is none.
+// another run before that. -1 means that there is no such row.
 type inGroup struct {
 	last, before int64
 	own          bool

@@ -5,9 +5,9 @@ import "github.com/parquet-go/parquet-go"
 // extraType is the string type of _extra, with bounds that do not depend on the values.
 //
 // The library writes the smallest and the largest string of a row group whole into the footer, and an
-// _extra can be as long as a record: footers of megabytes, which every reader loads first. To leave
-// out the bounds would be worse, as the library then writes empty ones, and a reader that believes
-// them skips pages that hold what it looks for. Every _extra starts with '{', so these are true.
+// _extra can be as long as a record. Footers would have megabytes, and every reader loads them first. To leave
+// out the bounds would be worse: the library then writes empty bounds, and a reader that uses
+// them skips pages that hold what it looks for. Every _extra starts with '{', so the bounds here are true.
 type extraType struct{ parquet.Type }
 
 var (

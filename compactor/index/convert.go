@@ -7,8 +7,9 @@ import (
 	"github.com/runfold/runfold/internal/jsonscan"
 )
 
-// converter makes rows of a new layout out of rows of an old one. A value that its new column cannot hold goes to _extra,
-// and one of _extra that a column can hold now goes there: what a row says does not depend on when its columns came.
+// converter makes rows of a new layout from rows of an old one. A value that its new column cannot hold goes to _extra.
+// A value of _extra that a column can hold now goes to that column. So the content of a row does not depend on the time when its
+// columns were added.
 type converter struct {
 	from, to *layout
 	encoder  *encoder
@@ -32,7 +33,7 @@ func newConverter(from, to *layout) *converter {
 	return c
 }
 
-// moved is a value that has to find its place anew.
+// moved is a value that needs a new place.
 type moved struct {
 	name  string
 	token []byte
@@ -83,7 +84,7 @@ func (c *converter) forget(row parquet.Row) {
 	}
 }
 
-// settle finds the places of values that lost theirs, and of all in _extra.
+// settle finds places for values whose column is gone, and for all values in _extra.
 func (c *converter) settle(row parquet.Row, homeless []moved) error {
 	last := len(row) - 1
 	all := homeless

@@ -18,11 +18,11 @@ import (
 // A row group that a fold leaves alone is copied as bytes, which costs a tenth of what decoding and
 // encoding it would. The library does the copying (WriteRowGroup); four guards make it safe:
 //
-//  1. every index is written with the same options, else the library encodes again without a word;
-//  2. a section that ends early is an error (strict, copier), which the library does not notice;
-//  3. the checksum of every page is verified on the way, so that a flipped bit is not carried on;
-//  4. the bytes that went through unchanged are counted, so that a group counts as copied only if
-//     all of it was.
+//  1. every index is written with the same options, else the library encodes again and does not say so;
+//  2. a section that ends early is an error (strict, copier): the library does not notice it;
+//  3. the checksum of every page is verified during the copy, so that a flipped bit is not copied;
+//  4. the bytes that were copied unchanged are counted, so that a group counts as copied only if
+//     all of its bytes were.
 
 // groupPlan is what is known about an old row group before it is read.
 type groupPlan struct {
@@ -30,9 +30,9 @@ type groupPlan struct {
 	first, last int64 // the seqs of its rows
 }
 
-// plan decides which row groups of old are copied: those that no put touches or falls into, and that
-// are not small. A small one is encoded again, and so grows together with its neighbours, unless it
-// stands alone between two that are copied: otherwise each fold would encode it, for ever.
+// plan decides which row groups of old are copied: those that no put changes or falls into, and that
+// are not small. A small group is encoded again, and so becomes one with its neighbours. A small group
+// between two groups that are copied is copied, too: otherwise each later fold would encode it again.
 func (m *merger) plan(old *File) []groupPlan {
 	groups := old.file.Metadata().RowGroups
 	plans := make([]groupPlan, len(groups))
@@ -134,8 +134,8 @@ type copier struct {
 	w        io.Writer
 	verbatim int64 // bytes of the current row group that were copied
 
-	// Where its bloom filters start, and its data pages as the page index states them; what is
-	// neither is a dictionary page.
+	// The places of its bloom filters, and of its data pages as the page index states them. Every other
+	// section is a dictionary page.
 	blooms map[int64]bool
 	pages  map[int64][]format.PageLocation
 
@@ -199,8 +199,8 @@ func (c *copier) ReadFrom(r io.Reader) (int64, error) {
 	return n, err
 }
 
-// copyPages copies the pages of one section, each a header and a body. It checks the bodies against
-// their checksums, and the headers against the page index, which has none.
+// copyPages copies the pages of one section, each a header and a body. It compares the bodies with
+// their checksums. Headers have no checksums, so it compares them with the page index.
 func (c *copier) copyPages(r io.Reader, offset, length int64) (n int64, err error) {
 	if c.in == nil {
 		c.in = bufio.NewReaderSize(nil, 64<<10)
@@ -225,7 +225,7 @@ func (c *copier) copyPages(r io.Reader, offset, length int64) (n int64, err erro
 		pages, row = pages[1:], row+int64(h.DataPageHeaderV2.V.NumRows)
 	}
 	if out.n != length || len(pages) > 0 {
-		return out.n, damaged("%d bytes of pages and %d pages more where %d bytes were expected", out.n, len(pages), length)
+		return out.n, damaged("%d bytes of pages were read and %d pages are left, in a section of %d bytes", out.n, len(pages), length)
 	}
 	return out.n, nil
 }
@@ -239,7 +239,7 @@ func (c *copier) copyPage(out io.Writer) (h format.PageHeader, err error) {
 	}
 	v2 := h.DataPageHeaderV2.V
 	if h.CompressedPageSize < 0 || v2.NumValues != v2.NumRows || v2.RepetitionLevelsByteLength != 0 {
-		return h, damaged("page header is not one of an index")
+		return h, damaged("page header is not that of an index")
 	}
 	if _, err := out.Write(c.head.Bytes()); err != nil {
 		return h, libraryError("page header", err)

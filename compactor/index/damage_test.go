@@ -98,7 +98,7 @@ func TestBitFlips(t *testing.T) {
 			t.Errorf("flip at %d: %v", at, err)
 		}
 	}
-	t.Logf("figure: %d bits flipped in an index, of which %d would change rows but for the checksum of the file", flips, missed)
+	t.Logf("figure: %d bits flipped in an index, of which %d would change rows without the checksum of the file", flips, missed)
 }
 
 func TestCopyChecksPages(t *testing.T) {

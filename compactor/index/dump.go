@@ -74,8 +74,8 @@ func appendValue(b []byte, v parquet.Value) []byte {
 	return append(b, jsonscan.Quote(string(v.ByteArray()))...)
 }
 
-// appendDouble writes the shortest number that reads back as f, always as a double. What is no
-// number becomes null; our own files hold none.
+// appendDouble writes the shortest number that reads back as f, always as a double. NaN and infinities
+// become null; our own files hold none of them.
 func appendDouble(b []byte, f float64, bits int) []byte {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		return append(b, "null"...)

@@ -10,19 +10,19 @@ import (
 	"github.com/runfold/runfold/cohort"
 )
 
-// Encoding records is most of the work of a large fold, so the puts that lie above all old rows, in nearly
-// every fold all of them, are encoded by all cores: one goroutine loads records in seq order, others encode
-// a few at a time, and the caller writes them in their order. All end before putRest returns.
+// The encoding of records is most of the work of a large fold. So the puts above all old rows, which are all puts in nearly
+// every fold, are encoded by all cores. One goroutine loads records in seq order, others encode
+// a few at a time, and the caller writes them in their order. All goroutines end before putRest returns.
 
 const (
 	// chunkRows are encoded at once. Fewer puts than a few chunks are not worth the goroutines.
 	chunkRows = 128
 	parallel  = 4 * chunkRows
-	// chunkJSON is what most chunks take.
+	// chunkJSON is enough memory for most chunks.
 	chunkJSON = chunkRows << 10
 )
 
-// rowChunk is a piece of the puts on its way.
+// rowChunk is a part of the puts, from loading to writing.
 type rowChunk struct {
 	puts   []Put
 	recs   []cohort.Record // their bytes lie in memory
@@ -68,7 +68,7 @@ func (m *merger) putRest() error {
 	return nil
 }
 
-// feed loads records until all are loaded, one fails, or nobody wants them any more.
+// feed loads records until all are loaded, one fails, or the caller has stopped.
 func (m *merger) feed(puts []Put, ordered, todo chan<- *rowChunk, stop <-chan struct{}) {
 	for len(puts) > 0 {
 		n := min(chunkRows, len(puts))

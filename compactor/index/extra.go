@@ -13,28 +13,29 @@ import (
 	"github.com/runfold/runfold/internal/jsonscan"
 )
 
-// Reason says why a scalar stands in _extra and in no column.
+// Reason says why a scalar stands in _extra and not in a column.
 type Reason string
 
 // The reasons, as they are spelled wherever they are told.
 const (
 	// OtherType is a value of another type than its column's: a text among numbers, a bool among metrics.
 	OtherType Reason = "type"
-	// OutOfRange is a number that its column cannot hold without loss: beyond int64 or double, or an integer that no double is.
+	// OutOfRange is a number that its column cannot hold without loss: it is outside int64 or double, or an integer that no
+	// double equals.
 	OutOfRange Reason = "range"
-	// LongText is a text of more than 4096 bytes, or with an escape that is no character.
+	// LongText is a text of more than 4096 bytes, or with an escape that is not a character.
 	LongText Reason = "long"
-	// NoColumn is a value of a name that has no column: the record had too many new names, or the root has as many
-	// columns as it may have.
+	// NoColumn is a value whose name has no column: the record had too many new names, or the root has its largest number of
+	// columns.
 	NoColumn Reason = "limit"
-	// BadName is a value of a name that no column may have.
+	// BadName is a value whose name no column may have.
 	BadName Reason = "name"
 	// Twice is the second value of one column: a literal "metrics.auc" beside an auc within metrics.
 	Twice Reason = "twice"
 )
 
-// Extra counts the values under one name that stand in _extra for one reason. A value whose exact token stands there
-// beside its column (see Kind) is not counted: nothing is hidden by it.
+// Extra counts the values of one name that stand in _extra for one reason. A value that stands in its column, with its
+// exact token in _extra (see Kind), is not counted, because it is not hidden.
 type Extra struct {
 	Column string `json:"column"`
 	Reason Reason `json:"reason"`
@@ -135,7 +136,7 @@ type extraKey struct {
 	reason Reason
 }
 
-// maxExtras bounds the names that are told apart; those of all others are counted under otherNames.
+// maxExtras bounds how many names are counted one by one. All other names are counted under otherNames.
 const (
 	maxExtras  = 1000
 	otherNames = "(other names)"
@@ -164,7 +165,7 @@ func (e extras) sorted() Extras {
 	return out
 }
 
-// isBeside tells whether a token in _extra is that of a value whose column holds it as text.
+// isBeside tells whether a token in _extra belongs to a value that its column holds as text.
 func isBeside(column jsonscan.Kind, token []byte) bool {
 	if column != jsonscan.String {
 		return false
@@ -176,8 +177,8 @@ func isBeside(column jsonscan.Kind, token []byte) bool {
 	return false
 }
 
-// reasonOf says why a scalar is in _extra; kind is that of the column of its name, 0 if it has none. ok is false for what
-// is no scalar, or stands in its column as well.
+// reasonOf says why a scalar is in _extra. kind is that of the column with its name, 0 if there is no such column. ok is false
+// for a value that is not a scalar, and for one that stands in its column as well.
 func reasonOf(name string, kind jsonscan.Kind, token []byte) (reason Reason, ok bool) {
 	of := jsonscan.KindOf(token)
 	switch {
@@ -201,7 +202,7 @@ func reasonOf(name string, kind jsonscan.Kind, token []byte) (reason Reason, ok 
 
 func isNumber(k jsonscan.Kind) bool { return k == jsonscan.Int || k == jsonscan.Double }
 
-// unheld is why a column does not hold a value of its own type.
+// unheld says why a column does not hold a value of its own type.
 func unheld(k jsonscan.Kind) Reason {
 	if k == jsonscan.String {
 		return LongText
@@ -209,7 +210,7 @@ func unheld(k jsonscan.Kind) Reason {
 	return OutOfRange
 }
 
-// Extras counts what stands in _extra and in no column, over all rows. It reads one column.
+// Extras counts the values of all rows that stand in _extra and not in a column. It reads one column.
 func (f *File) Extras() (Extras, error) {
 	sum := extras{}
 	places, _ := f.places([]string{columnExtra})
@@ -246,7 +247,7 @@ type Use struct {
 	Values int64 // rows that have a value in it
 }
 
-// Uses tells of each dynamic column in how many rows it has a value, in the order of the columns. It reads the footer.
+// Uses counts for each dynamic column the rows that have a value in it, in the order of the columns. It reads the footer.
 func (f *File) Uses() []Use {
 	uses := make([]Use, len(f.layout.dynamic))
 	for i, c := range f.layout.dynamic {

@@ -12,8 +12,8 @@ import (
 	"github.com/runfold/runfold/internal/jsonscan"
 )
 
-// maxString is the length in bytes up to which a string stands in a column of its own. The smallest
-// and the largest string of a row group stand whole in the footer, so a longer one goes to _extra.
+// maxString is the length in bytes of the longest string in a column. The footer holds the smallest
+// and the largest string of each row group in full, so a longer string goes to _extra.
 const maxString = 4096
 
 // field is one value of a record under the name of its column. The value is never null.
@@ -22,11 +22,11 @@ type field struct {
 	value []byte
 }
 
-// name is what is known of a name that was met.
+// name is what a flattener knows of a name.
 type name struct {
 	column string
 	id     uint32 // among all names of its flattener
-	place  int    // of the column, if the flattener has a layout; -1 if there is none
+	place  int    // of the column, if the flattener has a layout; -1 if no column has this name
 	kind   jsonscan.Kind
 	owned  bool
 	group  bool
@@ -35,31 +35,31 @@ type name struct {
 	seen     uint64           // the last object that had it
 	under    map[string]*name // the members of a group, by their own names
 	member   string           // the own name
-	order    []*name          // the members of the group that was met last, in their order
+	order    []*name          // the members of the last object of this group, in their order
 }
 
-// flattener takes records apart. It keeps its memory, and the names that it met, from one record to the
-// next: records of one kind have the same names over and over.
+// flattener takes records apart. It keeps its memory and the names from one record to the
+// next, because records of one kind have the same names.
 type flattener struct {
-	layout           *layout // nil: places are not asked for
+	layout           *layout // nil if no places are needed
 	top, nested, out []field
 	root             name // the names of whole records stand under it
-	known            int  // what the names that are kept take in memory
+	known            int  // how many bytes of memory the kept names take
 	ids              uint32
 	objects          uint64
 	last             map[string]int
 }
 
-// maxNames bounds what the names that a flattener keeps take in memory, each nameBytes and its text: some thousand names,
-// more than the records of most roots have.
+// maxNames bounds the memory of the names that a flattener keeps. A name takes nameBytes and its text. There is room for some
+// thousand names, more than the records of most roots have.
 const (
 	maxNames  = 2 << 20
 	nameBytes = 250
 )
 
-// flatten lists what a row must hold of r, in the record's order: all but the fields that we own, the
-// snapshot, and nulls. Members of metrics, params and tags stand as "metrics.auc". Of a name that
-// stands twice within one object the last one counts. The result is valid until the next call.
+// flatten lists what a row must hold of r, in the record's order. It leaves out the fields that we own, the
+// snapshot, and nulls. The members of metrics, params and tags have names like "metrics.auc". If a name
+// stands twice within one object, the last one counts. The result is valid until the next call.
 func (f *flattener) flatten(r cohort.Record) []field {
 	f.out = f.out[:0]
 	if f.known >= maxNames {
@@ -81,7 +81,7 @@ func (f *flattener) flatten(r cohort.Record) []field {
 func (f *flattener) flattenGroup(group field) {
 	f.nested = f.members(f.nested[:0], group.name, jsonscan.Pairs(group.value))
 	if len(f.nested) == 0 {
-		f.add(group) // an empty object, which has no members to stand for it
+		f.add(group) // an empty object has no members, so it is listed itself
 	}
 	for _, m := range f.nested {
 		f.add(m)
@@ -94,7 +94,7 @@ func (f *flattener) add(m field) {
 	}
 }
 
-// members appends the members of an object to dst, which is empty, of each name the last.
+// members appends the members of an object to dst, which is empty. If a name stands twice, it appends the last one.
 func (f *flattener) members(dst []field, of *name, all iter.Seq2[[]byte, []byte]) []field {
 	f.objects++
 	double, i := false, 0
@@ -119,7 +119,7 @@ func (f *flattener) members(dst []field, of *name, all iter.Seq2[[]byte, []byte]
 	return f.lastOfEach(dst)
 }
 
-// nth is the name of the i-th member: mostly the one that stood there in the object before.
+// nth is the name of the i-th member. In most cases it is the i-th name of the object before.
 func (n *name) nth(i int, member []byte) *name {
 	if i < len(n.order) && n.order[i].member == string(member) {
 		return n.order[i]
@@ -144,7 +144,7 @@ func (f *flattener) lastOfEach(members []field) []field {
 	return kept
 }
 
-// meet makes the name of a member of a group, or of the record.
+// meet finds or makes the name of a member of a group, or of the record.
 func (f *flattener) meet(of *name, member string) *name {
 	n := &name{column: member, member: member, place: -1, id: f.ids}
 	if of == &f.root {
@@ -184,9 +184,9 @@ func isGroup(name string) bool {
 	return name == "metrics" || name == "params" || name == "tags"
 }
 
-// canHold tells whether a column of kind k holds value without loss. What it does not hold goes to
-// _extra: another kind, an integer beyond int64, a number beyond double, an integer that a double
-// cannot represent, a string that is too long or has an escape that is no character.
+// canHold tells whether a column of kind k can hold value without loss. These values go to
+// _extra: a value of another kind, an integer outside int64, a number outside double, an integer that a double
+// cannot represent, a string that is too long or has an escape that is not a character.
 func canHold(k jsonscan.Kind, value []byte) bool {
 	of := jsonscan.KindOf(value)
 	switch {
@@ -219,8 +219,8 @@ func exact(n int64) bool {
 }
 
 // holdsText tells whether a JSON string decodes to text of bounded length without loss. Only half a
-// surrogate pair is lost, as U+FFFD; a text that spells U+FFFD as an escape is taken for one, which
-// costs it nothing but its column.
+// surrogate pair is lost, because it becomes U+FFFD. A text with an escape for U+FFFD is treated in the same way: it goes to
+// _extra without loss.
 func holdsText(quoted []byte) bool {
 	if len(quoted) <= maxString && bytes.IndexByte(quoted, '\\') < 0 {
 		return true

@@ -75,7 +75,7 @@ func TestFindFew(t *testing.T) {
 	}
 }
 
-// TestFindDamagedFilter: a filter that is none is an error, and never a missing row.
+// TestFindDamagedFilter: bytes that are not a filter are an error, and never a missing row.
 func TestFindDamagedFilter(t *testing.T) {
 	keys := randomKeys(0, 500)
 	data := indexOf(t, keys, fullGroup)

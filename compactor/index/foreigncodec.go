@@ -18,7 +18,7 @@ import (
 // The library's own decompression is not used for the files of others. What it decodes of LZ4_RAW is lost where a
 // page is more than three times its compressed size (the rows were zeros, without an error), and its buffer doubles
 // without end over bytes that are not of the codec. Here each page is decompressed to exactly the size that
-// its header states, and no more memory is taken than the compressed bytes can fill, but for zstd's window.
+// its header states, and no more memory is taken than the compressed bytes can fill. Only zstd may take its window more.
 
 // codecs decompresses the pages of one file.
 type codecs struct{ zstd *zstd.Decoder }
@@ -37,7 +37,7 @@ func (c *codecs) decompress(codec format.CompressionCodec, src []byte, n int) (o
 	switch {
 	case codec == format.Uncompressed:
 		return src, nil
-	case n == 0: // of nothing but NULLs, where Spark leaves the compressed bytes out
+	case n == 0: // of NULLs only, where Spark leaves the compressed bytes out
 		return nil, nil
 	}
 	switch codec {

@@ -145,7 +145,7 @@ type deltaBytes struct {
 func newDeltaBytes(leaf *foreign, b []byte, prefixes bool) (valueReader, error) {
 	d := &deltaBytes{leaf: leaf, hasPrefixes: prefixes, lengths: deltaInts{b: b}}
 	if len(b) == 0 {
-		return d, nil // of nothing but NULLs
+		return d, nil // of NULLs only
 	}
 	var err error
 	if prefixes {

@@ -9,7 +9,7 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 )
 
-// The encodings of a page's values. Each is decoded value by value: a run of two billion takes no memory, and whoever
+// The encodings of a page's values. Each is decoded value by value: a run of two billion takes no memory, and a caller who
 // asks for more values than there are gets an error and never what a buffer held before.
 
 // valueReader returns the values of a page, which are those that are not NULL.
@@ -102,7 +102,7 @@ type dictValues struct {
 }
 
 func (d *dictValues) next() (parquet.Value, error) {
-	if d.of == nil { // a page of nothing but NULLs may not even have the width
+	if d.of == nil { // a page of NULLs only may not even have the width
 		if len(d.b) == 0 {
 			return parquet.Value{}, errShort
 		}

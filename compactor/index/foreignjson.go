@@ -15,7 +15,7 @@ import (
 // ForeignSnapshot is one member of a foreign snapshots file.
 type ForeignSnapshot struct {
 	Key       string
-	Value     []byte // any JSON value; runs of space became one space
+	Value     []byte // any JSON value; each run of spaces is replaced by one space
 	NonFinite int    // how many NaN, Infinity and -Infinity became null
 }
 
@@ -47,7 +47,7 @@ type foreignParser struct {
 	nonFinite int
 }
 
-// next returns the next member, and io.EOF behind the object if nothing follows it.
+// next returns the next member, and io.EOF after the object if nothing follows it.
 func (p *foreignParser) next() (ForeignSnapshot, error) {
 	c, err := p.start()
 	if err != nil {
@@ -194,7 +194,7 @@ func (p *foreignParser) space() error {
 	return err
 }
 
-// bare appends a number or a word, and null for what is no number in JSON.
+// bare appends a number or a word, and null for NaN and infinities.
 func (p *foreignParser) bare(c byte) error {
 	start := len(p.value)
 	for err := error(nil); !bytes.ContainsRune([]byte(",:]}[{\" \t\r\n"), rune(c)); {
@@ -260,10 +260,10 @@ func (*foreignParser) unexpected(c byte, err error, want string) error {
 	return damaged("%q where %s was expected", c, want)
 }
 
-// failed says where the file could not be read on.
+// failed says at which place the file could not be read.
 func (p *foreignParser) failed(err error) error {
 	if errors.Is(err, io.EOF) {
 		err = damaged("the file is cut short: %w", io.ErrUnexpectedEOF)
 	}
-	return fmt.Errorf("byte %d, behind %d members: %w", p.n, p.members, err)
+	return fmt.Errorf("byte %d, after %d members: %w", p.n, p.members, err)
 }

@@ -50,7 +50,7 @@ func looksLike(head []byte) string {
 	return "text"
 }
 
-// isText tells whether all of it is printable UTF-8, but for a last character that is cut.
+// isText tells whether all of it is printable UTF-8. The last character may be cut.
 func isText(s string) bool {
 	for i, r := range s {
 		if r == utf8.RuneError && i < len(s)-utf8.UTFMax || r < ' ' && !strings.ContainsRune("\t\r\n", r) {

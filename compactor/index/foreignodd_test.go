@@ -321,7 +321,7 @@ func TestForeignDictionaries(t *testing.T) {
 	wantError(t, "no dictionary", build(func(m *foreignMeta, dict, data int) {
 		m.DataPageOffset = int64(data)
 		m.TotalCompressedSize -= int64(data - dict)
-	}), ErrDamaged, "there is none before it")
+	}), ErrDamaged, "a page needs a dictionary, but has none")
 }
 
 // TestForeignInt96: the day has a sign, as have the nanoseconds.

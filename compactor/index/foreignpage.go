@@ -267,7 +267,7 @@ func (l *leafReader) newValues(e format.Encoding, b []byte) (valueReader, error)
 		return &plainValues{kind: kind, length: n, b: b}, nil
 	case e == plainDictionary || e == format.RLEDictionary:
 		if l.dict == nil {
-			return nil, damaged("a page needs a dictionary, and there is none before it")
+			return nil, damaged("a page needs a dictionary, but has none")
 		}
 		return &dictValues{dict: l.dict, b: b}, nil
 	case e == format.RLE && kind == format.Boolean:

@@ -61,7 +61,7 @@ func TestPanicWhileWriting(t *testing.T) {
 	}
 }
 
-// TestPanicOfTheLibrary: so it is where the library panics over rows that we gave it.
+// TestPanicOfTheLibrary: a panic of the library over rows that we gave it is our own bug, too.
 func TestPanicOfTheLibrary(t *testing.T) {
 	w, err := newWriter(io.Discard, newLayout(nil), fullGroup, meta(1))
 	if err != nil {
@@ -81,7 +81,7 @@ func TestPanicOfTheLibrary(t *testing.T) {
 	}
 }
 
-// TestPanicOfAnEncoder: so it is in the goroutines that encode records.
+// TestPanicOfAnEncoder: a panic in a goroutine that encodes records is our own bug, too.
 func TestPanicOfAnEncoder(t *testing.T) {
 	c := &rowChunk{puts: puts(1, runRecord(t, 1, "")), done: make(chan struct{})}
 	c.recs = append(c.recs, c.memory.Keep(*c.puts[0].Record))

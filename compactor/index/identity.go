@@ -17,7 +17,7 @@ type Identity struct {
 	RunID   string
 	Stage   string
 	Seq     cohort.Seq
-	Time    time.Time // UTC, in microseconds; the zero time if nobody knows it
+	Time    time.Time // UTC, in microseconds; the zero time if it is not known
 	Version cohort.Version
 	Stream  cohort.StreamID // empty for an imported row
 }

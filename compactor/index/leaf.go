@@ -253,7 +253,7 @@ func appendInt96(b []byte, v deprecated.Int96) []byte {
 	return quoteTime(b, time.Unix(day*86400, int64(v[1])<<32|int64(v[0])), zoned)
 }
 
-// maxScale bounds the zeros that a scale can ask for.
+// maxScale bounds how many zeros a scale may need.
 const maxScale = 1000
 
 // appendDecimal writes the digits of an unscaled number with the point in its place.
@@ -305,7 +305,7 @@ func appendHalf(b []byte, v parquet.Value) []byte {
 	case 0:
 		f = math.Ldexp(fraction, -24)
 	case 31:
-		f = math.NaN() // or infinite, which is no number either
+		f = math.NaN() // or infinite, which JSON does not have either
 	}
 	if bits>>15 == 1 {
 		f = -f

@@ -18,8 +18,8 @@ import (
 // maxLine bounds one entry: the largest record that any root accepts, and its key.
 const maxLine = 64 << 20
 
-// Snapshots reads a snapshot_index.json of our own and accepts nothing else; ForeignSnapshots reads
-// those of others. The bytes are the caller's. It ends after the first error.
+// Snapshots reads a snapshot_index.json that we wrote, and refuses every other file; ForeignSnapshots reads
+// those of others. The bytes are the caller's. The iteration ends after the first error.
 func Snapshots(r io.Reader) iter.Seq2[Snapshot, error] {
 	return func(yield func(Snapshot, error) bool) {
 		lines := newLineReader(r)
@@ -42,12 +42,12 @@ func Snapshots(r io.Reader) iter.Seq2[Snapshot, error] {
 	}
 }
 
-// line is one entry as it stands in the file.
+// line is one entry with its bytes in the file.
 type line struct {
 	key   cohort.Key
 	seq   cohort.Seq
 	text  []byte // all of it, without ",\n"; valid until the next line is read
-	value []byte // the part of text behind the key
+	value []byte // the part of text after the key
 }
 
 // lineReader splits a file into its entries.
@@ -63,7 +63,7 @@ func newLineReader(r io.Reader) *lineReader {
 	return &lineReader{r: bufio.NewReaderSize(r, 1<<20)}
 }
 
-// next returns the next entry, and io.EOF behind the last one.
+// next returns the next entry, and io.EOF after the last one.
 func (s *lineReader) next() (line, error) {
 	text, err := s.body()
 	if err != nil {
@@ -80,7 +80,7 @@ func (s *lineReader) next() (line, error) {
 	return l, nil
 }
 
-// body returns the text of the next entry, whatever it is, and io.EOF behind the last one.
+// body returns the text of the next entry without parsing it, and io.EOF after the last one.
 func (s *lineReader) body() ([]byte, error) {
 	if s.n == 0 {
 		if head, err := s.read(); err != nil || string(head) != "{" {
@@ -149,7 +149,7 @@ func parseLine(text []byte) (l line, ok bool) {
 	c.text()
 	c.literal(`,"stage":`)
 	c.text()
-	if bytes.HasPrefix(c.rest, []byte(`,"timestamp":`)) { // absent where nobody knows it
+	if bytes.HasPrefix(c.rest, []byte(`,"timestamp":`)) { // absent if it is not known
 		c.literal(`,"timestamp":`)
 		c.text()
 	}
@@ -162,7 +162,7 @@ func parseLine(text []byte) (l line, ok bool) {
 	return l, !c.bad && text[len(text)-1] == '}'
 }
 
-// cut takes a text apart from its front. Once it met something else it stays bad.
+// cut takes a text apart from its beginning. After the first unexpected byte it stays bad.
 type cut struct {
 	rest []byte
 	bad  bool
@@ -173,7 +173,7 @@ func (c *cut) literal(s string) {
 	c.rest, c.bad = rest, c.bad || !ok
 }
 
-// text decodes a JSON string and wants the spelling that jsonscan.Quote gives it.
+// text decodes a JSON string, and accepts only the spelling of jsonscan.Quote.
 func (c *cut) text() string {
 	end := quotedEnd(c.rest)
 	if c.bad || end < 0 || !json.Valid(c.rest[:end]) {
@@ -186,7 +186,7 @@ func (c *cut) text() string {
 	return s
 }
 
-// quotedEnd is the index behind the string that b starts with, or -1.
+// quotedEnd is the index after the string that b starts with, or -1.
 func quotedEnd(b []byte) int {
 	if len(b) == 0 || b[0] != '"' {
 		return -1

@@ -23,13 +23,13 @@ type Stats struct {
 // Merge writes a whole new index to w: the rows of old, without those in found whose key is in puts,
 // and puts, all in seq order. old may be nil. found is what old.Find returned for at least the keys of
 // puts. If schema is not that of old, every row is converted: values go to
-// columns that can hold them now, and to _extra where none can any more.
-// A put that raises leaves its row where and as it is but for the stamp. The others must be sorted by seq;
-// usually all are above those of old, but they may lie between. load gives the records of puts that have
-// none; it may be nil if all have theirs.
+// columns that can hold them now, and to _extra if no column can hold them any more.
+// A put that raises changes only the stamp of its row. The other puts must be sorted by seq.
+// Usually all seqs are above those of old, but they may lie between. load gives the records of puts that have
+// none. It may be nil if all puts have a record.
 //
-// On error what was written to w is not an index. A row that is lost or counted twice is an error,
-// never a result. Rows are streamed: memory is bounded by one row group, its largest rows included.
+// On error what was written to w is not an index. If a row is lost or counted twice, Merge fails.
+// Rows are streamed: memory is bounded by one row group, including its largest rows.
 func Merge(w io.Writer, old *File, found map[cohort.Key]Found, schema Schema, puts []Put, load Load, meta Meta) (Stats, error) {
 	return mergeSized(w, old, found, schema, puts, load, meta, fullGroup)
 }
@@ -56,20 +56,20 @@ func mergeSized(w io.Writer, old *File, found map[cohort.Key]Found, schema Schem
 		return Stats{}, err
 	}
 	if len(m.raised) > 0 {
-		return Stats{}, damaged("merge did not meet %d rows whose stamps were to be raised", len(m.raised))
+		return Stats{}, damaged("merge did not find %d rows whose stamps it should raise", len(m.raised))
 	}
 	if out.stats.Rows != expect {
-		return Stats{}, damaged("merge made %d rows where %d were expected", out.stats.Rows, expect)
+		return Stats{}, damaged("merge made %d rows instead of %d", out.stats.Rows, expect)
 	}
 	out.stats.Extra = m.encoder.extras.sorted()
 	return out.stats, nil
 }
 
-// splitPuts tells rows that are written from those that only get another stamp.
+// splitPuts separates rows that are written from rows that only get another stamp.
 func splitPuts(all []Put) (puts []Put, raised map[string]cohort.Stamp) {
 	raised = map[string]cohort.Stamp{}
 	if !slices.ContainsFunc(all, func(p Put) bool { return p.Raise }) {
-		return all, raised // a million puts are not copied
+		return all, raised // without a copy, as there may be a million puts
 	}
 	for _, p := range all {
 		if p.Raise {
@@ -81,7 +81,7 @@ func splitPuts(all []Put) (puts []Put, raised map[string]cohort.Stamp) {
 	return puts, raised
 }
 
-// replaced is the keys of old rows that puts take the place of.
+// replaced is the keys of old rows that puts replace.
 func replaced(found map[cohort.Key]Found, puts []Put) map[string]int {
 	drop := map[string]int{}
 	for _, p := range puts {
@@ -98,7 +98,7 @@ type merger struct {
 	puts    []Put // not yet written
 	load    Load
 	drop    map[string]int          // keys of old rows that are left out, and their row groups
-	raised  map[string]cohort.Stamp // keys of old rows whose stamp is raised; taken out as they are met
+	raised  map[string]cohort.Stamp // keys of old rows whose stamp is raised; each is removed when its row is found
 	found   map[cohort.Key]Found
 }
 
@@ -127,7 +127,7 @@ func (m *merger) mergeOld(old *File) error {
 	return nil
 }
 
-// copyGroup writes the puts in front of an old row group and copies it.
+// copyGroup writes the puts that come before an old row group, and copies the group.
 func (m *merger) copyGroup(g parquet.RowGroup, meta *format.RowGroup, p groupPlan) error {
 	if err := m.putBelow(p.first); err != nil {
 		return err

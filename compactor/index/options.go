@@ -7,11 +7,11 @@ import (
 	"github.com/runfold/runfold/internal/build"
 )
 
-// groupSize closes a row group, whichever comes first. The bytes are those that its rows take in memory
-// before they are encoded, so that they bound our memory too.
+// groupSize bounds a row group, by rows and by bytes. The bytes are those that its rows take in memory
+// before they are encoded, so they bound our memory, too.
 type groupSize struct{ rows, bytes int64 }
 
-// fullGroup is the size of every index that is not a test's.
+// fullGroup is the size for every index outside of tests.
 var fullGroup = groupSize{rows: 50_000, bytes: 32 << 20}
 
 const (
@@ -26,8 +26,8 @@ const (
 // bytes only into a file with the same encodings, codec, filters and page version. Only the level of
 // the compression may change.
 //
-// There are no sorting columns, as the library would claim them for copied row groups unseen, and no
-// limit for dictionaries, as a chunk that falls back to PLAIN half-way is never copied again.
+// There are no sorting columns, because the library would state them for copied row groups without a check. There is no
+// limit for dictionaries, because a chunk that changes to PLAIN half-way is never copied again.
 func options(l *layout, size groupSize) []parquet.WriterOption {
 	return []parquet.WriterOption{
 		l.schema(),

@@ -33,8 +33,8 @@ type File struct {
 }
 
 // Open opens an index of any version that was ever written. The bytes of r must not change while the
-// File is in use. A later version is cohort.ErrNewer; anything else that is not an index, or not a
-// whole one, is ErrDamaged. Only the footer is read: pages carry checksums of their own.
+// File is in use. A later version is cohort.ErrNewer. Any other file that is not an index, or not a
+// whole one, is ErrDamaged. Only the footer is read: pages have checksums of their own.
 func Open(r io.ReaderAt, size int64) (f *File, err error) {
 	defer guard(&err)
 	r = strict{r, size}
@@ -58,8 +58,8 @@ func Open(r io.ReaderAt, size int64) (f *File, err error) {
 	return f, nil
 }
 
-// openParquet opens the footer of any parquet file. The library allocates what lengths in the footer
-// ask for, so they are checked before.
+// openParquet opens the footer of any parquet file. The library allocates as much memory as the lengths in the footer
+// say, so the lengths are checked before.
 func openParquet(r io.ReaderAt, size int64, options ...parquet.FileOption) (f *parquet.File, err error) {
 	defer guard(&err)
 	if err := checkFooter(r, size); err != nil {
@@ -72,7 +72,7 @@ func openParquet(r io.ReaderAt, size int64, options ...parquet.FileOption) (f *p
 	return f, nil
 }
 
-// libraryError tells bytes that the library refuses from bytes that could not be read or written.
+// libraryError makes ErrDamaged of an error about bytes, and keeps an error of reading or writing as it is.
 func libraryError(what string, err error) error {
 	var failed *ioError
 	if errors.As(err, &failed) {

@@ -10,13 +10,13 @@ import (
 	"github.com/runfold/runfold/internal/jsonscan"
 )
 
-// encoder makes rows of one layout out of records.
+// encoder makes rows of one layout from records.
 type encoder struct {
 	layout *layout
 	fields flattener
 	nulls  parquet.Row // a row of them
-	texts  []byte      // the memory of strings; never written again once a row has them
-	extras extras      // scalars that went to _extra and stand in no column
+	texts  []byte      // the memory of strings; bytes that a row uses are never written again
+	extras extras      // scalars that went to _extra and not to a column
 }
 
 func newEncoder(l *layout) *encoder {
@@ -67,9 +67,9 @@ func (e *encoder) encode(dst parquet.Row, p Put, r cohort.Record) parquet.Row {
 	return dst
 }
 
-// hold puts a field into its column. It reports false if there is none, if it is taken by a field
-// before (a literal "metrics.auc" beside metrics), or if the column cannot hold the value. A text column holds
-// any scalar: where its JSON is no string, the exact token belongs beside it, in _extra.
+// hold puts a field into its column. It reports false if there is no such column, if an earlier field has taken it
+// (a literal "metrics.auc" beside metrics), or if the column cannot hold the value. A text column holds
+// any scalar. If the JSON of the scalar is not a string, the exact token must also go to _extra.
 func (e *encoder) hold(row parquet.Row, f field) (held, beside bool) {
 	if f.place < 0 || !row[f.place].IsNull() {
 		return false, false
@@ -88,7 +88,7 @@ func (e *encoder) hold(row parquet.Row, f field) (held, beside bool) {
 // textsBytes is how much memory for strings is taken at once.
 const textsBytes = 64 << 10
 
-// text is a string value. Its bytes stay as they are for as long as a row needs them.
+// text is a string value. Its bytes do not change while a row needs them.
 func (e *encoder) text(s string) parquet.Value {
 	from := e.room(len(s))
 	e.texts = append(e.texts, s...)
@@ -122,8 +122,8 @@ func at(v parquet.Value, place int, optional bool) parquet.Value {
 	return v.Level(0, 0, place)
 }
 
-// decode makes the value of a column of kind k out of a JSON token. It reports false for what canHold does
-// not let such a column hold.
+// decode makes the value of a column of kind k from a JSON token. It reports false if canHold says that such a column
+// cannot hold it.
 func (e *encoder) decode(k jsonscan.Kind, token []byte) (parquet.Value, bool) {
 	of := jsonscan.KindOf(token)
 	switch {

@@ -12,7 +12,7 @@ import (
 	"github.com/runfold/runfold/internal/jsonscan"
 )
 
-// fixedPart is what every row of these tests ends with, but for _extra.
+// fixedPart is the end of every row of these tests, without _extra.
 const fixedPart = `"_key":"r:T","_stamp":1700000000000000000,"_record_id":"id","_stream":"` + string(testStream) + `"`
 
 // user is the part of a row between the first fixed columns and the last ones, and its _extra.

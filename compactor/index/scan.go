@@ -95,7 +95,7 @@ func scan(g parquet.RowGroup, places []int) (*scanner, error) {
 	return s, nil
 }
 
-// next returns the next row, and io.EOF behind the last one. The row and its bytes are valid until
+// next returns the next row, and io.EOF after the last one. The row and its bytes are valid until
 // the next call.
 func (s *scanner) next() (parquet.Row, error) {
 	if s.left == 0 {
@@ -112,7 +112,7 @@ func (s *scanner) next() (parquet.Row, error) {
 	return s.row, nil
 }
 
-// end makes sure that no column goes on: then its values would stand in the wrong rows.
+// end makes sure that no column has more values. If one had, its values would stand in the wrong rows.
 func (s *scanner) end() error {
 	for _, c := range s.chunks {
 		if err := c.end(); err != nil {

@@ -11,15 +11,15 @@ import (
 )
 
 const (
-	// DefaultColumns bounds the dynamic columns of a root that says nothing else; what comes later goes to _extra.
+	// DefaultColumns bounds the dynamic columns of a root without a limit of its own. Values of later names go to _extra.
 	DefaultColumns = 500
-	// MostColumns is what a root may set: each costs a piece of every row group's footer.
+	// MostColumns is the highest limit that a root may set, because each column costs space in every row group's footer.
 	MostColumns = 2000
 	// maxName bounds the name of a dynamic column in bytes: it stands in every row group's footer.
 	maxName = 255
 )
 
-// Column is a dynamic column of the index: one that stands there because records have such a field.
+// Column is a dynamic column of the index: it exists because records have such a field, or because it was declared.
 type Column struct {
 	Name string
 	Kind Kind

@@ -10,15 +10,16 @@ import (
 	"github.com/runfold/runfold/internal/jsonscan"
 )
 
-// Shape is the number of what a record looks like to a schema: of those fields that could change it, the names and kinds in
-// their order. Most records of a root have one of a few shapes, so a schema that has seen a shape need not look at the
-// next record that has it.
+// Shape is a number for the names and kinds of a record's fields, in their order. Only fields that could change the schema
+// count. Most records of a root have one of a few shapes. A schema that has seen a shape need not look at the
+// next record with the same shape.
 type Shape int32
 
-// noShape is that of a record which changes nothing: each, once all columns are there, or as many as there may be.
+// noShape is the shape of a record that does not change the schema. When all columns exist, or as many as may exist, every
+// record has it.
 const noShape Shape = 0
 
-// Shapes numbers the shapes of records that a schema is to hold. It is used by any number of goroutines, each with a Shaper
+// Shapes numbers the shapes of records that a schema must hold. Any number of goroutines may use it, each with a Shaper
 // of its own.
 type Shapes struct {
 	of      *layout // of the schema before the first of them
@@ -48,7 +49,7 @@ type Shaper struct {
 	text   []byte
 }
 
-// maxKnown bounds what a Shaper takes for shapes that others may have, too.
+// maxKnown bounds the memory that a Shaper uses for shapes that other Shapers may have, too.
 const maxKnown = 1 << 20
 
 // Shaper returns a new one.
@@ -139,7 +140,7 @@ func (s *Shapes) Extender() *Extender {
 // Add extends the schema by the next record, as Extend says.
 func (e *Extender) Add(id Shape) {
 	if e.seen[id] {
-		return // whatever it changes is changed
+		return // the schema has this shape already
 	}
 	e.shapes.mu.Lock()
 	text := e.shapes.texts[id]
@@ -157,7 +158,7 @@ func (e *Extender) Add(id Shape) {
 		case added == maxAdded:
 			more = true // the next record of this shape adds more
 		default:
-			name = strings.Clone(name) // the shape goes with its batch
+			name = strings.Clone(name) // the text of the shape is dropped with its batch
 			e.place[name] = len(e.schema)
 			e.schema = append(e.schema, e.begin(name, Kind(kind)))
 			added++

@@ -31,12 +31,12 @@ type Snapshot struct {
 	Value []byte
 }
 
-// OldSnapshots is the snapshot_index.json that the next one is made of.
+// OldSnapshots is the snapshot_index.json from which the next one is made.
 type OldSnapshots struct {
 	R    io.Reader
 	Size int64 // how many bytes R has
 	Rows int64 // how many entries
-	// Next is a seq that lies above all of them. If zero, none is known.
+	// Next is a seq above all of theirs. If zero, no such seq is known.
 	Next cohort.Seq
 }
 
@@ -44,10 +44,10 @@ type OldSnapshots struct {
 // replaced, and puts, all in seq order. old may be nil. puts must be sorted by seq. It returns the number
 // of entries.
 //
-// Where all puts lie above old.Next, as those of a fold do, old lines are copied as bytes: in one piece if
-// nothing is replaced, else line by line, of which only the key is looked at. Then it is for the caller to
-// know, by the checksum of what was read, that old is a file of ours. Otherwise what we wrote in front of the
-// user's members is looked at, and what is not ours or not whole is ErrDamaged. Memory is bounded by the
+// If all puts are above old.Next, as in a fold, old lines are copied as bytes: in one piece if
+// nothing is replaced, else line by line, and only the key of a line is read. Then the caller must
+// compare the checksum of what was read, to be sure that old is a file of ours. Else the part of each line that we wrote, which
+// is before the user's members, is checked, and a line in another form is ErrDamaged. Memory is bounded by the
 // longest line.
 func MergeSnapshots(w io.Writer, old *OldSnapshots, puts []Put, load Load, replaced map[cohort.Key]bool) (entries int64, err error) {
 	out := snapshotsWriter{w: w}
@@ -99,7 +99,7 @@ func (s *snapshotsWriter) interleave(old *OldSnapshots, puts []Put, load Load, r
 	}
 }
 
-// copyWhole copies all that stands between the frame of the file.
+// copyWhole copies all bytes between the first and the last line of the file.
 func (s *snapshotsWriter) copyWhole(old *OldSnapshots) error {
 	if old.Rows == 0 {
 		return nil
@@ -126,7 +126,7 @@ func expect(r io.Reader, text string) error {
 		return fmt.Errorf("snapshots: %w", err)
 	}
 	if string(got) != text {
-		return damaged("snapshots: %q stands where %q should", got, text)
+		return damaged("snapshots: has %q in the place of %q", got, text)
 	}
 	return nil
 }
@@ -204,9 +204,9 @@ func (s *snapshotsWriter) close() (entries int64, err error) {
 	return s.n, s.err
 }
 
-// appendSnapshotLine appends the line of a put, without what separates it from others. The members of the
-// record's snapshot, or of the record if it has none, follow the four fields that we own with their
-// own bytes: no number is read and written again.
+// appendSnapshotLine appends the line of a put, without the separator between lines. After the four fields that we own it has
+// the members of the record's snapshot, or of the record if it has no snapshot, with the
+// user's bytes: no number is decoded and encoded again.
 func appendSnapshotLine(b []byte, p Put, r cohort.Record) []byte {
 	b = append(jsonscan.AppendQuote(b, string(p.Key)), `:{"run_id":`...)
 	b = append(jsonscan.AppendQuote(b, r.RunID), `,"stage":`...)
@@ -231,7 +231,7 @@ func appendSnapshotLine(b []byte, p Put, r cohort.Record) []byte {
 	return append(b, '}')
 }
 
-// snapshotOf is the object that the value is made of.
+// snapshotOf is the object from which the value is made.
 func snapshotOf(r cohort.Record) []byte {
 	obj := r.JSON
 	for name, value := range r.Members() {

@@ -17,12 +17,12 @@ const (
 	thriftStruct = 12
 )
 
-// maxThriftDepth is far beyond what a footer needs.
+// maxThriftDepth is much more than a footer needs.
 const maxThriftDepth = 64
 
 // checkThrift walks over a struct in thrift's compact protocol. It makes sure that no length in it
-// says more than there is: the parquet library allocates lists by their length before it reads them,
-// so that one flipped bit could ask for more memory than the machine has, which nothing can catch.
+// is larger than the number of bytes that follow. The parquet library allocates a list by its length before it reads the list,
+// so one flipped bit could ask for more memory than the machine has. A program cannot recover from that.
 func checkThrift(b []byte) error {
 	w := thriftWalk{b}
 	if !w.value(thriftStruct, 0) {

@@ -18,8 +18,8 @@ func newer(v int) error { return fmt.Errorf("index version %d: %w", v, cohort.Er
 // many rows, every column of every row group has as many values as the group has rows, and the
 // column chunks lie inside the file and do not overlap.
 //
-// The library has been seen to lose rows without an error when its two ways to write are mixed
-// (version 0.32.0). We use one of them only, and this is the proof.
+// Version 0.32.0 of the library has lost rows without an error when its two ways to write were mixed.
+// We use only one of them, and Verify makes sure that no row is lost.
 func Verify(r io.ReaderAt, size int64, rows int64) error {
 	f, err := Open(r, size)
 	if err != nil {
@@ -49,7 +49,7 @@ func checkGroups(f *parquet.File, size int64) error {
 		}
 	}
 	slices.SortFunc(spans, func(a, b span) int { return cmp.Compare(a.from, b.from) })
-	end := int64(4) // behind the magic
+	end := int64(4) // after the magic
 	for _, s := range spans {
 		if s.from < end || s.to < s.from || s.to > size-8 {
 			return damaged("a column lies at %d to %d, behind another that ends at %d, in a file of %d bytes", s.from, s.to, end, size)
@@ -59,8 +59,8 @@ func checkGroups(f *parquet.File, size int64) error {
 	return nil
 }
 
-// checkCodec makes sure that all is compressed as every version did it. The library's LZ4 does not
-// survive what is no LZ4: it doubles its buffer until there is no memory left, which nothing can catch.
+// checkCodec makes sure that all pages have the codec that every version used. The library's LZ4 reader fails badly on
+// bytes that are not LZ4: it doubles its buffer until no memory is left. A program cannot recover from that.
 func checkCodec(meta *format.FileMetaData) error {
 	for i, g := range meta.RowGroups {
 		for _, c := range g.Columns {
@@ -75,7 +75,7 @@ func checkCodec(meta *format.FileMetaData) error {
 // checkCounts compares the number of rows in the three places that state it.
 func checkCounts(meta *format.FileMetaData) error {
 	sum := int64(0)
-	width := len(meta.Schema) - 1 // all but the root
+	width := len(meta.Schema) - 1 // without the root
 	for i, g := range meta.RowGroups {
 		if g.NumRows < 0 || len(g.Columns) != width {
 			return damaged("row group %d has %d rows and %d columns instead of %d", i, g.NumRows, len(g.Columns), width)

@@ -14,8 +14,8 @@ const (
 	// batchRows and batchBytes bound the rows that wait to be handed to the library.
 	batchRows  = 64
 	batchBytes = 1 << 20
-	// cellBytes is what any value takes in the library's buffers, also a NULL: with 500 columns
-	// that hold next to nothing it is all there is to count.
+	// cellBytes is what each value takes in the library's buffers, also a NULL. With 500 columns
+	// that are nearly empty, this is most of the memory.
 	cellBytes = 6
 )
 
@@ -59,8 +59,8 @@ func newWriter(w io.Writer, l *layout, full groupSize, meta Meta) (out *writer, 
 	return out, nil
 }
 
-// add takes one row over. fill appends it to its argument; byte arrays of the row need not outlive the
-// call unless owned is true, which saves the copy.
+// add adds one row. fill appends it to its argument. The byte arrays of the row are copied, unless owned is true:
+// then they must stay as they are after the call.
 func (w *writer) add(owned bool, fill func(parquet.Row) (parquet.Row, error)) error {
 	start := len(w.cells)
 	cells, err := fill(w.cells)
@@ -82,7 +82,7 @@ func (w *writer) add(owned bool, fill func(parquet.Row) (parquet.Row, error)) er
 	return nil
 }
 
-// follow makes sure that seqs increase over the whole file. In an old file they did.
+// follow makes sure that seqs increase over the whole file. In an old file they increase already.
 func (w *writer) follow(seq int64, old bool) error {
 	switch {
 	case seq > w.seq:
@@ -94,7 +94,7 @@ func (w *writer) follow(seq int64, old bool) error {
 	return fmt.Errorf("%s %d follows %d", columnSeq, seq, w.seq)
 }
 
-// take makes the byte arrays of a row ours and returns the memory that the row counts for.
+// take copies the byte arrays of a row and returns how much memory the row counts for.
 func (w *writer) take(r parquet.Row, owned bool) int64 {
 	size := int64(len(r)) * cellBytes
 	for i, v := range r {
@@ -107,7 +107,7 @@ func (w *writer) take(r parquet.Row, owned bool) int64 {
 			continue
 		}
 		from := len(w.bytes)
-		w.bytes = append(w.bytes, text...) // a batch before may lie in the memory that this leaves
+		w.bytes = append(w.bytes, text...) // an earlier batch may still use the old memory
 		r[i] = parquet.ByteArrayValue(w.bytes[from:]).Level(0, v.DefinitionLevel(), i)
 	}
 	return size
@@ -133,8 +133,8 @@ func (w *writer) flush() (err error) {
 	return nil
 }
 
-// isFull tells whether the row group ends behind the batch. Were it left to the library, the rows of
-// a batch beyond its limit would start a group of their own.
+// isFull tells whether the row group ends after the batch. The library's own limit would put the rest of
+// a batch into a small group of its own.
 func (w *writer) isFull() bool { return w.rows >= w.full.rows || w.size >= w.full.bytes }
 
 // endGroup closes the row group.
@@ -144,7 +144,7 @@ func (w *writer) endGroup() (err error) {
 	return w.w.Flush()
 }
 
-// close writes the footer and checks it: of rows that were given as many are there, in every column.
+// close writes the footer and checks it: every column must have as many values as rows were added.
 func (w *writer) close() (err error) {
 	defer guardWriting(&err)
 	if err := w.flush(); err != nil {

@@ -1,5 +1,5 @@
-// Package intake takes in files of others, and older ones of ours: it turns an index.parquet of any writer and a
-// snapshot_index.json with keys of any form into records, and hands them to compactor.Import.
+// Package intake imports files of other programs, and older files of ours. It turns an index.parquet of any writer and a
+// snapshot_index.json with keys of any form into records, and gives them to compactor.Import.
 //
 //	report, err := intake.Import(ctx, compactor.Config{Root: "runs"}, intake.Source{
 //		Snapshots: []intake.SnapshotsFile{{Data: file}}, Cohort: "churn_eu",
@@ -7,7 +7,7 @@
 //
 // # Backwards compatibility
 //
-// What one version takes in, every later one does.
+// Every later version accepts the files that an earlier version accepted.
 package intake
 
 import (
@@ -186,7 +186,7 @@ func (f *files) leave(reason string, at position) {
 	f.left.add(reason, at.where)
 }
 
-// records are the items in their order: those with nothing but a timestamp to be ordered by come first, and are told.
+// records are the items in their order. Items without a seq come first, ordered by timestamp, and are told.
 func (f *files) records() []compactor.Imported {
 	f.dropSeqs()
 	items := f.whole()

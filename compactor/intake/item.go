@@ -15,7 +15,7 @@ import (
 	"github.com/runfold/runfold/internal/jsonscan"
 )
 
-// item is one row or snapshot of an old file on its way to a record.
+// item is one row or snapshot of an old file that becomes a record.
 type item struct {
 	runID, stage, cohort, timestamp string
 	target, view, symbol            string
@@ -230,7 +230,7 @@ var (
 	localLayouts = []string{"2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999", "2006-01-02"}
 )
 
-// readTime is a time of an old file as a record may have it, empty if it is none. Zoned tells that it had no zone and got that of loc.
+// readTime is a time of an old file as a record may have it. It is empty if the text is no time. Zoned tells that it had no zone and got that of loc.
 func readTime(s string, loc *time.Location) (timestamp string, zoned bool, err error) {
 	if _, ok := cohort.ParseTime(s); ok {
 		return s, false, nil

@@ -130,7 +130,7 @@ func (f *files) uncovered(snaps []item) (kept []item) {
 // place is the key that the item has in the root.
 func (it *item) place(key cohort.KeyForm) string { return string(key.Of(it.record())) }
 
-// hasNumbers tells whether the item has a number at its top, or within its metrics, that is none of those that every item has.
+// hasNumbers tells whether the item has a number at its top or within its metrics. The attempt does not count.
 func (it *item) hasNumbers() bool {
 	for _, m := range it.rest {
 		switch kind := jsonscan.KindOf(m.value); {

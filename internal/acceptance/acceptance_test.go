@@ -140,7 +140,7 @@ func readIndex(t *testing.T, root cohort.Root) map[string]row {
 			t.Errorf("key %s stands twice in the index", r.Key)
 		}
 		if r.Seq <= last {
-			t.Errorf("row %s has snapshot_seq %d behind %d", r.Key, r.Seq, last)
+			t.Errorf("row %s has snapshot_seq %d after %d", r.Key, r.Seq, last)
 		}
 		last = r.Seq
 		rows[r.Key] = row{r.Cohort, r.Seq, int(r.N)}

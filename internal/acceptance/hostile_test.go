@@ -56,14 +56,14 @@ func TestBombs(t *testing.T) {
 		if len(line) > limit {
 			t.Fatalf("%s is a bomb of %d bytes, which is refused for that", name, len(line))
 		}
-		words, code := journalAppend(t, root, line+"\n"+`{"run_id":"behind `+name+`","stage":"S"}`)
+		words, code := journalAppend(t, root, line+"\n"+`{"run_id":"after `+name+`","stage":"S"}`)
 		switch {
 		case code == 0:
 			want[name+":S"] = true
 		case code != 1 || !strings.Contains(words, "<stdin>:1: ") || len(words) > 1000:
 			t.Errorf("%s: exit code %d: %.2000s", name, code, words)
 		}
-		want["behind "+name+":S"] = true
+		want["after "+name+":S"] = true
 	}
 	settle(t, root)
 	if stdout, stderr, code := compactd(t, "check", "--root", string(root)); code != 0 {

@@ -106,7 +106,7 @@ func TestMatrix(t *testing.T) {
 		m.folds(t)
 	})
 
-	t.Run("the last write wins, whoever wrote it", func(t *testing.T) {
+	t.Run("the last write wins, from both versions", func(t *testing.T) {
 		m := newMatrix(t, then)
 		for n, p := range []programs{then, now, then, now, then, now} {
 			line := fmt.Sprintf(`{"run_id":"same","stage":"S","metrics":{"n":%d.5}}`, n)
@@ -241,7 +241,7 @@ func linesOf(writer int) string {
 	return lines.String()
 }
 
-// appendAndDie is appendAtOnce with a writer that is killed behind its last acknowledgement: its stream has no seal.
+// appendAndDie is appendAtOnce with a writer that is killed after its last acknowledgement: its stream has no seal.
 func (m *matrix) appendAndDie(t *testing.T, p programs) {
 	t.Helper()
 	m.writers++

@@ -50,7 +50,7 @@ func Main(m testscript.TestingM, name string, main func(), others ...string) {
 	testscript.Main(cleaned{m, dir}, map[string]func(){name: main})
 }
 
-// cleaned removes dir behind the tests; testscript.Main ends the process.
+// cleaned removes dir after the tests; testscript.Main ends the process.
 type cleaned struct {
 	testscript.TestingM
 	dir string

@@ -14,9 +14,8 @@ import (
 	"github.com/runfold/runfold/cohort"
 )
 
-// TestShareGoesAway unmounts a volume whose top is a root, under a writer that is open. What it left behind is an empty
-// directory: nothing is acknowledged there, nothing is made there, and all that was acknowledged is there when the
-// volume is back.
+// TestShareGoesAway unmounts a volume whose top directory is a root, while a writer is open. An empty directory is in its
+// place. Nothing is acknowledged or made there, and all that was acknowledged is there when the volume is mounted again.
 func TestShareGoesAway(t *testing.T) {
 	disk, image := diskAndImage(t)
 	root := cohort.Root(disk)

@@ -160,7 +160,7 @@ func TestStoppedWriter(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := w.finish(); err != nil {
-		t.Fatalf("behind SIGCONT: %v: %s", err, w.stderr.String())
+		t.Fatalf("after SIGCONT: %v: %s", err, w.stderr.String())
 	}
 	settle(t, root)
 	rows := readIndex(t, root)

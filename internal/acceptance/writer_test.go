@@ -99,7 +99,7 @@ func (w *writer) finish() error {
 		return err
 	}
 	if err := w.ack(); !errors.Is(err, io.EOF) {
-		return fmt.Errorf("behind the last acknowledgement: %v", err)
+		return fmt.Errorf("after the last acknowledgement: %v", err)
 	}
 	return w.cmd.Wait()
 }

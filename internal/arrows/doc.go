@@ -1,3 +1,3 @@
-// Package arrows holds one test: imports within this repository point one way, and each package that
-// we build on is imported where it was decided and nowhere else.
+// Package arrows has tests only. Imports within this repository point one way, and each package of others
+// is imported only in the place that was chosen for it.
 package arrows

@@ -12,9 +12,9 @@ const release = "0.1.0-dev"
 
 const module = "github.com/runfold/runfold"
 
-// Version is the version and, where the build knows it, the commit: "0.1.0-dev+0ac5a63c1d2e", with ".modified"
-// behind it where files differed from that commit. A build without version control, or with -buildvcs=false,
-// says the version alone, and so does a test.
+// Version is the version and, if the build knows it, the commit: "0.1.0-dev+0ac5a63c1d2e". It ends with ".modified"
+// if files differed from that commit. A build without version control or with -buildvcs=false, and a test,
+// have only the version.
 func Version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

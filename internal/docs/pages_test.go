@@ -127,7 +127,7 @@ func TestBlocksOf(t *testing.T) {
 	}
 }
 
-// notRun is how many blocks of each page are not run. Whoever adds one changes this on purpose.
+// notRun is how many blocks of each page are not run. Change it when you add one.
 var notRun = map[string]int{
 	"README.md":               2,
 	"bench/README.md":         1,

@@ -76,7 +76,7 @@ func Measure(ctx context.Context, dir string, again Again) (Verdict, error) {
 		return Verdict{}, fmt.Errorf("start a process that measures: %w", err)
 	}
 	events := make(chan event)
-	go func() { // a child that hangs in the kernel cannot be waited for
+	go func() { // not in this goroutine, because a child that hangs in the kernel never ends
 		defer close(events)
 		for dec := json.NewDecoder(out); ; {
 			var e event

@@ -1,8 +1,8 @@
 // Package doctor measures whether the file system of a root gives what runfold needs.
 //
-// It believes nothing that it can try: two processes race for one name, a holder of a lock is killed, a file
-// is replaced while it is open. The measuring is done in a child process, as a network file system that is
-// away makes every call on it hang where no signal helps; the parent never touches the directory.
+// It tries everything that it can try: two processes race for one name, a holder of a lock is killed, a file
+// is replaced while it is open. A child process does the measuring. On a network file system whose server does not answer, every
+// call may hang, and no signal ends it; so the parent never touches the directory.
 //
 // What was measured is kept in the root as doctor.json. One decision depends on it: whether a free lock proves
 // that a writer has ended (see [Verdict.LocksTell]). Everything else is for people.
@@ -25,7 +25,7 @@ type Verdict struct {
 	MeasuredAt string `json:"measured_at"` // the wall clock, for people only
 	Host       string `json:"host"`
 	FileSystem string `json:"file_system"` // as the kernel names its type
-	// Local tells that the file system is of a kind that one machine only has mounted.
+	// Local tells that the file system is of a kind that only one machine mounts.
 	Local bool `json:"local"`
 	// Supported tells that every check that is needed gave "yes".
 	Supported bool    `json:"supported"`
@@ -41,7 +41,7 @@ type Check struct {
 	Means  string `json:"means"`  // what runfold does about it
 }
 
-// The names of the checks that something depends on.
+// The names of the checks on which a decision depends.
 const (
 	ExclusiveCreate = "exclusive create"
 	HardLink        = "hard link"
@@ -70,7 +70,7 @@ func (v Verdict) result(name string) string {
 // processes and to end with them, on a file system that no other machine has mounted.
 func (v Verdict) LocksTell() bool { return v.Local && v.result(FileLocks) == yes }
 
-// judge fills in Supported. One of exclusive create and hard link is enough.
+// judge sets Supported. Exclusive create or hard link is enough.
 func (v *Verdict) judge() {
 	v.Supported = v.result(ExclusiveCreate) == yes || v.result(HardLink) == yes
 	for _, c := range v.Checks {
@@ -98,7 +98,7 @@ func (v Verdict) Missing() []string {
 const maxVerdict = 1 << 20
 
 // Read reads the verdict that Save wrote. It fails with fs.ErrNotExist if nothing was measured, and with
-// cohort.ErrNewer if a later version did.
+// cohort.ErrNewer if a later version wrote it.
 func Read(fsys durable.FS, root cohort.Root) (Verdict, error) {
 	if err := durable.Regular(fsys, root.Verdict()); err != nil {
 		return Verdict{}, err
@@ -131,10 +131,10 @@ func decode(data []byte) (Verdict, error) {
 		return Verdict{}, err
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return Verdict{}, errors.New("has bytes behind its end")
+		return Verdict{}, errors.New("has bytes after the end of its JSON")
 	}
 	if v.Version != verdictVersion {
-		return Verdict{}, fmt.Errorf("version %d is none", v.Version)
+		return Verdict{}, fmt.Errorf("version %d is not valid", v.Version)
 	}
 	return v, nil
 }

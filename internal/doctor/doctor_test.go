@@ -58,7 +58,7 @@ func TestMeasure(t *testing.T) {
 		t.Errorf("%d of %d checks, supported %v, missing %v", len(names), len(checks), v.Supported, v.Missing())
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
-		t.Errorf("%v is left behind, %v", left, err)
+		t.Errorf("%v is left over, %v", left, err)
 	}
 	root := cohort.Root(dir)
 	if err := Save(durable.OS, root, v, 0o644); err != nil {

@@ -5,9 +5,8 @@ import (
 	"syscall"
 )
 
-// kinds are file systems by the f_type of statfs(2), from linux/magic.h and from the modules of ZFS. Those
-// that are local are never mounted by two machines at once. Overlays are not among them: what lies under
-// one may be anything.
+// kinds are file systems by the f_type of statfs(2), from linux/magic.h and from the modules of ZFS. Two machines never mount
+// a local one at the same time. Overlays are not local, because the file system under one may be of any kind.
 var kinds = map[uint32]struct {
 	name  string
 	local bool

@@ -7,7 +7,7 @@ import (
 	"runtime"
 )
 
-// IsLocal cannot tell here, and what is not known is not local.
+// IsLocal does not know the kind on this system, and an unknown kind is not local.
 func IsLocal(string) (kind string, local bool, err error) {
 	return "not known on " + runtime.GOOS, false, nil
 }

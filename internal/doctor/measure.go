@@ -34,9 +34,9 @@ var checks = []check{
 	{ExclusiveCreate, false, "one of this and hard links decides who commits; without both nothing does", (*probe).exclusiveCreate},
 	{HardLink, false, "commits and public names are links; without them exclusive create and a copy", (*probe).hardLink},
 	{"rename over an open file", true, "readers keep the file that they opened and find the new one next", (*probe).rename},
-	{"fsync of a file", true, "a record is acknowledged behind it", (*probe).syncFile},
-	{"fsync of a directory", true, "a new name is acknowledged behind it", (*probe).syncDir},
-	{FileLocks, false, "spare two compactors the same work, nothing more; a free lock proves a dead writer where the file system is local", (*probe).locks},
+	{"fsync of a file", true, "a record is acknowledged only after it", (*probe).syncFile},
+	{"fsync of a directory", true, "a new name is acknowledged only after it", (*probe).syncDir},
+	{FileLocks, false, "keep two compactors from doing the same work; on a local file system a free lock proves a dead writer", (*probe).locks},
 	{"a new name is seen", false, "how late a fold sees a new stream, from this machine; from others it can be later (NFS: 30 s)", (*probe).names},
 	{"appended bytes are seen", false, "how late a fold sees a new record, from this machine; from others it can be later (NFS: 30 s)", (*probe).bytes},
 	{"step of time stamps", false, "how close two writers on two machines can be ordered", (*probe).timeStep},
@@ -110,7 +110,7 @@ func (p *probe) all(dir string, tell *json.Encoder) (Verdict, error) {
 
 func (p *probe) path(name string) string { return filepath.Join(p.dir, name) }
 
-// answer makes a result of an error.
+// answer makes a result from an error.
 func answer(err error) (result, detail string) {
 	if err != nil {
 		return no, err.Error()
@@ -209,7 +209,7 @@ func (p *probe) syncFile() (string, string) {
 
 func (p *probe) syncDir() (string, string) { return answer(durable.OS.SyncDir(p.dir)) }
 
-// locks has one process hold a lock while another one tries it, and kills the holder.
+// locks lets one process hold a lock while another process tries to take it, and kills the holder.
 func (p *probe) locks() (string, string) {
 	file := p.path("lock")
 	holder, err := p.again.start("hold", file)
@@ -225,7 +225,7 @@ func (p *probe) locks() (string, string) {
 	}
 	holder.kill()
 	if heard := p.try(file); heard != free {
-		return no, "behind a holder that was killed: " + heard
+		return no, "after a holder that was killed: " + heard
 	}
 	return yes, "excludes processes, and ends with the holder"
 }
@@ -246,7 +246,7 @@ func (p *probe) try(file string) string {
 // patience bounds how long a change may take to be seen.
 const patience = 5 * time.Second
 
-// seen polls until is tells that a change that another process made is there.
+// seen polls until is returns true, because a change of another process has become visible.
 func seen(is func() bool) (string, string) {
 	start := time.Now()
 	for !is() {
@@ -257,7 +257,7 @@ func seen(is func() bool) (string, string) {
 	return fmt.Sprintf("after %v", time.Since(start).Round(100*time.Microsecond)), ""
 }
 
-// names has another process make a name that was just looked for in vain.
+// names looks for a name that does not exist, and then lets another process make it.
 func (p *probe) names() (string, string) {
 	c, err := p.again.start("race", p.dir)
 	if err != nil {

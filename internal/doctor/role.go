@@ -19,7 +19,7 @@ import (
 //	try FILE          answers free or held
 func Run(args []string, in io.Reader, out io.Writer, again Again) error {
 	if len(args) != 2 {
-		return errors.New("a role and a path are wanted")
+		return errors.New("a role and a path are needed")
 	}
 	switch role, path := args[0], args[1]; role {
 	case "measure":
@@ -31,7 +31,7 @@ func Run(args []string, in io.Reader, out io.Writer, again Again) error {
 	case "try":
 		return try(path, out)
 	}
-	return fmt.Errorf("role %q is none", args[0])
+	return fmt.Errorf("unknown role %q", args[0])
 }
 
 func race(dir string, in io.Reader, out io.Writer) error {
@@ -63,7 +63,7 @@ func outcome(err error) string {
 	switch {
 	case err == nil:
 		return won
-	case errors.Is(err, os.ErrExist), errors.Is(err, os.ErrPermission): // sshfs tells a loser so
+	case errors.Is(err, os.ErrExist), errors.Is(err, os.ErrPermission): // what sshfs returns to a loser
 		return lost
 	}
 	return err.Error()

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestNoDirectory opens what is no directory: it is refused, and nobody waits for the other end of a pipe.
+// TestNoDirectory opens files that are not directories. OpenDir refuses them, and does not wait for the other end of a pipe.
 func TestNoDirectory(t *testing.T) {
 	pipe := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(pipe, 0o644); err != nil {

@@ -1,6 +1,6 @@
 package durable
 
-// openDir opens nothing: a directory cannot be synced, and one that is open cannot be moved.
+// openDir opens nothing. On Windows a directory cannot be synced, and an open directory cannot be moved.
 func openDir(string) (Dir, error) { return unsyncable{}, nil }
 
 type unsyncable struct{}

@@ -7,19 +7,20 @@ import (
 	"path/filepath"
 )
 
-// File is a new file that gets its name only once it is complete and durable. For data that is too
-// large for Create. It is used by one goroutine.
+// File is a new file that gets its name only when it is complete and its bytes are durable. It is for data that
+// is too large for Create. One goroutine uses it.
 type File struct {
 	fsys       FS
 	w          WriteFile
 	temp, name string
-	size       int64 // written
-	started    int64 // of those, on their way to the disk
-	err        error // the first error: the file can only be discarded
+	size       int64 // bytes that were written
+	started    int64 // bytes that the kernel was asked to write to the disk
+	err        error // the first error: after it the file can only be discarded
 	done       bool
 }
 
-// Pending makes a temporary file beside name. Either Commit or Discard must follow.
+// Pending makes a temporary file beside name. Commit or Discard must follow. If the process dies before, a sweep
+// removes the file.
 func Pending(fsys FS, name string, perm fs.FileMode) (*File, error) {
 	temp, err := tempName(name)
 	if err != nil {
@@ -32,18 +33,20 @@ func Pending(fsys FS, name string, perm fs.FileMode) (*File, error) {
 	return &File{fsys: fsys, w: w, temp: temp, name: name}, nil
 }
 
-// writebackBytes is how much a File gathers before it begins to send it to the disk.
+// writebackBytes is how much a File gathers before it asks the kernel to write that to the disk.
 const writebackBytes = 16 << 20
 
-// Write appends to the file. After an error the file is dead. Of a large file the disk begins to write what
-// is there, so that the sync at the end does not have to wait for all of it.
+// Write appends to the file. After an error the file is dead: every later Write returns the same error, and Commit
+// fails.
 func (f *File) Write(p []byte) (int, error) {
 	if f.err != nil {
 		return 0, f.err
 	}
 	n, err := f.w.Write(p)
-	f.err = err
+	f.err = err // kept: Commit must not name a file that lacks bytes in the middle
 	f.size += int64(n)
+	// The disk begins to write a large file early, so that the sync in Commit has less to wait for. Nothing else
+	// depends on it.
 	if f.size-f.started >= writebackBytes {
 		startWriteback(f.w, f.started, f.size-f.started)
 		f.started = f.size
@@ -51,8 +54,8 @@ func (f *File) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Commit makes the file durable under its name, which must be one that nobody else uses: it is
-// renamed there. On error the temporary file is removed and the name is absent, or complete.
+// Commit makes the file durable under its name. The name must be one that nobody else uses, because the rename
+// would replace another file. On error the name is absent or complete; the temporary file is removed.
 //
 //	openat dir; fsync temp; renameat temp name; fsync dir
 func (f *File) Commit() error {
@@ -60,11 +63,14 @@ func (f *File) Commit() error {
 		return fmt.Errorf("commit %s: %w", f.name, fs.ErrClosed)
 	}
 	f.done = true
-	dir, err := f.fsys.OpenDir(filepath.Dir(f.name)) // now and not by Pending: the temporary name need not be durable
+	// The directory is opened before the rename, so that its sync hears of every error since (S2). Pending need not
+	// do it: nobody needs the temporary name to be durable.
+	dir, err := f.fsys.OpenDir(filepath.Dir(f.name))
 	if err == nil {
 		defer dir.Close()
 		err = f.err
 	}
+	// The bytes are synced before the rename: no crash leaves the name with a part of them (S1).
 	if err == nil {
 		err = f.w.Sync()
 	}
@@ -75,9 +81,11 @@ func (f *File) Commit() error {
 		err = f.fsys.Rename(f.temp, f.name)
 	}
 	if err != nil {
-		f.fsys.Remove(f.temp) // if it fails too, a sweep does it
+		f.fsys.Remove(f.temp) // if this fails too, a sweep removes the file later
 		return fmt.Errorf("commit %s: %w", f.name, err)
 	}
+	// A data file must have a durable name before a manifest names it. After a failed sync the caller must not
+	// commit: the file is complete, but a crash may take it away.
 	if err := dir.Sync(); err != nil {
 		return fmt.Errorf("commit %s: %w", f.name, err)
 	}

@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// FS is every call that this project makes on the disk, except those of tidwall/wal. There are two
-// kinds of it: OS, and those of durabletest, which fail and crash on demand.
+// FS is every call that this project makes on the disk, except those of tidwall/wal. Its implementations are
+// OS and those of durabletest, which fail and crash on demand.
 type FS interface {
 	// Open opens a file to read.
 	Open(name string) (ReadFile, error)
@@ -27,15 +27,16 @@ type FS interface {
 	Remove(name string) error
 	// OpenDir holds a directory open, to sync it after a change that is still to come.
 	OpenDir(name string) (Dir, error)
-	// SyncDir makes the names in a directory durable that somebody else has changed: see Dir for what it cannot know. Where
-	// directories cannot be synced (Windows) it does nothing.
+	// SyncDir makes the names in a directory durable that another process has changed. See Dir for the errors that it
+	// cannot know of. Where directories cannot be synced (Windows), it does nothing.
 	SyncDir(name string) error
 }
 
-// Dir is a directory that was open before it was changed. When Linux cannot write a change back, it tells so to those who had
-// the file open at that time, each once. To whoever opens it later it tells so only if nobody was told before and the inode
-// was not evicted meanwhile; else the sync answers that all is well, although the new name is not on the disk. This happens
-// where a directory is written like a file, such as on ext4 without a journal; other file systems stop altogether.
+// Dir is a directory that was open before it was changed. When Linux cannot write a change back, it reports the error once
+// to each descriptor that was open at that time. A descriptor that was opened later gets the error only if nobody got it
+// before and the inode was in memory all the time. Else its sync reports success, although the new name is not on the disk.
+// This happens where a directory is written like a file, such as on ext4 without a journal. Other file systems stop
+// altogether after such an error.
 //
 // Where directories cannot be synced (Windows), it holds nothing.
 type Dir interface {
@@ -109,8 +110,8 @@ func (osFS) SyncDir(name string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// SameFile tells whether two answers of Stat are about one file, whatever it is called. A file system
-// for tests answers by a method of its FileInfo.
+// SameFile tells whether two results of Stat are about one file, under whatever names. A file system
+// for tests has a method of its FileInfo for that.
 func SameFile(a, b fs.FileInfo) bool {
 	if t, ok := a.(interface{ SameFile(fs.FileInfo) bool }); ok {
 		return t.SameFile(b)
@@ -118,7 +119,7 @@ func SameFile(a, b fs.FileInfo) bool {
 	return os.SameFile(a, b)
 }
 
-// hasNoHardLinks tells the errors of a file system that has no hard links.
+// hasNoHardLinks tells whether an error of Link means that the file system has no hard links, or no more of this file.
 func hasNoHardLinks(err error) bool {
 	return errors.Is(err, syscall.EPERM) || errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EMLINK)
 }
@@ -127,7 +128,7 @@ func hasNoHardLinks(err error) bool {
 const tempHex = 16
 
 // IsTemp tells whether a file name is that of a temporary file of ours: ".<base>.<16 hex>.tmp". It is
-// strict, because a sweeper deletes on its word.
+// strict, because a sweep deletes the files for which it returns true.
 func IsTemp(name string) bool {
 	rest, ok := strings.CutSuffix(name, ".tmp")
 	dot := len(rest) - tempHex - 1

@@ -15,8 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestHostilePaths gives each verb that makes a name a place where it cannot: it fails, and leaves all as
-// it was.
+// TestHostilePaths gives each verb a place where it cannot make a name. The verb fails and changes nothing.
 func TestHostilePaths(t *testing.T) {
 	verbs := map[string]func(name string) error{
 		"Create":  func(name string) error { return Create(OS, name, nil, 0o644) },
@@ -51,7 +50,7 @@ func TestHostilePaths(t *testing.T) {
 
 func TestReadOnlyDirectory(t *testing.T) {
 	if runtime.GOOS == "windows" || os.Geteuid() == 0 {
-		t.Skip("nothing is read-only for root, nor a directory on Windows")
+		t.Skip("root may write to everything, and Windows has no read-only directories")
 	}
 	dir := t.TempDir()
 	if err := os.Chmod(dir, 0o555); err != nil {
@@ -66,7 +65,7 @@ func TestReadOnlyDirectory(t *testing.T) {
 	}
 }
 
-// TestUnsynced shows that a commit which stands but may not be durable is told from one that failed.
+// TestUnsynced shows that Create tells a file that stands but may not be durable from a file that was not made.
 func TestUnsynced(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "a")
 	err := Create(failing{FS: OS, op: "syncdir", err: syscall.EIO}, name, []byte("x"), 0o644)
@@ -134,7 +133,7 @@ func TestMkdirAllTogether(t *testing.T) {
 	}
 }
 
-// blind sees no file until somebody makes one: the moment between Stat and Mkdir.
+// blind sees no file until somebody makes one. It stands for the moment between Stat and Mkdir.
 type blind struct {
 	FS
 	name string

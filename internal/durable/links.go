@@ -7,13 +7,14 @@ import (
 	"syscall"
 )
 
-// ErrLink reports a symbolic link, or what is neither a file nor a directory, where a file or directory of
-// ours belongs. What it leads to is somebody else's: it is not read, locked, written or removed.
+// ErrLink reports a symbolic link, a pipe, a socket or a device where a file or directory of ours should be. What a link
+// leads to is not ours: it is not read, locked, written or removed (docs/durability.md, P13).
 var ErrLink = errors.New("nothing outside the root is touched")
 
-// Regular refuses a name under which stands anything but a regular file: opening a link would lead out of
-// the root, and opening a pipe would wait for ever. A name that is not there passes.
+// Regular returns an error if name is not a regular file. An absent name passes.
 func Regular(fsys FS, name string) error {
+	// Stat does not open anything. The open of a link could lead out of the root, and the open of a pipe would wait
+	// for ever.
 	info, err := fsys.Stat(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -28,8 +29,8 @@ func Regular(fsys FS, name string) error {
 	return fmt.Errorf("%s is a %s: %w: put the file itself in its place", name, kindOf(info), ErrLink)
 }
 
-// RealDir refuses names under which stands anything but a directory, such as a link to one. A name that is
-// not there passes.
+// RealDir returns an error if one of the names is not a directory; a link to a directory is not one. An absent name
+// passes.
 func RealDir(fsys FS, names ...string) error {
 	for _, name := range names {
 		info, err := fsys.Stat(name)
@@ -43,6 +44,7 @@ func RealDir(fsys FS, names ...string) error {
 	return nil
 }
 
+// mustBeDir returns an error unless info, which is that of lstat, is about a directory.
 func mustBeDir(name string, info fs.FileInfo) error {
 	switch {
 	case info.IsDir():

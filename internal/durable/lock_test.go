@@ -23,7 +23,7 @@ func holdLock(name string) error {
 	return l.Unlock()
 }
 
-// sayLock takes a lock, says how that went, and lets it go.
+// sayLock takes a lock, prints the result, and releases the lock.
 func sayLock(name string) error {
 	l, err := TryLock(name, "host child\npid 1\n", 0o644)
 	switch {
@@ -199,8 +199,8 @@ func TestSecondUnlock(t *testing.T) {
 	}
 }
 
-// TestLockWithoutWords refuses the body, as a system with mandatory locks does to a second descriptor,
-// and interrupts the lock: the lock is taken all the same. Without locks the error says so.
+// TestLockWithoutWords refuses the write of the body, as a system with mandatory locks does to a second descriptor,
+// and interrupts the lock. TryLock takes the lock all the same. Where the file system has no locks, the error says so.
 func TestLockWithoutWords(t *testing.T) {
 	strace := stracePath(t)
 	for inject, want := range map[string]string{

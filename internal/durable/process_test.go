@@ -55,8 +55,8 @@ func startRacer(t *testing.T, dir string) racer {
 	return r
 }
 
-// TestCreateAcrossProcesses lets processes race for the same names: each has one winner, whose content
-// it holds.
+// TestCreateAcrossProcesses lets processes race for the same names. Each name has one winner, and holds the winner's
+// content.
 func TestCreateAcrossProcesses(t *testing.T) {
 	dir := t.TempDir()
 	var racers []racer

@@ -1,8 +1,8 @@
-// Package jsonscan finds its way through JSON without decoding it, so that every byte of a user's record stays
-// as it was written. It is the only place of the module that knows how JSON is spelled.
+// Package jsonscan finds the parts of JSON without decoding it, so every byte of a user's record stays
+// as it was written. Only this package of the module knows how JSON is spelled.
 //
-// [Valid] and [ValidSpans] check bytes that come from outside. All else takes valid JSON: then to skip a value is
-// a matter of quotes and brackets. Nothing here keeps or changes the bytes that it is given.
+// [Valid] and [ValidSpans] check bytes that come from outside. All other functions need valid JSON: to skip a value of valid
+// JSON, only quotes and brackets matter. No function keeps or changes the bytes that it gets.
 package jsonscan
 
 import (
@@ -25,7 +25,7 @@ const (
 	Array
 )
 
-// KindOf tells the kind of one valid JSON value with no space around it.
+// KindOf returns the kind of one valid JSON value without space around it.
 func KindOf(value []byte) Kind {
 	switch value[0] {
 	case '{':
@@ -51,25 +51,25 @@ func (k Kind) String() string {
 	return [...]string{"?", "null", "bool", "int64", "double", "string", "object", "array"}[k]
 }
 
-// Member is one member of a JSON object. All of it aliases the object, but for a Name with escapes.
+// Member is one member of a JSON object. All of it aliases the object, except a Name with escapes.
 type Member struct {
 	Name  []byte // decoded
 	Value []byte
-	Text  []byte // `"name": value` as it stands
+	Text  []byte // `"name": value` with the bytes of the object
 }
 
-// Span is where a member stands in its object. It stays true for a copy of the object.
+// Span is the place of a member in its object. It is valid for a copy of the object, too.
 type Span struct {
-	start, name, value, end int32 // of the text, behind the name's string, of the value, behind it
+	start, name, value, end int32 // start of the text, end of the name's string, start of the value, end of the value
 	plain                   bool  // nothing is escaped in the name
 }
 
-// Spans appends where the members of obj stand to dst, in their order. A name that stands twice has two.
+// Spans appends the places of the members of obj to dst, in their order. A name that stands twice has two places.
 //
-// obj must be valid JSON (see Valid) and an object: then skipping a value is a matter of quotes and
-// brackets only, and no user byte is ever decoded and encoded again.
+// obj must be valid JSON (see Valid) and an object. So only quotes and brackets matter when a value is skipped, and
+// no byte of the user is decoded and encoded again.
 func Spans(dst []Span, obj []byte) []Span {
-	i := skipSpace(obj, 0) + 1 // behind '{'
+	i := skipSpace(obj, 0) + 1 // after '{'
 	for {
 		i = skipSpace(obj, i)
 		if obj[i] == '}' {
@@ -85,14 +85,14 @@ func Spans(dst []Span, obj []byte) []Span {
 			name = skipString(obj, start)
 		}
 		i = skipSpace(obj, name)
-		i = skipSpace(obj, i+1) // behind ':'
+		i = skipSpace(obj, i+1) // after ':'
 		value := i
 		i = skipValue(obj, i)
 		dst = append(dst, Span{int32(start), int32(name), int32(value), int32(i), plain})
 	}
 }
 
-// Member is the member of obj that stands there.
+// Member is the member of obj at this place.
 func (s Span) Member(obj []byte) Member {
 	name := obj[s.start+1 : s.name-1]
 	if !s.plain {
@@ -107,7 +107,7 @@ func (s Span) End() int { return int(s.end) }
 // EachMember yields the members of an object as Spans finds them.
 func EachMember(obj []byte) iter.Seq[Member] {
 	return func(yield func(Member) bool) {
-		var some [24]Span // more than most objects have, and not on the heap
+		var some [24]Span // enough for most objects, and not on the heap
 		for _, s := range Spans(some[:0], obj) {
 			if !yield(s.Member(obj)) {
 				return
@@ -138,8 +138,8 @@ func Members(obj []byte) iter.Seq2[string, []byte] {
 	}
 }
 
-// AppendMember appends a member to the beginning of an object: nothing, or what AppendMember returned.
-// The value's bytes stay as they are. The object ends with a '}' that the caller appends.
+// AppendMember appends a member to the beginning of an object, which is empty or what AppendMember returned.
+// The value's bytes are not changed. The caller appends the '}' at the end of the object.
 func AppendMember(obj []byte, name string, value []byte) []byte {
 	sep := byte(',')
 	if len(obj) == 0 {
@@ -158,9 +158,9 @@ func skipSpace(b []byte, i int) int {
 	return i
 }
 
-// skipString returns the index behind the string that starts at i.
+// skipString returns the index after the string that starts at i.
 func skipString(b []byte, i int) int {
-	for i = special(b, i+1); b[i] != '"'; i = special(b, i+2) { // what is escaped may be a quote
+	for i = special(b, i+1); b[i] != '"'; i = special(b, i+2) { // the escaped byte may be a quote
 	}
 	return i + 1
 }
@@ -182,7 +182,7 @@ func special(b []byte, i int) int {
 	return i
 }
 
-// skipValue returns the index behind the value that starts at i.
+// skipValue returns the index after the value that starts at i.
 func skipValue(b []byte, i int) int {
 	switch b[i] {
 	case '"':

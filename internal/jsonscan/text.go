@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// TextBytes is Text without a copy where nothing is escaped: then it aliases quoted.
+// TextBytes is Text as bytes. If nothing is escaped, it makes no copy and the result aliases quoted.
 func TextBytes(quoted []byte) []byte {
 	if bytes.IndexByte(quoted, '\\') < 0 {
 		return quoted[1 : len(quoted)-1]
@@ -38,7 +38,7 @@ func LoneSurrogate(quoted []byte) bool {
 		}
 		unit := codeUnit(quoted[i:])
 		if !utf16.IsSurrogate(unit) {
-			i++ // what is escaped may be a '\' itself
+			i++ // the escaped byte may be a '\' itself
 			continue
 		}
 		if utf16.DecodeRune(unit, codeUnit(quoted[i+6:])) == utf8.RuneError {
@@ -61,8 +61,8 @@ func codeUnit(b []byte) rune {
 	return rune(n)
 }
 
-// Quote is the one spelling of s as a JSON string that our files use: encoding/json's, without
-// escaping <, > and &, so that equal strings are equal bytes.
+// Quote is the only spelling of s as a JSON string that our files use, so equal strings are equal bytes. It is that of
+// encoding/json, except that <, > and & are not escaped.
 func Quote(s string) []byte { return AppendQuote(make([]byte, 0, len(s)+2), s) }
 
 // AppendQuote appends what Quote returns to dst.
@@ -79,7 +79,7 @@ func AppendQuote(dst []byte, s string) []byte {
 	return append(dst, bytes.TrimSuffix(b.Bytes(), []byte("\n"))...)
 }
 
-// isPlain tells whether no byte of s needs an escape or may be no UTF-8.
+// isPlain tells whether all bytes of s are ASCII and need no escape.
 func isPlain(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' {

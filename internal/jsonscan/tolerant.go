@@ -3,8 +3,8 @@ package jsonscan
 import "bytes"
 
 // Finite replaces the bare tokens NaN, Infinity and -Infinity, which Python's json module writes, by
-// null and counts them. It returns data itself when there is none. What it does to bytes that are
-// not JSON does not matter: they are refused right after.
+// null and counts them. It returns data itself if there are no such tokens. The result for bytes that are
+// not JSON does not matter, because the caller refuses them afterwards.
 func Finite(data []byte) ([]byte, int) {
 	if !bytes.Contains(data, []byte("NaN")) && !bytes.Contains(data, []byte("Infinity")) {
 		return data, 0
@@ -36,7 +36,7 @@ func Finite(data []byte) ([]byte, int) {
 // Deeper tells whether arrays and objects nest deeper than limit. data may not be JSON.
 func Deeper(data []byte, limit int) bool {
 	if bytes.Count(data, []byte("{"))+bytes.Count(data, []byte("[")) <= limit {
-		return false // nearly always, and found without looking at each byte
+		return false // the usual case, found without looking at each byte
 	}
 	depth := 0
 	for i := 0; i < len(data); i++ {

@@ -5,8 +5,8 @@ import (
 	"math/bits"
 )
 
-// Valid is json.Valid, which takes more than half of the time that reading a record does, in a third of its
-// time. FuzzValid compares the two. It calls itself for what is nested: who calls it bounds the depth first.
+// Valid does the same as json.Valid in a third of the time. json.Valid would take more than half of the time of reading a
+// record. FuzzValid compares the two. Valid calls itself for nested values, so the caller must bound the depth first.
 func Valid(data []byte) bool {
 	end := validValue(data, skipBlank(data, 0))
 	return end >= 0 && skipBlank(data, end) == len(data)
@@ -20,7 +20,7 @@ func skipBlank(b []byte, i int) int {
 	return i
 }
 
-// validValue returns the index behind the value that starts at i, or -1.
+// validValue returns the index after the value that starts at i, or -1.
 func validValue(b []byte, i int) int {
 	if i >= len(b) {
 		return -1
@@ -50,7 +50,7 @@ func validWord(b []byte, i int, word string) int {
 	return i + len(word)
 }
 
-// ValidSpans is Valid and Spans in one pass, for an object with no space in front of it.
+// ValidSpans is Valid and Spans in one pass, for an object without space before it.
 func ValidSpans(dst []Span, data []byte) ([]Span, bool) {
 	if len(data) == 0 || data[0] != '{' {
 		return dst, false
@@ -59,8 +59,8 @@ func ValidSpans(dst []Span, data []byte) ([]Span, bool) {
 	return dst, end >= 0 && skipBlank(data, end) == len(data)
 }
 
-// validMembers returns the index behind the object that starts at i, or -1. If it is to keep them, it appends where
-// the members stand to dst.
+// validMembers returns the index after the object that starts at i, or -1. If keep is set, it appends the
+// places of the members to dst.
 func validMembers(dst []Span, keep bool, b []byte, i int) ([]Span, int) {
 	i = skipBlank(b, i+1)
 	if i < len(b) && b[i] == '}' {

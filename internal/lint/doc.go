@@ -3,7 +3,9 @@
 //
 //	return next, f.write(&next)
 //
-// The language orders calls among each other, and leaves open whether a variable is read before or after a call that
-// stands beside it. So next may be what it was before the call, or after it. The mistake is mended by a statement of its own
-// for the call. The test of this package goes through the whole module.
+// The language defines the order of calls. It does not define whether a variable is read before or after a call in the same
+// statement. So next may have its value from before the call, or from after it. To mend the mistake, put the call into a
+// statement of its own. A test of this package checks the whole module.
+//
+// Another test keeps some turns of phrase out of comments, messages and documents: see TestPhrases.
 package lint

@@ -7,14 +7,14 @@ import (
 	"maps"
 )
 
-// Effects are what functions may write to, by their full names. They are noted for whole packages before Order asks.
+// Effects say what functions may write to, by their full names. They are noted for whole packages before Order uses them.
 type Effects map[string]*effect
 
-// effect is what one function writes to itself: fields, "" for what a pointer points to; and whom it calls.
+// effect says which fields one function writes to itself ("" is what a pointer points to), and which functions it calls.
 type effect struct {
 	fields  map[string]bool
 	callees map[string]bool
-	all     map[string]bool // fields, with those of the callees; nil: not asked for yet
+	all     map[string]bool // fields, including those of the callees; nil: not computed yet
 }
 
 // Note adds the functions of one file.

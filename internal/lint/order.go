@@ -15,14 +15,14 @@ type Finding struct {
 	Text string
 }
 
-// Order finds reads of a variable, or of a field of one, whose order to a call that may change it is left open: among
-// the results of a return, the arguments of a call, the elements of a literal, the operands of an operator, and the
-// sides of an assignment.
+// Order finds reads of a variable, or of a field, beside a call that may change it, if the language does not define which comes
+// first. It looks at the results of a return, the arguments of a call, the elements of a literal, the operands of an operator,
+// and the sides of an assignment.
 //
-// A call may change a variable if it is given its address, a pointer to it, or a closure that writes to it; a method is
-// given its receiver. Functions that effects knows must also write to such a field, themselves or by what they call. What
-// a call changes by another way (a package's variable, an element of a slice or map, a copy of the pointer, a call
-// through an interface, another module's own fields) is not seen.
+// A call may change a variable if it gets its address, a pointer to it, or a closure that writes to it; a method
+// gets its receiver. A function that effects knows must also write to such a field, itself or through a function that it calls.
+// Order does not see changes of other kinds: of a package's variable, an element of a slice or map, through a copy of the
+// pointer, through an interface, or of another module's own fields.
 func Order(file *ast.File, info *types.Info, effects Effects) []Finding {
 	p := pass{info: info, effects: effects, closures: map[types.Object]*ast.FuncLit{}}
 	ast.Inspect(file, p.noteClosures)
@@ -44,7 +44,7 @@ type pass struct {
 type change struct {
 	place
 	sure bool        // it is written to
-	by   *types.Func // who is given the place; nil: somebody unknown
+	by   *types.Func // the function that gets the place; nil: an unknown function
 }
 
 func (p *pass) noteClosures(n ast.Node) bool {
@@ -175,7 +175,7 @@ func (p *pass) meet(read place, c change) bool {
 		return true
 	case !known && len(rest) > 0 && c.by != nil:
 		f := rest[len(rest)-1]
-		return f == nil || f.Pkg() != c.by.Pkg() // what others do to what is theirs is theirs to say
+		return f == nil || f.Pkg() != c.by.Pkg() // the fields of another module are not looked at
 	case !known:
 		return true
 	case len(rest) > 0:
@@ -226,7 +226,8 @@ func (p *pass) reads(e ast.Expr) []place {
 	return all
 }
 
-// isTransparent tells whether a call is none: a conversion, or a built-in function that reads its operands.
+// isTransparent tells whether a call expression calls no function: it is a conversion, or a built-in function that only reads
+// its operands.
 func (p *pass) isTransparent(call *ast.CallExpr) bool {
 	t := p.info.Types[call.Fun]
 	if t.IsBuiltin() {

@@ -52,7 +52,7 @@ type unit struct {
 	info  *types.Info
 }
 
-// module is the whole of this one, with its types.
+// module is this whole module, with its types.
 func module(t *testing.T, fset *token.FileSet) (units []*unit) {
 	t.Helper()
 	pkgs := list(t, "-json", "github.com/runfold/runfold/...")

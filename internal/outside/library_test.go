@@ -232,7 +232,7 @@ func TestPage(t *testing.T) {
 	}
 }
 
-// TestPageIsCompiled finds each block of Go in docs/library.md among the functions above, line by line but for the tabs.
+// TestPageIsCompiled finds each block of Go in docs/library.md among the functions above, line by line, without the tabs.
 func TestPageIsCompiled(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "library.md"))
 	if err != nil {
@@ -258,7 +258,7 @@ func TestPageIsCompiled(t *testing.T) {
 	}
 }
 
-// flat is text without what stands before and behind its lines.
+// flat is text without what stands before and after its lines.
 func flat(text string) string {
 	lines := strings.Split(strings.TrimSpace(text), "\n")
 	for i, line := range lines {

@@ -473,7 +473,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestDamagedStream reads a stream with a flipped bit: its place is told, and what stands behind it is read.
+// TestDamagedStream reads a stream with a flipped bit: its place is told, and what stands after it is read.
 func TestDamagedStream(t *testing.T) {
 	root := newRoot(t)
 	w, err := root.Create("churn_eu", journal.Options{})
@@ -506,7 +506,7 @@ func TestDamagedStream(t *testing.T) {
 		t.Errorf("Next = %v, want a *CorruptError at %d", err, first.Offset)
 	}
 	if rec, err := r.Next(); err != nil || rec.RunID != "r-02" {
-		t.Errorf("Next behind the damage = %s, %v", rec.RunID, err)
+		t.Errorf("Next after the damage = %s, %v", rec.RunID, err)
 	}
 }
 

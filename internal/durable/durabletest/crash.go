@@ -45,7 +45,7 @@ type change struct {
 	name string
 	is   *inode  // what the name is now; nil: nothing
 	of   *inode  // the file or directory that got or lost the name
-	set  *change // of the half of a rename that removes the old name: the half that makes the new one
+	set  *change // if this is the half of a rename that removes the old name: the half that makes the new name
 }
 
 // change makes a change visible.
@@ -125,9 +125,9 @@ func (c *CrashFS) commit(dir *inode) {
 	c.log = rest
 }
 
-// Crash returns what a reboot finds. The file system itself goes on as if nothing had happened, so that
-// one moment can be the last in many ways. rnd may be nil for a mode that is not Random; what it draws
-// does not depend on anything but the calls made until now.
+// Crash returns what a reboot finds. The file system itself goes on as before, so that a test can look at many
+// crashes of one moment. rnd may be nil for a mode that is not Random. What it draws depends only on the calls
+// made until now.
 func (c *CrashFS) Crash(mode Mode, rnd *rand.Rand) *CrashFS {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -152,7 +152,7 @@ type reboot struct {
 	rnd     *rand.Rand
 	fsys    *CrashFS
 	copies  map[*inode]*inode
-	changes map[*inode][]*change // that survive, by directory
+	changes map[*inode][]*change // those that survive, by directory
 }
 
 func (r *reboot) inode(old *inode) *inode {

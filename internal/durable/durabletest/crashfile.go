@@ -90,7 +90,7 @@ func (i *inode) readAt(p []byte, off int64) (int, error) {
 
 type writeFile struct{ handle }
 
-// Write appends: a file that was created has no other use for us.
+// Write appends. Nothing in this project writes to another place of a new file.
 func (w *writeFile) Write(p []byte) (int, error) {
 	err := w.use("write", func() error {
 		w.i.data = append(w.i.data, p...)
@@ -111,7 +111,7 @@ func (w *writeFile) Sync() error {
 	})
 }
 
-// Chmod is durable at once: nobody builds on the opposite.
+// Chmod is durable at once: no test needs a mode that is lost.
 func (w *writeFile) Chmod(mode fs.FileMode) error {
 	return w.use("chmod", func() error {
 		w.i.mode = mode.Perm()

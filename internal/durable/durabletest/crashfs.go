@@ -14,8 +14,8 @@ import (
 	"github.com/runfold/runfold/internal/durable"
 )
 
-// CrashFS is a file system in memory that tells what everybody sees from what is on stable storage:
-// Crash is a reboot that finds only the second, and as much of the rest as a Mode says.
+// CrashFS is a file system in memory. It knows what programs see and what is on stable storage.
+// Crash is a reboot: it finds what is on stable storage, and as much of the rest as a Mode says.
 //
 // It promises what POSIX does and docs/durability.md assumes, and no more: fsync of a file makes its
 // bytes durable, not its name; fsync of a directory makes its names durable, not the directory's own
@@ -93,7 +93,7 @@ type entry struct {
 func (c *CrashFS) entry(name string) (entry, error) {
 	path := parts(name)
 	if len(path) == 0 {
-		return entry{}, syscall.EBUSY // the root is nobody's entry
+		return entry{}, syscall.EBUSY // the root has no name in a directory
 	}
 	dir, err := c.walk(path[:len(path)-1])
 	if err != nil {
@@ -106,8 +106,8 @@ func (c *CrashFS) entry(name string) (entry, error) {
 	return entry{dir, base, dir.names[base]}, nil
 }
 
-// Open opens a file or directory to read. It goes on reading what was opened, whatever becomes of the
-// name.
+// Open opens a file or directory to read. It goes on reading what was opened, also after the name is removed or
+// replaced.
 func (c *CrashFS) Open(name string) (durable.ReadFile, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -201,7 +201,7 @@ func (c *CrashFS) Link(old, new string) error {
 	return nil
 }
 
-// mayLink refuses links to directories, after what Linux looks at before.
+// mayLink refuses links to directories. It makes its checks in the order of Linux.
 func (c *CrashFS) mayLink(i *inode, new string) error {
 	e, err := c.entry(new)
 	switch {
@@ -292,7 +292,7 @@ func (c *CrashFS) SyncDir(name string) error {
 	return d.Sync()
 }
 
-// OpenDir holds a directory, whatever becomes of its name.
+// OpenDir holds a directory, also after its name is removed or replaced.
 func (c *CrashFS) OpenDir(name string) (durable.Dir, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -18,8 +18,8 @@ import (
 	"github.com/runfold/runfold/internal/durable"
 )
 
-// TestCrashOutcomes is the specification: what may be found after a crash, for each thing not synced.
-// Every outcome must come up, and no other.
+// TestCrashOutcomes is the specification: what may be found after a crash, for each thing that was not synced.
+// Every outcome of the list must appear, and no other.
 func TestCrashOutcomes(t *testing.T) {
 	tests := map[string]struct {
 		do   func(t *testing.T, c *CrashFS)

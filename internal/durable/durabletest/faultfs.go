@@ -17,15 +17,15 @@ import (
 	"github.com/runfold/runfold/internal/durable"
 )
 
-// Fault is a file system that asks before each call which changes something. It is as safe for
+// Fault is a file system that calls Hook before each call that changes something. It is as safe for
 // concurrent use as the file system that it wraps.
 type Fault struct {
 	// FS does the calls.
 	FS durable.FS
 	// Hook is called before each mutating call, numbered 0, 1, 2 and so on, with the name of the call
-	// (create, write, fsync, chmod, mkdir, link, rename, remove, syncdir) and the path it changes: of
-	// link and rename the new one. Its error is returned instead of doing the call, but see AfterError
-	// and ShortWrite. Several goroutines may be in it at once. If nil, nothing fails.
+	// (create, write, fsync, chmod, mkdir, link, rename, remove, syncdir) and the path it changes, which
+	// is the new one for link and rename. If it returns an error, the call is not done and returns that error; AfterError
+	// and ShortWrite are exceptions. Several goroutines may be in it at once. If nil, nothing fails.
 	Hook func(n int, op, name string) error
 
 	calls atomic.Int64
@@ -47,8 +47,8 @@ func (e ShortWrite) Unwrap() error { return e.Err }
 // ErrStopped is what a program gets from every change that it tries after the end of its life.
 var ErrStopped = errors.New("stopped")
 
-// StopAt is a Hook that ends the program's life at the k-th mutating call: that one and all after it,
-// those of the program's own cleaning up included, fail with ErrStopped.
+// StopAt is a Hook that ends the program's life at the k-th mutating call. This call and all later ones fail with
+// ErrStopped, also those with which the program cleans up.
 func StopAt(k int) func(n int, op, name string) error {
 	return func(n int, _, _ string) error {
 		if n >= k {
@@ -84,7 +84,7 @@ func (f *Fault) do(op, name string, call func() error) error {
 	return bare(err)
 }
 
-// bare is the error that the program sees: what the wrappers mean is not its business.
+// bare is the error that the program sees, without the wrappers, which are meant for Fault.
 func bare(err error) error {
 	var after AfterError
 	var short ShortWrite
@@ -110,7 +110,7 @@ func (f *Fault) Create(name string, perm fs.FileMode) (durable.WriteFile, error)
 	if err == nil {
 		return &faultFile{w, f, name}, nil
 	}
-	if w != nil { // made, and the caller shall not know
+	if w != nil { // it was made, but the caller gets an error and no file
 		w.Close()
 	}
 	return nil, err

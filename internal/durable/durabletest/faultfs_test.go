@@ -14,8 +14,8 @@ import (
 )
 
 // TestFailEverywhere lets each call of each verb fail: not done, done but doubtful, or half done. The
-// name is as it was or complete; nil means that it is durable; no temporary file stays but one that could
-// not be removed or that nobody knows was made.
+// name is as it was or complete. If the verb returns nil, it is durable. No temporary file stays, except one that could
+// not be removed and one of which the verb cannot know that it was made.
 func TestFailEverywhere(t *testing.T) {
 	faults := 0
 	defer func() { t.Logf("figure: %d faults injected into single verbs", faults) }()
@@ -51,8 +51,8 @@ func TestFailEverywhere(t *testing.T) {
 	}
 }
 
-// harmless tells the failures that a verb may hide: of the removal of a temporary file, and of a link
-// that can be seen to have been made.
+// harmless tells which failures a verb may hide: a failed removal of a temporary file, and a failed link
+// of which the verb can see that it was made.
 func harmless(op string, fault error) bool {
 	return op == "remove" || op == "link" && errors.As(fault, new(AfterError))
 }

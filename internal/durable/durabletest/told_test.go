@@ -12,8 +12,9 @@ import (
 	"github.com/runfold/runfold/internal/durable"
 )
 
-// toldOthers is a file system that cannot write back the k-th change of a directory, and has told so to somebody else before
-// the verb syncs. It tells it once more to whoever had the directory open before that change, as Linux does, and to nobody else.
+// toldOthers is a file system that cannot write back the k-th change of a directory. Before the verb syncs, it has reported
+// the error to another process. It reports it again to those who had the directory open before that change, as Linux does, and
+// to nobody else.
 type toldOthers struct {
 	durable.FS
 	k      int
@@ -68,8 +69,8 @@ func (d toldDir) Sync() error {
 	return d.Dir.Sync()
 }
 
-// TestErrorThatOthersWereTold shows that each verb holds open what it changes, from before the change: it fails, whichever
-// of its changes could not be written back.
+// TestErrorThatOthersWereTold shows that each verb opens a directory before it changes it. So the verb fails, whichever of its
+// changes could not be written back.
 func TestErrorThatOthersWereTold(t *testing.T) {
 	for _, n := range slices.Sorted(maps.Keys(verbs)) {
 		v := verbs[n]
