@@ -10,7 +10,7 @@ import (
 	"github.com/runfold/runfold/cohort"
 )
 
-// forms are all the forms there are.
+// forms are all that the first version of runfold.json had, and some others.
 var forms = []string{
 	`["run_id","phase"]`,
 	`["run_id","phase","target"]`,
@@ -20,6 +20,10 @@ var forms = []string{
 	`["run_id","phase","target","symbol"]`,
 	`["run_id","phase","view","symbol"]`,
 	`["run_id","phase","target","view","symbol"]`,
+	`["run_id","phase","cohort_id"]`,
+	`["run_id","phase","cohort_id","model_family"]`,
+	`["run_id","phase","view","target"]`,
+	`["run_id","phase","a:b","日 次","Target","target","1","2","3","4"]`,
 }
 
 func mustForm(t testing.TB, fields ...string) cohort.KeyForm {
@@ -62,14 +66,17 @@ func TestParseKeyFormRefuses(t *testing.T) {
 		`["phase","run_id"]`,
 		`["run_id","stage"]`,
 		`["run_id","phase","phase"]`,
-		`["run_id","phase","view","target"]`,
-		`["run_id","phase","symbol","view"]`,
-		`["run_id","phase","symbol","target","view"]`,
+		`["run_id","phase","run_id"]`,
+		`["run_id","phase","stage"]`,
+		`["run_id","phase","timestamp"]`,
+		`["run_id","phase","snapshot"]`,
+		`["run_id","phase","tags.of"]`,
+		`["run_id","phase","_key"]`,
+		`["run_id","phase","a\nb"]`,
+		`["run_id","phase","1","2","3","4","5","6","7","8","9"]`,
 		`["target","run_id","phase"]`,
 		`["target","view","symbol"]`,
 		`["run_id","phase","target","target"]`,
-		`["run_id","phase","attempt"]`,
-		`["run_id","phase","Target"]`,
 		`["run_id","phase",""]`,
 		`"run_id"`,
 		`[1,2]`,
@@ -80,8 +87,8 @@ func TestParseKeyFormRefuses(t *testing.T) {
 			t.Errorf("UnmarshalJSON(%s) = %q, want an error", text, f.Fields())
 		}
 	}
-	_, err := cohort.ParseKeyForm([]string{"run_id", "phase", "view", "target"})
-	want := `key ["run_id" "phase" "view" "target"] is not run_id, phase, then any of target, view, symbol in this order`
+	_, err := cohort.ParseKeyForm([]string{"run_id", "phase", "tags.of"})
+	want := `key ["run_id" "phase" "tags.of"]: tags.of is not a top-level field`
 	if got := message(err); got != want {
 		t.Errorf("ParseKeyForm = %q, want %q", got, want)
 	}
@@ -133,6 +140,115 @@ func TestKeyFormValidate(t *testing.T) {
 		if got := message(test.form.Validate(r)); got != test.want {
 			t.Errorf("KeyForm(%q).Validate = %q, want %q", test.form.Fields(), got, test.want)
 		}
+	}
+}
+
+// TestKeyOfAnyField: cohort and top-level fields as they are spelled in their columns, absent ones as the root says.
+func TestKeyOfAnyField(t *testing.T) {
+	form := mustForm(t, "run_id", "phase", "cohort_id", "model_family", "fold no", "view")
+	none, err := form.SpellAbsent(cohort.AbsentNone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		json           string
+		want, wantNone cohort.Key
+	}{
+		{`"model_family":"lgbm","fold no":3,"view":"v"`, "r:1:S:c:lgbm:3:v", "r:1:S:c:lgbm:3:v"},
+		{`"fold no":"3"`, "r:1:S:c::3:", "r:1:S:c:NONE:3:NONE"},
+		{`"fold\u0020no":9223372036854775807`, "r:1:S:c::9223372036854775807:", "r:1:S:c:NONE:9223372036854775807:NONE"},
+		{`"fold no":1,"fold no":"last","cohort_id":"of the record"`, "r:1:S:c::last:", "r:1:S:c:NONE:last:NONE"},
+		{`"model_family":null,"fold no":"","x":{"view":"v"}`, "r:1:S:c:::", "r:1:S:c:NONE:NONE:NONE"},
+		{`"model_family":"\u00fc \"quoted\""`, "r:1:S:c:ü \"quoted\"::", "r:1:S:c:ü \"quoted\":NONE:NONE"},
+	}
+	for _, test := range tests {
+		r, err := cohort.ParseRecord([]byte(`{"run_id":"r:1","stage":"S",`+test.json+`}`), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Cohort = "c"
+		for form, want := range map[cohort.KeyForm]cohort.Key{form: test.want, none: test.wantNone} {
+			key := form.Of(r)
+			if key != want || form.Validate(r) != nil {
+				t.Errorf("%s: Of = %q, Validate = %v, want %q", test.json, key, form.Validate(r), want)
+			}
+			run, stage, more, ok := form.Split(key)
+			all := []string{run, stage, string(r.Cohort)}
+			for _, text := range more[1:] {
+				all = append(all, cmp0(text, form.Absent()))
+			}
+			if got := strings.Join(all, ":"); !ok || got != string(want) {
+				t.Errorf("Split(%q) = %q, %q, %q, %v", key, run, stage, more, ok)
+			}
+		}
+	}
+	if _, _, _, ok := form.Split("r:S:c:x"); ok {
+		t.Error("Split takes a key with too few parts")
+	}
+}
+
+func cmp0(text, absent string) string {
+	if text == "" {
+		return absent
+	}
+	return text
+}
+
+// TestKeyFieldsThatAreRefused: what would be spelled otherwise in its column, or like something else in the key.
+func TestKeyFieldsThatAreRefused(t *testing.T) {
+	none, err := mustForm(t, "run_id", "phase", "target", "m").SpellAbsent(cohort.AbsentNone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const mustBe = `: it is in this root's key, so it must be a text or an integer`
+	for json, want := range map[string]string{
+		`"m":1.5`:                 `m is a double` + mustBe,
+		`"m":true`:                `m is a bool` + mustBe,
+		`"m":["a"]`:               `m is an array` + mustBe,
+		`"target":{}`:             `target is an object` + mustBe,
+		`"target":2.0`:            `target is a double` + mustBe,
+		`"m":-0`:                  `m -0 is no integer of 64 bits: it is in this root's key, so write it as a text`,
+		`"m":9223372036854775808`: `m 9223372036854775808 is no integer of 64 bits: it is in this root's key, so write it as a text`,
+		`"m":"a:b"`:               `m "a:b" has a ':', which separates the parts of this root's key`,
+		`"m":"NONE"`:              `m "NONE" is how this root's key spells an absent m: leave it out`,
+		`"m":"\ud800"`:            `m has an escape that is no character`,
+		`"m":"` + strings.Repeat("x", 1025) + `"`: `m of 1025 bytes is too long for a key: at most 1024`,
+		`"m":-1`:             ``,
+		`"x":true,"y":"a:b"`: ``,
+	} {
+		r, err := cohort.ParseRecord([]byte(`{"run_id":"r","stage":"S",`+json+`}`), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := message(none.Validate(r)); got != want {
+			t.Errorf("%s: Validate = %q, want %q", json, got, want)
+		}
+		if err := (cohort.KeyForm{}).Validate(r); err != nil {
+			t.Errorf("%s: in a root with the usual key: %v", json, err)
+		}
+	}
+	if _, err := (cohort.KeyForm{}).SpellAbsent("NONE"); err == nil {
+		t.Error("NONE goes with a key whose fields are in each record")
+	}
+	if _, err := none.SpellAbsent("none"); err == nil {
+		t.Error("any spelling will do")
+	}
+}
+
+// TestFacets: the fields in which two results differ, by the names that users know.
+func TestFacets(t *testing.T) {
+	r, err := cohort.ParseRecord([]byte(`{"target":"t","view":2,"symbol":null,"model_family":"lgbm"}`), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Cohort = "a"
+	other := cohort.Facets{Cohort: "b", Target: "t", View: "2", Symbol: "s"}
+	want := []cohort.Difference{{"cohort_id", "a", "b"}, {"symbol", "", "s"}, {"model_family", "lgbm", ""}}
+	if diff := cmp.Diff(want, r.Facets().Differences(other)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got := r.Facets().Differences(r.Facets()); got != nil {
+		t.Errorf("a result differs from itself in %v", got)
 	}
 }
 

@@ -45,9 +45,9 @@ type Record struct {
 	Stage     string
 	Timestamp string // RFC 3339 as the user wrote it; empty when absent, see Time and AssumeZone
 
-	// Target, View and Symbol widen the key where runfold.json says so. Scalars that are not
-	// strings stand here as their JSON token.
-	Target, View, Symbol string
+	// Target, View, Symbol and ModelFamily tell results apart, see Facets, and widen the key where runfold.json says so. Scalars
+	// that are not strings stand here as their JSON token.
+	Target, View, Symbol, ModelFamily string
 
 	// JSON is the object as given, on one line: only line breaks between tokens (never inside a
 	// string, where JSON forbids them) became spaces, and NonFinite tokens became null.
@@ -64,7 +64,7 @@ var sumSeed = maphash.MakeSeed()
 // sumOf is a hash of JSON and of the fields that are read from there, never 0.
 func (r *Record) sumOf() uint64 {
 	sum := maphash.Bytes(sumSeed, r.JSON)
-	for _, text := range [...]string{r.RunID, r.Stage, r.Timestamp, r.Target, r.View, r.Symbol} {
+	for _, text := range [...]string{r.RunID, r.Stage, r.Timestamp, r.Target, r.View, r.Symbol, r.ModelFamily} {
 		sum *= 0x9e3779b97f4a7c15 // odd, so that nothing is lost and the order counts
 		if text != "" {
 			sum ^= maphash.String(sumSeed, text)
@@ -233,6 +233,8 @@ func (r *Record) readFields(top []jsonscan.Span) error {
 			r.View, err = scalarText("view", value)
 		case "symbol":
 			r.Symbol, err = scalarText("symbol", value)
+		case "model_family":
+			r.ModelFamily, _ = scalarText("model_family", value) // half a character was never refused here, and stands in streams
 		case "snapshot_seq":
 			if jsonscan.KindOf(value) != jsonscan.Null {
 				err = errors.New("snapshot_seq must be absent or null: the compactor assigns it")

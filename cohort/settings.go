@@ -2,17 +2,19 @@ package cohort
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io/fs"
 	"strconv"
 )
 
-// The versions of runfold.json. Version 2 is written only for settings that version 1 does not have, so that a
+// The versions of runfold.json. A later one is written only for settings that those before do not have, so that a
 // root without them is still one for older programs. Part of the format, do not change.
 const (
 	settingsVersion  = 1
-	perCohortVersion = 2
+	perCohortVersion = 2 // snapshots
+	keyVersion       = 3 // a key with other fields than target, view and symbol, or in another order, or with key_absent
 )
 
 // SnapshotsForm says which snapshot_index.json a root has.
@@ -88,6 +90,7 @@ type settingsFile struct {
 	Version   int     `json:"version"`
 	RootID    string  `json:"root_id"`
 	Key       KeyForm `json:"key"`
+	KeyAbsent string  `json:"key_absent,omitempty"`
 	MaxRecord int     `json:"max_record_bytes"`
 	DirMode   Mode    `json:"dir_mode"`
 	FileMode  Mode    `json:"file_mode"`
@@ -133,12 +136,23 @@ func (s Settings) Validate() error {
 	return nil
 }
 
+// version is the first one that has these settings.
+func (s Settings) version() int {
+	switch {
+	case !s.Key.isOld():
+		return keyVersion
+	case s.Snapshots == PerCohort:
+		return perCohortVersion
+	}
+	return settingsVersion
+}
+
 // Encode is the content of runfold.json. The settings must be valid.
 func (s Settings) Encode() []byte {
 	s = s.WithDefaults()
-	file := settingsFile{settingsVersion, s.RootID, s.Key, s.MaxRecord, s.DirMode, s.FileMode, ""}
+	file := settingsFile{s.version(), s.RootID, s.Key, s.Key.Absent(), s.MaxRecord, s.DirMode, s.FileMode, ""}
 	if s.Snapshots == PerCohort {
-		file.Version, file.Snapshots = perCohortVersion, PerCohort
+		file.Snapshots = PerCohort
 	}
 	data, err := json.MarshalIndent(file, "", "  ")
 	if err != nil {
@@ -156,7 +170,7 @@ func DecodeSettings(data []byte) (Settings, error) {
 	if err := json.Unmarshal(data, &head); err != nil {
 		return Settings{}, fmt.Errorf("not the JSON of runfold.json: %w", err)
 	}
-	if head.Version > perCohortVersion {
+	if head.Version > keyVersion {
 		return Settings{}, fmt.Errorf("version %d: %w", head.Version, ErrNewer)
 	}
 	if head.Version < 1 {
@@ -168,9 +182,25 @@ func DecodeSettings(data []byte) (Settings, error) {
 	if err := d.Decode(&file); err != nil {
 		return Settings{}, err
 	}
-	s := Settings{file.RootID, file.Key, file.MaxRecord, file.DirMode, file.FileMode, file.Snapshots}.WithDefaults()
-	if (file.Version == perCohortVersion) != (file.Snapshots == PerCohort) || file.Snapshots == OneSnapshots {
-		return Settings{}, fmt.Errorf("snapshots %q does not go with version %d", file.Snapshots, file.Version)
+	key, err := file.Key.SpellAbsent(file.KeyAbsent)
+	if err != nil {
+		return Settings{}, err
 	}
-	return s, s.Validate()
+	s := Settings{file.RootID, key, file.MaxRecord, file.DirMode, file.FileMode, file.Snapshots}.WithDefaults()
+	return s, cmp.Or(s.Validate(), s.suits(file))
+}
+
+// suits refuses a file of a version that does not have its settings, or that is not the first to have them: no
+// program writes such a one, and an older one could misread it.
+func (s Settings) suits(file settingsFile) error {
+	switch {
+	case !s.Key.isOld() && file.Version < keyVersion:
+		return fmt.Errorf("key %q does not go with version %d: it must be run_id, phase, then any of target, view, symbol in this order",
+			s.Key.Fields(), file.Version)
+	case s.Key.isOld() && file.Version >= keyVersion:
+		return fmt.Errorf("key %q does not go with version %d", s.Key.Fields(), file.Version)
+	case file.Snapshots == OneSnapshots, file.Version < keyVersion && s.version() != file.Version:
+		return fmt.Errorf("snapshots %q does not go with version %d", file.Snapshots, file.Version)
+	}
+	return nil
 }

@@ -32,6 +32,10 @@ func TestSettingsEncode(t *testing.T) {
 }
 
 func TestSettingsRoundTrip(t *testing.T) {
+	none, err := mustForm(t, "run_id", "phase", "target").SpellAbsent(cohort.AbsentNone)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, s := range []cohort.Settings{
 		{RootID: rootID},
 		{RootID: rootID, Key: mustForm(t, "run_id", "phase", "target", "view", "symbol")},
@@ -39,6 +43,8 @@ func TestSettingsRoundTrip(t *testing.T) {
 		{RootID: rootID, MaxRecord: 60 << 20, DirMode: 0o700, FileMode: 0o600},
 		{RootID: rootID, Snapshots: cohort.OneSnapshots},
 		{RootID: rootID, Snapshots: cohort.PerCohort},
+		{RootID: rootID, Snapshots: cohort.PerCohort, Key: mustForm(t, "run_id", "phase", "cohort_id", "model_family")},
+		{RootID: rootID, Key: none},
 	} {
 		if err := s.Validate(); err != nil {
 			t.Errorf("%+v.Validate: %v", s, err)
@@ -79,17 +85,29 @@ func TestDecodeSettings(t *testing.T) {
 		{`{"version":2,` + id + `,"snapshots":"per-cohort"}`, ``},
 		{`{"version":2,` + id + `}`, `snapshots "" does not go with version 2`},
 		{`{"version":2,` + id + `,"snapshots":"root"}`, `snapshots "root" does not go with version 2`},
-		{`{"version":2,` + id + `,"snapshots":"per-stage"}`, `snapshots "per-stage" does not go with version 2`},
+		{`{"version":2,` + id + `,"snapshots":"per-stage"}`, `snapshots "per-stage" is neither root nor per-cohort`},
 		{`{"version":1,` + id + `,"snapshots":"per-cohort"}`, `snapshots "per-cohort" does not go with version 1`},
 		{`{"version":1,` + id + `,"snapshots":"root"}`, `snapshots "root" does not go with version 1`},
 		{`{"version":1,` + id + `,"snapshots":"x"}`, `snapshots "x" is neither root nor per-cohort`},
-		{`{"version":3}`, `version 3: written by a newer version of runfold`},
+		{`{"version":3,` + id + `,"key":["run_id","phase","cohort_id"]}`, ``},
+		{`{"version":3,` + id + `,"key":["run_id","phase","view","target"],"key_absent":"NONE","snapshots":"per-cohort"}`, ``},
+		{`{"version":3,` + id + `,"key":["run_id","phase","target"],"key_absent":"NONE"}`, ``},
+		{`{"version":3,` + id + `,"key":["run_id","phase","target"]}`, `key ["run_id" "phase" "target"] does not go with version 3`},
+		{`{"version":3,` + id + `,"key":["run_id","phase","cohort_id"],"snapshots":"root"}`, `snapshots "root" does not go with version 3`},
+		{`{"version":3,` + id + `,"key":["run_id","phase","cohort_id"],"key_absent":"null"}`, `key_absent "null" is neither empty nor NONE`},
+		{`{"version":3,` + id + `,"key_absent":"NONE"}`,
+			`key_absent goes with a key that has more fields than run_id, phase, which are in each record`},
+		{`{"version":1,` + id + `,"key":["run_id","phase","cohort_id"]}`,
+			`key ["run_id" "phase" "cohort_id"] does not go with version 1: it must be run_id, phase, then any of target, view, symbol in this order`},
+		{`{"version":2,` + id + `,"key":["run_id","phase","target"],"key_absent":"NONE","snapshots":"per-cohort"}`,
+			`key ["run_id" "phase" "target"] does not go with version 2: it must be run_id, phase, then any of target, view, symbol in this order`},
+		{`{"version":4}`, `version 4: written by a newer version of runfold`},
 		{`{"version":99,"root_id":7,"key":{"a":1},"new":true}`, `version 99: written by a newer version of runfold`},
 		{`{"version":1,` + id + `,"max_record":1024}`, `json: unknown field "max_record"`},
 		{`{"version":1}`, `root_id "" is not a ULID`},
 		{`{"version":1,"root_id":"x"}`, `root_id "x" is not a ULID`},
 		{`{"version":1,` + id + `,"key":["phase","run_id"]}`,
-			`key ["phase" "run_id"] is not run_id, phase, then any of target, view, symbol in this order`},
+			`key ["phase" "run_id"] does not begin with run_id, phase`},
 		{`{"version":1,` + id + `,"max_record_bytes":255}`, `max_record_bytes 255 is not within 256 and 62914560`},
 		{`{"version":1,` + id + `,"max_record_bytes":-1}`, `max_record_bytes -1 is not within 256 and 62914560`},
 		{`{"version":1,` + id + `,"max_record_bytes":62914561}`, `max_record_bytes 62914561 is not within 256 and 62914560`},
@@ -115,8 +133,8 @@ func TestDecodeSettings(t *testing.T) {
 
 // Only a higher version is ErrNewer; a file cut short anywhere is not, and is never accepted.
 func TestDecodeSettingsTruncated(t *testing.T) {
-	if _, err := cohort.DecodeSettings([]byte(`{"version":3,"x":[1]}`)); !errors.Is(err, cohort.ErrNewer) {
-		t.Errorf("DecodeSettings of version 3 = %v, want ErrNewer", err)
+	if _, err := cohort.DecodeSettings([]byte(`{"version":4,"x":[1]}`)); !errors.Is(err, cohort.ErrNewer) {
+		t.Errorf("DecodeSettings of version 4 = %v, want ErrNewer", err)
 	}
 	data := cohort.Settings{RootID: rootID}.Encode()
 	for n := range len(data) - 1 { // without the last byte only the line feed is missing

@@ -15,38 +15,24 @@ import (
 // rest. A million of them lie in memory at once, their records do not.
 type candidate struct {
 	cohort.Version
-	key   cohort.Key
-	facet *facet // nil if all of it is empty
-	n     int32  // in its batch
-}
-
-// facet is what tells results apart that share a run and a stage.
-type facet struct{ target, view, symbol string }
-
-// facetOf returns nil for the empty one, which most records have.
-func facetOf(target, view, symbol string) *facet {
-	if target == "" && view == "" && symbol == "" {
-		return nil
-	}
-	return &facet{target, view, symbol}
-}
-
-func (f *facet) equal(g *facet) bool {
-	return f == g || f != nil && g != nil && *f == *g
+	key    cohort.Key
+	facets *cohort.Facets
+	n      int32 // in its batch
 }
 
 // texts is how many bytes of text a candidate has.
 func (c candidate) texts() int {
-	n := len(c.key) + len(c.RecordID)
-	if c.facet != nil {
-		n += len(c.facet.target) + len(c.facet.view) + len(c.facet.symbol)
-	}
-	return n
+	return len(c.key) + len(c.RecordID) + len(c.facets.Target) + len(c.facets.View) + len(c.facets.Symbol) + len(c.facets.ModelFamily)
 }
 
-// candidateOf is what a fold sees of a record.
-func candidateOf(form cohort.KeyForm, r cohort.Record, n int32) candidate {
-	return candidate{r.Version(), form.Of(r), facetOf(r.Target, r.View, r.Symbol), n}
+// candidateOf is what a fold sees of a record. like are the facets of another one: most records of a stream have the same, and
+// share them.
+func candidateOf(form cohort.KeyForm, r cohort.Record, n int32, like *cohort.Facets) candidate {
+	facets := r.Facets()
+	if like == nil || *like != facets {
+		like = new(facets)
+	}
+	return candidate{r.Version(), form.Of(r), like, n}
 }
 
 // ref leads to a record of a batch.
@@ -107,7 +93,7 @@ func (b budget) share(n int) budget {
 	return b
 }
 
-// takeEntry takes what decides over a record with texts of so many bytes: its key, its id, and its facet.
+// takeEntry takes what decides over a record with texts of so many bytes: its key, its id, and its facets.
 func (b *budget) takeEntry(texts int) {
 	b.all -= entryBytes + int64(max(texts-usualTexts, 0))
 }
@@ -120,7 +106,7 @@ func (b *budget) takeShape(bytes int64) {
 
 // take takes what a record needs and reports whether it may be held.
 func (b *budget) take(r cohort.Record) (held bool) {
-	b.takeEntry(len(r.RunID) + len(r.Stage) + len(r.ID) + len(r.Target) + len(r.View) + len(r.Symbol))
+	b.takeEntry(len(r.RunID) + len(r.Stage) + len(r.ID) + len(r.Target) + len(r.View) + len(r.Symbol) + len(r.ModelFamily))
 	size := int64(len(r.JSON)) + heldBytes
 	if b.held < size {
 		return false

@@ -206,6 +206,7 @@ func (c Config) Locker(settings cohort.Settings) Locker {
 
 // rounds folds batch after batch until nothing is left.
 func (r *run) rounds(ctx context.Context) error {
+	defer func() { r.tellOf(r.report) }() // of what was committed, however it ends
 	for more := true; more; {
 		var err error
 		more, err = r.round(ctx)
@@ -218,13 +219,20 @@ func (r *run) rounds(ctx context.Context) error {
 			return err
 		}
 	}
-	if r.report.Narrow > 0 {
-		r.say.tell(NarrowKey{r.report.Narrow})
+	return nil
+}
+
+// tellOf tells once of what records lost, over all rounds.
+func (r *run) tellOf(report Report) {
+	if report.Narrow > 0 {
+		r.say.tell(NarrowKey{report.Narrowing})
 	}
-	for _, part := range r.report.InExtra.ByReason() {
+	if report.ByID > 0 {
+		r.say.tell(RepeatedByID{report.ByID})
+	}
+	for _, part := range report.InExtra.ByReason() {
 		r.say.tell(InExtra{part})
 	}
-	return nil
 }
 
 // isOvertaken tells whether a file was gone because others have committed since this round began, and

@@ -16,12 +16,12 @@ type folded struct {
 	nextSeq cohort.Seq
 	highest cohort.Stamp
 
-	duplicates int // the same write with the same stamp: the same record again
-	repeats    int // the write that stands with a later stamp: appended again
-	byID       int // of those two, by the record id alone: older programs kept no digest of the row
-	superseded int // an older write of a key that has a newer one
-	replaced   int // puts that replace a row of the index
-	narrow     int // superseded or replaced, and different in target, view or symbol
+	duplicates int       // the same write with the same stamp: the same record again
+	repeats    int       // the write that stands with a later stamp: appended again
+	byID       int       // of those, by the record id alone: older programs kept no digest of the row
+	superseded int       // an older write of a key that has a newer one
+	replaced   int       // puts that replace a row of the index
+	narrow     Narrowing // superseded or replaced, and perhaps another result
 }
 
 // folding is a fold under way.
@@ -81,23 +81,23 @@ func (f *folding) write(i int32) {
 func (f *folding) replaces(s *standing, r *candidate) bool {
 	at := f.version(s)
 	same := at.SameWrite(r.Version)
-	if same && at.Digest == 0 {
-		f.byID++
-	}
 	switch {
 	case same && at.Stamp == r.Stamp:
 		f.duplicates++
 		return false
 	case same && at.Stamp < r.Stamp:
 		f.repeats++
+		if at.Digest == 0 {
+			f.byID++
+		}
 		s.raised = r.Stamp
 		return false
 	case at.Compare(r.Version) > 0:
 		f.superseded++
-		f.countNarrow(s, r)
+		f.narrow.add(r.key, r.facets, f.facets(s))
 		return false
 	}
-	f.countNarrow(s, r)
+	f.narrow.add(r.key, f.facets(s), r.facets)
 	if s.row != nil {
 		f.replaced++
 	} else {
@@ -151,12 +151,9 @@ func (f *folding) keep(s standing) {
 	}
 }
 
-func (f *folding) countNarrow(s *standing, r *candidate) {
-	facet := f.recs[s.at].facet
+func (f *folding) facets(s *standing) *cohort.Facets {
 	if s.row != nil {
-		facet = facetOf(s.row.Target, s.row.View, s.row.Symbol)
+		return &s.row.Facets
 	}
-	if !facet.equal(r.facet) {
-		f.narrow++
-	}
+	return f.recs[s.at].facets
 }

@@ -17,11 +17,17 @@ func stamped(run string, stamp cohort.Stamp, id string) cohort.Record {
 	return cohort.Record{RunID: run, Stage: "S", Stamp: stamp, ID: id}
 }
 
+// saying is a record with other bytes, so that it is another write also under the same id.
+func saying(r cohort.Record, v int) cohort.Record {
+	r.JSON = fmt.Appendf(nil, `{"v":%d}`, v)
+	return r
+}
+
 // candidates are what a fold sees of records.
 func candidates(form cohort.KeyForm, recs []cohort.Record) []candidate {
 	all := make([]candidate, len(recs))
 	for i, r := range recs {
-		all[i] = candidateOf(form, r, int32(i))
+		all[i] = candidateOf(form, r, int32(i), nil)
 	}
 	return all
 }
@@ -58,20 +64,28 @@ func TestFoldLastWriteWins(t *testing.T) {
 func TestFoldCountsNarrowKeys(t *testing.T) {
 	a, b, c := stamped("r", 1, "a"), stamped("r", 2, "b"), stamped("r", 3, "c")
 	a.Target, b.Target, c.Target = "x", "y", "y"
-	if got := fold(candidates(cohort.KeyForm{}, []cohort.Record{a, b, c}), nil, 1).narrow; got != 1 {
-		t.Errorf("narrow = %d, want 1: only a and b differ in target", got)
+	got := fold(candidates(cohort.KeyForm{}, []cohort.Record{c, b, a}), nil, 1).narrow
+	want := Narrowing{1, []string{"target"}, []Narrowed{{"r:S", []cohort.Difference{{Field: "target", Gone: "x", Stays: "y"}}}}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("only a and b differ in target (-want +got):\n%s", diff)
 	}
-	found := map[cohort.Key]index.Found{"r:S": {Version: cohort.Version{Stamp: 0}, Target: "z"}}
-	if got := fold(candidates(cohort.KeyForm{}, []cohort.Record{c}), found, 1).narrow; got != 1 {
-		t.Errorf("narrow over the index = %d, want 1", got)
+	found := map[cohort.Key]index.Found{"r:S": {Version: cohort.Version{Stamp: 0}, Facets: cohort.Facets{Cohort: "old", Target: "y"}}}
+	got = fold(candidates(cohort.KeyForm{}, []cohort.Record{c}), found, 1).narrow
+	want = Narrowing{1, []string{"cohort_id"}, []Narrowed{{"r:S", []cohort.Difference{{Field: "cohort_id", Gone: "old"}}}}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("a row of another cohort (-want +got):\n%s", diff)
+	}
+	found["r:S"] = index.Found{Version: cohort.Version{Stamp: 9}, Facets: cohort.Facets{Target: "z"}}
+	if got := fold(candidates(cohort.KeyForm{}, []cohort.Record{a, b, c}), found, 1).narrow; got.Narrow != 3 || len(got.NarrowExamples) != 1 {
+		t.Errorf("three records that come too late = %+v", got)
 	}
 	wide, err := cohort.ParseKeyForm([]string{"run_id", "phase", "target"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := fold(candidates(wide, []cohort.Record{a, b, c}), nil, 1)
-	if len(got.puts) != 2 || got.narrow != 0 {
-		t.Errorf("under a wide key: %d rows, narrow %d; want 2 and 0", len(got.puts), got.narrow)
+	out := fold(candidates(wide, []cohort.Record{a, b, c}), nil, 1)
+	if len(out.puts) != 2 || out.narrow.Narrow != 0 {
+		t.Errorf("under a wide key: %d rows, narrow %d; want 2 and 0", len(out.puts), out.narrow.Narrow)
 	}
 }
 
@@ -83,9 +97,19 @@ func TestFoldAnySplit(t *testing.T) {
 	for range 300 {
 		var recs []cohort.Record
 		for range rnd.IntN(40) {
-			recs = append(recs, stamped(fmt.Sprint("r", rnd.IntN(8)), cohort.Stamp(1+rnd.IntN(20)), fmt.Sprint("i", rnd.IntN(3))))
+			r := stamped(fmt.Sprint("r", rnd.IntN(8)), cohort.Stamp(1+rnd.IntN(20)), fmt.Sprint("i", rnd.IntN(3)))
+			recs = append(recs, saying(r, rnd.IntN(3)))
 		}
 		want := winners(t, recs, len(recs)+1, rnd)
+		highest := map[cohort.Key]cohort.Version{} // the rule in one line
+		for _, r := range recs {
+			if k := (cohort.KeyForm{}).Of(r); r.Version().Compare(highest[k]) > 0 {
+				highest[k] = r.Version()
+			}
+		}
+		if diff := cmp.Diff(highest, want); diff != "" {
+			t.Fatalf("the winners are not the highest versions (-highest +winners):\n%s", diff)
+		}
 		for range 3 {
 			rnd.Shuffle(len(recs), func(i, j int) { recs[i], recs[j] = recs[j], recs[i] })
 			if diff := cmp.Diff(want, winners(t, recs, 1+rnd.IntN(10), rnd)); diff != "" {
@@ -130,6 +154,40 @@ func winners(t *testing.T, recs []cohort.Record, size int, rnd *rand.Rand) map[c
 	return got
 }
 
+// TestFoldRepeats: the same id and bytes are the same write, with other bytes it is another one. Of a row that says nothing of its
+// bytes the id decides, and that is counted.
+func TestFoldRepeats(t *testing.T) {
+	first := saying(stamped("r", 10, "job"), 1)
+	again, other := saying(stamped("r", 20, "job"), 1), saying(stamped("r", 20, "job"), 2)
+	row := func(v cohort.Version) map[cohort.Key]index.Found {
+		return map[cohort.Key]index.Found{"r:S": {Version: v}}
+	}
+	old := cohort.Version{Stamp: 10, RecordID: "job"} // of an older program
+	type counts struct{ puts, raised, repeats, byID, replaced, superseded, duplicates int }
+	for name, test := range map[string]struct {
+		recs  []cohort.Record
+		found map[cohort.Key]index.Found
+		want  counts
+	}{
+		"a repeat":                           {[]cohort.Record{again}, row(first.Version()), counts{raised: 1, repeats: 1}},
+		"a repeat in one batch":              {[]cohort.Record{first, again}, nil, counts{puts: 1, repeats: 1}},
+		"other bytes":                        {[]cohort.Record{other}, row(first.Version()), counts{puts: 1, replaced: 1}},
+		"other bytes in one batch":           {[]cohort.Record{first, other}, nil, counts{puts: 1, superseded: 1}},
+		"other bytes that come too late":     {[]cohort.Record{first}, row(other.Version()), counts{superseded: 1}},
+		"back to the first bytes":            {[]cohort.Record{first, saying(stamped("r", 15, "job"), 2), again}, nil, counts{puts: 1, superseded: 2}},
+		"a row of an older program":          {[]cohort.Record{other}, row(old), counts{raised: 1, repeats: 1, byID: 1}},
+		"the record of such a row, again":    {[]cohort.Record{first}, row(old), counts{duplicates: 1}},
+		"another id over such a row":         {[]cohort.Record{saying(stamped("r", 20, "new"), 1)}, row(old), counts{puts: 1, replaced: 1}},
+		"an earlier record of the id of one": {[]cohort.Record{saying(stamped("r", 5, "job"), 1)}, row(old), counts{superseded: 1}},
+	} {
+		out := fold(candidates(cohort.KeyForm{}, test.recs), test.found, 7)
+		got := counts{len(out.puts), len(out.raised), out.repeats, out.byID, out.replaced, out.superseded, out.duplicates}
+		if got != test.want {
+			t.Errorf("%s: %+v, want %+v", name, got, test.want)
+		}
+	}
+}
+
 // TestFoldCountsEachRecordOnce: every record is a put, or lost to a later one, or was there already.
 func TestFoldCountsEachRecordOnce(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(*Seed, 5))
@@ -143,6 +201,7 @@ func TestFoldCountsEachRecordOnce(t *testing.T) {
 		distinct := map[cohort.Key]bool{}
 		for range rnd.IntN(40) {
 			r := stamped(fmt.Sprint("r", rnd.IntN(8)), cohort.Stamp(1+rnd.IntN(20)), fmt.Sprint("i", rnd.IntN(3)))
+			r = saying(r, rnd.IntN(3))
 			r.Target = string(rune('x' + rnd.IntN(2)))
 			recs, distinct[cohort.KeyForm{}.Of(r)] = append(recs, r), true
 		}
@@ -150,8 +209,8 @@ func TestFoldCountsEachRecordOnce(t *testing.T) {
 		if sum := len(got.puts) + got.superseded + got.duplicates + got.repeats; sum != len(recs) {
 			t.Fatalf("%d puts, %d superseded, %d duplicates, %d repeats: %d of %d records", len(got.puts), got.superseded, got.duplicates, got.repeats, sum, len(recs))
 		}
-		if got.narrow > got.superseded+got.replaced || got.replaced > len(got.puts) || len(got.puts) > len(distinct) {
-			t.Fatalf("%d narrow, %d superseded, %d replaced, %d puts of %d keys", got.narrow, got.superseded, got.replaced, len(got.puts), len(distinct))
+		if got.narrow.Narrow > got.superseded+got.replaced || got.replaced > len(got.puts) || len(got.puts) > len(distinct) {
+			t.Fatalf("%d narrow, %d superseded, %d replaced, %d puts of %d keys", got.narrow.Narrow, got.superseded, got.replaced, len(got.puts), len(distinct))
 		}
 		for i, p := range got.puts {
 			if p.Seq != cohort.Seq(5+i) {

@@ -27,6 +27,7 @@ type ImportReport struct {
 	Known      int // the root has the same record already
 	Newer      int // the root, or the import itself, has a later write of the key
 	Renumbered int // another row has their snapshot_seq
+	Narrowing      // of those with a later write, and of rows that they replaced
 	Generation cohort.Generation
 }
 
@@ -61,6 +62,7 @@ func Import(ctx context.Context, cfg Config, recs []Imported, dryRun bool) (repo
 		}
 		again := errors.Is(err, generation.ErrConflict) || r.isOvertaken(err)
 		if !again || try == maxConflicts || ctx.Err() != nil {
+			r.tellOf(Report{Narrowing: im.report.Narrowing})
 			return im.report, err
 		}
 	}
@@ -178,6 +180,7 @@ func (im *importer) take() error {
 	}
 	next.NextSeq = im.number(puts, taken, prev.NextSeq)
 	next.HighestStamp = max(prev.HighestStamp, highest)
+	next.Narrow = prev.Narrow + int64(im.report.Narrow)
 	if im.dryRun {
 		return old.Check()
 	}
@@ -188,7 +191,7 @@ func (im *importer) take() error {
 func (im *importer) decide(old *generation.Data, prev generation.Manifest) ([]index.Put, map[cohort.Key]index.Found, cohort.Stamp, error) {
 	all, keys := make([]candidate, len(im.recs)), make([]cohort.Key, len(im.recs))
 	for i, r := range im.recs {
-		all[i] = candidateOf(im.streams.Settings.Key, r, int32(i))
+		all[i] = candidateOf(im.streams.Settings.Key, r, int32(i), nil)
 		keys[i] = all[i].key
 	}
 	found, err := old.Find(keys)
@@ -215,7 +218,7 @@ func (im *importer) decide(old *generation.Data, prev generation.Manifest) ([]in
 		r = raised(r, out.later[p.N])
 		p.Record = &r
 	}
-	im.report.Newer, im.report.Taken = out.superseded, len(out.puts)
+	im.report.Newer, im.report.Taken, im.report.Narrowing = out.superseded, len(out.puts), out.narrow
 	im.report.Known += out.duplicates + out.repeats
 	return out.puts, found, out.highest, nil
 }

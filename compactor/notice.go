@@ -105,14 +105,6 @@ func (n Unknown) String() string {
 	return fmt.Sprintf("%s: not made by runfold: left alone", n.Path)
 }
 
-// NarrowKey tells that the last write won over records that differ in target, view or symbol.
-type NarrowKey struct{ Count int }
-
-func (n NarrowKey) String() string {
-	return fmt.Sprintf("%d records were replaced by records of the same run_id and stage with another target, view or symbol: "+
-		"if they are different results, make a root whose key has these fields", n.Count)
-}
-
 // Reaped tells that the writer of a stream without a seal is taken for dead, and that the stream was moved to
 // reaped/. There it is read again, and deleted after a grace in which nothing came.
 type Reaped struct {

@@ -20,10 +20,11 @@ type Report struct {
 	Superseded int               `json:"superseded"` // records that an already known later write beat
 	Duplicates int               `json:"duplicates"` // the same record again
 	Repeated   int               `json:"repeated"`   // appended again with the id of the write that stands
-	Narrow     int               `json:"narrow"`     // beaten although target, view or symbol differ
+	ByID       int               `json:"by_id"`      // of those, by the id alone, see RepeatedByID
 	Extra      int64             `json:"extra"`      // values of these records that no column holds
 	InExtra    index.Extras      `json:"in_extra"`   // the same by column and reason
 	Rewrites   int               `json:"rewrites"`   // commits that wrote every row again, see Rewritten
+	Narrowing
 	generation.Merged
 
 	Swept     int           `json:"swept_streams"`

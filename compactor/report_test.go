@@ -61,16 +61,20 @@ func ofEach(t *testing.T) cohort.Root {
 func committed(r compactor.Report) compactor.Report {
 	return compactor.Report{
 		Commits: r.Commits, Records: r.Records, Added: r.Added, Replaced: r.Replaced, Superseded: r.Superseded,
-		Duplicates: r.Duplicates, Repeated: r.Repeated, Narrow: r.Narrow, Extra: r.Extra, Rewrites: r.Rewrites,
+		Duplicates: r.Duplicates, Repeated: r.Repeated, ByID: r.ByID, Narrowing: r.Narrowing, Extra: r.Extra, Rewrites: r.Rewrites,
 		Merged: r.Merged, TornTails: r.TornTails, Damage: r.Damage,
 	}
 }
 
 // ofEachCounted is what the fold of ofEach counts.
 var ofEachCounted = compactor.Report{
-	Commits: 1, Records: 5, Added: 2, Replaced: 1, Superseded: 1, Repeated: 1, Narrow: 1, Extra: 1, Rewrites: 1,
+	Commits: 1, Records: 5, Added: 2, Replaced: 1, Superseded: 1, Repeated: 1, Narrowing: ofEachNarrow, Extra: 1, Rewrites: 1,
 	Merged: generation.Merged{GroupsWritten: 1, RowsWritten: 4}, TornTails: 1, Damage: 1,
 }
+
+var ofEachNarrow = compactor.Narrowing{Narrow: 1, NarrowFields: []string{"cohort_id", "target"}, NarrowExamples: []compactor.Narrowed{
+	{Key: "a:S", Differs: []cohort.Difference{{Field: "cohort_id", Gone: "c", Stays: "d"}, {Field: "target", Gone: "x", Stays: "y"}}},
+}}
 
 // TestReportOfALostCommit: of two compactors that fold the same, one commits. Its report counts all, that of the other one
 // nothing, and the other one does not tell that rows were written again.
@@ -147,6 +151,11 @@ func TestNoConflictWithOneself(t *testing.T) {
 
 const oldOnes = `{"x:S": {"snapshot_seq": 8, "v": 3}, "y:S": {"v": 3.5}, "a:S": {"snapshot_seq": 1, "v": 3}}`
 
+// importNarrow is what importOn finds of the key: a row of another cohort.
+var importNarrow = compactor.Narrowing{Narrow: 1, NarrowFields: []string{"cohort_id"}, NarrowExamples: []compactor.Narrowed{
+	{Key: "a:S", Differs: []cohort.Difference{{Field: "cohort_id", Gone: "old", Stays: "c"}}},
+}}
+
 func importOn(root cohort.Root, fsys durable.FS, said *notices) (intake.Report, error) {
 	src := intake.Source{Snapshots: []intake.SnapshotsFile{{Data: strings.NewReader(oldOnes)}}, Cohort: "old"}
 	return intake.Import(context.Background(), compactor.Config{Root: root, Lock: yes{}, FS: fsys, Notify: said.add}, src)
@@ -165,11 +174,12 @@ func TestImportReportOfALostCommit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := intake.Report{Snapshots: 3, Known: 2, Newer: 1, Fallback: 1, Generation: 2}
+	want := intake.Report{Snapshots: 3, Known: 2, Newer: 1, Fallback: 1, Generation: 2, Narrowing: importNarrow}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("report (-want +got):\n%s", diff)
 	}
-	wantSaid := "1 snapshots have no snapshot_seq: ordered by timestamp\nanother compactor committed generation 2 first: folding again"
+	wantSaid := "1 snapshots have no snapshot_seq: ordered by timestamp\nanother compactor committed generation 2 first: folding again\n" +
+		compactor.NarrowKey{Narrowing: importNarrow}.String()
 	if diff := cmp.Diff(wantSaid, said.text()); diff != "" {
 		t.Errorf("notices (-want +got):\n%s", diff)
 	}
@@ -198,7 +208,7 @@ func TestImportReportOfAnUnpublishedCommit(t *testing.T) {
 	if !errors.Is(err, syscall.EIO) {
 		t.Fatalf("Import = %v, want EIO", err)
 	}
-	if diff := cmp.Diff(intake.Report{Snapshots: 3, Taken: 2, Newer: 1, Fallback: 1, Generation: 2}, got); diff != "" {
+	if diff := cmp.Diff(intake.Report{Snapshots: 3, Taken: 2, Newer: 1, Fallback: 1, Generation: 2, Narrowing: importNarrow}, got); diff != "" {
 		t.Errorf("report (-want +got):\n%s", diff)
 	}
 }

@@ -78,6 +78,7 @@ func Runs(ctx context.Context, cfg Config, unfolded bool) iter.Seq2[Run, error] 
 // moment is a root at one moment.
 type moment struct {
 	data     *generation.Data
+	form     cohort.KeyForm
 	tail     []Run               // unfolded, in the order of their seqs
 	replaced map[cohort.Key]bool // rows of the index that tail takes the place of
 }
@@ -109,7 +110,7 @@ func (r *run) moment(ctx context.Context, unfolded bool) (*moment, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &moment{data: old}
+	m := &moment{data: old, form: r.streams.Settings.Key}
 	if unfolded {
 		err = r.addTail(ctx, m, newest)
 	}

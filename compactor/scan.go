@@ -143,9 +143,10 @@ type reading struct {
 	old, mark generation.Watermark
 	done      chan struct{} // closed when all below stands; nil: it is not being read
 
-	records []candidate // without their texts until texts are whole
-	texts   []byte      // of all records: key, then id
-	ends    []textEnds  // of each record
+	records []candidate    // without their texts until texts are whole
+	facets  *cohort.Facets // of the last record
+	texts   []byte         // of all records: key, then id
+	ends    []textEnds     // of each record
 	refs    []ref
 	held    []cohort.Record
 	bytes   int64
@@ -206,7 +207,8 @@ func (r *reading) add(form cohort.KeyForm, rec cohort.Record, at journal.Ref, sh
 		r.held = append(r.held, rec.Clone())
 		to.held = int32(len(r.held))
 	}
-	c := candidateOf(form, rec, int32(len(r.refs)))
+	c := candidateOf(form, rec, int32(len(r.refs)), r.facets)
+	r.facets = c.facets
 	r.texts = append(r.texts, c.key...)
 	key := len(r.texts)
 	r.texts = append(r.texts, c.RecordID...)

@@ -37,6 +37,7 @@ func (r *run) write(prev generation.Manifest, b *batch) (*generation.Draft, erro
 	next.Ahead = r.ahead(prev, b, out.highest)
 	b.records = nil // a quarter of what a million records take, and puts say all from here on
 	next.NextSeq, next.HighestStamp = out.nextSeq, max(prev.HighestStamp, out.highest)
+	next.Narrow = prev.Narrow + int64(out.narrow.Narrow)
 	r.report.add(out)
 	if len(out.puts) == 0 && len(out.raised) == 0 && prev.Generation > 0 {
 		if len(keys) > 0 { // the index has decided
@@ -70,7 +71,8 @@ func (r *Report) add(out folded) {
 	r.Superseded += out.superseded
 	r.Duplicates += out.duplicates
 	r.Repeated += out.repeats
-	r.Narrow += out.narrow
+	r.ByID += out.byID
+	r.Narrowing = r.plus(out.narrow)
 }
 
 // farAhead is how far a stamp may be ahead of the storage's clock before it is told.

@@ -103,6 +103,7 @@ func TestHandmadeRecords(t *testing.T) {
 		"another stage":     change(func(r *cohort.Record) { r.Stage = "EVAL" }),
 		"another timestamp": change(func(r *cohort.Record) { r.Timestamp = "2026-01-31T12:00:00Z" }),
 		"another symbol":    change(func(r *cohort.Record) { r.Symbol = "EURUSD" }),
+		"another family":    change(func(r *cohort.Record) { r.ModelFamily = "lgbm" }),
 		"a sequence number": change(func(r *cohort.Record) {
 			r.JSON = []byte(`{"run_id":"r-1","stage":"TRAINING","snapshot_seq":7}`)
 		}),

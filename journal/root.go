@@ -259,6 +259,7 @@ func agrees(want, have cohort.Settings) error {
 	}{
 		{"root_id", want.RootID == "", want.RootID, have.RootID},
 		{"key", !want.Key.Wide(), fmt.Sprint(want.Key.Fields()), fmt.Sprint(have.Key.Fields())},
+		{"key_absent", !want.Key.Wide(), fmt.Sprintf("%q", want.Key.Absent()), fmt.Sprintf("%q", have.Key.Absent())},
 		{"max_record_bytes", want.MaxRecord == 0, want.MaxRecord, have.MaxRecord},
 		{"dir_mode", want.DirMode == 0, want.DirMode, have.DirMode},
 		{"file_mode", want.FileMode == 0, want.FileMode, have.FileMode},

@@ -45,6 +45,9 @@ func TestSettingsVectors(t *testing.T) {
 			if s.Snapshots != cohort.OneSnapshots {
 				got["snapshots"] = string(s.Snapshots)
 			}
+			if s.Key.Absent() != "" {
+				got["key_absent"] = s.Key.Absent()
+			}
 			if string(s.Encode()) == data {
 				got["written"] = "yes"
 			}
@@ -99,7 +102,7 @@ func TestRoots(t *testing.T) {
 		{"a home directory", mkdir(".ssh"), "not a runfold root", "no runfold.json but other files, such as .ssh", false},
 		{"runfold.json is lost", mkdir("cohorts"), "not a runfold root: it has cohorts/ but no runfold.json: restore that file", "it has cohorts/ but no runfold.json", false},
 		{"lost, with manifests", mkdir("manifests"), "not a runfold root", "it has manifests/ but no runfold.json", false},
-		{"a newer version", file("runfold.json", `{"version":3}`), "newer version of runfold", "newer version of runfold", false},
+		{"a newer version", file("runfold.json", `{"version":4}`), "newer version of runfold", "newer version of runfold", false},
 		{"an unknown field", file("runfold.json", ok[:len(ok)-1]+`,"shards":4}`), `unknown field "shards"`, `unknown field "shards"`, false},
 		{"cut off", file("runfold.json", ok[:20]), "not the JSON of runfold.json", "not the JSON of runfold.json", false},
 		{"an empty runfold.json", file("runfold.json", ""), "not the JSON of runfold.json", "not the JSON of runfold.json", false},
@@ -355,10 +358,22 @@ func TestInitRootOtherSettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	none, err := form.SpellAbsent(cohort.AbsentNone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wide := cohort.Root(filepath.Join(t.TempDir(), "wide"))
+	for _, key := range []cohort.KeyForm{none, form, none} {
+		_, created, err := InitRoot(wide, cohort.Settings{Key: key}, RootOptions{})
+		if (err == nil) != (key == none) || created && key != none {
+			t.Errorf("InitRoot with absent fields %q = %t, %v", key.Absent(), created, err)
+		}
+	}
 	root := newRoot(t)
 	for want, s := range map[string]cohort.Settings{
 		"":         {MaxRecord: cohort.DefaultMaxRecord, DirMode: 0o777, FileMode: 0o666},
 		"key":      {Key: form},
+		"absent":   {Key: none},
 		"record":   {MaxRecord: 1000},
 		"dir_mode": {DirMode: 0o2775},
 		"file":     {FileMode: 0o664},

@@ -173,23 +173,23 @@ func (w *Writer) validate(r *cohort.Record) error {
 	if len(r.JSON) == 0 {
 		return errors.New("has no JSON: use cohort.ParseRecord")
 	}
-	if err := errors.Join(r.Validate(), w.settings.Key.Validate(*r)); err != nil {
+	if err := r.Validate(); err != nil {
 		return err
 	}
 	// ParseRecord has checked the JSON already, and its sum shows that nothing has changed since. Any other record is parsed
 	// again: if it was acknowledged, a reader might take it for damage.
 	if len(r.JSON) <= w.settings.MaxRecord && r.Unchanged() {
-		return nil
+		return w.settings.Key.Validate(*r)
 	}
 	read, err := cohort.ParseRecord(r.JSON, w.settings.MaxRecord)
 	if err != nil {
 		return err
 	}
 	if read.RunID != r.RunID || read.Stage != r.Stage || read.Timestamp != r.Timestamp ||
-		read.Target != r.Target || read.View != r.View || read.Symbol != r.Symbol {
+		read.Facets() != (cohort.Facets{Target: r.Target, View: r.View, Symbol: r.Symbol, ModelFamily: r.ModelFamily}) {
 		return errors.New("has fields that differ from its JSON: use cohort.ParseRecord")
 	}
-	return nil
+	return w.settings.Key.Validate(read)
 }
 
 // join adds records to the pending group. The caller that makes the group leads it.

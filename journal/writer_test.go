@@ -235,7 +235,7 @@ func TestManyProcesses(t *testing.T) {
 // TestRecordsTheRootRefuses appends a record that the root's key cannot tell apart, and one that is too large.
 func TestRecordsTheRootRefuses(t *testing.T) {
 	root := cohort.Root(filepath.Join(t.TempDir(), "runs"))
-	form, err := cohort.ParseKeyForm([]string{"run_id", "phase", "target"})
+	form, err := cohort.ParseKeyForm([]string{"run_id", "phase", "cohort_id", "target", "fold"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,16 +247,25 @@ func TestRecordsTheRootRefuses(t *testing.T) {
 		"":                          `{"run_id":"r","stage":"T","target":"x"}`,
 		"over the limit of 256":     `{"run_id":"r","stage":"T","target":"x","x":"` + strings.Repeat("x", 300) + `"}`,
 		"which separates the parts": `{"run_id":"r","stage":"T","target":"a:b"}`,
+		"fold is a double":          `{"run_id":"r","stage":"T","fold":1.0}`,
 	} {
 		r, err := cohort.ParseRecord([]byte(json), 0)
 		if err != nil {
 			t.Fatal(err)
 		}
+		var parser cohort.Parser // its records carry no sum, and are parsed again
+		again, err := parser.Parse([]byte(json), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Append([]cohort.Record{again}); want != "" && !strings.Contains(message(err), want) {
+			t.Errorf("Append of %s from a Parser = %v, want %q", json, err, want)
+		}
 		if err := w.Append([]cohort.Record{r}); (err == nil) != (want == "") || !strings.Contains(message(err), want) {
 			t.Errorf("Append of %s = %v, want %q", json, err, want)
 		}
 	}
-	if got := len(all(t, root)); got != 1 {
-		t.Errorf("%d records were written, want 1", got)
+	if got := len(all(t, root)); got != 2 {
+		t.Errorf("%d records were written, want 2", got)
 	}
 }

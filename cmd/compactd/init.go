@@ -12,7 +12,7 @@ import (
 
 func (a *app) initCommand() *cobra.Command {
 	var key []string
-	var dirMode, fileMode, snapshots string
+	var absent, dirMode, fileMode, snapshots string
 	var s cohort.Settings
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -25,12 +25,19 @@ init is also for other keys, limits and modes, and for roots with so many snapsh
 of its own: with --snapshots per-cohort there is no ROOT/snapshot_index.json but one in each ROOT/cohorts/NAME, and
 a fold rewrites only those of the cohorts that it touches. On an existing root with the same settings it does nothing.
 
+The key says which records are one result, of which the last write stays: run_id and phase, unless --key adds cohort_id
+and top-level fields of records. Runs that are numbered 1, 2, 3 in each cohort want run_id,phase,cohort_id. The values of such
+fields are texts without ':' or integers; an append with another one is refused. --key-absent NONE is for those who
+have such keys already: it spells a field that a record does not have NONE, instead of leaving its part of the key empty.
+The key of a root never changes: compactd import takes the rows of a root into one with another key.
+
 It prints the id of the root. On a share, give that id to every command, with --root-id or in the
 environment as ` + rootIDVar + `: a command then refuses any other root, should the share not be mounted or another one
 be mounted in its place. init itself, given an id, makes no root: the id says that it exists.`,
 		Example: `  compactd init --root runs
   compactd init --root /shared/runs --dir-mode 2775 --file-mode 0664
-  compactd init --root runs --key run_id,phase,target,view,symbol
+  compactd init --root runs --key run_id,phase,cohort_id,model_family
+  compactd init --root runs --key run_id,phase,target,view,symbol --key-absent NONE
   compactd init --root runs --snapshots per-cohort
   compactd init --root /mnt/share/runs --json | jq -r .root_id`,
 		Args: cobra.NoArgs,
@@ -40,7 +47,7 @@ be mounted in its place. init itself, given an id, makes no root: the id says th
 				return err
 			}
 			s.Snapshots = cohort.SnapshotsForm(snapshots)
-			if err := parseSettings(&s, key, dirMode, fileMode); err != nil {
+			if err := parseSettings(&s, key, absent, dirMode, fileMode); err != nil {
 				return usageError{err}
 			}
 			r, created, err := journal.InitRoot(root, s, journal.RootOptions{ID: id})
@@ -49,22 +56,26 @@ be mounted in its place. init itself, given an id, makes no root: the id says th
 			}
 			got := r.Settings
 			if asJSON {
-				return a.printJSON(initReport{root, created, got.RootID, got.Key, got.MaxRecord, got.DirMode, got.FileMode, got.Snapshots})
+				return a.printJSON(initReport{root, created, got.RootID, got.Key, got.Key.Absent(), got.MaxRecord, got.DirMode, got.FileMode, got.Snapshots})
 			}
 			verb := "is a root already"
 			if created {
 				verb = "is a new root"
 			}
 			form := ""
+			if got.Key.Absent() != "" {
+				form = ", absent fields " + got.Key.Absent()
+			}
 			if got.Snapshots != cohort.OneSnapshots {
-				form = fmt.Sprintf(", snapshots %s", got.Snapshots)
+				form += fmt.Sprintf(", snapshots %s", got.Snapshots)
 			}
 			a.say("%s %s: id %s, key %v, records up to %d bytes%s", root, verb, got.RootID, got.Key.Fields(), got.MaxRecord, form)
 			return nil
 		},
 	}
 	f := cmd.Flags()
-	f.StringSliceVar(&key, "key", nil, "the fields that make the key: run_id,phase and any of target,view,symbol")
+	f.StringSliceVar(&key, "key", nil, "the fields that make the key: run_id,phase, then cohort_id and any top-level fields")
+	f.StringVar(&absent, "key-absent", "", "how keys spell a field that a record does not have: NONE (default: an empty part)")
 	f.IntVar(&s.MaxRecord, "max-record", 0, "the size limit of a record in bytes (default 16 MiB)")
 	f.StringVar(&snapshots, "snapshots", "", "one snapshot_index.json for the root, or one for each cohort: root, per-cohort (default root)")
 	f.StringVar(&dirMode, "dir-mode", "", "octal mode of directories, less the umask (default 0777; shared groups: 2775)")
@@ -79,17 +90,21 @@ type initReport struct {
 	Created   bool                 `json:"created"`
 	RootID    string               `json:"root_id"`
 	Key       cohort.KeyForm       `json:"key"`
+	KeyAbsent string               `json:"key_absent,omitempty"`
 	MaxRecord int                  `json:"max_record_bytes"`
 	DirMode   cohort.Mode          `json:"dir_mode"`
 	FileMode  cohort.Mode          `json:"file_mode"`
 	Snapshots cohort.SnapshotsForm `json:"snapshots"`
 }
 
-func parseSettings(s *cohort.Settings, key []string, dirMode, fileMode string) (err error) {
+func parseSettings(s *cohort.Settings, key []string, absent, dirMode, fileMode string) (err error) {
 	if key != nil {
 		if s.Key, err = cohort.ParseKeyForm(key); err != nil {
 			return err
 		}
+	}
+	if s.Key, err = s.Key.SpellAbsent(absent); err != nil {
+		return fmt.Errorf("--key-absent: %w", err)
 	}
 	for _, m := range []struct {
 		text string

@@ -178,8 +178,9 @@ func (a *app) printJSON(v any) error {
 
 func exitCode(err error) int {
 	var usage usageError
+	var ambiguous *compactor.AmbiguousError
 	switch {
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), errors.As(err, &ambiguous):
 		return exitUsage
 	case errors.Is(err, compactor.ErrLocked):
 		return exitLocked
@@ -195,7 +196,10 @@ func hint(err error) string {
 	var foreign *intake.FileError
 	var usage usageError
 	var none *journal.NoRootError
+	var ambiguous *compactor.AmbiguousError
 	switch {
+	case errors.As(err, &ambiguous):
+		return "--where " + ambiguous.Fields[0] + "=VALUE says which row of the run is meant"
 	case errors.As(err, &usage):
 		return "compactd --help and compactd COMMAND --help show examples"
 	case errors.As(err, &none):

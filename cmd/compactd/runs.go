@@ -4,10 +4,14 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
 )
 
@@ -22,6 +26,8 @@ cohort. With --unfolded the list is what a fold would make of the root now: who 
 own record at once. Runs that are not folded yet end with the word unfolded, and with --json have
 the record that was appended.
 
+Where --cohort or --stage leave nothing, that is said on standard error; the exit code is 0.
+
 It reads only, takes no lock, and may run at any time.`,
 		Example: `  compactd runs --root runs --cohort churn_eu --stage TRAINING
   compactd runs --root runs --unfolded --json | jq 'select(.unfolded_record) | .unfolded_record.metrics'`,
@@ -31,14 +37,23 @@ It reads only, takes no lock, and may run at any time.`,
 			if err != nil {
 				return err
 			}
+			if id != "" {
+				if _, err := cohort.ParseID(id); err != nil {
+					return usageError{fmt.Errorf("--cohort: %w", err)}
+				}
+			}
 			out := bufio.NewWriterSize(a.stdout, 64<<10)
+			only := runsFilter{cohort: id, stage: stage}
 			for r, err := range compactor.Runs(cmd.Context(), cfg, unfolded) {
-				if err == nil && (id == "" || id == string(r.Cohort)) && (stage == "" || stage == r.Stage) {
+				if err == nil && only.passes(r) {
 					err = printRun(out, r, asJSON)
 				}
 				if err != nil {
 					return errors.Join(err, out.Flush())
 				}
+			}
+			if what := only.missed(); what != "" {
+				a.say("%s", what)
 			}
 			return out.Flush()
 		},
@@ -49,6 +64,45 @@ It reads only, takes no lock, and may run at any time.`,
 	f.BoolVar(&unfolded, "unfolded", false, "also what was appended and is not folded yet")
 	f.BoolVar(&asJSON, "json", false, "print a line of JSON for each")
 	return cmd
+}
+
+// runsFilter passes runs of one cohort and stage, each empty for all, and notes why none passed.
+type runsFilter struct {
+	cohort, stage string
+	passed        bool
+	cohorts       []string // some of those there are
+}
+
+func (f *runsFilter) passes(r compactor.Run) bool {
+	if len(f.cohorts) <= manyCohorts && !slices.Contains(f.cohorts, string(r.Cohort)) {
+		f.cohorts = append(f.cohorts, string(r.Cohort))
+	}
+	passes := (f.cohort == "" || f.cohort == string(r.Cohort)) && (f.stage == "" || f.stage == r.Stage)
+	f.passed = f.passed || passes
+	return passes
+}
+
+// manyCohorts is how many are named to somebody who misspelt one.
+const manyCohorts = 10
+
+// missed says why nothing was printed, or nothing.
+func (f *runsFilter) missed() string {
+	var of []string
+	if f.cohort != "" {
+		of = append(of, "cohort "+f.cohort)
+	}
+	if f.stage != "" {
+		of = append(of, "stage "+f.stage)
+	}
+	switch {
+	case f.passed || len(of) == 0:
+		return ""
+	case len(f.cohorts) == 0:
+		return fmt.Sprintf("no run of %s: there is no run at all", strings.Join(of, ", "))
+	case len(f.cohorts) > manyCohorts:
+		return fmt.Sprintf("no run of %s: the root has more than %d cohorts", strings.Join(of, ", "), manyCohorts)
+	}
+	return fmt.Sprintf("no run of %s: the cohorts of the root are %s", strings.Join(of, ", "), strings.Join(f.cohorts, ", "))
 }
 
 func printRun(out *bufio.Writer, r compactor.Run, asJSON bool) error {

@@ -54,6 +54,9 @@ func (a *app) printStatus(s audit.Status) error {
 	if s.Generation > 0 {
 		fmt.Fprintf(out, "columns     %d, and %d values in _extra that no column holds\n", s.Columns, s.InExtra.Values())
 	}
+	if s.Narrow > 0 {
+		fmt.Fprintf(out, "narrow key  %d records gave way to others of their key with another cohort, target, view, symbol or model_family\n", s.Narrow)
+	}
 	if m := s.Merged; m != nil {
 		fmt.Fprintf(out, "row groups  %d, of which the last fold copied %d as bytes\n", m.GroupsCopied+m.GroupsWritten, m.GroupsCopied)
 	}

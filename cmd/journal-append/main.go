@@ -176,7 +176,7 @@ Exit codes: 0 all durable, 1 some records were not appended, 2 usage, 75 disk fu
 	f.StringVar(&o.cohort, "cohort", "", "the cohort to append to (required)")
 	f.StringVar(&o.one.runID, "run-id", "", "append one record with this run_id instead of reading lines")
 	f.StringVar(&o.one.stage, "stage", "", "the stage of that record")
-	f.StringVar(&o.one.recordID, "record-id", "", "its idempotency key: the same id again is the same record")
+	f.StringVar(&o.one.recordID, "record-id", "", "its idempotency key: the same id with the same content is the same record")
 	f.StringVar(&o.one.timestamp, "timestamp", "", "its time in RFC 3339; the time of the append if not given")
 	f.StringArrayVar(&o.one.set, "set", nil, "a field of it: `name=value`, metrics.auc=0.71 for a nested one; what is not JSON is text")
 	f.StringVar(&o.one.json, "json", "", "that record as a JSON object; the other flags are added to it")

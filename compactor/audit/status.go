@@ -27,6 +27,7 @@ type Status struct {
 	Generation cohort.Generation  `json:"generation"` // 0: never folded
 	Rows       int64              `json:"rows"`
 	NextSeq    cohort.Seq         `json:"next_seq"`
+	Narrow     int64              `json:"narrow"`                // records that gave way although they look like other results, so far
 	Published  bool               `json:"published"`             // the public files show that generation
 	Merged     *generation.Merged `json:"merged,omitempty"`      // of the fold that wrote the index
 	FoldedAt   string             `json:"folded_at,omitempty"`   // by the wall clock of that compactor, RFC 3339
@@ -65,7 +66,7 @@ func ReadStatus(ctx context.Context, cfg compactor.Config) (Status, error) {
 	}
 	s := Status{
 		Root: store.Root, RootID: store.Settings.RootID, Generation: newest.Generation, Rows: newest.Index.Rows, NextSeq: newest.NextSeq,
-		Merged: newest.Merged, Holder: lockHolder(store.Root), InExtra: index.Extras{},
+		Narrow: newest.Narrow, Merged: newest.Merged, Holder: lockHolder(store.Root), InExtra: index.Extras{},
 	}
 	if newest.Generation > 0 {
 		s.FoldedAt = newest.CreatedAt

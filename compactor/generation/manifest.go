@@ -37,8 +37,10 @@ type Manifest struct {
 
 	NextSeq      cohort.Seq   `json:"next_seq"`
 	HighestStamp cohort.Stamp `json:"highest_stamp"` // writers read it: see journal's clock
-	Schema       index.Schema `json:"schema"`
-	// Columns is what the root's settings say of its columns.
+	// Narrow counts all records so far that gave way to later ones of their key although they look like other results.
+	Narrow int64        `json:"narrow,omitempty"`
+	Schema index.Schema `json:"schema"`
+	// Columns is what the root wants of its columns.
 	Columns   index.Columns `json:"columns,omitzero"`
 	Index     DataFile      `json:"index"`
 	Snapshots Snapshots     `json:"snapshots"`

@@ -14,20 +14,33 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/jsonscan"
 )
 
 // Found is what the index holds under a key.
 type Found struct {
 	cohort.Version
-	Seq                  cohort.Seq
-	Cohort               cohort.ID
-	Target, View, Symbol string // from the columns of these names; as their JSON token if not strings
+	cohort.Facets // from the columns of these names; as their JSON token if not strings
+	Seq           cohort.Seq
 
 	group int // the row group it stands in
 }
 
-// foundColumns are what Find reads of a row. The last four need not exist.
-var foundColumns = []string{columnStamp, columnRecordID, columnSeq, columnCohort, columnDigest, "target", "view", "symbol"}
+var (
+	// facetColumns need not exist.
+	facetColumns = []string{"target", "view", "symbol", "model_family"}
+	// foundColumns are what Find reads of each row that it finds. Those after the fourth need not exist.
+	foundColumns = slices.Concat([]string{columnStamp, columnRecordID, columnSeq, columnCohort, columnDigest}, facetColumns)
+)
+
+// facetsMayBeExtra tells whether _extra may hold a facet: one whose column is not of texts, which hold every scalar, or that has no
+// column where records have many.
+func (f *File) facetsMayBeExtra() bool {
+	return slices.ContainsFunc(facetColumns, func(name string) bool {
+		place, ok := f.layout.place[name]
+		return ok && f.layout.kindAt(place) != jsonscan.String || !ok && len(f.layout.dynamic) >= maxAdded
+	})
+}
 
 // Find looks up keys; those that the index does not hold are absent from the result. It is exact: it reads
 // the _key column of each row group in which one of the keys may stand.
@@ -128,7 +141,11 @@ func (f *File) findInGroup(group int, g parquet.RowGroup, want map[string]bool, 
 	if err != nil || len(hits) == 0 {
 		return err
 	}
-	places, columns := f.places(foundColumns)
+	names := foundColumns
+	if f.facetsMayBeExtra() {
+		names = slices.Concat(names, []string{columnExtra})
+	}
+	places, columns := f.places(names)
 	row = 0
 	return each(g, places, func(r parquet.Row) error {
 		if len(hits) > 0 && hits[0].row == row {
@@ -156,26 +173,46 @@ func (f *File) places(names []string) (places []int, exist []string) {
 func foundOf(r parquet.Row, columns []string, group int) Found {
 	f := Found{
 		Version: cohort.Version{Stamp: cohort.Stamp(r[0].Int64()), RecordID: string(r[1].ByteArray())},
+		Facets:  cohort.Facets{Cohort: cohort.ID(r[3].ByteArray())},
 		Seq:     cohort.Seq(r[2].Int64()),
-		Cohort:  cohort.ID(r[3].ByteArray()),
 		group:   group,
 	}
 	for i, name := range columns[4:] {
-		text := scalarText(r[4+i])
-		switch name {
-		case columnDigest:
-			if !r[4+i].IsNull() {
-				f.Digest = cohort.Digest(r[4+i].Int64())
-			}
-		case "target":
-			f.Target = text
-		case "view":
-			f.View = text
-		case "symbol":
-			f.Symbol = text
+		v := r[4+i]
+		switch {
+		case v.IsNull():
+		case name == columnDigest:
+			f.Digest = cohort.Digest(v.Int64())
+		case name == columnExtra:
+			f.addExtra(v.ByteArray())
+		default:
+			f.set(name, scalarText(v))
 		}
 	}
 	return f
+}
+
+func (f *Found) set(facet, text string) {
+	switch facet {
+	case "target":
+		f.Target = text
+	case "view":
+		f.View = text
+	case "symbol":
+		f.Symbol = text
+	case "model_family":
+		f.ModelFamily = text
+	}
+}
+
+// addExtra takes the facets that no column holds. Where a text column has one, too, this is its exact token.
+func (f *Found) addExtra(obj []byte) {
+	if !isObject(obj) {
+		return // who reads the row itself reports it
+	}
+	for m := range jsonscan.EachMember(obj) {
+		f.set(string(m.Name), tokenText(m.Value))
+	}
 }
 
 // scalarText is a dynamic value as text: what cohort.Record holds for the same field.

@@ -105,7 +105,8 @@ func TestFind(t *testing.T) {
 	if len(found) != 4 {
 		t.Errorf("Find returns %d keys, want 4", len(found))
 	}
-	want := Found{cohort.Version{Stamp: 1_700_000_000_000_000_000, RecordID: "id", Digest: all[500].Digest()}, 501, "default", "t500", "", "500", 1}
+	want := Found{cohort.Version{Stamp: 1_700_000_000_000_000_000, RecordID: "id", Digest: all[500].Digest()},
+		cohort.Facets{Cohort: "default", Target: "t500", Symbol: "500"}, 501, 1}
 	if diff := cmp.Diff(want, found["r500:TRAINING"], cmp.AllowUnexported(Found{})); diff != "" {
 		t.Errorf("Find of r500 (-want +got):\n%s", diff)
 	}

@@ -39,7 +39,9 @@ type Report struct {
 	OddTimes   int               `json:"odd_times"`     // timestamps that are no time, kept as imported_timestamp
 	Renumbered int               `json:"renumbered"`    // their snapshot_seq was taken
 	Fallback   int               `json:"without_seq"`   // placed by their timestamp
+	Rekeyed    int               `json:"rekeyed"`       // rows that had another key in the root that they come from
 	Generation cohort.Generation `json:"generation"`
+	compactor.Narrowing
 }
 
 // Import takes the rows of old files into a root, as one commit: they are visible and durable when it returns nil. It is
@@ -70,7 +72,7 @@ func Import(ctx context.Context, cfg compactor.Config, src Source) (Report, erro
 	f.tellAll()
 	done, err := compactor.Import(ctx, cfg, recs, src.DryRun)
 	f.report.Taken, f.report.Known, f.report.Newer = done.Taken, done.Known, done.Newer
-	f.report.Renumbered, f.report.Generation = done.Renumbered, done.Generation
+	f.report.Renumbered, f.report.Generation, f.report.Narrowing = done.Renumbered, done.Generation, done.Narrowing
 	return f.report, err
 }
 
@@ -85,6 +87,13 @@ type files struct {
 	left     reasons
 	conflict *SeqConflict
 	report   Report
+}
+
+func count(is bool) int {
+	if is {
+		return 1
+	}
+	return 0
 }
 
 func (f *files) notify(n compactor.Notice) {
@@ -151,7 +160,7 @@ func (f *files) readSnapshots(ctx context.Context, n int, file SnapshotsFile) er
 		f.report.Snapshots++
 		f.report.NonFinite += s.NonFinite
 		where := place(file.Name, len(f.src.Snapshots), fmt.Sprintf("snapshot %q", s.Key))
-		it, err := f.names.snapshotItem(s)
+		it, err := f.names.snapshotItem(s, f.settings.Key)
 		f.add(it, err, position{file: n, where: where, ofSnapshots: true})
 	}
 	return nil
@@ -208,9 +217,17 @@ func (f *files) whole() (items []item) {
 			f.leave("names no cohort: give --cohort, or --map cohort_id=COLUMN", it.position)
 			continue
 		}
+		if it.unnamed {
+			f.leave("its key has more parts than run_id and stage, and nobody says of which fields: import the index.parquet of the same "+
+				"root together with it", it.position)
+			continue
+		}
 		if err := it.check(f.settings); err != nil {
 			f.leave(err.Error(), it.position)
 			continue
+		}
+		if it.key != "" && !it.ofSnapshots && it.key != it.place(f.settings.Key) {
+			f.report.Rekeyed++
 		}
 		items = append(items, it)
 	}
@@ -228,6 +245,9 @@ func (f *files) tellAll() {
 	}
 	if f.report.Fallback > 0 {
 		f.notify(SeqFallback{f.report.Fallback})
+	}
+	if f.report.Rekeyed > 0 {
+		f.notify(Rekeyed{f.report.Rekeyed})
 	}
 	if f.report.NonFinite > 0 {
 		f.notify(NonFinite{f.report.NonFinite})

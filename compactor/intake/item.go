@@ -18,11 +18,17 @@ import (
 // item is one row or snapshot of an old file that becomes a record.
 type item struct {
 	runID, stage, cohort, timestamp string
-	target, view, symbol            string
 	seq                             cohort.Seq // 0: none
 
 	rest     []member // everything else, in its order
+	added    []member // what only the key says
 	snapshot []byte   // of a row that found its snapshot
+	id       identity // says of which run it is, once it is complete
+
+	key     string    // where it comes from; empty if that is not known
+	places  [3]string // of the key of a snapshot: what stands after the stage
+	long    bool      // there is something
+	unnamed bool      // nobody knows of which fields
 
 	position
 	at time.Time // what orders it if it has no seq; zero: nothing
@@ -67,33 +73,106 @@ func (n naming) field(name string) string {
 	return name
 }
 
-// snapshotItem reads one entry of a snapshot_index.json: the value's own fields first, then the key.
-func (n naming) snapshotItem(s index.ForeignSnapshot) (item, error) {
-	var it item
+// snapshotItem reads one entry of a snapshot_index.json: the value's own fields first, then the key. form is that of the
+// root, which may have written the file.
+func (n naming) snapshotItem(s index.ForeignSnapshot, form cohort.KeyForm) (item, error) {
+	it := item{key: s.Key}
 	if err := it.readMembers(s.Value, n); err != nil {
 		return item{}, err
 	}
+	if it.takeKey(form) {
+		return it, nil
+	}
 	key := cohort.ParseKey(s.Key, it.runID)
-	for _, f := range []struct {
-		own  *string
-		said string
-	}{{&it.runID, key.RunID}, {&it.stage, key.Stage}, {&it.target, key.Target}, {&it.view, key.View}, {&it.symbol, key.Symbol}} {
-		if *f.own == "" {
-			*f.own = f.said
+	it.fill(&it.runID, key.RunID)
+	it.fill(&it.stage, key.Stage)
+	it.places = [...]string{present(key.Target), present(key.View), present(key.Symbol)}
+	more := strings.Count(s.Key[len(key.RunID):], ":") - 1 // parts after the stage
+	it.long = more > 0
+	if it.unnamed = more == 1 || more == 2; it.unnamed {
+		return it, nil
+	}
+	for i, name := range [...]string{"target", "view", "symbol"} {
+		it.addMissing(name, it.places[i])
+	}
+	it.addMissing("attempt", present(key.Attempt))
+	return it, nil
+}
+
+// fill takes a text from the key that the value does not say itself.
+func (*item) fill(own *string, said string) {
+	if *own == "" {
+		*own = said
+	}
+}
+
+// present is a part of a key, empty if it says that the field is absent: other programs write NONE there.
+func present(part string) string {
+	if part == cohort.AbsentNone {
+		return ""
+	}
+	return part
+}
+
+// takeKey reads the key as one of the root's own form, if it has more fields than run_id and stage, and tells whether it is
+// one: it has as many parts, and none says something else than the value. The long form of others has three or four parts
+// after the stage, so a key with as many must have a field that the value has, too.
+func (it *item) takeKey(form cohort.KeyForm) bool {
+	runID, stage, more, ok := form.Split(cohort.Key(it.key))
+	if !form.Wide() || !ok || it.runID != "" && it.runID != runID || it.stage != "" && it.stage != stage {
+		return false
+	}
+	agree := 0
+	for i, name := range form.More() {
+		has := it.field(name)
+		if has != "" && has != present(more[i]) {
+			return false
+		}
+		if has != "" {
+			agree++
 		}
 	}
-	it.addMissing("target", it.target)
-	it.addMissing("view", it.view)
-	it.addMissing("symbol", it.symbol)
-	it.addMissing("attempt", key.Attempt)
-	return it, nil
+	if n := len(more); agree == 0 && (n == 3 || n == 4 || it.runID == "") {
+		return false
+	}
+	it.fill(&it.runID, runID)
+	it.fill(&it.stage, stage)
+	for i, name := range form.More() {
+		if text := present(more[i]); name == "cohort_id" {
+			it.fill(&it.cohort, text)
+		} else {
+			it.addMissing(name, text)
+		}
+	}
+	return true
+}
+
+// field is a top-level scalar as text, empty if there is none. Of a name that stands twice the last one counts.
+func (it *item) field(name string) string {
+	if name == "cohort_id" {
+		return it.cohort
+	}
+	for _, m := range slices.Backward(slices.Concat(it.rest, it.added)) {
+		if m.name == name {
+			return text(m.value)
+		}
+	}
+	return ""
+}
+
+// addMissing makes a part of the key that the value does not repeat a field of the record.
+func (it *item) addMissing(name, text string) {
+	has := slices.ContainsFunc(it.rest, func(m member) bool { return m.name == name })
+	if text != "" && !has {
+		it.added = append(it.added, member{name, jsonscan.Quote(text)})
+	}
 }
 
 // rowItem reads one row of an old index.
 func (n naming) rowItem(row []byte) (item, error) {
 	var it item
 	err := it.readMembers(row, n)
-	it.addMissing("view", it.view) // which may be the mode
+	it.addMissing("view", it.field("mode")) // which is another name for it
 	return it, err
 }
 
@@ -102,7 +181,6 @@ func (it *item) readMembers(obj []byte, n naming) error {
 	if len(obj) == 0 || obj[0] != '{' {
 		return errors.New("is not an object")
 	}
-	mode := ""
 	for name, value := range jsonscan.Members(obj) {
 		name = n.field(name)
 		switch name {
@@ -122,18 +200,13 @@ func (it *item) readMembers(obj []byte, n naming) error {
 				return err
 			}
 			it.seq = seq
-		case "target":
-			it.target = text(value)
-		case "view":
-			it.view = text(value)
-		case "symbol":
-			it.symbol = text(value)
-		case "mode":
-			mode = text(value)
+		case "_key":
+			if it.key == "" { // a snapshot has its own
+				it.key = text(value)
+			}
 		}
 		it.keep(name, value)
 	}
-	it.view = cmp.Or(it.view, mode)
 	return nil
 }
 
@@ -212,6 +285,7 @@ func (f *files) complete(it *item) error {
 		f.report.Zoned++
 	}
 	it.timestamp = t
+	it.id = identity{it.runID, it.stage, it.cohort, present(it.field("target")), present(it.field("view")), present(it.field("symbol"))}
 	return it.check(f.settings)
 }
 
@@ -259,7 +333,7 @@ func (it *item) json() []byte {
 	if it.timestamp != "" {
 		b = jsonscan.AppendMember(b, "timestamp", jsonscan.Quote(it.timestamp))
 	}
-	for _, m := range it.rest {
+	for _, m := range slices.Concat(it.rest, it.added) {
 		if m.name != "snapshot" || it.snapshot == nil {
 			b = jsonscan.AppendMember(b, m.name, m.value)
 		}

@@ -12,10 +12,6 @@ import (
 // identity says of which run an item is, whatever fields the root's key has. Empty parts are not named.
 type identity struct{ runID, stage, cohort, target, view, symbol string }
 
-func (it *item) identity() identity {
-	return identity{it.runID, it.stage, it.cohort, it.target, it.view, it.symbol}
-}
-
 // mayBe tells whether two items can be of one run: what both name is equal.
 func (id identity) mayBe(other identity) bool {
 	same := func(a, b string) bool { return a == b || a == "" || b == "" }
@@ -38,26 +34,43 @@ func (f *files) joined() []item {
 		r := f.rows[i].run()
 		rows[r] = append(rows[r], i)
 	}
-	left := f.joinEqual(rows)
+	left := f.joinEqual(f.joinKeys(f.snaps))
 	left = f.joinOnly(rows, left)
 	return slices.Concat(f.rows, f.uncovered(left))
 }
 
+// joinKeys joins each snapshot with the row that has its key in a column, as an index of ours has, and returns the others.
+func (f *files) joinKeys(snaps []item) (left []item) {
+	rows := map[string]int{}
+	for i := range f.rows {
+		if key := f.rows[i].key; key != "" {
+			rows[key] = i
+		}
+	}
+	for _, s := range snaps {
+		i, ok := rows[s.key]
+		if !ok || f.rows[i].snapshot != nil || !f.rows[i].sameSeq(s) || !f.join(i, s) {
+			left = append(left, s)
+		}
+	}
+	return left
+}
+
 // joinEqual joins each snapshot with the row that names the same, and returns the others. Of several such rows it is the one
 // with its seq, and else the last one.
-func (f *files) joinEqual(rows map[run][]int) (left []item) {
+func (f *files) joinEqual(snaps []item) (left []item) {
 	equal := map[identity][]int{}
 	for i := range f.rows {
-		id := f.rows[i].identity()
+		id := f.rows[i].id
 		equal[id] = append(equal[id], i)
 		if id.cohort != "" { // which most snapshots do not name
 			id.cohort = ""
 			equal[id] = append(equal[id], i)
 		}
 	}
-	for _, s := range f.snaps {
+	for _, s := range snaps {
 		best := -1
-		for _, i := range equal[s.identity()] {
+		for _, i := range equal[s.id] {
 			r := &f.rows[i]
 			if r.snapshot == nil && r.sameSeq(s) && (best < 0 || r.seq == s.seq || f.rows[best].seq != s.seq) {
 				best = i
@@ -76,10 +89,10 @@ func (f *files) joinOnly(rows map[run][]int, snaps []item) (left []item) {
 	wanting := map[int]int{}          // how many snapshots can be of a row
 	for n, s := range snaps {
 		wanted[n] = -1
-		id, found := s.identity(), 0
+		id, found := s.id, 0
 		some := rows[s.run()]
 		for _, i := range some[:min(len(some), widest)] {
-			if r := &f.rows[i]; r.snapshot == nil && r.sameSeq(s) && r.identity().mayBe(id) {
+			if r := &f.rows[i]; r.snapshot == nil && r.sameSeq(s) && r.id.mayBe(id) {
 				wanted[n] = i
 				wanting[i]++
 				found++
@@ -194,27 +207,15 @@ func inOrder(items []item) {
 	})
 }
 
-// addMissing makes a part of the key that the value does not repeat a field of the record.
-func (it *item) addMissing(name, text string) {
-	has := slices.ContainsFunc(it.rest, func(m member) bool { return m.name == name })
-	if text != "" && !has {
-		it.rest = append(it.rest, member{name, jsonscan.Quote(text)})
-	}
-}
-
 // join makes a snapshot the snapshot of its row, which keeps what it says itself.
 func (it *item) join(s item) {
 	it.seq = max(it.seq, s.seq)
 	it.timestamp = cmp.Or(it.timestamp, s.timestamp)
 	it.cohort = cmp.Or(it.cohort, s.cohort)
-	it.rest = slices.Clip(it.rest)
-	for _, part := range []struct {
-		name      string
-		own, said *string
-	}{{"target", &it.target, &s.target}, {"view", &it.view, &s.view}, {"symbol", &it.symbol, &s.symbol}} {
-		if *part.own == "" {
-			*part.own = *part.said
-			it.addMissing(part.name, *part.said)
+	it.added = slices.Clip(it.added)
+	for _, name := range [...]string{"target", "view", "symbol"} {
+		if it.field(name) == "" {
+			it.addMissing(name, s.field(name))
 		}
 	}
 	snapshot := []byte(nil)

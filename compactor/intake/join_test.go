@@ -30,7 +30,7 @@ func filesOf(src Source, rows, snaps [][]string) *files {
 	for n, file := range snaps {
 		for i, snap := range file {
 			key, value, _ := strings.Cut(snap, " ")
-			it, err := f.names.snapshotItem(index.ForeignSnapshot{Key: key, Value: []byte(value)})
+			it, err := f.names.snapshotItem(index.ForeignSnapshot{Key: key, Value: []byte(value)}, f.settings.Key)
 			f.add(it, err, position{file: n, where: fmt.Sprintf("snapshot %d of %d", i, n), ofSnapshots: true})
 		}
 	}
@@ -57,20 +57,20 @@ func TestJoin(t *testing.T) {
 			name:  "of two targets the one that the row has",
 			rows:  []string{`{"run_id":"r1","phase":"T","target":"tb","auc":0.7}`},
 			snaps: []string{`r1:T:ta:: {"x":1}`, `r1:T:tb:: {"x":2}`},
-			want:  []string{`"target":"tb","auc":0.7,"snapshot":{"x":2,"target":"tb"}}`, `"x":1,"target":"ta"}`},
+			want:  []string{`"target":"tb","auc":0.7,"snapshot":{"x":2}}`, `"x":1,"target":"ta"}`},
 		},
 		{
 			name:  "mode is view",
 			rows:  []string{`{"run_id":"r1","phase":"T","target":"t","mode":"5m","auc":0.7}`, `{"run_id":"r1","phase":"T","target":"t","mode":"1h","auc":0.8}`},
 			snaps: []string{`r1:T:t:1h: {"x":1}`, `r1:T:t:5m: {"x":2}`},
-			want: []string{`"target":"t","mode":"5m","auc":0.7,"view":"5m","snapshot":{"x":2,"target":"t","view":"5m"}}`,
-				`"target":"t","mode":"1h","auc":0.8,"view":"1h","snapshot":{"x":1,"target":"t","view":"1h"}}`},
+			want: []string{`"target":"t","mode":"5m","auc":0.7,"view":"5m","snapshot":{"x":2}}`,
+				`"target":"t","mode":"1h","auc":0.8,"view":"1h","snapshot":{"x":1}}`},
 		},
 		{
 			name:  "a row that names less, and only one snapshot",
 			rows:  []string{`{"run_id":"r1","phase":"T","auc":0.7}`},
 			snaps: []string{`r1:T:ta:v:s {"x":1}`},
-			want:  []string{`"auc":0.7,"target":"ta","view":"v","symbol":"s","snapshot":{"x":1,"target":"ta","view":"v","symbol":"s"}}`},
+			want:  []string{`"auc":0.7,"target":"ta","view":"v","symbol":"s","snapshot":{"x":1}}`},
 		},
 		{
 			name:  "a row that names less, and two snapshots: nobody knows which",

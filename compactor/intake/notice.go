@@ -102,3 +102,12 @@ type OddTimes struct{ Count int }
 func (n OddTimes) String() string {
 	return fmt.Sprintf("%d timestamps are no time: kept in the column imported_timestamp", n.Count)
 }
+
+// Rekeyed tells that rows come from a root with another key. What gave way there to a later write of its key is not in its
+// files.
+type Rekeyed struct{ Count int }
+
+func (n Rekeyed) String() string {
+	return fmt.Sprintf("%d rows had another key in the root that they come from: results that gave way there to others of that key are not in its "+
+		"newest files and stay gone, unless an older file of its data/ has them: compactd status of that root says how many there were", n.Count)
+}
