@@ -71,7 +71,7 @@ func (d *Draft) settle(cause error) error {
 	// Another token: the create of another compactor has won.
 	case err == nil:
 		s.notify(Conflicted{g})
-		return errors.Join(fmt.Errorf("generation %d: %w", g, ErrConflict), d.Discard())
+		return errors.Join(fmt.Errorf("generation %d: %w", g, ErrConflict), d.discardRefused())
 	// The create met a manifest that is gone now, because others have committed more since. Our data files stay here: a sweep
 	// removes them.
 	case errors.Is(err, fs.ErrNotExist) && errors.Is(cause, fs.ErrExist):
@@ -79,6 +79,17 @@ func (d *Draft) settle(cause error) error {
 	}
 	// In every other case nobody can tell. Nothing is removed, because the manifest may stand and name our files.
 	return fmt.Errorf("commit generation %d: %w", g, cause)
+}
+
+// discardRefused removes the data files if it is sure that our manifest never stood. A manifest of another compactor under our number does not
+// prove it: ours may have stood, and others may have committed a generation that names our files, swept ours, and let a sleeper put
+// its own there (R18, R2). Then a higher number stands, and a sweep decides what becomes of the files.
+func (d *Draft) discardRefused() error {
+	gens, err := d.store.List()
+	if err != nil || Last(gens) != d.Generation {
+		return nil
+	}
+	return d.Discard()
 }
 
 // Discard removes the data files of a draft that did not commit. Their names contain the token of the draft, so only
