@@ -2,6 +2,7 @@
 GO ?= go
 FUZZTIME ?= 20s
 SOAK ?= 60s
+DIFFERENTIAL ?= 60s
 OLD ?= 0ac5a63
 FLAKES ?= 20
 FLAKEPKGS ?= ./...
@@ -15,7 +16,7 @@ REVIVE = github.com/mgechev/revive@v1.17.0
 STAMP ?= $(shell git status >/dev/null 2>&1 && echo -buildvcs=auto)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-short test-places test-32 test-outside test-foreign test-docs check fmt vet staticcheck unused cross fuzz soak flakes figures bench example clean
+.PHONY: help build test test-short test-places test-32 test-outside test-foreign test-differential test-docs check fmt vet staticcheck unused cross fuzz soak flakes figures bench example clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,7 +29,7 @@ example: build ## the main job on the example data, into ./example-runs
 
 test: check $(VENV)/made ## everything that must hold: checks, all tests with the race detector, the pages, a program of another module, a foreign reader
 	$(GO) test -race ./... # test-docs is one of them: it finds $(VENV)
-	$(MAKE) test-places test-32 test-outside test-foreign
+	$(MAKE) test-places test-32 test-outside test-foreign test-differential
 
 test-short: ## the tests that take seconds
 	$(GO) test -short ./...
@@ -47,6 +48,9 @@ test-outside: ## use the packages as a program of another module does, and run t
 test-foreign: ## read the published files with DuckDB, and files of other writers (python3 makes them) with import's reader
 	cd internal/foreignreader && $(GO) test ./...
 	$(GO) test -run TestForeignLive ./compactor/index -args -live
+
+test-differential: $(VENV)/made ## for DIFFERENTIAL (default 60s): random records, and what DuckDB, pyarrow and polars read, against a model in Python
+	$(GO) test -count=1 -v -run 'TestDifferential$$' -timeout 0 ./internal/acceptance -args -differential $(DIFFERENTIAL) -python $(abspath $(VENV))/bin/python $(DIFFERENTIALFLAGS)
 
 test-docs: $(VENV)/made ## run the code blocks of the README and of docs: shell, Python, SQL
 	$(GO) test -count=1 ./internal/docs

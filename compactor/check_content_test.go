@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"io"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/journal"
 )
 
 // forged writes data files that hold what is given, whatever sense it makes, and a manifest that fits
@@ -88,6 +90,8 @@ func TestCheckReadsTheContent(t *testing.T) {
 			`damage: INDEX: row 2 has snapshot_seq 2: it must be above 1 and below 2`}},
 		"stamp to come": {rows: []index.Put{a, b}, snapshots: []index.Put{a, b}, edit: func(m *generation.Manifest) { m.HighestStamp = 15 }, want: []string{
 			`damage: INDEX: row 2 has a stamp above the manifest's highest`}},
+		"stamps to come": {rows: []index.Put{a, b, c}, snapshots: []index.Put{a, b, c}, edit: func(m *generation.Manifest) { m.HighestStamp = 5 }, want: []string{
+			`damage: INDEX: row 1 has a stamp above the manifest's highest; the same 2 times more in this file`}},
 		"wrong count": {rows: []index.Put{a, b}, snapshots: []index.Put{a, b}, edit: func(m *generation.Manifest) { m.Index.Rows, m.Snapshots[0].Rows = 3, 3 }, want: []string{
 			`damage: INDEX: has 2 readable rows, its manifest says 3`}},
 		"snapshot missing": {rows: []index.Put{a, b, c}, snapshots: []index.Put{a, b}, want: []string{
@@ -116,6 +120,38 @@ func TestCheckReadsTheContent(t *testing.T) {
 				t.Errorf("check (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestCheckGroupsRecords gives Check an index without the records that its watermarks call folded: one cause, one problem.
+func TestCheckGroupsRecords(t *testing.T) {
+	root := newDamagedRoot(t)
+	appendTo(t, root, "c", firstLines...)
+	appendTo(t, root, "d", secondLines...)
+	a := putOf("other", 1, 10)
+	forged(t, root, []index.Put{a}, []index.Put{a}, func(m *generation.Manifest) {
+		j := openRoot(t, root)
+		places, _, err := j.Streams()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range places {
+			r, err := j.Open(s, journal.Position{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for err == nil {
+				_, err = r.Next()
+			}
+			m.Streams = append(m.Streams, generation.Watermark{Stream: s.Stream, Position: r.Position()})
+			r.Close()
+		}
+	})
+	var got []string
+	done, err := audit.Check(t.Context(), compactor.Config{Root: root}, func(p audit.Problem) { got = append(got, p.Reason) })
+	want := fmt.Sprintf("was folded and is not in the index; the same %d times more, in 2 files in all", len(firstLines)+len(secondLines)-1)
+	if err != nil || done.Problems != 1 || len(got) != 1 || !strings.HasSuffix(got[0], want) {
+		t.Errorf("Check = %+v, %v: it says\n%s\nwant one line that ends with %q", done, err, strings.Join(got, "\n"), want)
 	}
 }
 

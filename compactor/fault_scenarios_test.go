@@ -101,6 +101,14 @@ var scenarios = map[string]scenario{
 		spoil(t, root, "snapshots", 2)
 		return root
 	}, do: repairOnce, want: bothRows, repairs: true},
+	"change of columns": {
+		prepare: func(t *testing.T) cohort.Root {
+			root := newCohortsRoot(t)
+			appendTo(t, root, "d", `{"run_id":"alone","stage":"S","v":1,"w":7}`)
+			return preparedIn(t, root)
+		},
+		do: func(cfg compactor.Config) error { return changeOnce(cfg, retype) }, want: map[string]string{"a:S": "1", "b:S": "2", "c:S": "2", "alone:S": "1"},
+	},
 	"repair of an index":     {prepare: spoiled("index"), do: repairOnce, want: bothRows, repairs: true},
 	"repair of snapshots":    {prepare: spoiled("snapshots"), do: repairOnce, want: bothRows, repairs: true},
 	"repair of the manifest": {prepare: spoiled("manifest"), do: repairOnce, want: bothRows, repairs: true},

@@ -2,11 +2,15 @@ package compactor_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"flag"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,6 +20,8 @@ import (
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/audit"
+	"github.com/runfold/runfold/compactor/generation"
+	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/internal/doctor"
 	"github.com/runfold/runfold/internal/durable"
 )
@@ -101,11 +107,12 @@ func readAll(t *testing.T, root cohort.Root) *txtar.Archive {
 	if err != nil {
 		t.Fatal(err)
 	}
-	verdict, err := doctor.Read(durable.OS, root)
-	if err != nil {
+	switch verdict, err := doctor.Read(durable.OS, root); {
+	case err == nil:
+		add("verdict", []byte(strings.Join(verdict.Missing(), "\n")+"\n"))
+	case !errors.Is(err, fs.ErrNotExist): // no doctor ran there
 		t.Fatal(err)
 	}
-	add("verdict", []byte(strings.Join(verdict.Missing(), "\n")+"\n"))
 	foldNow(t, compactor.Config{Root: root})
 	dump("folded index", root.Index())
 	dump("folded snapshots", root.Snapshots())
@@ -127,8 +134,135 @@ func goesOn(t *testing.T, root cohort.Root) {
 	}
 }
 
+// TestFoldOntoVersion1 folds onto roots that programs of version 1 left: their index is of version 1, their manifest of version
+// 1, or of 2 with snapshots per cohort. From the fold that writes the rows again on, the columns follow the rules of today. That
+// fold says what it does, once.
+func TestFoldOntoVersion1(t *testing.T) {
+	for name, want := range map[string]struct {
+		version   int
+		rewritten string
+		kinds     map[string]index.Kind // of columns that have another one now
+		row       string                // a row that shows it
+	}{
+		"v1": {
+			1, "all 9 rows of the index were written again: a column has another type, its format was version 1 and is version 2",
+			map[string]index.Kind{"metrics.auc": index.Double},
+			`"i":-9223372036854775808,"f":1.5e-300,"t":true,"s":"日\u0000\n\"\\","params.lr":0.1,"metrics.auc":1.0,"tags.owner":"growth"`,
+		},
+		"v1-cohorts": {
+			2, "all 3 rows of the index were written again: 4 columns have another type, its format was version 1 and is version 2",
+			map[string]index.Kind{"metrics.auc": index.Double, "metrics.n": index.Double, "tags.owner": index.String, "tags.n": index.String},
+			`"v":2,"metrics.auc":3.0,"tags.owner":"growth","tags.n":"1","_key":"c:S"`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := copyOf(t, filepath.Join("testdata/formats", name, "root"))
+			before := newestOf(t, root)
+			if before.Version != want.version {
+				t.Fatalf("a manifest of version %d, want %d", before.Version, want.version)
+			}
+			if got := damage(t, root); got != "" {
+				t.Errorf("before any fold of today: %s", got)
+			}
+			saysOf(t, root, fmt.Sprintf("the root's manifests were of version %d and are of version 3 from now on: older programs can append", want.version),
+				want.rewritten)
+			after := newestOf(t, root)
+			if after.Version != 3 || len(after.Settings) == 0 {
+				t.Errorf("a manifest of version %d with the settings %q, want 3 and those of the root", after.Version, after.Settings)
+			}
+			columns := slices.Clone(before.Schema)
+			for i := range columns {
+				columns[i].ID = int32(100 + i)
+				if kind, ok := want.kinds[columns[i].Name]; ok {
+					columns[i].Kind = kind
+				}
+			}
+			if diff := cmp.Diff(columns, after.Schema); diff != "" {
+				t.Errorf("columns (-want +got):\n%s", diff)
+			}
+			if got := damage(t, root); got != "" {
+				t.Errorf("after the first fold of today: %s", got)
+			}
+			if got := dumpOf(t, root.Index()); !strings.Contains(got, want.row) {
+				t.Errorf("no row has %s:\n%s", want.row, got)
+			}
+
+			appendTo(t, root, "c", `{"run_id":"rules","stage":"S","metrics":{"auc":"failed","loss":3},"tags":{"owner":17,"new":true},"s":2.50,"v":"none"}`)
+			saysOf(t, root, "were written again: 2 columns are new", `"metrics.auc", "v": 2 values are in _extra and in no column`)
+			saysOf(t, root)
+			got := dumpOf(t, root.Index())
+			for _, part := range []string{
+				`"tags.owner":"17"`, `"s":"2.50"`, `"metrics.loss":3.0`, `"tags.new":"true"`,
+				`"_extra":{"metrics.auc":"failed","tags.owner":17,"tags.new":true,"s":2.50,"v":"none"}`,
+			} {
+				if row := got[max(strings.Index(got, `{"run_id":"rules"`), 0):]; !strings.Contains(row, part) {
+					t.Errorf("the new row has no %s: %s", part, row)
+				}
+			}
+			if got := damage(t, root); got != "" {
+				t.Error(got)
+			}
+		})
+	}
+}
+
+// TestRowsOfVersion1AppendedAgain appends a record again whose row has no digest, because a program of version 1 folded it. Its
+// record id alone says that it is the same write: the row stays, whether the index is still of version 1 or not.
+func TestRowsOfVersion1AppendedAgain(t *testing.T) {
+	const again = `{"run_id":"a","stage":"S","v":1,"metrics":{"auc":1},"tags":{"owner":7},"record_id":"mine-a","timestamp":"2026-03-01T12:00:00Z"}`
+	for name, first := range map[string]func(cohort.Root){
+		"onto version 1":      func(cohort.Root) {},
+		"onto what became it": func(root cohort.Root) { foldNow(t, compactor.Config{Root: root}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := copyOf(t, "testdata/formats/v1-cohorts/root")
+			first(root)
+			appendTo(t, root, "c", again)
+			if r := foldNow(t, compactor.Config{Root: root}); r.Repeated != 1 || r.Replaced != 0 {
+				t.Errorf("%d repeated, %d replaced, want 1 and 0", r.Repeated, r.Replaced)
+			}
+			if got := dumpOf(t, root.Index()); strings.Count(got, `"run_id":"a"`) != 1 || !strings.Contains(got, `"snapshot_seq":1,`) {
+				t.Errorf("a has not one row with its old snapshot_seq:\n%s", got)
+			}
+			if got := damage(t, root); got != "" {
+				t.Error(got)
+			}
+		})
+	}
+}
+
+func newestOf(t *testing.T, root cohort.Root) generation.Manifest {
+	t.Helper()
+	m, err := newest(durable.OS, root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// saysOf folds all that is there, and holds what is said to be lines that have these parts, no more and no fewer.
+func saysOf(t *testing.T, root cohort.Root, parts ...string) {
+	t.Helper()
+	var said notices
+	foldNow(t, compactor.Config{Root: root, Notify: said.add})
+	lines := strings.FieldsFunc(said.text(), func(r rune) bool { return r == '\n' })
+	ok := slices.EqualFunc(lines, parts, strings.Contains)
+	if !ok {
+		t.Errorf("the fold says\n%s\nwant lines with\n%s", said.text(), strings.Join(parts, "\n"))
+	}
+}
+
+func dumpOf(t *testing.T, path string) string {
+	t.Helper()
+	var out bytes.Buffer
+	if err := audit.Dump(path, &out); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
 // writeRoot makes a root with one of each: generations of folds, an import and a repair; streams that are
-// sealed, alive, torn, damaged, in reaped/ and in quarantine/; values of every type.
+// sealed, alive, torn, damaged, in reaped/ and in quarantine/; values of every type; columns that were declared and dropped.
 func writeRoot(t *testing.T, dir string) {
 	t.Helper()
 	if runtime.GOOS != "linux" {
@@ -155,7 +289,11 @@ func writeRoot(t *testing.T, dir string) {
 	if err := repairOnce(compactor.Config{Root: root}); err != nil {
 		t.Fatal(err)
 	}
-	appendTo(t, root, "c", `{"run_id":"sealed","stage":"S","v":6}`)
+	columns := compactor.ColumnChange{Declare: []index.Column{{Name: "git_commit", Kind: index.String}, {Name: "seen", Kind: index.Bool}}, Drop: []string{"t"}, Max: 600}
+	if _, err := compactor.ChangeColumns(context.Background(), compactor.Config{Root: root}, columns); err != nil {
+		t.Fatal(err)
+	}
+	appendTo(t, root, "c", `{"run_id":"sealed","stage":"S","v":6,"git_commit":1234567}`)
 	live := openWriter(t, root, "d")
 	appendLines(t, live, `{"run_id":"live","stage":"S","v":6}`)
 	foldNow(t, compactor.Config{Root: root})

@@ -40,6 +40,9 @@ var (
 		cfg.BatchBytes = 1
 		return foldOnce(cfg)
 	}}
+	changesColumns = act{"change columns", func(cfg compactor.Config) error {
+		return changeOnce(cfg, compactor.ColumnChange{Declare: retype.Declare, Drop: []string{"v"}}) // what is declared, and dropped again
+	}}
 	importsOne = act{"import one", func(cfg compactor.Config) error {
 		return importOf(cfg, `{"x:S": {"snapshot_seq": 8, "v": 4}, "y:S": {"snapshot_seq": 9, "v": 4}, "d:S": {"snapshot_seq": 7, "v": 4}}`)
 	}}
@@ -113,7 +116,10 @@ var meetings = map[string]meeting{
 		root := prepared(t)
 		return root, func() { appendTo(t, root, "c", thirdLines...) }
 	}, b: importsOne},
-	"two imports": {prepare: toImport(true), a: importsOne, b: importsTwo},
+	"change columns, then fold": {prepare: toImport(true), a: changesColumns},
+	"fold, then change columns": {prepare: streamsToSweep, b: changesColumns},
+	"two changes of columns":    {prepare: toImport(true), a: changesColumns, b: changesColumns},
+	"two imports":               {prepare: toImport(true), a: importsOne, b: importsTwo},
 }
 
 var thirdLines = []string{`{"run_id":"a","stage":"S","v":3}`, `{"run_id":"d","stage":"S","v":3}`}

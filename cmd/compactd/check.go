@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/runfold/runfold/compactor/audit"
 	"github.com/spf13/cobra"
+
+	"github.com/runfold/runfold/compactor/audit"
+	"github.com/runfold/runfold/internal/terminal"
 )
 
 func (a *app) checkCommand() *cobra.Command {
@@ -18,7 +20,8 @@ checksums of the data files, that both published files hold the same keys, no ke
 snapshot_seq unique and increasing, every folded record in the index, and that what is
 published is the newest generation.
 
-It reads only, takes no lock, and may run at any time. It exits with 4 if it finds damage.`,
+What has one cause is told once, with the first place and the number of the others. It reads only, takes no lock, and may run at
+any time. It exits with 4 if it finds damage.`,
 		Example: `  compactd check --root runs
   compactd check --root runs --json | jq ".problem_list[]"`,
 		Args: cobra.NoArgs,
@@ -28,12 +31,13 @@ It reads only, takes no lock, and may run at any time. It exits with 4 if it fin
 				return err
 			}
 			problems := []audit.Problem{}
-			end := a.progress.begin("checking")
+			var unheard error // the first error of standard output
+			end := a.progress.begin("checking", &cfg)
 			done, err := audit.Check(cmd.Context(), cfg, func(p audit.Problem) {
 				problems = append(problems, p)
-				if !asJSON {
+				if !asJSON && unheard == nil {
 					a.progress.clear()
-					a.printProblem(p)
+					unheard = a.printProblem(p)
 				}
 			})
 			end()
@@ -47,19 +51,20 @@ It reads only, takes no lock, and may run at any time. It exits with 4 if it fin
 					done.Manifests, done.DataFiles, done.Rows, done.Streams, done.Records, done.Unfolded, done.Problems)
 			}
 			if err == nil && done.Problems > 0 {
-				err = errDamage
+				err = errDamaged
 			}
-			return err
+			return errors.Join(err, unheard)
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
 
-func (a *app) printProblem(p audit.Problem) {
+func (a *app) printProblem(p audit.Problem) error {
 	kind := "note"
 	if p.Damage {
 		kind = "damage"
 	}
-	fmt.Fprintf(a.stdout, "%s: %s\n", kind, p)
+	_, err := fmt.Fprintf(a.stdout, "%s: %s\n", kind, terminal.Line(p.String()))
+	return err
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"strconv"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -10,6 +9,7 @@ import (
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/audit"
 	"github.com/runfold/runfold/compactor/index"
+	"github.com/runfold/runfold/internal/terminal"
 )
 
 func (a *app) columnsCommand() *cobra.Command {
@@ -59,7 +59,7 @@ func (a *app) printColumns(c audit.Columns) error {
 		if col.Declared {
 			declared = "yes"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\n", printable(col.Name), col.Type, declared, col.Values, col.InExtra.Values())
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\n", terminal.Field(col.Name), col.Type, declared, col.Values, col.InExtra.Values())
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -75,15 +75,6 @@ func (a *app) printColumns(c audit.Columns) error {
 	}
 	_, err := fmt.Fprintf(a.stdout, "%d of %d columns\n", len(c.Columns), c.Max)
 	return err
-}
-
-// printable is a name as it is if it cannot be taken for something else in a table, and quoted otherwise.
-func printable(name string) string {
-	quoted := strconv.Quote(name)
-	if quoted[1:len(quoted)-1] == name && name != "" {
-		return name
-	}
-	return quoted
 }
 
 func (a *app) setColumnsCommand() *cobra.Command {

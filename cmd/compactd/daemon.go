@@ -2,11 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -17,36 +16,22 @@ import (
 	"github.com/runfold/runfold/compactor"
 )
 
-// daemonFlags are what compactd run is told; a configuration file overrides them.
-type daemonFlags struct {
-	schedule, logFormat, logLevel, config string
-	fold                                  compactor.Config
-}
-
-// configFile is the JSON of --config. Absent fields stay as the flags say.
-type configFile struct {
-	Schedule        *string `json:"schedule"`
-	LogLevel        *string `json:"log_level"`
-	BatchBytes      *int64  `json:"batch_bytes"`
-	KeepGenerations *int    `json:"keep_generations"`
-	KeepAge         *string `json:"keep_age"`
-	DeadAfter       *string `json:"dead_after"`
-	Grace           *string `json:"grace"`
-}
-
 func (a *app) runCommand() *cobra.Command {
 	var flags daemonFlags
 	cmd := &cobra.Command{
 		Use:   "run --root DIR",
 		Short: "Fold on a schedule until told to stop",
 		Long: `Fold at once and then on a schedule, until SIGTERM or SIGINT. The signal ends a running fold
-behind the phase that it is in; what it left is done by the next one. A second signal ends the
+after the phase that it is in; what it left is done by the next one. A second signal ends the
 process at once, which loses nothing either.
 
 Where there is no root yet, it says so and waits: for a share to be mounted, or for the root to be made.
 
 A schedule is a cron expression of five fields in UTC, or "@every 30s". A run that comes while
-the one before has not ended is left out, logged and counted. SIGHUP reads --config again.
+the one before has not ended is left out, logged and counted.
+
+SIGHUP reads the file of --config again. Its settings are named like the flags, with _ for -; one that stands in the file and on
+the command line is refused. Sizes and durations have units: 512KiB, 320MiB, 1.5GB; 30s, 10m, 1h30m, 1d.
 
 More than one daemon may run for one root, also on several machines: the lock lets one work at
 a time where locks work, and the commit keeps the result right where they do not.`,
@@ -59,6 +44,7 @@ a time where locks work, and the commit keeps the result right where they do not
 			if err != nil {
 				return err
 			}
+			flags.given = cmd.Flags().Changed
 			d, err := a.newDaemon(cfg, flags)
 			if err != nil {
 				return usageError{err}
@@ -71,7 +57,7 @@ a time where locks work, and the commit keeps the result right where they do not
 	f.StringVar(&flags.schedule, "schedule", "@every 1m", "when to fold: cron expression (UTC) or @every DURATION")
 	f.StringVar(&flags.logFormat, "log-format", "console", "the log on standard error: console or json")
 	f.StringVar(&flags.logLevel, "log-level", "info", "debug, info, warn or error")
-	f.StringVar(&flags.config, "config", "", "a JSON `file` with schedule, log_level, batch_bytes, keep_generations, keep_age")
+	f.StringVar(&flags.config, "config", "", "a JSON `file` with "+strings.Join(settingNames(), ", "))
 	return cmd
 }
 
@@ -114,51 +100,12 @@ func (d *daemon) plan() (plan, error) {
 	if err != nil {
 		return plan{}, err
 	}
-	schedule, err := compactor.ParseSchedule(flags.schedule)
+	schedule, err := parseSchedule(flags.schedule)
 	if err != nil {
 		return plan{}, err
 	}
-	level, err := zapcore.ParseLevel(flags.logLevel)
+	level, err := parseLevel(flags.logLevel)
 	return plan{schedule, cfg, level}, err
-}
-
-// read overrides the flags by a configuration file.
-func (f *daemonFlags) read(name string) error {
-	file, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	var c configFile
-	dec := json.NewDecoder(file)
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&c); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	override(&f.schedule, c.Schedule)
-	override(&f.logLevel, c.LogLevel)
-	override(&f.fold.BatchBytes, c.BatchBytes)
-	limitMemory(f.fold.BatchBytes)
-	override(&f.fold.KeepGenerations, c.KeepGenerations)
-	return errors.Join(overrideTime(&f.fold.KeepAge, c.KeepAge, name+": keep_age"),
-		overrideTime(&f.fold.DeadAfter, c.DeadAfter, name+": dead_after"),
-		overrideTime(&f.fold.ReapGrace, c.Grace, name+": grace"))
-}
-
-func overrideTime(flag *time.Duration, file *string, what string) (err error) {
-	if file == nil {
-		return nil
-	}
-	if *flag, err = time.ParseDuration(*file); err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	return nil
-}
-
-func override[T any](flag, file *T) {
-	if file != nil {
-		*flag = *file
-	}
 }
 
 // run goes round once per configuration and returns when ctx ends.

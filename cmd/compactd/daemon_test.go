@@ -137,13 +137,13 @@ func TestDaemonReloads(t *testing.T) {
 		}
 	}
 	write(`{"schedule":"@every 23h"}`)
-	d := startDaemon(t, root, "--schedule", "@every 24h", "--config", config)
+	d := startDaemon(t, root, "--config", config)
 	if e := d.until(t, "folding on schedule"); e.Schedule != "@every 23h" {
 		t.Errorf("schedule %q, want that of the file, @every 23h", e.Schedule)
 	}
 	d.until(t, "folded")
 
-	for _, broken := range []string{`{"schedule":"@every 1ms"}`, `{"shedule":"@every 1s"}`, `{`, `{"log_level":"loud"}`} {
+	for _, broken := range []string{`{"schedule":"@every 1ms"}`, `{"shedule":"@every 1s"}`, `{`, `{"log_level":"loud"}`, `{"keep_age":"1 x"}`} {
 		write("%s", broken)
 		d.signal(t, syscall.SIGHUP)
 		if e := d.until(t, "configuration not read again: going on with the old one"); e.Level != "error" || e.Error == "" {
@@ -156,7 +156,7 @@ func TestDaemonReloads(t *testing.T) {
 	d.signal(t, syscall.SIGHUP)
 	d.until(t, "configuration not read again: going on with the old one")
 
-	write(`{"schedule":"@every 1s","log_level":"debug","keep_generations":1,"keep_age":"1ns","batch_bytes":1}`)
+	write(`{"schedule":"@every 1s","log_level":"debug","keep_generations":1,"keep_age":"1ns","batch_bytes":"1KiB","dead_after":"2d"}`)
 	d.signal(t, syscall.SIGHUP)
 	d.until(t, "configuration read again")
 	if e := d.until(t, "folding on schedule"); e.Schedule != "@every 1s" {

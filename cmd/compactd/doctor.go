@@ -16,6 +16,7 @@ import (
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/internal/doctor"
 	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/internal/quantity"
 	"github.com/runfold/runfold/journal"
 )
 
@@ -24,7 +25,7 @@ const probeName = "doctor-probe"
 
 func (a *app) doctorCommand() *cobra.Command {
 	var dir string
-	var timeout time.Duration
+	timeout := quantity.Duration(30 * time.Second)
 	var asJSON, noSave bool
 	cmd := &cobra.Command{
 		Use:   "doctor --root DIR",
@@ -44,7 +45,7 @@ Exit code 1 means that runfold cannot keep its promises there, 75 that there was
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if (a.root == "") == (dir == "") {
-				return usageError{errors.New("one of --root and --dir is wanted")}
+				return usageError{errors.New("give either --root or --dir")}
 			}
 			var root cohort.Root
 			var id string
@@ -54,12 +55,12 @@ Exit code 1 means that runfold cannot keep its promises there, 75 that there was
 					return err
 				}
 			}
-			if timeout <= 0 {
+			if timeout == 0 {
 				return usageError{errors.New("--timeout must be above zero")}
 			}
-			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
+			ctx, cancel := context.WithTimeout(cmd.Context(), time.Duration(timeout))
 			defer cancel()
-			end := a.progress.begin("measuring")
+			end := a.progress.begin("measuring", nil)
 			v, err := doctor.Measure(ctx, a.root+dir, again)
 			end()
 			var r journal.Root
@@ -88,7 +89,7 @@ Exit code 1 means that runfold cannot keep its promises there, 75 that there was
 		},
 	}
 	cmd.Flags().StringVar(&dir, "dir", "", "measure this directory, which need not be a root; nothing is kept")
-	cmd.Flags().DurationVar(&timeout, "timeout", 30*time.Second, "give up, and kill what measures, after so long")
+	cmd.Flags().Var(&timeout, "timeout", "give up, and kill what measures, after so long")
 	cmd.Flags().BoolVar(&noSave, "no-save", false, "do not keep what was found in the root")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd

@@ -94,7 +94,7 @@ func (a *app) importFiles(cmd *cobra.Command, o importFlags) error {
 			a.say("%s is a new root: id %s", root, r.Settings.RootID)
 		}
 	}
-	end := a.progress.begin("importing")
+	end := a.progress.begin("importing", &cfg)
 	report, err := intake.Import(cmd.Context(), cfg, src)
 	end()
 	if err != nil {

@@ -2,11 +2,13 @@ package main
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/oklog/ulid/v2"
 	"github.com/spf13/cobra"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/quantity"
 	"github.com/runfold/runfold/journal"
 )
 
@@ -14,6 +16,7 @@ func (a *app) initCommand() *cobra.Command {
 	var key []string
 	var absent, dirMode, fileMode, snapshots string
 	var s cohort.Settings
+	var maxRecord quantity.Bytes
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "init --root DIR",
@@ -46,6 +49,7 @@ be mounted in its place. init itself, given an id, makes no root: the id says th
 			if err != nil {
 				return err
 			}
+			s.MaxRecord = int(min(maxRecord, math.MaxInt32)) // more is refused anyway
 			s.Snapshots = cohort.SnapshotsForm(snapshots)
 			if err := parseSettings(&s, key, absent, dirMode, fileMode); err != nil {
 				return usageError{err}
@@ -76,7 +80,7 @@ be mounted in its place. init itself, given an id, makes no root: the id says th
 	f := cmd.Flags()
 	f.StringSliceVar(&key, "key", nil, "the fields that make the key: run_id,phase, then cohort_id and any top-level fields")
 	f.StringVar(&absent, "key-absent", "", "how keys spell a field that a record does not have: NONE (default: an empty part)")
-	f.IntVar(&s.MaxRecord, "max-record", 0, "the size limit of a record in bytes (default 16 MiB)")
+	f.Var(&maxRecord, "max-record", "the size limit of a record (default 16MiB)")
 	f.StringVar(&snapshots, "snapshots", "", "one snapshot_index.json for the root, or one for each cohort: root, per-cohort (default root)")
 	f.StringVar(&dirMode, "dir-mode", "", "octal mode of directories, less the umask (default 0777; shared groups: 2775)")
 	f.BoolVar(&asJSON, "json", false, "print the root's id and settings as JSON")

@@ -10,6 +10,7 @@ import (
 
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/generation"
+	"github.com/runfold/runfold/internal/terminal"
 )
 
 // newLogger writes to w in JSON or for people. Nothing is sampled away: a warning that repeats is a
@@ -21,30 +22,52 @@ func newLogger(w io.Writer, format string, level zapcore.LevelEnabler) (*zap.Log
 		e.AppendString(t.UTC().Format(time.RFC3339Nano))
 	}
 	enc.EncodeDuration = zapcore.StringDurationEncoder
-	var encoder zapcore.Encoder
+	sink := zapcore.Lock(zapcore.AddSync(w))
 	switch format {
 	case "json":
-		encoder = zapcore.NewJSONEncoder(enc)
+		return zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(enc), sink, level)), nil
 	case "console":
-		encoder = zapcore.NewConsoleEncoder(enc)
-	default:
-		return nil, fmt.Errorf("--log-format %q is not json or console", format)
+		return zap.New(plainCore{zapcore.NewCore(zapcore.NewConsoleEncoder(enc), sink, level)}), nil
 	}
-	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level)), nil
+	return nil, fmt.Errorf("--log-format %q is not json or console", format)
 }
 
-// logNotice maps each kind of notice to a level.
+// logNotice writes a notice at its level.
 func logNotice(log *zap.Logger, n compactor.Notice) {
-	switch n := n.(type) {
-	case generation.Published:
-		log.Debug(n.String())
-	case generation.Conflicted, compactor.Unknown, compactor.Reaped, compactor.Rewritten:
-		log.Info(n.String())
-	case compactor.DamagedBytes, compactor.SkippedStream:
-		log.Error(n.String())
-	default:
-		log.Warn(n.String())
+	if e := log.Check(levelOf(n), n.String()); e != nil {
+		e.Write()
 	}
+}
+
+// levelOf maps each kind of notice to a level. A kind that is not listed, such as one that came later, is a warning: somebody
+// should hear of it, and it is no damage.
+func levelOf(n compactor.Notice) zapcore.Level {
+	switch n.(type) {
+	case generation.Published:
+		return zapcore.DebugLevel
+	case generation.Conflicted, compactor.Unknown, compactor.Reaped, compactor.Rewritten:
+		return zapcore.InfoLevel
+	case compactor.DamagedBytes, compactor.SkippedStream, generation.NotOurs:
+		return zapcore.ErrorLevel
+	}
+	return zapcore.WarnLevel
+}
+
+// plainCore writes messages in which all shows as itself: a console shows them as they are.
+type plainCore struct{ zapcore.Core }
+
+func (c plainCore) With(fields []zapcore.Field) zapcore.Core { return plainCore{c.Core.With(fields)} }
+
+func (c plainCore) Check(e zapcore.Entry, to *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if !c.Enabled(e.Level) {
+		return to
+	}
+	return to.AddCore(e, c)
+}
+
+func (c plainCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	e.Message = terminal.Line(e.Message)
+	return c.Core.Write(e, fields)
 }
 
 // reportFields are the figures of one fold.

@@ -16,6 +16,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
@@ -62,6 +63,7 @@ type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	progress       *progress
+	quiet          bool // only damage and errors speak
 }
 
 // usageError makes the difference between exit codes 1 and 2.
@@ -70,9 +72,12 @@ type usageError struct{ error }
 // errDamage ends a command that did its work and found damage, which it has reported.
 var errDamage = errors.New("damage found: the rest was done")
 
+// errDamaged ends a command that only looks, and found damage.
+var errDamaged = errors.New("damage found: nothing was changed")
+
 // run is main with everything that it touches handed in.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, progress: &progress{w: stderr}}
+	a := &app{stdin: stdin, stdout: output{stdout}, stderr: stderr, progress: &progress{w: stderr}}
 	cmd := a.command()
 	cmd.SetArgs(args)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -82,7 +87,9 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitDone
 	}
-	a.say("%v", err)
+	for text := range strings.SplitSeq(err.Error(), "\n") { // joined errors, one on a line
+		a.say("%s", text)
+	}
 	if h := hint(err); h != "" {
 		a.say("hint: %s", h)
 	}
@@ -115,16 +122,16 @@ func (a *app) command() *cobra.Command {
 	a.hasFlag = all.Changed
 	cmd.AddCommand(a.initCommand(), a.onceCommand(), a.runCommand(), a.statusCommand(), a.columnsCommand(), a.checkCommand(),
 		a.dumpCommand(), a.runsCommand(), a.previousCommand(), a.importCommand(), a.repairCommand(), a.doctorCommand(), a.probeCommand())
-	finish(cmd)
+	a.finish(cmd)
 	return cmd
 }
 
 // finish gives all commands below cmd what they share.
-func finish(cmd *cobra.Command) {
+func (a *app) finish(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
 		sub.Long += "\n\n" + exitCodes
-		sub.Args = usageArgs(sub.Args)
-		finish(sub)
+		sub.Args = a.usageArgs(sub.Args)
+		a.finish(sub)
 	}
 }
 
@@ -140,13 +147,21 @@ func noSuchCommand(cmd *cobra.Command, args []string) error {
 	return usageError{err}
 }
 
-// usageArgs makes a wrong number of arguments a usage error.
-func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+// usageArgs makes a wrong number of arguments a usage error. Where an argument may be the root, it says how that is given.
+func (a *app) usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return usageError{err}
+		err := check(cmd, args)
+		switch {
+		case err == nil:
+			return nil
+		case len(args) == 0:
+			return usageError{fmt.Errorf("an argument is missing: %s %s", cmd.Parent().CommandPath(), cmd.Use)}
+		case check(cmd, nil) != nil: // it takes some, but not so many
+			return usageError{fmt.Errorf("too many arguments, from %q on: %s %s", args[1], cmd.Parent().CommandPath(), cmd.Use)}
+		case len(args) == 1 && a.root == "":
+			return usageError{fmt.Errorf("%q is no flag: the root is given as --root %s", args[0], args[0])}
 		}
-		return nil
+		return usageError{fmt.Errorf("%q is no flag, and %s takes nothing else", args[0], cmd.CommandPath())}
 	}
 }
 
@@ -160,7 +175,11 @@ func (a *app) config() (compactor.Config, error) {
 		Root:    root,
 		RootID:  id,
 		Program: "compactd " + build.Version(),
-		Notify:  func(n compactor.Notice) { a.say("%v", n) },
+		Notify: func(n compactor.Notice) {
+			if !a.quiet || levelOf(n) >= zapcore.ErrorLevel {
+				a.say("%v", n)
+			}
+		},
 	}, nil
 }
 
@@ -178,14 +197,17 @@ func (a *app) printJSON(v any) error {
 
 func exitCode(err error) int {
 	var usage usageError
+	var unheard outputError
 	var ambiguous *compactor.AmbiguousError
 	switch {
 	case errors.As(err, &usage), errors.As(err, &ambiguous):
 		return exitUsage
 	case errors.Is(err, compactor.ErrLocked):
 		return exitLocked
-	case errors.Is(err, errDamage), errors.Is(err, errToRepair), errors.Is(err, errGone), generation.IsDamage(err):
+	case errors.Is(err, errDamage), errors.Is(err, errDamaged), errors.Is(err, errGone), generation.IsDamage(err):
 		return exitDamage
+	case errors.As(err, &unheard): // before what it may be of a disk
+		return exitFailed
 	case durable.IsFull(err), errors.Is(err, generation.ErrConflict), errors.Is(err, doctor.ErrNoAnswer):
 		return exitAgain
 	}
@@ -196,10 +218,13 @@ func hint(err error) string {
 	var foreign *intake.FileError
 	var usage usageError
 	var none *journal.NoRootError
+	var unheard outputError
 	var ambiguous *compactor.AmbiguousError
 	switch {
 	case errors.As(err, &ambiguous):
 		return "--where " + ambiguous.Fields[0] + "=VALUE says which row of the run is meant"
+	case errors.As(err, &unheard):
+		return "only the output is incomplete: what the command did in the root is done, and stays; compactd status shows it"
 	case errors.As(err, &usage):
 		return "compactd --help and compactd COMMAND --help show examples"
 	case errors.As(err, &none):
@@ -221,7 +246,7 @@ func hint(err error) string {
 	case errors.Is(err, errUnsupported):
 		return "docs/operations.md says which file systems are known to work"
 	case durable.IsFull(err):
-		return "the root is as it was before; free some space and fold again"
+		return "nothing is lost: free some space and fold again, which goes on from the last generation"
 	case errors.Is(err, context.Canceled):
 		return "nothing is lost: the next fold goes on from the last generation"
 	case durable.IsReadOnly(err):

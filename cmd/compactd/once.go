@@ -1,31 +1,32 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/internal/quantity"
 )
 
-// foldFlags are the settings of a fold, the same for once, run and import.
+// foldFlags are the settings of a fold, the same for once, run, repair and import.
 func foldFlags(cmd *cobra.Command, cfg *compactor.Config) {
 	f := cmd.Flags()
-	f.Int64Var(&cfg.BatchBytes, "batch-bytes", 0, "hold at most so many bytes of records in memory (default 320 MiB)")
+	f.Var((*quantity.Bytes)(&cfg.BatchBytes), "batch-bytes", "hold at most so much of records in memory (default 320MiB)")
 	f.IntVar(&cfg.KeepGenerations, "keep-generations", 0, "keep at least so many generations (default 3)")
-	f.DurationVar(&cfg.KeepAge, "keep-age", 0, "keep older ones for so long after they were succeeded (default 1h)")
-	f.DurationVar(&cfg.DeadAfter, "dead-after", 0,
+	f.Var((*quantity.Duration)(&cfg.KeepAge), "keep-age", "keep older ones for so long after they were succeeded (default 1h)")
+	f.Var((*quantity.Duration)(&cfg.DeadAfter), "dead-after",
 		"take the writer of an unfinished stream for dead when it has not grown for so long, where locks do not tell (default 24h)")
-	f.DurationVar(&cfg.ReapGrace, "grace", 0, "keep the streams of dead writers for so long before they are deleted (default 10m)")
-	f.DurationVar(&cfg.Wait, "wait", 0, "wait so long for another compactor to end (default: not at all)")
+	f.Var((*quantity.Duration)(&cfg.ReapGrace), "grace", "keep the streams of dead writers for so long before they are deleted (default 10m)")
+	f.Var((*quantity.Duration)(&cfg.Wait), "wait", "wait so long for another compactor to end (default: not at all)")
 }
 
 // withFlags adds to cfg what foldFlags read.
 func withFlags(cfg, flags compactor.Config) (compactor.Config, error) {
-	if flags.BatchBytes < 0 || flags.KeepGenerations < 0 || flags.KeepAge < 0 || flags.Wait < 0 ||
-		flags.DeadAfter < 0 || flags.ReapGrace < 0 {
-		return cfg, usageError{fmt.Errorf("a negative number makes no sense here")}
+	if flags.KeepGenerations < 0 {
+		return cfg, usageError{fmt.Errorf("the number of generations to keep is %d: it must not be negative", flags.KeepGenerations)}
 	}
 	cfg.BatchBytes, cfg.KeepGenerations = flags.BatchBytes, flags.KeepGenerations
 	limitMemory(flags.BatchBytes)
@@ -36,18 +37,24 @@ func withFlags(cfg, flags compactor.Config) (compactor.Config, error) {
 
 func (a *app) onceCommand() *cobra.Command {
 	var flags compactor.Config
-	var asJSON bool
+	var asJSON, quiet bool
 	cmd := &cobra.Command{
 		Use:   "once --root DIR",
 		Short: "Fold everything that the journals hold, now",
 		Long: `Fold everything that the journals hold into index.parquet and snapshot_index.json, and
 return when both show it.
 
-If another compactor is at work it exits with 3 and names it, or waits with --wait.`,
+If another compactor is at work it exits with 3 and names it, or waits with --wait.
+
+With --quiet, for cron, it says nothing but what is damaged and what failed.
+
+Sizes and durations have units: 512KiB, 320MiB, 1.5GB; 30s, 10m, 1h30m, 1d.`,
 		Example: `  compactd once --root runs
-  compactd once --root runs --wait 30s --json`,
+  compactd once --root runs --wait 30s --json
+  compactd once --root runs --quiet`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			a.quiet = quiet
 			cfg, err := a.config()
 			if err != nil {
 				return err
@@ -55,26 +62,36 @@ If another compactor is at work it exits with 3 and names it, or waits with --wa
 			if cfg, err = withFlags(cfg, flags); err != nil {
 				return err
 			}
-			end := a.progress.begin("folding")
+			end := a.progress.begin("folding", &cfg)
 			report, err := compactor.Fold(cmd.Context(), cfg)
 			end()
+			if err != nil && report.Commits > 0 {
+				a.say("done before the error: %s", describe(report))
+			}
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				err = a.printJSON(report)
-			} else {
-				a.say("%s", describe(report))
-			}
-			if err == nil && !report.Clean() {
-				err = errDamage
-			}
-			return err
+			return a.printFold(report, asJSON)
 		},
 	}
 	foldFlags(cmd, &flags)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the report as JSON")
+	cmd.Flags().BoolVar(&quiet, "quiet", false, "say nothing but what is damaged and what failed")
 	return cmd
+}
+
+// printFold tells what a fold did. Where that cannot be printed, it is said.
+func (a *app) printFold(r compactor.Report, asJSON bool) (err error) {
+	if asJSON {
+		err = a.printJSON(r)
+	}
+	if err != nil || !r.Clean() && !asJSON || !a.quiet && !asJSON {
+		a.say("%s", describe(r))
+	}
+	if !r.Clean() {
+		err = errors.Join(err, errDamage)
+	}
+	return err
 }
 
 // describe is a report on one line.

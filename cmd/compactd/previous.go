@@ -11,6 +11,7 @@ import (
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/intake"
+	"github.com/runfold/runfold/internal/terminal"
 )
 
 func (a *app) previousCommand() *cobra.Command {
@@ -60,7 +61,7 @@ it counts what was appended and no fold has read yet, as the next fold will.`,
 			case asJSON:
 				return a.printJSON(nil)
 			case ok:
-				_, err = fmt.Fprintf(a.stdout, "%s\t%d\t%s\n", run.Key, run.Seq, run.Timestamp.UTC().Format(microseconds))
+				_, err = fmt.Fprintf(a.stdout, "%s\t%d\t%s\n", terminal.Field(string(run.Key)), run.Seq, run.Timestamp.UTC().Format(microseconds))
 				return err
 			}
 			a.say("no run in %v before %s", q, q.RunID)

@@ -8,9 +8,13 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/internal/terminal"
 )
 
-// progress is one line on a terminal that tells how long work has taken, once it takes longer than a
+// progress is one line on a terminal that tells how far work has come, once it takes longer than a
 // second. Elsewhere it is silent. Messages are written through it, so that they stand on lines of
 // their own.
 type progress struct {
@@ -25,12 +29,22 @@ const (
 	progressEvery = 200 * time.Millisecond
 )
 
-// begin says that something is under way, until the function that it returns is called.
-func (p *progress) begin(what string) (end func()) {
+// begin says that something is under way, until the function that it returns is called. It counts what is done with cfg, which may
+// be nil.
+func (p *progress) begin(what string, cfg *compactor.Config) (end func()) {
 	f, ok := p.w.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return func() {}
 	}
+	var done fmt.Stringer
+	if cfg != nil {
+		counted := countAmounts(durable.OS, cfg.Root)
+		cfg.FS, done = counted, counted
+	}
+	return p.tick(what, done)
+}
+
+func (p *progress) tick(what string, amounts fmt.Stringer) (end func()) {
 	start, done := time.Now(), make(chan struct{})
 	var ticking sync.WaitGroup
 	ticking.Go(func() {
@@ -42,7 +56,7 @@ func (p *progress) begin(what string) (end func()) {
 				return
 			case now := <-tick.C:
 				if now.Sub(start) > progressAfter {
-					p.show(what, now.Sub(start))
+					p.show(what, now.Sub(start), amounts)
 				}
 			}
 		}
@@ -54,11 +68,15 @@ func (p *progress) begin(what string) (end func()) {
 	}
 }
 
-func (p *progress) show(what string, d time.Duration) {
+func (p *progress) show(what string, d time.Duration, amounts fmt.Stringer) {
+	text := fmt.Sprintf("%s, %v", what, d.Round(time.Second))
+	if amounts != nil {
+		text += ": " + amounts.String()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.shown = true
-	fmt.Fprintf(p.w, "\r%s, %v\x1b[K", what, d.Round(time.Second))
+	fmt.Fprintf(p.w, "\r%s\x1b[K", text)
 }
 
 func (p *progress) clear() {
@@ -74,10 +92,10 @@ func (p *progress) erase() {
 	}
 }
 
-// say writes a message on a line of its own.
+// say writes a message on a line of its own. What does not show as itself, such as an escape sequence in a run_id, is escaped.
 func (p *progress) say(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.erase()
-	fmt.Fprintf(p.w, "compactd: "+format+"\n", args...)
+	fmt.Fprintf(p.w, "compactd: %s\n", terminal.Line(fmt.Sprintf(format, args...)))
 }

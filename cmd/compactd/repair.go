@@ -10,13 +10,11 @@ import (
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/audit"
+	"github.com/runfold/runfold/internal/terminal"
 	"github.com/runfold/runfold/journal"
 )
 
-var (
-	errToRepair = errors.New("damage found: nothing was changed")
-	errGone     = errors.New("repaired, but what is named above is gone")
-)
+var errGone = errors.New("repaired, but what is named above is gone")
 
 func (a *app) repairCommand() *cobra.Command {
 	var flags compactor.Config
@@ -53,7 +51,7 @@ was repaired without a loss, and with 4 if something is damaged (without --apply
 			if opts.Dead, err = parseStreams(dead); err != nil {
 				return err
 			}
-			end := a.progress.begin("reading the root")
+			end := a.progress.begin("reading the root", &cfg)
 			r, err := audit.Repair(cmd.Context(), cfg, opts)
 			end()
 			if err == nil && asJSON {
@@ -64,7 +62,7 @@ was repaired without a loss, and with 4 if something is damaged (without --apply
 			switch {
 			case err != nil:
 			case !apply && !r.Whole():
-				err = errToRepair
+				err = errDamaged
 			case !r.Lossless():
 				err = errGone
 			case !r.Fold.Clean():
@@ -101,13 +99,13 @@ func parseStreams(names []string) ([]journal.Stream, error) {
 func (a *app) printRepair(r audit.Repaired, failed error) error {
 	var b strings.Builder
 	for _, p := range r.Damaged {
-		fmt.Fprintf(&b, "damaged   %v\n", p)
+		fmt.Fprintf(&b, "damaged   %s\n", terminal.Line(p.String()))
 	}
 	for _, p := range r.Misfits {
-		fmt.Fprintf(&b, "misfit    %v\n", p)
+		fmt.Fprintf(&b, "misfit    %s\n", terminal.Line(p.String()))
 	}
 	for _, p := range r.Waiting {
-		fmt.Fprintf(&b, "waiting   %v\n", p)
+		fmt.Fprintf(&b, "waiting   %s\n", terminal.Line(p.String()))
 	}
 	for _, l := range r.Lost {
 		fmt.Fprintf(&b, "lost      entries %d to %d of stream %s\n", l.First, l.Last, l.Stream)

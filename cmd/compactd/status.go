@@ -1,12 +1,15 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"text/tabwriter"
 	"time"
 
-	"github.com/runfold/runfold/compactor/audit"
 	"github.com/spf13/cobra"
+
+	"github.com/runfold/runfold/compactor/audit"
+	"github.com/runfold/runfold/internal/terminal"
 )
 
 func (a *app) statusCommand() *cobra.Command {
@@ -16,7 +19,8 @@ func (a *app) statusCommand() *cobra.Command {
 		Short: "Show what is folded, what waits, and who folds",
 		Long: `Show the newest generation and, per cohort, streams and unfolded records.
 
-It reads only, takes no lock, and may run at any time.`,
+It reads only, takes no lock, and may run at any time. It exits with 4 if it finds damage; it reads what is not folded yet, and of
+all else looks at names and sizes: compactd check reads everything.`,
 		Example: `  compactd status --root runs
   compactd status --root runs --json | jq '.cohorts[] | select(.unfolded_records > 0)'`,
 		Args: cobra.NoArgs,
@@ -30,9 +34,14 @@ It reads only, takes no lock, and may run at any time.`,
 				return err
 			}
 			if asJSON {
-				return a.printJSON(s)
+				err = a.printJSON(s)
+			} else {
+				err = a.printStatus(s)
 			}
-			return a.printStatus(s)
+			if !s.Whole() {
+				err = errors.Join(err, errDamaged)
+			}
+			return err
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
@@ -41,14 +50,17 @@ It reads only, takes no lock, and may run at any time.`,
 
 func (a *app) printStatus(s audit.Status) error {
 	out := a.stdout
-	fmt.Fprintf(out, "root        %s\nroot id     %s\n", s.Root, s.RootID)
+	fmt.Fprintf(out, "root        %s\nroot id     %s\n", terminal.Line(string(s.Root)), s.RootID)
 	switch {
 	case s.Generation == 0:
 		fmt.Fprintf(out, "generation  none: never folded\n")
 	default:
-		fmt.Fprintf(out, "generation  %d: %d rows, folded at %s by %s\n", s.Generation, s.Rows, s.FoldedAt, s.FoldedBy)
-		if !s.Published {
+		fmt.Fprintf(out, "generation  %d: %d rows, folded at %s by %s\n", s.Generation, s.Rows, terminal.Line(s.FoldedAt), terminal.Line(s.FoldedBy))
+		if !s.Published && len(s.Damaged) == 0 {
 			fmt.Fprintf(out, "published   an earlier generation: the next fold publishes this one\n")
+		}
+		for _, p := range s.Damaged {
+			fmt.Fprintf(out, "damage      %s\n", terminal.Line(p.String()))
 		}
 	}
 	if s.Generation > 0 {
@@ -61,7 +73,7 @@ func (a *app) printStatus(s audit.Status) error {
 		fmt.Fprintf(out, "row groups  %d, of which the last fold copied %d as bytes\n", m.GroupsCopied+m.GroupsWritten, m.GroupsCopied)
 	}
 	if s.Holder != "" {
-		fmt.Fprintf(out, "lock        %s\n", s.Holder)
+		fmt.Fprintf(out, "lock        %s\n", terminal.Line(s.Holder))
 	}
 	for i, line := range s.InExtra.Lines() {
 		label := "in _extra"

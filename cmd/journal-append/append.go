@@ -1,13 +1,13 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"time"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/terminal"
 	"github.com/runfold/runfold/journal"
 )
 
@@ -25,10 +25,18 @@ type appender struct {
 	stdout, stderr io.Writer
 	start          time.Time
 	progress       *progress
+	batch          []numbered // for the next one
 
 	appended, refused, nonFinite int
 	zoned                        int // timestamps that got the zone of --assume-zone
 	bytes                        int64
+	files                        []string // what is to be read, in its order
+	at                           int      // of files: where the last line came from that was dealt with
+	answered                     int      // the number of that line
+	ended                        bool     // nothing more comes of that file
+	lost                         bool     // a line was not made durable: those behind it do not count as answered
+	last                         place    // the last line that is durable; its number is 0 if there is none
+	unread                       []unread
 	ackErr                       error // the first error of standard output
 }
 
@@ -39,11 +47,9 @@ var errStrict = errors.New("stopped at the first bad line (--strict)")
 // batch to fill: a slow pipe gets its acknowledgement at once.
 func (a *appender) lines(in <-chan line) error {
 	for l := range in {
-		batch, more, err := a.collect(l, in)
-		if aerr := a.append(batch); aerr != nil {
-			return aerr
-		}
-		if err != nil {
+		batch, more := a.collect(l, in)
+		if err := a.append(batch); err != nil {
+			a.leave()
 			return err
 		}
 		if !more {
@@ -53,180 +59,108 @@ func (a *appender) lines(in <-chan line) error {
 	return nil
 }
 
-// entry is a record and the line that it came from.
+// numbered is a line, and the record that it holds, or why it holds none.
 type numbered struct {
 	line
 	record cohort.Record
 	zoned  bool
+	lost   bool // err ended the append: it is told once for all
 }
 
-// collect parses l and the lines that are already waiting. more is false when the input has ended.
-func (a *appender) collect(l line, in <-chan line) (batch []numbered, more bool, err error) {
+// collect parses l and the lines that are already waiting. more is false when the input has ended. Under --strict a batch ends with
+// the first bad line.
+func (a *appender) collect(l line, in <-chan line) (batch []numbered, more bool) {
 	size := 0
+	batch = a.batch[:0] // the one before is answered
+	defer func() { a.batch = batch }()
 	for {
-		n, err := a.parse(l)
-		if err != nil {
-			a.refuse(l, err)
-			if a.strict {
-				return batch, false, errStrict
-			}
-		} else {
-			batch = append(batch, n)
-			size += len(l.data)
+		batch = append(batch, numbered{line: l})
+		n := &batch[len(batch)-1]
+		if n.err == nil && !n.blank {
+			n.record, n.zoned, n.err = a.parse(l)
 		}
-		if len(batch) >= maxBatch || size >= maxBatchBytes {
-			return batch, true, nil
+		size += len(l.data)
+		if n.err != nil && a.strict || len(batch) >= maxBatch || size >= maxBatchBytes {
+			return batch, true
 		}
 		select {
 		case next, ok := <-in:
 			if !ok {
-				return batch, false, nil
+				return batch, false
 			}
 			l = next
 		default:
-			return batch, true, nil
+			return batch, true
 		}
 	}
 }
 
-func (a *appender) parse(l line) (numbered, error) {
-	if l.err != nil {
-		return numbered{}, l.err
-	}
+// parse reads the record of a line, and tells whether its timestamp got a zone.
+func (a *appender) parse(l line) (r cohort.Record, zoned bool, err error) {
 	given, err := cohort.ParseRecord(l.data, a.maxRecord)
 	if err != nil {
-		return numbered{}, err
+		return cohort.Record{}, false, explain(l.data, err)
 	}
-	r, err := a.inZone(given)
-	if err != nil {
-		return numbered{}, err
+	if r, err = a.inZone(given); err != nil {
+		return cohort.Record{}, false, err
 	}
-	return numbered{l, r, r.Timestamp != given.Timestamp}, r.Validate()
+	return r, r.Timestamp != given.Timestamp, r.Validate()
 }
 
-func (a *appender) refuse(l line, err error) {
-	a.refused++
-	a.progress.clear()
-	fmt.Fprintf(a.stderr, "journal-append: %s: %v\n", l.where(), err)
-}
-
-// append makes a batch durable. A record that only the root refuses (its key form) is reported like a
-// bad line and the others are appended.
+// append makes a batch durable and answers each line of it, in order. A record that only the root refuses (its key form) is
+// reported like a bad line, and the others are appended.
 func (a *appender) append(batch []numbered) error {
-	for len(batch) > 0 {
-		recs := make([]cohort.Record, len(batch))
-		for i, n := range batch {
-			recs[i] = n.record
+	batch, err := a.write(batch)
+	for i := range batch {
+		a.answer(&batch[i])
+	}
+	a.progress.show(a.appended, a.bytes)
+	if err == nil && a.strict && len(batch) > 0 && batch[len(batch)-1].err != nil {
+		return errStrict
+	}
+	return err
+}
+
+// write appends the records of a batch. What comes back is the batch, with the reason at each line that is not durable; under
+// --strict, as far as the first of them.
+func (a *appender) write(batch []numbered) ([]numbered, error) {
+	for {
+		at := make([]int, 0, len(batch)) // where the records stand in batch
+		recs := make([]cohort.Record, 0, len(batch))
+		for i := range batch {
+			if n := &batch[i]; n.err == nil && !n.blank {
+				at, recs = append(at, i), append(recs, n.record)
+			}
+		}
+		if len(recs) == 0 {
+			return batch, nil
 		}
 		err := a.w.Append(recs)
 		var bad *journal.RecordError
-		if errors.As(err, &bad) {
-			a.refuse(batch[bad.Index].line, bad.Err)
+		switch {
+		case errors.As(err, &bad):
+			i := at[bad.Index]
+			batch[i].err = bad.Err
 			if a.strict {
-				if err := a.append(batch[:bad.Index]); err != nil {
-					return err
-				}
-				return errStrict
+				batch = batch[:i+1]
 			}
-			batch = append(batch[:bad.Index:bad.Index], batch[bad.Index+1:]...)
 			continue
+		case err != nil:
+			err = fmt.Errorf("append: %w", err)
+			for _, i := range at {
+				batch[i].err, batch[i].lost = err, true
+			}
+			return batch, err
 		}
-		if err != nil {
-			a.refused += len(batch)
-			return fmt.Errorf("append: %w", err)
+		for k, i := range at {
+			batch[i].record = recs[k]
 		}
-		a.count(batch, recs)
-		return nil
+		return batch, nil
 	}
-	return nil
 }
 
-func (a *appender) count(batch []numbered, recs []cohort.Record) {
-	for i, r := range recs {
-		a.appended++
-		a.nonFinite += r.NonFinite + batch[i].nonFinite
-		if batch[i].zoned {
-			a.zoned++
-		}
-		a.bytes += int64(len(r.JSON))
-		if a.ack {
-			a.acknowledge(batch[i].line, r)
-		}
-	}
-	a.progress.show(a.appended, a.bytes)
-}
-
-// acknowledgement is a line of --ack.
-type acknowledgement struct {
-	File     string          `json:"file"`
-	Line     int             `json:"line"`
-	RunID    string          `json:"run_id"`
-	Stage    string          `json:"stage"`
-	RecordID string          `json:"record_id"`
-	Stream   cohort.StreamID `json:"stream"`
-	Stamp    cohort.Stamp    `json:"stamp"`
-}
-
-// acknowledge prints one line. That nobody reads them any more does not undo the records, so the input
-// goes on and the exit code tells.
-func (a *appender) acknowledge(l line, r cohort.Record) {
-	if a.ackErr != nil {
-		return
-	}
-	a.ackErr = a.printJSON(acknowledgement{l.file, l.number, r.RunID, r.Stage, r.ID, r.Stream, r.Stamp})
-}
-
-func (a *appender) printJSON(v any) error {
-	data, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	_, err = a.stdout.Write(append(data, '\n'))
-	return err
-}
-
-// summary is the closing line.
-type summary struct {
-	Cohort    string  `json:"cohort"`
-	Appended  int     `json:"appended"`
-	Refused   int     `json:"refused"`
-	NonFinite int     `json:"non_finite_to_null"`
-	Zoned     int     `json:"zones_assumed"`
-	Bytes     int64   `json:"bytes"`
-	Seconds   float64 `json:"seconds"`
-	zone      string
-}
-
-// finish prints the summary and turns what went wrong into one error.
-func (a *appender) finish(closed error) error {
+// say writes a message on a line of its own.
+func (a *appender) say(format string, args ...any) {
 	a.progress.clear()
-	s := summary{a.cohort, a.appended, a.refused, a.nonFinite, a.zoned, a.bytes, time.Since(a.start).Seconds(), a.assumeZone}
-	switch a.summary {
-	case "json":
-		a.ackErr = errors.Join(a.ackErr, a.printJSON(s))
-	case "text":
-		fmt.Fprintf(a.stderr, "journal-append: %s\n", s)
-	}
-	var err error
-	if a.refused > 0 {
-		err = fmt.Errorf("%d of %d records were not appended", a.refused, a.refused+a.appended)
-	}
-	if a.ackErr != nil {
-		err = errors.Join(err, fmt.Errorf("standard output: %w", a.ackErr))
-	}
-	if closed != nil { // what was acknowledged is durable all the same
-		fmt.Fprintf(a.stderr, "journal-append: the stream has no seal, which loses nothing: %v\n", closed)
-	}
-	return err
-}
-
-func (s summary) String() string {
-	text := fmt.Sprintf("%s: %d appended, %d refused", s.Cohort, s.Appended, s.Refused)
-	if s.NonFinite > 0 {
-		text += fmt.Sprintf(", %d NaN or Infinity became null", s.NonFinite)
-	}
-	if s.Zoned > 0 {
-		text += fmt.Sprintf(", %d timestamps without a zone taken as %s", s.Zoned, s.zone)
-	}
-	return text
+	fmt.Fprintf(a.stderr, "journal-append: %s\n", terminal.Line(fmt.Sprintf(format, args...)))
 }

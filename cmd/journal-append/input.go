@@ -7,15 +7,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 )
 
 // line is one line of input and where it stands. A line with err holds no record.
 type line struct {
-	file   string // "" for a record from flags
-	number int
+	file   string // where from, for people
+	at     int    // which of the files that is
+	number int    // from 1; 0 for a file as a whole and for a record from flags
 	data   []byte
 	err    error
+	blank  bool // it is empty, which is fine
+	ends   bool // nothing behind it was read of its file: err says why
+	sent   bool // of one that ends: it came as a line, so somebody may wait for an answer
 
 	nonFinite int // numbers of data that became null before
 }
@@ -38,52 +43,76 @@ func only(l line) <-chan line {
 // errInterrupted ends the input before its end.
 var errInterrupted = errors.New("interrupted: not read any further")
 
+// stdinName is what standard input is called where its lines are named.
+const stdinName = "stdin"
+
+func inputName(file string) string {
+	if file == "-" {
+		return stdinName
+	}
+	return file
+}
+
 // readLines sends the lines of all files in turn and closes the channel behind the last. When ctx ends
 // the complete lines that were read are still sent; where the input was left is sent as errInterrupted.
 func readLines(ctx context.Context, files []string, stdin io.Reader, limit int) <-chan line {
-	if len(files) == 0 {
-		files = []string{"-"}
-	}
 	lines := make(chan line, 256)
 	go func() {
 		defer close(lines)
-		for _, name := range files {
+		for at, name := range files {
+			f := inputFile{name: inputName(name), at: at, limit: limit, lines: lines}
 			if ctx.Err() != nil {
-				lines <- line{file: name, err: errInterrupted}
+				f.end(0, errInterrupted)
 				continue
 			}
-			readFile(ctx, name, stdin, limit, lines)
+			f.read(ctx, name, stdin)
 		}
 	}()
 	return lines
 }
 
-func readFile(ctx context.Context, name string, stdin io.Reader, limit int, lines chan<- line) {
+// inputFile is one file on its way into a channel of lines.
+type inputFile struct {
+	name  string
+	at    int
+	limit int
+	lines chan<- line
+}
+
+func (f inputFile) end(number int, err error) {
+	f.lines <- line{file: f.name, at: f.at, number: number, err: err, ends: true}
+}
+
+func (f inputFile) read(ctx context.Context, path string, stdin io.Reader) {
 	in := stdin
-	if name == "-" {
-		name = "stdin"
-	} else {
-		file, err := os.Open(name)
+	if path != "-" {
+		file, err := os.Open(path)
 		if err != nil {
-			lines <- line{file: name, err: err}
+			f.end(0, plainPathError(err))
 			return
 		}
 		defer file.Close()
 		in = file
 	}
 	r := bufio.NewReaderSize(&interruptible{ctx: ctx, r: in}, 64<<10)
+	if err := strange(beginning(r), path); err != nil {
+		f.lines <- line{file: f.name, at: f.at, number: 1, err: err, ends: true, sent: true}
+		return
+	}
 	for number := 1; ; number++ {
-		data, err := readLine(r, limit)
+		data, err := readLine(r, f.limit)
 		last := errors.Is(err, io.EOF)
+		l := line{file: f.name, at: f.at, number: number, data: data}
 		switch {
 		case last || err == nil:
-			if len(bytes.TrimSpace(data)) > 0 {
-				lines <- line{file: name, number: number, data: data}
+			if l.blank = len(bytes.TrimSpace(data)) == 0; len(data) > 0 {
+				f.lines <- l
 			}
 		case errors.Is(err, errLong):
-			lines <- line{file: name, number: number, err: err}
+			l.err = err
+			f.lines <- l
 		default:
-			lines <- line{file: name, number: number, err: err}
+			f.end(number, plainPathError(err))
 			return
 		}
 		if last {
@@ -92,17 +121,36 @@ func readFile(ctx context.Context, name string, stdin io.Reader, limit int, line
 	}
 }
 
+// plainPathError is err without the name of the file, which stands in front of it anyway.
+func plainPathError(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
+
+// beginning is what the input begins with, as far as it is there already: it waits for the first bytes only.
+func beginning(r *bufio.Reader) []byte {
+	if _, err := r.Peek(1); err != nil {
+		return nil // readLine finds it again
+	}
+	head, _ := r.Peek(min(r.Buffered(), 16<<10)) // they are there
+	return head
+}
+
 var errLong = errors.New("line is too long")
 
 // readLine returns the next line in memory of its own. A line over the limit is passed over whole and
 // is errLong: it never lies in memory.
 func readLine(r *bufio.Reader, limit int) ([]byte, error) {
 	var data []byte
-	long := false
+	long, nul := false, true
 	size := 0
 	for {
 		part, err := r.ReadSlice('\n')
 		size += len(part)
+		nul = nul && (len(part) == 0 || part[0] < ' ') && len(bytes.Trim(part, "\x00\r\n")) == 0
 		long = long || size > limit+len("\r\n")
 		if !long {
 			data = append(data, part...)
@@ -111,6 +159,9 @@ func readLine(r *bufio.Reader, limit int) ([]byte, error) {
 			continue
 		}
 		if long && (err == nil || errors.Is(err, io.EOF)) {
+			if nul {
+				return nil, fmt.Errorf("%w: %w", errLong, nulBytes(size))
+			}
 			return nil, fmt.Errorf("%w: %d bytes, the limit is %d", errLong, size, limit)
 		}
 		return data, err

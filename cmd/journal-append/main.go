@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -20,6 +21,8 @@ import (
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/internal/build"
 	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/internal/quantity"
+	"github.com/runfold/runfold/internal/terminal"
 	"github.com/runfold/runfold/journal"
 )
 
@@ -44,8 +47,8 @@ type options struct {
 	zone         *time.Location // of assumeZone; nil: timestamps have a zone
 	ack, strict  bool
 	summary      string
-	sealBytes    int64
-	sealAge      time.Duration
+	sealBytes    quantity.Bytes
+	sealAge      quantity.Duration
 }
 
 // usageError makes the difference between exit codes 1 and 2.
@@ -55,6 +58,7 @@ type usageError struct{ error }
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	cmd := command(stdin, stdout, stderr)
 	cmd.SetArgs(args)
+	cmd.CompletionOptions.DisableDefaultCmd = !isCompletion(args)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)   // a second signal ends the process at once
@@ -63,7 +67,9 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitDone
 	}
-	fmt.Fprintf(stderr, "journal-append: %v\n", err)
+	for text := range strings.SplitSeq(err.Error(), "\n") { // joined errors, one on a line
+		fmt.Fprintf(stderr, "journal-append: %s\n", terminal.Line(text))
+	}
 	if h := hint(err); h != "" {
 		fmt.Fprintf(stderr, "journal-append: hint: %s\n", h)
 	}
@@ -86,7 +92,7 @@ func hint(err error) string {
 	var none *journal.NoRootError
 	switch {
 	case durable.IsFull(err):
-		return "free some space and append the records that were not acknowledged again; the same record_id makes a repetition harmless"
+		return "free some space and append again what was not acknowledged; the same record_id makes a repetition harmless"
 	case errors.As(err, &usage):
 		return "journal-append --help shows examples"
 	case errors.As(err, &none):
@@ -111,7 +117,7 @@ const example = `  # one record per line, from two files
 
   # one record from flags
   journal-append --root runs --cohort churn_eu --run-id r-17 --stage TRAINING \
-    --set metrics.auc=0.71 --set tags.owner=growth
+    --set metrics.auc=0.71 --set-string tags.git_commit=1234567
 
   # timestamps of datetime.now().isoformat(), which have no zone, from a machine in Berlin
   journal-append --root runs --cohort churn_eu --assume-zone Europe/Berlin train.ndjson
@@ -128,7 +134,7 @@ func command(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 		Long: `Append run records to a cohort of a runfold root.
 
 Records are JSON objects, one per line, with run_id and stage (or phase). Files are read in
-turn; "-" or no file is standard input.
+turn; "-" or no file is standard input. Where no file is named and standard input is a terminal, it says that it waits.
 
 The root must exist: where it does not, a share may not be mounted, or the path may be mistyped. It is
 made by compactd init, or by --create, which makes it if it does not exist. With --root-id, or ` + rootIDVar + ` in
@@ -140,7 +146,17 @@ one that does not come when they go forward, is refused as a bad line: nobody ca
 
 A bad line is reported with its file and number, the other lines are appended, and the exit
 code is 1. Exit code 0 means that every record is on stable storage. SIGINT and SIGTERM end the
-input where it is: what was read is made durable, and the exit code is 1.
+input where it is: what was read is made durable, and the exit code is 1. An input that ended early is
+named with its last line that was dealt with; the summary has the last line that is durable.
+
+With --ack each line is answered by one line of JSON on standard output, in order, when it is durable or refused: a refused one
+has "error", an empty one "empty". A program may send one line and wait for its answer.
+
+--set takes JSON. It also reads numbers as people write them: .71, 1. and +5. nan and inf, in any letters and with a sign, become
+null, and the summary counts them. All else is text, and so is 007. In tags, only JSON is no text. So --set
+git_commit=1234567 is a number: --set-string git_commit=1234567 is text, whatever it looks like.
+
+Sizes and durations have units: 512KiB, 32MiB, 1.5GB; 30s, 10m, 1h30m, 1d.
 
 Exit codes: 0 all durable, 1 some records were not appended, 2 usage, 75 disk full: try again.`,
 		Example:           example,
@@ -178,14 +194,15 @@ Exit codes: 0 all durable, 1 some records were not appended, 2 usage, 75 disk fu
 	f.StringVar(&o.one.stage, "stage", "", "the stage of that record")
 	f.StringVar(&o.one.recordID, "record-id", "", "its idempotency key: the same id with the same content is the same record")
 	f.StringVar(&o.one.timestamp, "timestamp", "", "its time in RFC 3339; the time of the append if not given")
-	f.StringArrayVar(&o.one.set, "set", nil, "a field of it: `name=value`, metrics.auc=0.71 for a nested one; what is not JSON is text")
+	f.StringArrayVar(&o.one.set, "set", nil, "a field of it: `name=value`, metrics.auc=0.71 for a nested one; JSON or a number, else text")
+	f.StringArrayVar(&o.one.setString, "set-string", nil, "a field of it that is text, whatever it looks like: `name=text`")
 	f.StringVar(&o.one.json, "json", "", "that record as a JSON object; the other flags are added to it")
 	f.StringVar(&o.assumeZone, "assume-zone", "", "the `zone` of timestamps that have none: UTC, an offset such as +02:00, or a name such as Europe/Berlin")
-	f.BoolVar(&o.ack, "ack", false, "print one line of JSON per record once it is durable")
-	f.BoolVar(&o.strict, "strict", false, "stop at the first bad line and append nothing behind it")
+	f.BoolVar(&o.ack, "ack", false, "answer each line, in order, with one line of JSON: when it is durable, or refused")
+	f.BoolVar(&o.strict, "strict", false, "stop at the first bad line, and append nothing behind it")
 	f.StringVar(&o.summary, "summary", "text", "the closing line: text, json or none (to standard error; json to standard output)")
-	f.Int64Var(&o.sealBytes, "seal-bytes", 0, "begin a new stream before this one grows over so many bytes (default 32 MiB)")
-	f.DurationVar(&o.sealAge, "seal-age", 0, "begin a new stream when this one is older (default 1h)")
+	f.Var(&o.sealBytes, "seal-bytes", "begin a new stream before this one grows larger (default 32MiB)")
+	f.Var(&o.sealAge, "seal-age", "begin a new stream when this one is older (default 1h)")
 	return cmd
 }
 
@@ -199,9 +216,7 @@ func (o options) check(files []string) error {
 	case o.summary != "text" && o.summary != "json" && o.summary != "none":
 		return usageError{fmt.Errorf("--summary %q is not text, json or none", o.summary)}
 	case o.isOne && len(files) > 0:
-		return usageError{fmt.Errorf("a record from flags and the file %q exclude each other", files[0])}
-	case o.sealBytes < 0 || o.sealAge < 0:
-		return usageError{errors.New("--seal-bytes and --seal-age must not be negative")}
+		return usageError{fmt.Errorf("the flags describe one record, so the file %q is not read: give flags or files, not both", files[0])}
 	}
 	if _, err := cohort.ParseID(o.cohort); err != nil {
 		return usageError{err}
@@ -222,7 +237,7 @@ func appendAll(ctx context.Context, o options, files []string, stdin io.Reader, 
 		return err
 	}
 	w, err := root.Create(cohort.ID(o.cohort), journal.Options{
-		SealBytes: o.sealBytes, SealAge: o.sealAge, Program: "journal-append " + build.Version(),
+		SealBytes: int64(o.sealBytes), SealAge: time.Duration(o.sealAge), Program: "journal-append " + build.Version(),
 	})
 	if err != nil {
 		return err
@@ -235,5 +250,9 @@ func appendAll(ctx context.Context, o options, files []string, stdin io.Reader, 
 	if o.isOne {
 		return a.lines(only(one))
 	}
-	return a.lines(readLines(ctx, files, stdin, root.Settings.MaxRecord))
+	if a.files = files; len(files) == 0 {
+		a.files = []string{"-"}
+		tellTerminal(a, stdin)
+	}
+	return a.lines(readLines(ctx, a.files, stdin, root.Settings.MaxRecord))
 }

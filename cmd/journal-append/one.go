@@ -1,9 +1,9 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -15,12 +15,12 @@ import (
 // oneRecord is a record that flags describe.
 type oneRecord struct {
 	runID, stage, recordID, timestamp, json string
-	set                                     []string
+	set, setString                          []string
 }
 
 // given tells whether any of its flags stands on the command line.
 func (oneRecord) given(cmd *cobra.Command) bool {
-	for _, name := range []string{"run-id", "stage", "record-id", "timestamp", "json", "set"} {
+	for _, name := range []string{"run-id", "stage", "record-id", "timestamp", "json", "set", "set-string"} {
 		if cmd.Flags().Changed(name) {
 			return true
 		}
@@ -59,31 +59,95 @@ func (r oneRecord) object() (obj []byte, nonFinite int, err error) {
 		}
 		obj, nonFinite = base.JSON, base.NonFinite
 	}
-	for _, f := range []struct{ name, text string }{
-		{"run_id", r.runID}, {"stage", r.stage}, {"record_id", r.recordID}, {"timestamp", r.timestamp},
+	given := map[string]string{} // the flag that gave a field
+	for _, f := range []struct{ flag, name, text string }{
+		{"--run-id", "run_id", r.runID}, {"--stage", "stage", r.stage},
+		{"--record-id", "record_id", r.recordID}, {"--timestamp", "timestamp", r.timestamp},
 	} {
 		if f.text != "" {
-			obj = with(obj, f.name, jsonscan.Quote(f.text))
+			obj, given[f.name] = with(obj, f.name, jsonscan.Quote(f.text)), f.flag
 		}
 	}
 	for _, s := range r.set {
-		name, text, ok := strings.Cut(s, "=")
-		if !ok || name == "" {
-			return nil, 0, fmt.Errorf("--set %q is not name=value", s)
+		name, text, err := assignment(given, "--set", s)
+		if err != nil {
+			return nil, 0, err
 		}
-		if obj, err = set(obj, name, value(text)); err != nil {
+		v, n := value(text, strings.HasPrefix(name, "tags."))
+		if obj, err = set(obj, name, v); err != nil {
 			return nil, 0, fmt.Errorf("--set %q: %w", s, err)
+		}
+		nonFinite += n
+	}
+	for _, s := range r.setString {
+		name, text, err := assignment(given, "--set-string", s)
+		if err != nil {
+			return nil, 0, err
+		}
+		if obj, err = set(obj, name, jsonscan.Quote(text)); err != nil {
+			return nil, 0, fmt.Errorf("--set-string %q: %w", s, err)
 		}
 	}
 	return obj, nonFinite, nil
 }
 
-// value is text as JSON if it is JSON, else as a string.
-func value(text string) []byte {
-	if json.Valid([]byte(text)) {
-		return []byte(strings.TrimSpace(text))
+// assignment takes name=text apart. A field that a flag has given already is refused: nobody can tell which one is meant.
+func assignment(given map[string]string, flag, s string) (name, text string, err error) {
+	name, text, ok := strings.Cut(s, "=")
+	if !ok || name == "" {
+		return "", "", fmt.Errorf("%s %q is not name=value", flag, s)
 	}
-	return jsonscan.Quote(text)
+	for other, by := range given {
+		if other == name || strings.HasPrefix(other, name+".") {
+			return "", "", fmt.Errorf("%s %q: %s gives %s already: give it once", flag, s, by, other)
+		}
+	}
+	given[name] = flag
+	return name, text, nil
+}
+
+// value is the JSON that text stands for, and how many NaN and infinities in it became null. JSON is taken as it is. Numbers are read
+// as people write them, but for those that more often are names: 007, 1_000 and 1,5 are text. In tags, what is not JSON
+// is text.
+func value(text string, isTag bool) (v []byte, nonFinite int) {
+	trimmed := []byte(strings.TrimSpace(text))
+	if jsonscan.Valid(trimmed) {
+		return trimmed, 0
+	}
+	if finite, n := jsonscan.Finite(trimmed); n > 0 && jsonscan.Valid(finite) && !isTag {
+		return finite, n
+	}
+	if isTag {
+		return jsonscan.Quote(text), 0
+	}
+	if nonNumber.Match(trimmed) {
+		return []byte("null"), 1
+	}
+	if m := looseNumber.FindSubmatch(trimmed); m != nil {
+		return number(m), 0
+	}
+	return jsonscan.Quote(text), 0
+}
+
+var (
+	nonNumber = regexp.MustCompile(`(?i)^[+-]?(nan|inf|infinity)$`)
+	// sign, digits, fraction, exponent; the front without zeros that JSON does not take
+	looseNumber = regexp.MustCompile(`^([+-]?)(0|[1-9][0-9]*|)(?:(\.)([0-9]*))?([eE][+-]?[0-9]+)?$`)
+)
+
+// number is a looseNumber as JSON writes it, or the text that it is if it has no digit.
+func number(m [][]byte) []byte {
+	sign, whole, point, fraction, exponent := string(m[1]), string(m[2]), string(m[3]), string(m[4]), string(m[5])
+	if whole == "" && fraction == "" {
+		return jsonscan.Quote(string(m[0]))
+	}
+	if whole == "" {
+		whole = "0"
+	}
+	if point != "" && fraction == "" {
+		fraction = "0"
+	}
+	return []byte(strings.TrimPrefix(sign, "+") + whole + point + fraction + exponent)
 }
 
 // set adds a field to obj; the name up to the first dot is the object that it lies in.

@@ -147,6 +147,94 @@ func TestSlowPipe(t *testing.T) {
 	}
 }
 
+// TestLockStep sends a line of each kind and waits for its answer before the next: it would hang if one had none.
+func TestLockStep(t *testing.T) {
+	p := startPipe(t)
+	p.send(t, "r-1")
+	for i, c := range []struct{ line, want string }{
+		{"nonsense", `{"file":"stdin","line":2,"error":"record is not JSON at byte 2: `},
+		{"", `{"file":"stdin","line":3,"empty":true}`},
+		{"[1]", `{"file":"stdin","line":4,"error":"record is a JSON array: it must be an object"}`},
+		{`{"run_id":"r","stage":"A:B"}`, `{"file":"stdin","line":5,"error":"stage \"A:B\" has a ':'`},
+		{`{"run_id":"r-2","stage":"S"}`, `{"file":"stdin","line":6,"run_id":"r-2"`},
+	} {
+		if _, err := io.WriteString(p.in, c.line+"\n"); err != nil {
+			t.Fatal(err)
+		}
+		if !p.acks.Scan() || !strings.HasPrefix(p.acks.Text(), c.want) {
+			t.Fatalf("answer %d to %q is %q, want %q", i, c.line, p.acks.Text(), c.want)
+		}
+	}
+	p.in.Close()
+	if code := p.wait(t); code != exitFailed {
+		t.Errorf("exit code %d, want %d: %s", code, exitFailed, p.stderr.String())
+	}
+}
+
+// TestSignalCounts ends a pipe amid many lines: the summary names the line up to which everything was answered, and
+// with the answers it gives each line that was read.
+func TestSignalCounts(t *testing.T) {
+	p := startPipe(t, "--summary", "json")
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		for n := 0; ; n++ { // until the pipe breaks
+			text := fmt.Sprintf(`{"run_id":"r-%d","stage":"S"}`, n)
+			if n%100 == 7 {
+				text = "nonsense"
+			}
+			if _, err := io.WriteString(p.in, text+"\n"); err != nil {
+				return
+			}
+		}
+	}()
+	answers, durable, refused := 0, 0, 0
+	last := ""
+	for p.acks.Scan() {
+		last = p.acks.Text()
+		var ack struct {
+			Line   int
+			Error  string
+			Cohort string
+		}
+		if err := json.Unmarshal([]byte(last), &ack); err != nil {
+			t.Fatalf("answer %q: %v", last, err)
+		}
+		if ack.Cohort != "" {
+			break // the summary
+		}
+		if answers++; ack.Line != answers {
+			t.Fatalf("answer %q, want line %d", last, answers)
+		}
+		if refused++; ack.Error == "" {
+			refused, durable = refused-1, ack.Line
+		}
+		if answers == 2000 {
+			if err := p.Process.Signal(os.Interrupt); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for p.acks.Scan() {
+		t.Errorf("%q behind the summary", p.acks.Text())
+	}
+	p.Wait()
+	<-sent
+	if code := p.ProcessState.ExitCode(); code != exitFailed {
+		t.Errorf("exit code %d, want %d: %s", code, exitFailed, p.stderr.String())
+	}
+	var got, want summary
+	if err := json.Unmarshal([]byte(last), &got); err != nil {
+		t.Fatalf("summary %q: %v", last, err)
+	}
+	want = got
+	want.Appended, want.Refused = answers-refused, refused
+	want.Last, want.Unread = &place{"stdin", durable}, []unread{{"stdin", answers}}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(summary{})); diff != "" {
+		t.Errorf("summary (-want +got):\n%s", diff)
+	}
+}
+
 // TestRoll shows that a pipe that lives long writes a stream after the other, by size or by age.
 func TestRoll(t *testing.T) {
 	for _, flag := range []string{"--seal-bytes=1", "--seal-age=1ns"} {
@@ -187,7 +275,8 @@ func TestSignal(t *testing.T) {
 			}
 			for _, want := range []string{
 				"journal-append: stdin:3: interrupted: not read any further\n",
-				"journal-append: a: 2 appended, 1 refused\n",
+				"journal-append: a: 2 appended, 0 refused\n",
+				"journal-append: not read to the end: stdin behind line 2; the last durable line is stdin:2\n",
 			} {
 				if !strings.Contains(p.stderr.String(), want) {
 					t.Errorf("standard error %q, want a line %q", p.stderr.String(), want)

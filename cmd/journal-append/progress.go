@@ -28,6 +28,13 @@ func newProgress(w io.Writer, start time.Time) *progress {
 	return p
 }
 
+// tellTerminal says that the command waits for somebody to type, should nobody have meant that.
+func tellTerminal(a *appender, stdin io.Reader) {
+	if f, ok := stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		a.say("reading records from the terminal: one JSON object on each line, then Ctrl-D")
+	}
+}
+
 func (p *progress) show(records int, bytes int64) {
 	now := time.Now()
 	if p.w == nil || now.Before(p.next) {

@@ -24,6 +24,7 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"strings"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
@@ -64,6 +65,9 @@ type Checked struct {
 // lock only for a moment, to see whether a compactor that has committed is about to publish. It holds the keys of the index in
 // memory. yield is called in the calling goroutine.
 //
+// What has one cause is told once: of a damaged data file nothing more that follows from it, and what is wrong in the same
+// way in many places with the first of them and their number.
+//
 // An error means that Check could not look. What it found is counted in Checked.Problems. When ctx ends, nothing more is
 // read or told, and the error is that of ctx.
 func Check(ctx context.Context, cfg compactor.Config, yield func(Problem)) (Checked, error) {
@@ -75,7 +79,7 @@ func Check(ctx context.Context, cfg compactor.Config, yield func(Problem)) (Chec
 	if err != nil {
 		return Checked{}, err
 	}
-	c := &checker{Store: store}
+	c := &checker{Store: store, bad: map[string]bool{}}
 	c.yield = func(p Problem) {
 		if ctx.Err() != nil {
 			return // ctx has ended: what could not be read is not damaged
@@ -93,7 +97,9 @@ func Check(ctx context.Context, cfg compactor.Config, yield func(Problem)) (Chec
 		if err := ctx.Err(); err != nil {
 			return c.done, err
 		}
-		if err := phase(ctx, newest); err != nil {
+		err := phase(ctx, newest)
+		c.tellCauses()
+		if err != nil {
 			return c.done, err
 		}
 	}
@@ -106,10 +112,53 @@ type checker struct {
 	done     Checked
 	all      []generation.Manifest // the newest manifest and its ancestors on the disk, oldest first
 	versions map[cohort.Key]cohort.Version
+	bad      map[string]bool // data files that are not what was committed: nothing that follows from it is told
+	unjudged int64           // folded records that were not looked for, as the index is one of these
+	causes   []*cause
 }
 
+// damage tells of damage once for each path in data/: what else is wrong with such a file follows from it.
 func (c *checker) damage(path, format string, args ...any) {
-	c.yield(Problem{c.Root.Rel(path), fmt.Sprintf(format, args...), true})
+	if c.bad[path] {
+		return
+	}
+	c.yield(Problem{c.Root.Rel(path), strings.TrimPrefix(fmt.Sprintf(format, args...), path+": "), true})
+}
+
+// cause is one thing that is wrong in many places.
+type cause struct {
+	kind        string // the format of its words
+	path, first string
+	n           int // how often it was met
+	paths       map[string]bool
+}
+
+// among is damage that may come in thousands: tellCauses tells of each kind once, with the first of its places.
+func (c *checker) among(path, format string, args ...any) {
+	if c.bad[path] {
+		return
+	}
+	i := slices.IndexFunc(c.causes, func(k *cause) bool { return k.kind == format })
+	if i < 0 {
+		i = len(c.causes)
+		c.causes = append(c.causes, &cause{kind: format, path: path, first: fmt.Sprintf(format, args...), paths: map[string]bool{}})
+	}
+	c.causes[i].n++
+	c.causes[i].paths[path] = true
+}
+
+func (c *checker) tellCauses() {
+	for _, k := range c.causes {
+		more := ""
+		switch {
+		case len(k.paths) > 1:
+			more = fmt.Sprintf("; the same %d times more, in %d files in all", k.n-1, len(k.paths))
+		case k.n > 1:
+			more = fmt.Sprintf("; the same %d times more in this file", k.n-1)
+		}
+		c.damage(k.path, "%s%s", k.first, more)
+	}
+	c.causes = nil
 }
 
 func (c *checker) note(path, format string, args ...any) {
@@ -221,6 +270,7 @@ func (c *checker) damageOf(g cohort.Generation, path string, err error) {
 		return
 	}
 	c.damage(path, "%v", err)
+	c.bad[path] = true
 }
 
 func (c *checker) isSwept(m generation.Manifest) bool {
@@ -238,18 +288,22 @@ func (c *checker) rows(ctx context.Context, newest generation.Manifest) error {
 	if errors.Is(err, generation.ErrConflict) {
 		return nil // swept, because a later generation was committed: the next check reads that
 	}
+	path := c.Root.Data(newest.Index.Name)
 	if err != nil {
-		c.damage(c.Root.Data(newest.Index.Name), "%v", err)
+		c.damage(path, "%v", err)
+		c.bad[path] = true
 		return nil
 	}
 	defer d.Close()
-	path := c.Root.Data(newest.Index.Name)
 	ids := c.indexRows(d.Index, newest)
 	c.extras(d.Index, path)
 	if int64(len(ids)) != newest.Index.Rows {
 		c.damage(path, "has %d readable rows, its manifest says %d", len(ids), newest.Index.Rows)
 	}
 	for _, s := range newest.Snapshots {
+		if c.bad[path] {
+			break // there is nothing to compare them with, and dataFiles has compared their checksums
+		}
 		c.snapshotLines(d, s, ids)
 	}
 	for _, err := range d.Index.Rows() {
@@ -279,13 +333,13 @@ func (c *checker) indexRows(file *index.File, newest generation.Manifest) []iden
 			break
 		}
 		if _, twice := c.versions[h.Key]; twice {
-			c.damage(path, "key %q stands twice, again in row %d", h.Key, len(ids)+1)
+			c.among(path, "key %q stands twice, again in row %d", h.Key, len(ids)+1)
 		}
 		if h.Seq <= last || h.Seq >= newest.NextSeq {
-			c.damage(path, "row %d has snapshot_seq %d: it must be above %d and below %d", len(ids)+1, h.Seq, last, newest.NextSeq)
+			c.among(path, "row %d has snapshot_seq %d: it must be above %d and below %d", len(ids)+1, h.Seq, last, newest.NextSeq)
 		}
 		if h.Version.Stamp > newest.HighestStamp {
-			c.damage(path, "row %d has a stamp above the manifest's highest", len(ids)+1)
+			c.among(path, "row %d has a stamp above the manifest's highest", len(ids)+1)
 		}
 		last = max(last, h.Seq)
 		c.versions[h.Key] = h.Version
@@ -363,6 +417,9 @@ func (c *checker) public(ctx context.Context, newest generation.Manifest) error 
 			c.damage(c.Root.Index(), "%v", err)
 		}
 		for _, p := range old {
+			if c.bad[c.Root.Data(p.Data.Name)] {
+				continue // the same file by another name, or about to be
+			}
 			if busy {
 				c.note(p.Name, "is not generation %d yet, which a compactor at work has committed", newest.Generation)
 			} else {
@@ -397,12 +454,15 @@ func (c *checker) streams(ctx context.Context, newest generation.Manifest) error
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		c.stream(s, marks[s.Stream])
+		c.stream(s, marks[s.Stream], newest)
+	}
+	if c.unjudged > 0 {
+		c.note(c.Root.Cohorts(), "%d folded records were not looked for in the index, which is damaged", c.unjudged)
 	}
 	return nil
 }
 
-func (c *checker) stream(s journal.Place, mark generation.Watermark) {
+func (c *checker) stream(s journal.Place, mark generation.Watermark, newest generation.Manifest) {
 	path := cohort.SegmentIn(s.Dir)
 	r, err := c.Journal().Open(s, journal.Position{})
 	if errors.Is(err, fs.ErrNotExist) {
@@ -426,6 +486,7 @@ func (c *checker) stream(s journal.Place, mark generation.Watermark) {
 			continue
 		case errors.As(err, &damage):
 			c.damage(path, "%d bytes at offset %d: %v", damage.Length, damage.Offset, damage.Err)
+			met = true // or it is in these bytes
 			continue
 		case errors.Is(err, io.EOF):
 			if n := r.Torn(); n > 0 {
@@ -442,7 +503,7 @@ func (c *checker) stream(s journal.Place, mark generation.Watermark) {
 			c.damage(path, "%v", err)
 			return
 		}
-		c.record(path, rec, at.Offset <= mark.Offset)
+		c.record(path, rec, at.Offset <= mark.Offset, newest)
 	}
 }
 
@@ -454,15 +515,23 @@ func tailMeans(reaped bool) string {
 }
 
 // record checks that a folded record is in the index, or a later write of its key.
-func (c *checker) record(path string, rec cohort.Record, isFolded bool) {
+func (c *checker) record(path string, rec cohort.Record, isFolded bool, newest generation.Manifest) {
 	c.done.Records++
-	if !isFolded {
+	switch {
+	case !isFolded:
 		c.done.Unfolded++
+		return
+	case c.bad[c.Root.Data(newest.Index.Name)]:
+		c.unjudged++
 		return
 	}
 	key := c.Settings.Key.Of(rec)
-	if at, ok := c.versions[key]; !ok || at.Compare(rec.Version()) < 0 {
-		c.damage(path, "record %s (%q) was folded and is not in the index", rec.ID, key)
+	at, ok := c.versions[key]
+	v := rec.Version()
+	// A row of before digests has none, and would be below the very record that it was made of.
+	stands := at.Compare(v) >= 0 || at.SameWrite(v) && at.Stamp >= v.Stamp
+	if !ok || !stands {
+		c.among(path, "record %s (%q) was folded and is not in the index", rec.ID, key)
 	}
 }
 

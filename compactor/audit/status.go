@@ -38,6 +38,14 @@ type Status struct {
 	Columns    int                `json:"columns"`     // dynamic ones
 	InExtra    index.Extras       `json:"in_extra"`    // values that no column holds, by column and reason
 	Ahead      *generation.Ahead  `json:"clock_ahead,omitempty"`
+
+	// Damaged are files that are not what was committed, as far as a look at names and sizes tells; Check reads them.
+	Damaged []Problem `json:"damaged,omitempty"`
+}
+
+// Whole tells whether nothing is damaged, in files of the newest generation or in streams.
+func (s Status) Whole() bool {
+	return len(s.Damaged) == 0 && !slices.ContainsFunc(s.Cohorts, func(c CohortStatus) bool { return c.Damaged > 0 })
 }
 
 // CohortStatus is the status of one cohort. Records are unfolded if no manifest holds them yet.
@@ -51,6 +59,7 @@ type CohortStatus struct {
 	OldestUnfolded  time.Duration `json:"oldest_unfolded_ns"` // age of the oldest unfolded record
 	TornBytes       int64         `json:"torn_bytes"`         // after the last entry: being written, or damage
 	Unreadable      int           `json:"unreadable"`         // streams with an error, see check
+	Damaged         int           `json:"damaged"`            // of those, streams with bytes that are no valid entry
 }
 
 // ReadStatus looks at a root without a lock and without writing. It reads every unfolded record once. It fails if
@@ -71,11 +80,17 @@ func ReadStatus(ctx context.Context, cfg compactor.Config) (Status, error) {
 	if newest.Generation > 0 {
 		s.FoldedAt = newest.CreatedAt
 		s.FoldedBy = newest.Program + " on " + newest.Host
-		if s.Published, err = store.IsPublished(newest); err != nil {
+		if s.Published, s.Damaged, err = publicStatus(store, newest); err != nil {
 			return Status{}, err
 		}
-		if s.InExtra, err = extrasOf(store, newest); err != nil {
+		switch extras, err := extrasOf(store, newest); {
+		case err == nil:
+			s.InExtra = extras
+		case !generation.IsDamage(err):
 			return Status{}, err
+		case len(s.Damaged) == 0:
+			path := store.Root.Data(newest.Index.Name)
+			s.Damaged = append(s.Damaged, Problem{store.Root.Rel(path), err.Error(), true})
 		}
 		s.Columns, s.Ahead = len(newest.Schema), newest.Ahead
 	}
@@ -97,6 +112,40 @@ func extrasOf(store *generation.Store, m generation.Manifest) (index.Extras, err
 	}
 	defer d.Close()
 	return d.Index.Extras()
+}
+
+// publicStatus looks at the data files of a generation and at the names that show them. A name that is missing, or shows an earlier
+// generation, is what a fold that was killed leaves; anything else there is damage.
+func publicStatus(store *generation.Store, newest generation.Manifest) (published bool, damaged []Problem, err error) {
+	bad := map[string]bool{}
+	for _, d := range newest.Files() {
+		err := store.CheckSize(d)
+		if now, lerr := store.Newest(); errors.Is(err, fs.ErrNotExist) && (lerr != nil || now.Generation != newest.Generation) {
+			continue // swept since we looked
+		}
+		if err != nil {
+			bad[d.Name] = true
+			path := store.Root.Data(d.Name)
+			damaged = append(damaged, Problem{store.Root.Rel(path), strings.TrimPrefix(err.Error(), path+": "), true})
+		}
+	}
+	old, err := store.Unpublished(newest)
+	if err != nil {
+		return false, nil, err
+	}
+	for _, p := range old {
+		if bad[p.Data.Name] {
+			continue // the same file by another name, or about to be
+		}
+		g, err := store.Shown(p)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !generation.IsDamage(err) {
+			return false, nil, err
+		}
+		if err == nil && g == 0 {
+			damaged = append(damaged, Problem{store.Root.Rel(p.Name), "is not what any kept generation published: compactd once publishes the newest one", true})
+		}
+	}
+	return len(old) == 0, damaged, nil
 }
 
 func lockHolder(root cohort.Root) string {
@@ -146,7 +195,7 @@ const readers = 64
 
 func (c CohortStatus) plus(d CohortStatus) CohortStatus {
 	return CohortStatus{
-		Streams: c.Streams + d.Streams, Sealed: c.Sealed + d.Sealed, Unreadable: c.Unreadable + d.Unreadable,
+		Streams: c.Streams + d.Streams, Sealed: c.Sealed + d.Sealed, Unreadable: c.Unreadable + d.Unreadable, Damaged: c.Damaged + d.Damaged,
 		Reaped:          c.Reaped + d.Reaped,
 		UnfoldedRecords: c.UnfoldedRecords + d.UnfoldedRecords, UnfoldedBytes: c.UnfoldedBytes + d.UnfoldedBytes,
 		OldestUnfolded: max(c.OldestUnfolded, d.OldestUnfolded), TornBytes: c.TornBytes + d.TornBytes,
@@ -167,6 +216,9 @@ func streamStatus(store *generation.Store, s journal.Place, from journal.Positio
 	}
 	if err != nil {
 		c.Unreadable = 1
+		if errors.Is(err, journal.ErrCorrupt) {
+			c.Damaged = 1
+		}
 		return c
 	}
 	defer r.Close()
@@ -178,6 +230,9 @@ func streamStatus(store *generation.Store, s journal.Place, from journal.Positio
 			c.OldestUnfolded = max(c.OldestUnfolded, now.Sub(rec.Stamp.Time()))
 		} else if !errors.Is(err, io.EOF) {
 			c.Unreadable = 1
+		}
+		if errors.Is(err, journal.ErrCorrupt) {
+			c.Damaged = 1
 		}
 	}
 	if r.Position().Sealed && !s.Reaped {

@@ -140,6 +140,15 @@ func (s *Store) CheckFile(want DataFile) error {
 	return err
 }
 
+// CheckSize is CheckFile without reading: it finds what was cut off or written over with something shorter or longer.
+func (s *Store) CheckSize(want DataFile) error {
+	file, err := s.openFile(want)
+	if err != nil {
+		return err
+	}
+	return file.Close()
+}
+
 // checksumError is the ErrCorrupt of a file with the right size and the wrong bytes.
 type checksumError struct{ is, want CRC }
 

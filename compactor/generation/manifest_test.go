@@ -2,6 +2,7 @@ package generation
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -17,10 +18,18 @@ import (
 	"github.com/runfold/runfold/journal"
 )
 
-// fields compares what a manifest says, not what is remembered of its file.
-var fields = cmpopts.IgnoreUnexported(Manifest{})
+// fields compares what a manifest says, not what is remembered of its file, nor how its settings are indented.
+var fields = cmp.Options{
+	cmpopts.IgnoreUnexported(Manifest{}),
+	cmp.Transformer("value", func(raw json.RawMessage) (value any) {
+		if err := json.Unmarshal(raw, &value); err != nil && raw != nil {
+			return err.Error()
+		}
+		return value
+	}),
+}
 
-// sample is a manifest with every field set.
+// sample is a manifest of version 1.
 func sample() *Manifest {
 	const token = "0123456789abcdef"
 	return &Manifest{
@@ -35,6 +44,24 @@ func sample() *Manifest {
 			{Stream: journal.Stream{Cohort: "b", ID: "01JE0000000000000000000000"}, Position: journal.Position{Offset: 6, Seq: 3, CRC: 8, Sealed: true}, Damaged: true},
 		},
 	}
+}
+
+// sampleToday is a manifest of the version that is written now, with every field set that a whole generation may have.
+func sampleToday() *Manifest {
+	m := sample()
+	m.Version = manifestVersion
+	m.CreatedAt = "2026-03-01T10:00:00.000000Z"
+	m.Settings = json.RawMessage(`{"version":1,"root_id":"01JE0000000000000000000000","key":["run_id","phase"],` +
+		`"max_record_bytes":16777216,"dir_mode":"0777","file_mode":"0666"}`)
+	m.Schema = index.Schema{{Name: "symbol", Kind: index.String, ID: 100}, {Name: "metrics.auc", Kind: index.Double, ID: 101}}
+	m.Columns = index.Columns{
+		Declared: index.Schema{{Name: "symbol", Kind: index.String}},
+		Gone:     index.Schema{{Name: "tags.scratch", Kind: index.String, ID: 102}},
+		Max:      1000, NextID: 103,
+	}
+	m.Ahead = &Ahead{Stamp: 99, Stream: "a/01JE0000000000000000000001", Host: "node-7"}
+	m.Merged = &Merged{GroupsCopied: 3, GroupsWritten: 1, RowsCopied: 8, RowsWritten: 3}
+	return m
 }
 
 // samplePerCohort is one of a root whose cohorts have snapshots of their own: one was written by this commit, one by
@@ -52,7 +79,11 @@ func samplePerCohort() *Manifest {
 func TestManifestRoundTrip(t *testing.T) {
 	none := samplePerCohort() // a fold of seals
 	none.Snapshots, none.Index.Rows = Snapshots{}, 0
-	for name, want := range map[string]*Manifest{"one file": sample(), "per cohort": samplePerCohort(), "no cohort yet": none} {
+	perCohort := sampleToday()
+	perCohort.Snapshots = samplePerCohort().Snapshots
+	for name, want := range map[string]*Manifest{
+		"today": sampleToday(), "today, per cohort": perCohort, "one file": sample(), "per cohort": samplePerCohort(), "no cohort yet": none,
+	} {
 		got, err := DecodeManifest(want.Encode())
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
@@ -101,11 +132,11 @@ func vectors(t *testing.T, page string) (all []string) {
 
 // TestVectors keeps the format pages and the code equal.
 func TestVectors(t *testing.T) {
-	for i, m := range []*Manifest{sample(), samplePerCohort()} {
-		page := vectors(t, "manifest.md")
-		if i >= len(page) {
-			t.Fatalf("manifest.md has %d vectors, want more", len(page))
-		}
+	page, all := vectors(t, "manifest.md"), []*Manifest{sampleToday(), sample(), samplePerCohort()}
+	if len(page) != len(all) {
+		t.Fatalf("manifest.md has %d vectors, want %d", len(page), len(all))
+	}
+	for i, m := range all {
 		if diff := cmp.Diff(page[i], string(m.Encode())); diff != "" {
 			t.Errorf("manifest.md, vector %d (-page +code):\n%s", i+1, diff)
 		}
@@ -170,16 +201,39 @@ func TestManifestThatBreaksARule(t *testing.T) {
 	}
 }
 
+// TestManifestOfTodayThatBreaksARule is TestManifestThatBreaksARule for what version 3 brought.
+func TestManifestOfTodayThatBreaksARule(t *testing.T) {
+	for name, change := range map[string][2]string{
+		"too many columns":           {`"max": 1000`, `"max": 2001`},
+		"declared against its name":  {`    "name": "symbol"`, `    "name": "metrics.n"`},
+		"id of a fixed column":       {`"id": 101`, `"id": 11`},
+		"id that two columns have":   {`"id": 101`, `"id": 100`},
+		"column type":                {`"double"`, `"float"`},
+		"column that a fixed one is": {`"name": "metrics.auc"`, `"name": "_digest"`},
+		"member that no column has":  {`"id": 101`, `"key": 101`},
+		"snapshots of another one":   {`"name": "snapshots-00000000000000000007-0123456789abcdef.json"`, `"name": "snapshots-00000000000000000006-0123456789abcdef.json"`},
+	} {
+		if _, err := DecodeManifest(resealedOf(t, sampleToday(), change[0], change[1])); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: DecodeManifest = %v, want ErrCorrupt", name, err)
+		}
+	}
+}
+
 func TestNewerManifestIsNotDamage(t *testing.T) {
 	_, err := DecodeManifest(resealed(t, `"version": 1`, `"version": 4`))
 	if !errors.Is(err, cohort.ErrNewer) || errors.Is(err, ErrCorrupt) {
 		t.Errorf("DecodeManifest of version 4 = %v, want ErrNewer and not ErrCorrupt", err)
 	}
+	m := sampleToday()
+	m.Requires = []string{"withdrawals"}
+	if _, err := DecodeManifest(m.Encode()); !errors.Is(err, cohort.ErrNewer) || errors.Is(err, ErrCorrupt) {
+		t.Errorf("DecodeManifest of one that requires what we do not know = %v, want ErrNewer and not ErrCorrupt", err)
+	}
 }
 
 // TestDamagedManifest flips each bit and cuts at each byte.
 func TestDamagedManifest(t *testing.T) {
-	data := sample().Encode()
+	data := sampleToday().Encode()
 	for i := range data {
 		if _, err := DecodeManifest(data[:i]); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("cut at %d: %v, want ErrCorrupt", i, err)
@@ -195,6 +249,7 @@ func TestDamagedManifest(t *testing.T) {
 }
 
 func FuzzDecodeManifest(f *testing.F) {
+	f.Add(sampleToday().Encode())
 	f.Add(sample().Encode())
 	f.Add([]byte("{\"crc32c\":\"00000000\",\n}"))
 	f.Fuzz(func(t *testing.T, body []byte) {

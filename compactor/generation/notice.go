@@ -24,6 +24,14 @@ func (n Published) String() string {
 	return fmt.Sprintf("%s generation %d with %d rows", verb, n.Generation, n.Rows)
 }
 
+// NotOurs tells that a public name showed something that no generation published, which was replaced: somebody wrote there, or the
+// file was damaged.
+type NotOurs struct{ Path string } // relative to the root
+
+func (n NotOurs) String() string {
+	return fmt.Sprintf("%s: was not what any kept generation published: replaced by the newest one", n.Path)
+}
+
 // Conflicted tells that another compactor committed first. This is not a failure: the fold starts again.
 type Conflicted struct{ Generation cohort.Generation }
 

@@ -5,13 +5,17 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
+	"strings"
 
+	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/internal/durable"
 )
 
 // Heal makes the newest generation durable and public: the run that committed it may have ended
 // between its create and the sync of the directory (R11), or before it published, or somebody replaced
-// the public files. Nothing is swept on a manifest's word before this.
+// the public files. Nothing is swept on a manifest's word before this. A data file whose bytes are not those that were
+// committed is ErrCorrupt, and is not published.
 func (s *Store) Heal(newest Manifest) error {
 	if newest.Generation == 0 {
 		return nil
@@ -19,11 +23,27 @@ func (s *Store) Heal(newest Manifest) error {
 	if err := s.FS.SyncDir(s.Root.Manifests()); err != nil {
 		return fmt.Errorf("sync manifests: %w", err)
 	}
-	ok, err := s.IsPublished(newest)
-	if err != nil || ok {
+	old, err := s.Unpublished(newest)
+	if err != nil || len(old) == 0 {
 		return err
 	}
+	for _, p := range old {
+		if err := s.CheckFile(p.Data); err != nil { // it may be one file with the public name, and somebody wrote there
+			return fmt.Errorf("publish generation %d again: %w", newest.Generation, s.damagedData(newest, p.Data, err))
+		}
+		if g, err := s.Shown(p); err == nil && g == 0 {
+			s.notify(NotOurs{s.Root.Rel(p.Name)})
+		}
+	}
 	return s.Publish(newest, true)
+}
+
+// damagedData is err, which CheckFile gave, with the name of the file.
+func (s *Store) damagedData(m Manifest, d DataFile, err error) error {
+	if path := s.Root.Data(d.Name); !strings.Contains(err.Error(), path) {
+		err = fmt.Errorf("%s: %w", path, err)
+	}
+	return s.dataError(m, err)
 }
 
 // Publish replaces the public names with m's data files. Between our listing and our rename another
@@ -54,8 +74,8 @@ func (s *Store) replacePublic(m Manifest) error {
 		return err
 	}
 	for _, p := range old {
-		if err := durable.Regular(s.FS, s.Root.Data(p.Data.Name)); err != nil {
-			return damagedIfLink(err)
+		if err := s.CheckSize(p.Data); err != nil {
+			return s.dataError(m, err)
 		}
 	}
 	for _, p := range old {
@@ -90,11 +110,7 @@ type Public struct {
 // Unpublished are the published names that do not show m. It compares files by identity and, where they are copies, by their
 // checksum.
 func (s *Store) Unpublished(m Manifest) (old []Public, err error) {
-	all := []Public{{s.Root.Index(), m.Index}}
-	for _, f := range m.Snapshots {
-		all = append(all, Public{s.Root.SnapshotsOf(f.Cohort), f.DataFile})
-	}
-	for _, p := range all {
+	for _, p := range s.public(m) {
 		ok, err := s.shows(p.Name, p.Data)
 		if err != nil {
 			return nil, err
@@ -104,6 +120,46 @@ func (s *Store) Unpublished(m Manifest) (old []Public, err error) {
 		}
 	}
 	return old, nil
+}
+
+func (s *Store) public(m Manifest) []Public {
+	all := []Public{{s.Root.Index(), m.Index}}
+	for _, f := range m.Snapshots {
+		all = append(all, Public{s.Root.SnapshotsOf(f.Cohort), f.DataFile})
+	}
+	return all
+}
+
+// Shown is the generation that a public name shows, of those that are kept; 0 if what stands there is of none of them. It is
+// fs.ErrNotExist where nothing does, and ErrCorrupt where it is of none and a manifest cannot be read, which may tell. It
+// compares as Unpublished does.
+func (s *Store) Shown(p Public) (cohort.Generation, error) {
+	if _, err := s.FS.Stat(p.Name); err != nil {
+		return 0, err
+	}
+	gens, err := s.List()
+	if err != nil {
+		return 0, err
+	}
+	var unknown error
+	for _, g := range slices.Backward(gens) {
+		m, err := s.Read(g)
+		if err != nil {
+			if !errors.Is(err, fs.ErrNotExist) { // else it was swept
+				unknown = err
+			}
+			continue
+		}
+		for _, q := range s.public(m) {
+			if q.Name != p.Name {
+				continue
+			}
+			if ok, err := s.shows(q.Name, q.Data); err != nil || ok {
+				return g, err
+			}
+		}
+	}
+	return 0, unknown
 }
 
 // IsPublished tells whether index.parquet and every snapshot_index.json of the root show m.

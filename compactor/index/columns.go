@@ -14,7 +14,7 @@ import (
 type Columns struct {
 	// Declared columns always exist, have the type that they say, and never go by themselves.
 	Declared Schema `json:"declared,omitempty"`
-	// Gone are columns that were dropped. One that comes again has the type that it had.
+	// Gone are the columns that went last, at most MostColumns. One that comes again has the type that it had.
 	Gone Schema `json:"gone,omitempty"`
 	// Max bounds the dynamic columns. If zero, DefaultColumns.
 	Max int `json:"max,omitempty"`
@@ -88,13 +88,15 @@ func (c Columns) Apply(s Schema, unused []string) (Schema, Columns) {
 	if c.IsFull(s) {
 		s, c = c.without(s, unused)
 	}
+	there := make(map[string]bool, len(s))
 	for i := range s {
 		if s[i].ID == 0 {
 			s[i].ID, c = c.give()
 		}
 		c.NextID = max(c.NextID, s[i].ID+1)
-		c.Gone = slices.DeleteFunc(slices.Clone(c.Gone), func(g Column) bool { return g.Name == s[i].Name })
+		there[s[i].Name] = true
 	}
+	c.Gone = slices.DeleteFunc(slices.Clone(c.Gone), func(g Column) bool { return there[g.Name] })
 	if len(c.Gone) == 0 {
 		c.Gone = nil
 	}
@@ -111,6 +113,8 @@ func (c Columns) without(s Schema, names []string) (Schema, Columns) {
 			c.Gone = append(slices.Clip(c.Gone), col)
 		}
 	}
+	// A root whose columns come and go would have a list without end, and a reader takes no such list.
+	c.Gone = c.Gone[max(len(c.Gone)-MostColumns, 0):]
 	return kept, c
 }
 
@@ -120,10 +124,14 @@ func (c Columns) give() (int32, Columns) {
 	return id, c
 }
 
-// Drop is s without a column, and c that remembers it. A declared one is declared no more.
+// Drop is s without a column, and c that remembers it. A declared one is declared no more. One that is gone already stays so: who was
+// cut off after the commit does it again.
 func (c Columns) Drop(s Schema, name string) (Schema, Columns, error) {
-	i := find(s, name)
-	if i < 0 {
+	switch {
+	case find(s, name) >= 0:
+	case find(c.Gone, name) >= 0:
+		return s, c, nil
+	default:
 		return nil, c, fmt.Errorf("there is no column %q", name)
 	}
 	c.Declared = slices.DeleteFunc(slices.Clone(c.Declared), func(d Column) bool { return d.Name == name })

@@ -1,6 +1,8 @@
 package index
 
 import (
+	"bytes"
+
 	"github.com/parquet-go/parquet-go"
 
 	"github.com/runfold/runfold/cohort"
@@ -115,11 +117,12 @@ func (c *converter) settle(row parquet.Row, homeless []moved) error {
 	return nil
 }
 
-// join adds a member of _extra. The exact token of a text column's value takes the place of the text.
+// join adds a member of _extra. The exact token of a text column's value takes the place of the text. A record may have had two values
+// for the column: the one whose token is the text is the one that stood there.
 func (c *converter) join(all []moved, homeless int, name string, value []byte) []moved {
 	if i, ok := c.from.place[name]; ok && isBeside(c.from.kindAt(i), value) {
 		for i := range all[:homeless] {
-			if all[i].name == name {
+			if had := all[i].token; all[i].name == name && had[0] == '"' && bytes.Equal(jsonscan.TextBytes(had), value) {
 				all[i].token = value
 				return all
 			}

@@ -260,8 +260,8 @@ func (f *File) Uses() []Use {
 	return uses
 }
 
-// token is a value of a dynamic column as JSON. A double without a fraction is an integer, so that a column which was int64, became
-// double and becomes int64 again has all its values.
+// token is a value of a dynamic column as JSON. A double that is an int64 is written as one, with all its digits, so that a column
+// which was int64, became double and becomes int64 again has all its values.
 func token(v parquet.Value) []byte {
 	switch v.Kind() {
 	case parquet.Boolean:
@@ -270,8 +270,8 @@ func token(v parquet.Value) []byte {
 		return strconv.AppendInt(nil, v.Int64(), 10)
 	case parquet.Double:
 		f := v.Double()
-		if n := int64(f); math.Abs(f) <= 1<<53 && float64(n) == f && !(n == 0 && math.Signbit(f)) {
-			return strconv.AppendInt(nil, n, 10)
+		if f >= math.MinInt64 && f < math.MaxInt64 && f == math.Trunc(f) && !(f == 0 && math.Signbit(f)) {
+			return strconv.AppendInt(nil, int64(f), 10)
 		}
 		return appendDouble(nil, f, 64)
 	}

@@ -87,12 +87,12 @@ func (s *Shaper) Of(r cohort.Record) (shape Shape, bytes int64) {
 func kindByte(f field) byte { return byte(columnKind(f.column, jsonscan.KindOf(f.value))) }
 
 // matter leaves those fields, in place, that could change the schema before the first record, or one that others made of
-// it: new columns while there is room, and doubles in columns of integers. All others are nothing to Extender.Add.
+// it: new columns while there is room, and doubles in columns of integers that nobody declared. All others are nothing to Extender.Add.
 func (s *Shaper) matter(fields []field) []field {
 	full, kept := len(s.shapes.of.dynamic) >= s.shapes.columns.Limit(), fields[:0]
 	for _, f := range fields {
 		kind := jsonscan.KindOf(f.value)
-		matters := f.kind == jsonscan.Int && kind == jsonscan.Double
+		matters := f.kind == jsonscan.Int && kind == jsonscan.Double && !s.shapes.columns.Is(f.column)
 		if f.place < 0 {
 			kind = columnKind(f.column, kind)
 			matters = !full && f.nameable && kind != 0
@@ -152,7 +152,7 @@ func (e *Extender) Add(id Shape) {
 		text = text[2+n:]
 		i, known := e.place[name]
 		switch {
-		case known && e.schema[i].Kind == Int && kind == jsonscan.Double:
+		case known && e.schema[i].Kind == Int && kind == jsonscan.Double && !e.columns.Is(name):
 			e.schema[i].Kind = Double
 		case known, len(e.schema) >= e.columns.Limit():
 		case added == maxAdded:
@@ -167,11 +167,14 @@ func (e *Extender) Add(id Shape) {
 	e.seen[id] = !more
 }
 
-// begin is a column that comes, or comes again.
+// begin is a column that comes, or comes again: then it is as if it had not been away.
 func (e *Extender) begin(name string, kind Kind) Column {
 	if i := find(e.columns.Gone, name); i >= 0 {
 		c := e.columns.Gone[i]
 		e.columns.Gone = slices.Delete(slices.Clone(e.columns.Gone), i, i+1)
+		if c.Kind == Int && kind == Double {
+			c.Kind = Double // as it would be if it had never gone
+		}
 		return Column{name, ruledKind(name, c.Kind), c.ID}
 	}
 	var id int32

@@ -3,6 +3,7 @@ package index
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -36,6 +37,33 @@ func extended(s Schema, recs []cohort.Record) Schema {
 		}
 	}
 	return s
+}
+
+// TestColumnsThatKeepTheirType: a declared column has the type that was declared, whatever comes; one that comes again
+// widens as any other does. The same schema comes out of one fold and of many.
+func TestColumnsThatKeepTheirType(t *testing.T) {
+	wish := Columns{Declared: Schema{{Name: "declared", Kind: Int}}, Gone: Schema{{Name: "again", Kind: Int, ID: 100}}, NextID: 101}
+	want := Schema{{Name: "declared", Kind: Int, ID: 101}, {Name: "again", Kind: Double, ID: 100}}
+	var recs []cohort.Record
+	for n := range 3 {
+		recs = append(recs, runRecord(t, n, `,"declared":0.5,"again":0.5`))
+	}
+	for _, atOnce := range []int{1, 2, 3} {
+		var got Schema
+		columns := wish
+		for batch := range slices.Chunk(recs, atOnce) {
+			shapes := NewShapes(got, columns, nil)
+			shaper, e := shapes.Shaper(), shapes.Extender()
+			for _, r := range batch {
+				shape, _ := shaper.Of(r)
+				e.Add(shape)
+			}
+			got, columns = e.Schema()
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%d records at once: schema (-want +got):\n%s", atOnce, diff)
+			}
+		}
+	}
 }
 
 // TestExtendInPieces: a schema is the same however the records are split into calls, with few fields and with more than there

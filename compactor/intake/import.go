@@ -89,13 +89,6 @@ type files struct {
 	report   Report
 }
 
-func count(is bool) int {
-	if is {
-		return 1
-	}
-	return 0
-}
-
 func (f *files) notify(n compactor.Notice) {
 	if f.tell != nil {
 		f.tell(n)

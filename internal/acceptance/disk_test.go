@@ -65,6 +65,63 @@ func TestSmallDisk(t *testing.T) {
 	}
 }
 
+// TestFullDiskSummary appends one file until the disk is full: each line that was read has an answer, and the summary names the last
+// one that is durable and from where on to append again. What it says is what is in the root.
+func TestFullDiskSummary(t *testing.T) {
+	disk := smallDisk(t)
+	root := cohort.Root(disk + "/runs")
+	if _, stderr, code := compactd(t, "init", "--root", string(root)); code != 0 {
+		t.Fatal(stderr)
+	}
+	ballast := disk + "/ballast"
+	if err := os.WriteFile(ballast, make([]byte, 8<<20), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var lines strings.Builder
+	const total = 20000
+	for n := range total {
+		fmt.Fprintf(&lines, `{"run_id":"r-%05d","stage":"S","note":%q}`+"\n", n+1, strings.Repeat("x", 1000))
+	}
+	big := t.TempDir() + "/big.ndjson"
+	if err := os.WriteFile(big, []byte(lines.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("journal-append", "--root", string(root), "--cohort", "c", "--ack", "--summary", "json", big, "next.ndjson")
+	var stdout, stderr strings.Builder
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.Run()
+	if code := cmd.ProcessState.ExitCode(); code != 75 || !strings.Contains(stderr.String(), "no space left on device") {
+		t.Fatalf("exit code %d: %s", code, stderr.String())
+	}
+	answers := strings.Split(strings.TrimSpace(stdout.String()), "\n")
+	acked := 0
+	for i, a := range answers[:len(answers)-1] {
+		if !strings.HasPrefix(a, fmt.Sprintf(`{"file":%q,"line":%d,`, big, i+1)) {
+			t.Fatalf("answer %d is %s", i+1, a)
+		}
+		if !strings.Contains(a, `"error":"append: `) {
+			acked = i + 1
+		}
+	}
+	want := fmt.Sprintf(`"last_durable":{"file":%q,"line":%d},"not_read":[{"file":%q,"after_line":%d},{"file":"next.ndjson","after_line":0}]}`, big, acked, big, acked)
+	if got := answers[len(answers)-1]; !strings.Contains(got, fmt.Sprintf(`"appended":%d,"refused":0,`, acked)) || !strings.HasSuffix(got, want) {
+		t.Errorf("summary %s, want %s at its end", got, want)
+	}
+	words := fmt.Sprintf("journal-append: not read to the end: %s behind line %d, next.ndjson; the last durable line is %s:%d\n", big, acked, big, acked)
+	if !strings.Contains(stderr.String(), words) || acked == 0 || acked == total {
+		t.Errorf("%d lines acknowledged; standard error %s, want %s", acked, stderr.String(), words)
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	if _, stderr, code := compactd(t, "once", "--root", string(root)); code != 0 {
+		t.Fatalf("once: exit code %d: %s", code, stderr)
+	}
+	if rows := readIndex(t, root); len(rows) < acked || len(rows) >= total {
+		t.Errorf("%d rows, %d records were acknowledged", len(rows), acked)
+	}
+}
+
 // smallDisk is a file system of 12 MiB on a loop device.
 func smallDisk(t *testing.T) string {
 	t.Helper()

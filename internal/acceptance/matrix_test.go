@@ -99,9 +99,30 @@ func TestMatrix(t *testing.T) {
 		folding.Wait()
 		m.folds(t)
 
-		// An old compactor that comes upon this either understands it or says that it is newer.
-		if _, stderr, code := then.run(t, "", "compactd", "once", "--root", m.root); code != 0 && !strings.Contains(stderr, newer) {
-			t.Errorf("old compactd once: exit code %d without %q: %s", code, newer, stderr)
+		m.refuses(t, then)
+		m.folds(t)
+	})
+
+	t.Run("the old compactor, after today's has folded", func(t *testing.T) {
+		m := newMatrix(t, then)
+		m.appendAtOnce(t, then, then)
+		m.foldsWith(t, then)
+		if words := m.foldsWith(t, now); strings.Contains(words, "older programs") { // nothing to fold is no step
+			t.Errorf("today's compactor, which had nothing to do, says %s", words)
+		}
+		m.foldsWith(t, then)
+		m.appendAtOnce(t, then)
+		words := m.foldsWith(t, now)
+		for _, part := range []string{"the root's manifests were of version 1 and are of version 3 from now on", "its format was version 1 and is version 2"} {
+			if strings.Count(words, part) != 1 {
+				t.Errorf("the first fold of today's compactor says not once %q: %s", part, words)
+			}
+		}
+		m.refuses(t, then)
+		m.appendAtOnce(t, then, now, then) // old writers go on
+		m.refuses(t, then)
+		if words := m.foldsWith(t, now); strings.Contains(words, "version") {
+			t.Errorf("the second fold of today's compactor says %s", words)
 		}
 		m.folds(t)
 	})
@@ -109,15 +130,45 @@ func TestMatrix(t *testing.T) {
 	t.Run("the last write wins, from both versions", func(t *testing.T) {
 		m := newMatrix(t, then)
 		for n, p := range []programs{then, now, then, now, then, now} {
-			line := fmt.Sprintf(`{"run_id":"same","stage":"S","metrics":{"n":%d.5}}`, n)
-			if _, stderr, code := p.run(t, line, "journal-append", "--root", m.root, "--cohort", "c"); code != 0 {
-				t.Fatalf("journal-append: exit code %d: %s", code, stderr)
-			}
+			m.appendOne(t, p, fmt.Sprintf(`{"run_id":"same","stage":"S","metrics":{"n":%d.5}}`, n))
 		}
 		m.folds(t)
-		stdout, stderr, code := now.run(t, "", "compactd", "dump", filepath.Join(m.root, "index.parquet"))
-		if code != 0 || !strings.Contains(stdout, `"metrics.n":5.5`) {
-			t.Errorf("compactd dump: exit code %d: %s%s", code, stdout, stderr)
+		m.holds(t, "folded at once", "same", `"metrics.n":5.5`)
+	})
+
+	t.Run("one record id with other bytes", func(t *testing.T) {
+		for name, between := range map[string]func(*matrix){
+			"folded at once":    func(*matrix) {},
+			"folded one by one": func(m *matrix) { m.folds(t) },
+		} {
+			m := newMatrix(t, then)
+			for n, p := range []programs{then, now, then, now, now, then} {
+				m.appendOne(t, p, fmt.Sprintf(`{"run_id":"same","stage":"S","record_id":"mine","metrics":{"n":%d.5}}`, n))
+				between(m)
+			}
+			m.folds(t)
+			m.holds(t, name, "same", `"metrics.n":5.5`)
+		}
+	})
+
+	t.Run("a row of the old compactor, appended again", func(t *testing.T) {
+		const line = `{"run_id":"same","stage":"S","record_id":"mine","timestamp":"2026-03-01T12:00:00Z","metrics":{"n":1.5}}`
+		for name, writer := range map[string]programs{"by an old writer": then, "by one of today": now} {
+			m := newMatrix(t, then)
+			m.appendOne(t, then, line)
+			m.foldsWith(t, then)
+			m.appendOne(t, writer, line)
+			if words := m.foldsWith(t, now); !strings.Contains(words, "0 added, 0 replaced") {
+				t.Errorf("%s: the fold of a repeat says %s", name, words)
+			}
+			m.folds(t)
+			m.holds(t, name, "same", `"snapshot_seq":1,`)
+			m.appendOne(t, writer, line) // and onto a row that today's compactor wrote again
+			m.folds(t)
+			m.holds(t, name, "same", `"snapshot_seq":1,`)
+			m.appendOne(t, writer, `{"run_id":"same","stage":"S","record_id":"other","metrics":{"n":2.5}}`)
+			m.folds(t)
+			m.holds(t, name, "same", `"metrics.n":2.5`)
 		}
 	})
 }
@@ -318,11 +369,60 @@ func (m *matrix) reads(t *testing.T) {
 	}
 }
 
-// folds folds with today's compactor: the rows are those of all runs that were acknowledged.
+// appendOne appends a record that is not one of those which reads and folds look for.
+func (m *matrix) appendOne(t *testing.T, p programs, line string) {
+	t.Helper()
+	if _, stderr, code := p.run(t, line, "journal-append", "--root", m.root, "--cohort", "c"); code != 0 {
+		t.Errorf("journal-append of %q: exit code %d: %s", p, code, stderr)
+	}
+}
+
+// holds looks for the one row of a run, and for something in it.
+func (m *matrix) holds(t *testing.T, what, run, part string) {
+	t.Helper()
+	stdout, stderr, code := programs("").run(t, "", "compactd", "dump", filepath.Join(m.root, "index.parquet"))
+	rows := slices.DeleteFunc(strings.Split(stdout, "\n"), func(line string) bool { return !strings.HasPrefix(line, `{"run_id":"`+run+`"`) })
+	if code != 0 || len(rows) != 1 || !strings.Contains(rows[0], part) {
+		t.Errorf("%s: compactd dump: exit code %d, rows of %s are %q, want one with %s: %s", what, code, run, rows, part, stderr)
+	}
+}
+
+// refuses tries all commands of old programs on a root that today's compactor has folded. Each says that it is newer, and
+// changes nothing.
+func (m *matrix) refuses(t *testing.T, then programs) {
+	t.Helper()
+	dirs := []string{"manifests", "data", "cohorts", "reaped", "quarantine", "index.parquet", "snapshot_index.json"}
+	before := files(t, m.root, dirs...)
+	for _, command := range []string{"once", "check", "status", "repair", "repair --apply", "runs", "runs --unfolded", "previous --cohort c --run-id 001-01 --stage S"} {
+		args := append(strings.Fields(command), "--root", m.root)
+		if _, stderr, code := then.run(t, "", "compactd", args...); code != 1 || !strings.Contains(stderr, newer) {
+			t.Errorf("old compactd %s: exit code %d, want 1 and %q: %s", command, code, newer, stderr)
+		}
+	}
+	if _, stderr, code := then.run(t, "", "compactd", "dump", filepath.Join(m.root, "index.parquet")); code != 1 || !strings.Contains(stderr, newer) {
+		t.Errorf("old compactd dump index.parquet: exit code %d, want 1 and %q: %s", code, newer, stderr)
+	}
+	if diff := cmp.Diff(before, files(t, m.root, dirs...)); diff != "" {
+		t.Errorf("what old commands changed (-before +after):\n%s", diff)
+	}
+}
+
+// foldsWith folds once with a program's compactor and returns what it says.
+func (m *matrix) foldsWith(t *testing.T, p programs) (words string) {
+	t.Helper()
+	_, words, code := p.run(t, "", "compactd", "once", "--root", m.root)
+	if code != 0 {
+		t.Errorf("compactd once of %q: exit code %d: %s", p, code, words)
+	}
+	return words
+}
+
+// folds folds with today's compactor: the rows are those of all runs that were acknowledged, and all is well.
 func (m *matrix) folds(t *testing.T) {
 	t.Helper()
-	if _, stderr, code := programs("").run(t, "", "compactd", "once", "--root", m.root); code != 0 {
-		t.Errorf("compactd once: exit code %d: %s", code, stderr)
+	m.foldsWith(t, "")
+	if stdout, stderr, code := programs("").run(t, "", "compactd", "check", "--root", m.root); code != 0 {
+		t.Errorf("compactd check: exit code %d: %s%s", code, stdout, stderr)
 	}
 	want := slices.Sorted(maps.Keys(m.acked))
 	if got := programs("").runs(t, m.root); len(want) > 0 && !cmp.Equal(want, got) {
@@ -332,11 +432,16 @@ func (m *matrix) folds(t *testing.T) {
 
 // segments are the segments of all streams of a root, with their bytes.
 func segments(t *testing.T, root string) map[string]string {
+	return files(t, root, "cohorts", "reaped")
+}
+
+// files are those under some names of a root, with their bytes, without the locks.
+func files(t *testing.T, root string, names ...string) map[string]string {
 	t.Helper()
 	out := map[string]string{}
-	for _, dir := range []string{"cohorts", "reaped"} {
-		err := fs.WalkDir(os.DirFS(root), dir, func(path string, e fs.DirEntry, err error) error {
-			if errors.Is(err, fs.ErrNotExist) && path == dir {
+	for _, name := range names {
+		err := fs.WalkDir(os.DirFS(root), name, func(path string, e fs.DirEntry, err error) error {
+			if errors.Is(err, fs.ErrNotExist) && path == name {
 				return nil
 			}
 			if err != nil || e.IsDir() || e.Name() == "writer.lock" {

@@ -43,8 +43,11 @@ func TestShareGoesAway(t *testing.T) {
 	if err := w.send(1); err != nil {
 		t.Fatal(err)
 	}
+	if !w.acks.Scan() || !strings.Contains(w.acks.Text(), `"line":3,"error":"append: `) {
+		t.Errorf("the volume is away, and a record is answered with %q, want an error", w.acks.Text())
+	}
 	if err := w.ack(); !errors.Is(err, io.EOF) {
-		t.Errorf("the volume is away, and a record is answered with %v", err)
+		t.Errorf("behind that answer: %v", err)
 	}
 	if err := w.cmd.Wait(); err == nil || !strings.Contains(w.stderr.String(), "not a runfold root: it is empty") {
 		t.Errorf("the open writer ends with %v: %s", err, w.stderr.String())

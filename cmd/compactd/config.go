@@ -1,0 +1,137 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.uber.org/zap/zapcore"
+
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/internal/jsonscan"
+	"github.com/runfold/runfold/internal/quantity"
+)
+
+// daemonFlags are what compactd run is told. A configuration file adds to them; what both say is refused.
+type daemonFlags struct {
+	schedule, logFormat, logLevel, config string
+	fold                                  compactor.Config
+	given                                 func(flag string) bool // whether it stands on the command line
+}
+
+// settings are the fields of a configuration file. Each is named like its flag, with _ for -.
+var settings = []struct {
+	name string
+	set  func(f *daemonFlags, text string) error
+}{
+	{"schedule", func(f *daemonFlags, text string) error { f.schedule = text; return nil }},
+	{"log_level", func(f *daemonFlags, text string) error { f.logLevel = text; return nil }},
+	{"batch_bytes", func(f *daemonFlags, text string) error { return (*quantity.Bytes)(&f.fold.BatchBytes).Set(text) }},
+	{"keep_generations", func(f *daemonFlags, text string) (err error) {
+		if f.fold.KeepGenerations, err = strconv.Atoi(text); err != nil {
+			err = fmt.Errorf("%q is not a whole number", text)
+		}
+		return err
+	}},
+	{"keep_age", func(f *daemonFlags, text string) error { return (*quantity.Duration)(&f.fold.KeepAge).Set(text) }},
+	{"dead_after", func(f *daemonFlags, text string) error { return (*quantity.Duration)(&f.fold.DeadAfter).Set(text) }},
+	{"grace", func(f *daemonFlags, text string) error { return (*quantity.Duration)(&f.fold.ReapGrace).Set(text) }},
+}
+
+func settingNames() []string {
+	var names []string
+	for _, s := range settings {
+		names = append(names, s.name)
+	}
+	return names
+}
+
+// read takes the settings of a configuration file.
+func (f *daemonFlags) read(file string) error {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	if err := f.decode(data); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	limitMemory(f.fold.BatchBytes)
+	return nil
+}
+
+func (f *daemonFlags) decode(data []byte) error {
+	data = []byte(strings.TrimSpace(string(data)))
+	if err := checkJSON(data); err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for m := range jsonscan.EachMember(data) {
+		name := string(m.Name)
+		at := slices.Index(settingNames(), name)
+		flag := strings.ReplaceAll(name, "_", "-")
+		switch {
+		case at < 0:
+			return fmt.Errorf("unknown setting %q: there are %s", name, strings.Join(settingNames(), ", "))
+		case seen[name]:
+			return fmt.Errorf("%s stands twice", name)
+		case f.given != nil && f.given(flag):
+			return fmt.Errorf("%s stands here, and --%s on the command line: give it once", name, flag)
+		}
+		seen[name] = true
+		text := string(m.Value)
+		switch kind := jsonscan.KindOf(m.Value); kind {
+		case jsonscan.String:
+			text = jsonscan.Text(m.Value)
+		case jsonscan.Int, jsonscan.Double:
+		default:
+			return fmt.Errorf("%s is a JSON %v: it must be a number or text", name, kind)
+		}
+		if err := settings[at].set(f, text); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// checkJSON wants one JSON object.
+func checkJSON(data []byte) error {
+	var raw json.RawMessage
+	var syntax *json.SyntaxError
+	if err := json.Unmarshal(data, &raw); errors.As(err, &syntax) {
+		line := 1 + strings.Count(string(data[:min(int(syntax.Offset), len(data))]), "\n")
+		return fmt.Errorf("is not JSON in line %d: %w", line, err)
+	} else if err != nil {
+		return err
+	}
+	if kind := jsonscan.KindOf(data); kind != jsonscan.Object {
+		return fmt.Errorf("is a JSON %v: it must be an object, such as {\"schedule\": \"@every 10s\"}", kind)
+	}
+	return nil
+}
+
+// parseSchedule is compactor.ParseSchedule, and takes durations such as 1d.
+func parseSchedule(text string) (compactor.Schedule, error) {
+	if every, ok := strings.CutPrefix(strings.TrimSpace(text), "@every "); ok {
+		d, err := quantity.ParseDuration(every)
+		if err != nil {
+			return compactor.Schedule{}, fmt.Errorf("schedule %q: %w", text, err)
+		}
+		if _, err := time.ParseDuration(strings.TrimSpace(every)); err != nil { // that of Go stays as it is written
+			text = "@every " + d.String()
+		}
+	}
+	return compactor.ParseSchedule(text)
+}
+
+func parseLevel(text string) (zapcore.Level, error) {
+	level, err := zapcore.ParseLevel(text)
+	if err != nil || level > zapcore.ErrorLevel {
+		return 0, fmt.Errorf("the log level %q is not debug, info, warn or error", text)
+	}
+	return level, nil
+}

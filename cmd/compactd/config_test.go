@@ -1,0 +1,38 @@
+package main
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestSettings reads each setting of a configuration file, as people write it.
+func TestSettings(t *testing.T) {
+	var f daemonFlags
+	err := f.decode([]byte(` {"schedule": "@every 1d", "log_level": "warn", "batch_bytes": "64MiB", "keep_generations": 5,
+		"keep_age": "1d12h", "dead_after": "2 days", "grace": "90s"} `))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := []any{f.schedule, f.logLevel, f.fold.BatchBytes, f.fold.KeepGenerations, f.fold.KeepAge, f.fold.DeadAfter, f.fold.ReapGrace}
+	want := []any{"@every 1d", "warn", int64(64 << 20), 5, 36 * time.Hour, 48 * time.Hour, 90 * time.Second}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("settings (-want +got):\n%s", diff)
+	}
+	if err := f.decode([]byte(`{"batch_bytes": 1024}`)); err != nil || f.fold.BatchBytes != 1024 {
+		t.Errorf("batch_bytes as a number: %d, %v", f.fold.BatchBytes, err)
+	}
+}
+
+// TestParseSchedule shows that a schedule keeps the words of who wrote it where the scheduler knows them.
+func TestParseSchedule(t *testing.T) {
+	for text, want := range map[string]string{
+		"@every 30s": "@every 30s", "@every 23h": "@every 23h", "@every 1d": "@every 24h0m0s", " @every 2 weeks ": "@every 336h0m0s",
+		"*/5 * * * *": "*/5 * * * *", "@hourly": "@hourly",
+	} {
+		if got, err := parseSchedule(text); err != nil || got.String() != want {
+			t.Errorf("parseSchedule(%q) = %q, %v, want %q", text, got, err, want)
+		}
+	}
+}
