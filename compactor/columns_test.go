@@ -162,7 +162,7 @@ func TestChangeOnError(t *testing.T) {
 	for i := range many {
 		many[i] = index.Column{Name: fmt.Sprintf("n%d", i), Kind: index.Int}
 	}
-	full := func(root cohort.Root, part string) durable.FS {
+	full := func(part string) durable.FS {
 		return &durabletest.Fault{FS: durable.OS, Hook: func(_ int, op, name string) error {
 			if op == "write" && strings.Contains(name, part) {
 				return syscall.ENOSPC
@@ -173,7 +173,7 @@ func TestChangeOnError(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		change compactor.ColumnChange
-		cfg    func(root cohort.Root) compactor.Config
+		cfg    func() compactor.Config
 		is     error
 		says   string
 	}{
@@ -184,19 +184,19 @@ func TestChangeOnError(t *testing.T) {
 		{"too many", compactor.ColumnChange{Declare: many}, nil, nil, "501 columns are declared"},
 		{"more than a root may have", compactor.ColumnChange{Max: index.MostColumns + 1}, nil, nil, "2001 columns"},
 		{"fewer than none", compactor.ColumnChange{Declare: many[:2], Max: 1}, nil, nil, "2 columns are declared"},
-		{"full disk, index", retype, func(r cohort.Root) compactor.Config { return compactor.Config{FS: full(r, "data/.index-")} }, syscall.ENOSPC, "write index"},
-		{"full disk, snapshots", retype, func(r cohort.Root) compactor.Config { return compactor.Config{FS: full(r, "snapshots-")} }, syscall.ENOSPC, "write snapshots"},
-		{"no room", retype, func(cohort.Root) compactor.Config {
+		{"full disk, index", retype, func() compactor.Config { return compactor.Config{FS: full("data/.index-")} }, syscall.ENOSPC, "write index"},
+		{"full disk, snapshots", retype, func() compactor.Config { return compactor.Config{FS: full("snapshots-")} }, syscall.ENOSPC, "write snapshots"},
+		{"no room", retype, func() compactor.Config {
 			return compactor.Config{Free: func(string) (int64, error) { return 1000, nil }}
 		}, syscall.ENOSPC, "are free"},
-		{"lock held", retype, func(cohort.Root) compactor.Config { return compactor.Config{Lock: no{}} }, compactor.ErrLocked, ""},
+		{"lock held", retype, func() compactor.Config { return compactor.Config{Lock: no{}} }, compactor.ErrLocked, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			root := mixed(t)
 			before, rows := contents(t, string(root)), dumpRows(t, durable.OS, root)
 			cfg := compactor.Config{}
 			if test.cfg != nil {
-				cfg = test.cfg(root)
+				cfg = test.cfg()
 			}
 			cfg.Root = root
 			err := changeOnce(cfg, test.change)

@@ -87,7 +87,7 @@ type Config struct {
 	ReapGrace time.Duration
 	// Free tells how many bytes can still be written below a directory. If nil, the operating system is asked.
 	Free func(dir string) (int64, error)
-	// Now gives the time for created_at and Report.Elapsed, and for nothing else. If nil, time.Now.
+	// Now gives the time for created_at and Report.Elapsed, and for the message about a clock that is ahead. If nil, time.Now.
 	Now func() time.Time
 	// Program is the name and version that manifests and the index state. If empty, "runfold" and our
 	// version.

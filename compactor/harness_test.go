@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -355,4 +357,33 @@ func put(t *testing.T, name string, data []byte) {
 	if err := durable.Replace(durable.OS, name, data, 0o644); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// contents is every file below a directory: its mode, its time and its bytes.
+func contents(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		text := info.Mode().String()
+		if info.Mode().IsRegular() {
+			data, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			text += info.ModTime().String() + string(data)
+		}
+		out[path] = text
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }

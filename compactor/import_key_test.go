@@ -143,3 +143,22 @@ func maybeRows(t *testing.T, root cohort.Root) map[string]string {
 	}
 	return rows(t, root)
 }
+
+// TestWidenAKeyThatOnlyTheIndexTells: only the keys of the snapshots say anything of the fold, and that they are of this field only
+// the rows say. Each finds its own, also one that says another target than its row.
+func TestWidenAKeyThatOnlyTheIndexTells(t *testing.T) {
+	from := newKeyRoot(t, "", "fold")
+	appendTo(t, from, "c", `{"run_id":"r","stage":"S","fold":1,"target":"t","snapshot":{"w":"one","target":"inner"}}`, `{"run_id":"r","stage":"S","fold":2,"snapshot":{"w":"two"}}`)
+	foldNow(t, compactor.Config{Root: from})
+	to := newKeyRoot(t, cohort.AbsentNone, "cohort_id", "target", "fold")
+	report, said := importNow(t, to, fileText(t, from.Snapshots()), withIndex(t, from.Index()))
+	if report.Taken != 2 || report.Joined != 2 || report.Left != 0 {
+		t.Errorf("report %+v, says %s", report, said)
+	}
+	got := fileText(t, to.Snapshots())
+	for _, want := range []string{`"r:S:c:t:1":{"run_id":"r","stage":"S",`, `"snapshot_seq":1,"w":"one","target":"inner"}`, `"r:S:c:NONE:2":{"run_id":"r","stage":"S",`, `"snapshot_seq":2,"w":"two"}`} {
+		if !strings.Contains(got, want) {
+			t.Errorf("snapshots have no %s:\n%s", want, got)
+		}
+	}
+}

@@ -5,7 +5,6 @@ package compactor_test
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -90,35 +89,6 @@ func (s *scene) data() string {
 	h, err := newest(durable.OS, s.root)
 	s.must(err)
 	return s.root.Data(h.Index.Name)
-}
-
-// contents is every file below a directory: its mode, its time and its bytes.
-func contents(t *testing.T, dir string) map[string]string {
-	t.Helper()
-	out := map[string]string{}
-	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		info, err := e.Info()
-		if err != nil {
-			return err
-		}
-		text := info.Mode().String()
-		if info.Mode().IsRegular() {
-			data, err := os.ReadFile(path)
-			if err != nil {
-				return err
-			}
-			text += info.ModTime().String() + string(data)
-		}
-		out[path] = text
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
 }
 
 const refused = ": nothing outside the root is touched: put the "

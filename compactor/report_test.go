@@ -212,3 +212,28 @@ func TestImportReportOfAnUnpublishedCommit(t *testing.T) {
 		t.Errorf("report (-want +got):\n%s", diff)
 	}
 }
+
+// TestNarrowKeyOfAFoldThatFails: what gave way in a batch that was committed is told, although a later one could not be.
+func TestNarrowKeyOfAFoldThatFails(t *testing.T) {
+	root := newDamagedRoot(t)
+	appendTo(t, root, "c", `{"run_id":"a","stage":"S","target":"x"}`, `{"run_id":"a","stage":"S","target":"y"}`)
+	appendTo(t, root, "c", `{"run_id":"b","stage":"S","target":"x"}`, `{"run_id":"b","stage":"S","target":"y"}`)
+	commits := 0
+	fsys := &durabletest.Fault{FS: durable.OS, Hook: func(_ int, op, name string) error {
+		if op != "link" || !strings.HasPrefix(name, root.Manifests()) {
+			return nil
+		}
+		if commits++; commits > 2 { // each has one record: the second replaces the row of the first
+			return syscall.EIO
+		}
+		return nil
+	}}
+	said := &notices{}
+	report, err := compactor.Fold(t.Context(), compactor.Config{Root: root, FS: fsys, BatchBytes: 1, Notify: said.add})
+	if !errors.Is(err, syscall.EIO) || report.Commits != 2 {
+		t.Fatalf("Fold = %v after %d commits, want EIO after two", err, report.Commits)
+	}
+	if report.Narrow == 0 || !strings.Contains(said.text(), (compactor.NarrowKey{Narrowing: report.Narrowing}).String()) {
+		t.Errorf("%d gave way, says %q", report.Narrow, said.text())
+	}
+}

@@ -1,6 +1,7 @@
 package compactor
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,7 +23,7 @@ type Run struct {
 	RunID     string     `json:"run_id"`
 	Stage     string     `json:"stage"`
 	Seq       cohort.Seq `json:"snapshot_seq"` // 0: an old snapshot without one
-	Timestamp time.Time  `json:"timestamp"`
+	Timestamp time.Time  `json:"timestamp"`    // zero: nobody knows it
 	// Record is the JSON that was appended, of a run that no fold has read yet, and nil of all others. Seq is then the one that a fold
 	// would give it now, and another one if others come first.
 	Record json.RawMessage `json:"unfolded_record,omitempty"`
@@ -30,7 +31,28 @@ type Run struct {
 
 // String is the run on one line.
 func (r Run) String() string {
-	return fmt.Sprintf("%s seq %d at %s", r.Key, r.Seq, r.Timestamp.UTC().Format(time.RFC3339))
+	return fmt.Sprintf("%s seq %d at %s", r.Key, r.Seq, cmp.Or(r.TimeText(), "an unknown time"))
+}
+
+// TimeText is the timestamp as cohort.FormatTime writes it, empty if nobody knows it.
+func (r Run) TimeText() string {
+	if r.Timestamp.IsZero() {
+		return ""
+	}
+	return cohort.FormatTime(r.Timestamp)
+}
+
+// MarshalJSON leaves the timestamp out if nobody knows it.
+func (r Run) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Key       cohort.Key      `json:"key"`
+		Cohort    cohort.ID       `json:"cohort_id"`
+		RunID     string          `json:"run_id"`
+		Stage     string          `json:"stage"`
+		Seq       cohort.Seq      `json:"snapshot_seq"`
+		Timestamp string          `json:"timestamp,omitempty"`
+		Record    json.RawMessage `json:"unfolded_record,omitempty"`
+	}{r.Key, r.Cohort, r.RunID, r.Stage, r.Seq, r.TimeText(), r.Record})
 }
 
 func runOf(h index.Identity) Run {

@@ -78,12 +78,15 @@ func (r *Report) add(out folded) {
 // farAhead is how far a stamp may be ahead of the storage's clock before it is told.
 const farAhead = 10 * time.Minute
 
-// ahead is the record that is furthest ahead of the storage's clock by far: of those that came, or one of before that the clock
-// has not caught up with. It is nil if there is none, or if nothing tells the time.
+// ahead is the stamp that is furthest ahead of the storage's clock, if it is far ahead, and the stream that brought the stamps there. New
+// writers begin above the highest stamp, so the stamps of innocent hosts are ahead from then on as well. They run on with time: only a
+// stamp that is further than that has another cause.
 func (r *run) ahead(prev generation.Manifest, b *batch, highest cohort.Stamp) *generation.Ahead {
 	isFar := func(s cohort.Stamp) bool { return b.now > 0 && (s-b.now).Duration() > farAhead }
-	if prev.Ahead != nil && isFar(prev.Ahead.Stamp) && prev.Ahead.Stamp >= highest {
-		return prev.Ahead
+	if prev.Ahead != nil && isFar(max(prev.Ahead.Stamp, highest)) && (highest-prev.HighestStamp).Duration() <= farAhead+r.since(prev) {
+		still := *prev.Ahead
+		still.Stamp = max(still.Stamp, highest)
+		return &still
 	}
 	if !isFar(highest) {
 		return nil
@@ -95,6 +98,15 @@ func (r *run) ahead(prev generation.Manifest, b *batch, highest cohort.Stamp) *g
 		host = "unknown"
 	}
 	return &generation.Ahead{Stamp: highest, Stream: p.Stream.String(), Host: host}
+}
+
+// since is the time since a generation was made, 0 if its clock or ours does not allow to tell.
+func (r *run) since(m generation.Manifest) time.Duration {
+	made, ok := cohort.ParseTime(m.CreatedAt)
+	if !ok {
+		return 0
+	}
+	return max(r.Now().Sub(made), 0)
 }
 
 func aheadOf(a generation.Ahead, now cohort.Stamp) ClockAhead {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"math"
 
@@ -8,6 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/internal/quantity"
 	"github.com/runfold/runfold/journal"
 )
@@ -15,6 +18,8 @@ import (
 func (a *app) initCommand() *cobra.Command {
 	var key []string
 	var absent, dirMode, fileMode, snapshots string
+	var columns []string
+	var change compactor.ColumnChange
 	var s cohort.Settings
 	var maxRecord quantity.Bytes
 	var asJSON bool
@@ -34,6 +39,9 @@ fields are texts without ':' or integers; an append with another one is refused.
 have such keys already: it spells a field that a record does not have NONE, instead of leaving its part of the key empty.
 The key of a root never changes: compactd import takes the rows of a root into one with another key.
 
+--column declares a column: it exists even where no record has a value for it, so that readers find it, and keeps its type whatever
+is appended. Columns can be declared later as well: see compactd columns.
+
 It prints the id of the root. On a share, give that id to every command, with --root-id or in the
 environment as ` + rootIDVar + `: a command then refuses any other root, should the share not be mounted or another one
 be mounted in its place. init itself, given an id, makes no root: the id says that it exists.`,
@@ -42,9 +50,10 @@ be mounted in its place. init itself, given an id, makes no root: the id says th
   compactd init --root runs --key run_id,phase,cohort_id,model_family
   compactd init --root runs --key run_id,phase,target,view,symbol --key-absent NONE
   compactd init --root runs --snapshots per-cohort
+  compactd init --root runs --column symbol:string --column git_commit:string
   compactd init --root /mnt/share/runs --json | jq -r .root_id`,
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			root, id, err := a.wantedRoot()
 			if err != nil {
 				return err
@@ -54,8 +63,17 @@ be mounted in its place. init itself, given an id, makes no root: the id says th
 			if err := parseSettings(&s, key, absent, dirMode, fileMode); err != nil {
 				return usageError{err}
 			}
+			if change.Declare, err = parseColumns(columns); err != nil {
+				return usageError{fmt.Errorf("--column: %w", err)}
+			}
+			if err := (index.Columns{Declared: change.Declare, Max: change.Max}).Validate(); err != nil {
+				return usageError{err}
+			}
 			r, created, err := journal.InitRoot(root, s, journal.RootOptions{ID: id})
 			if err != nil {
+				return err
+			}
+			if err := a.declare(cmd.Context(), change); err != nil {
 				return err
 			}
 			got := r.Settings
@@ -82,10 +100,25 @@ be mounted in its place. init itself, given an id, makes no root: the id says th
 	f.StringVar(&absent, "key-absent", "", "how keys spell a field that a record does not have: NONE (default: an empty part)")
 	f.Var(&maxRecord, "max-record", "the size limit of a record (default 16MiB)")
 	f.StringVar(&snapshots, "snapshots", "", "one snapshot_index.json for the root, or one for each cohort: root, per-cohort (default root)")
+	f.StringArrayVar(&columns, "column", nil, "a column that always exists, as `NAME:TYPE` (bool, int64, double, string); may be repeated")
+	f.IntVar(&change.Max, "max-columns", 0, fmt.Sprintf("how many columns the root may have, at most %d (default %d)", index.MostColumns, index.DefaultColumns))
 	f.StringVar(&dirMode, "dir-mode", "", "octal mode of directories, less the umask (default 0777; shared groups: 2775)")
 	f.BoolVar(&asJSON, "json", false, "print the root's id and settings as JSON")
 	f.StringVar(&fileMode, "file-mode", "", "octal mode of files, less the umask (default 0666)")
 	return cmd
+}
+
+// declare makes the columns of a root that is new, or makes sure that an older one has them.
+func (a *app) declare(ctx context.Context, change compactor.ColumnChange) error {
+	if len(change.Declare) == 0 && change.Max == 0 {
+		return nil
+	}
+	cfg, err := a.config()
+	if err != nil {
+		return err
+	}
+	_, err = compactor.ChangeColumns(ctx, cfg, change)
+	return err
 }
 
 // initReport is what init prints for scripts.

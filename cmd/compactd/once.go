@@ -106,7 +106,7 @@ func describe(r compactor.Report) string {
 	}
 	text += fmt.Sprintf("; generation %d, %d rows", r.Generation, r.Rows)
 	if r.Rewrites > 0 {
-		text += "; all rows written again for new columns"
+		text += "; all rows written again"
 	}
 	if r.Swept > 0 {
 		text += fmt.Sprintf("; %d finished streams moved out", r.Swept)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -61,7 +62,7 @@ it counts what was appended and no fold has read yet, as the next fold will.`,
 			case asJSON:
 				return a.printJSON(nil)
 			case ok:
-				_, err = fmt.Fprintf(a.stdout, "%s\t%d\t%s\n", terminal.Field(string(run.Key)), run.Seq, run.Timestamp.UTC().Format(microseconds))
+				_, err = fmt.Fprintf(a.stdout, "%s\t%d\t%s\n", terminal.Field(string(run.Key)), run.Seq, timeOf(run))
 				return err
 			}
 			a.say("no run in %v before %s", q, q.RunID)
@@ -95,8 +96,8 @@ func parseWhere(pairs []string) (map[string]string, error) {
 	return where, nil
 }
 
-// microseconds is how timestamps of the index are printed.
-const microseconds = "2006-01-02T15:04:05.999999Z"
+// timeOf is a run's timestamp in text output.
+func timeOf(r compactor.Run) string { return cmp.Or(r.TimeText(), "-") }
 
 func (a *app) previous(cmd *cobra.Command, file string, q compactor.Query) (compactor.Run, bool, error) {
 	if file == "" {

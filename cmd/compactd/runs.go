@@ -114,7 +114,7 @@ func printRun(out *bufio.Writer, r compactor.Run, asJSON bool) error {
 	}
 	line := append(out.AvailableBuffer(), terminal.Field(string(r.Key))...) // by hand: of a million lines fmt takes a third of the time
 	line = strconv.AppendUint(append(line, '\t'), uint64(r.Seq), 10)
-	line = r.Timestamp.UTC().AppendFormat(append(line, '\t'), microseconds)
+	line = append(append(line, '\t'), timeOf(r)...)
 	line = append(append(line, '\t'), r.Cohort...)
 	if r.Record != nil {
 		line = append(line, "\tunfolded"...)

@@ -2,6 +2,7 @@ package index
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -63,6 +64,14 @@ func (r Reason) words() string {
 
 // Extras are sorted by column and reason.
 type Extras []Extra
+
+// MarshalJSON writes a list, also of none.
+func (e Extras) MarshalJSON() ([]byte, error) {
+	if e == nil {
+		return []byte("[]"), nil
+	}
+	return json.Marshal([]Extra(e))
+}
 
 // Values counts all.
 func (e Extras) Values() (n int64) {

@@ -59,18 +59,25 @@ type naming struct {
 	met    map[string]bool
 }
 
-// field is the field of a record that a name of the file is. One whose place another name takes is kept apart.
-func (n naming) field(name string) string {
-	if field, ok := n.fields[name]; ok {
-		n.met[name] = true
-		return field
-	}
-	for _, field := range n.fields {
-		if field == name || field == "stage" && name == "phase" {
-			return "imported_" + name
+// of is what the names of one object are. A field has its own name where the object does not have the one that is said to be it.
+func (n naming) of(obj []byte) func(name string) string {
+	taken := map[string]bool{} // fields that another name is
+	if len(n.fields) > 0 {
+		for name := range jsonscan.Members(obj) {
+			if field, ok := n.fields[name]; ok {
+				n.met[name], taken[field] = true, true
+			}
 		}
 	}
-	return name
+	return func(name string) string {
+		if field, ok := n.fields[name]; ok {
+			return field
+		}
+		if taken[name] || name == "phase" && taken["stage"] || name == "stage" && taken["phase"] {
+			return "imported_" + name
+		}
+		return name
+	}
 }
 
 // snapshotItem reads one entry of a snapshot_index.json: the value's own fields first, then the key. form is that of the
@@ -181,8 +188,9 @@ func (it *item) readMembers(obj []byte, n naming) error {
 	if len(obj) == 0 || obj[0] != '{' {
 		return errors.New("is not an object")
 	}
+	field := n.of(obj)
 	for name, value := range jsonscan.Members(obj) {
-		name = n.field(name)
+		name = field(name)
 		switch name {
 		case "run_id":
 			it.runID = text(value)

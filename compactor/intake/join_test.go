@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -308,14 +307,16 @@ func snapshotOf(t *testing.T, root cohort.Root, key string) string {
 }
 
 func TestNaming(t *testing.T) {
-	if got := slices.Collect(func(yield func(string) bool) {
-		n := naming{map[string]string{"step": "stage"}, map[string]bool{}}
-		for _, name := range []string{"step", "stage", "phase", "auc"} {
-			if !yield(n.field(name)) {
-				return
-			}
-		}
-	}); !cmp.Equal(got, []string{"stage", "imported_stage", "imported_phase", "auc"}) {
-		t.Errorf("names %v", got)
+	n := naming{map[string]string{"step": "stage", "name": "run_id"}, map[string]bool{}}
+	field := n.of([]byte(`{"step":1,"stage":2,"phase":3,"auc":4,"run_id":5}`))
+	var got []string
+	for _, name := range []string{"step", "stage", "phase", "auc", "run_id"} {
+		got = append(got, field(name))
+	}
+	if want := []string{"stage", "imported_stage", "imported_phase", "auc", "run_id"}; !cmp.Equal(got, want) {
+		t.Errorf("names %v, want %v: a field that no other name is keeps its own", got, want)
+	}
+	if !n.met["step"] || n.met["name"] {
+		t.Errorf("met %v", n.met)
 	}
 }

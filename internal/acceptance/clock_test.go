@@ -63,7 +63,7 @@ func TestClockForward(t *testing.T) {
 			turning.send(t, []string{`{"run_id":"turning","stage":"S","v":3}`})
 			open.close(t)
 			turning.close(t)
-			said("the second fold", "ahead of the storage's clock") // told on and on
+			said("the second fold", "host node-1 is") // told on and on, and of the host that began it
 
 			want := map[string]float64{"first": 0, "k": 3, "ahead": 3, "later": 0, "open": 3, "turning": 3}
 			if test.ahead > 0 {

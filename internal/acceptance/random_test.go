@@ -23,7 +23,7 @@ type randomRecords struct {
 func newRandomRecords(rnd *rand.Rand) *randomRecords {
 	r := &randomRecords{rnd: rnd, most: 1 + rnd.IntN(60), likes: map[string][]string{}, odd: rnd.IntN(30)}
 	if rnd.IntN(6) == 0 {
-		r.wide = 1 + rnd.IntN(20)
+		r.wide = 1 + rnd.IntN(8)
 	}
 	r.names = append(slices.Clone(plainNames), sample(rnd, hostileNames, rnd.IntN(12))...)
 	r.runs = sample(rnd, runIDs, 3+rnd.IntN(len(runIDs)-3))
@@ -79,7 +79,7 @@ func (r *randomRecords) next() string {
 	}
 	o := object{r: r}
 	o.add("run_id", `"`+pick(r.rnd, r.runs...)+`"`)
-	o.add(pick(r.rnd, "stage", "phase"), `"`+pick(r.rnd, stages[:1+r.rnd.IntN(len(stages))]...)+`"`)
+	o.add(pick(r.rnd, "stage", "phase"), `"`+pick(r.rnd, stages...)+`"`)
 	if r.oneOf(30) {
 		o.add("timestamp", pick(r.rnd, times...))
 	}
@@ -89,8 +89,12 @@ func (r *randomRecords) next() string {
 	for range r.rnd.IntN(8) {
 		o.field(pick(r.rnd, r.names...))
 	}
+	if r.oneOf(8) { // two values for one column
+		o.field("params.seed")
+		o.add("params", `{"seed":`+r.value("seed")+`}`)
+	}
 	for _, group := range []string{"metrics", "params", "tags"} {
-		if r.oneOf(50) {
+		if r.oneOf(30) {
 			o.add(group, r.group(r.rnd.IntN(6)))
 		}
 	}
@@ -98,8 +102,8 @@ func (r *randomRecords) next() string {
 		r.widen(&o)
 	}
 	if r.oneOf(15) {
-		group, value := r.group(3), r.value("snapshot")
-		o.add("snapshot", pick(r.rnd, group, value, `{"run_id":5,"stage":[],"timestamp":"no","snapshot_seq":9,"z": 1.0}`))
+		group, other := r.group(3), r.value("snapshot")
+		o.add("snapshot", pick(r.rnd, group, other, `{"run_id":5,"stage":[],"timestamp":"no","snapshot_seq":9,"z": 1.0}`))
 	}
 	if !r.oneOf(10) {
 		return o.line()

@@ -106,7 +106,7 @@ func TestDuckDBReadsIndex(t *testing.T) {
 		{"r-2", "TRAINING", "churn_eu", "2", "1772355600250", "0.71", "25000.5", "NULL", "NULL", "9007199254740993", "NULL", "r-2:TRAINING", "NULL"},
 		{"日次:北", "RANKING", "churn_eu", "3", "1772409600000", "NULL", "NULL", "NULL", "", "NULL", `größe "x"`, "日次:北:RANKING", "NULL"},
 		{"r-4", "TRAINING", "churn_eu", "4", "1772413200000", "NULL", "0", "NULL", "NULL", "NULL", "NULL", "r-4:TRAINING", `{"metrics.auc":"n/a","layers":[1,2]}`},
-		{"r-1", "TRAINING", "churn_eu", "5", "1772532000000", "0.75", "26000", "false", "NULL", "NULL", "NULL", "r-1:TRAINING", "NULL"},
+		{"r-1", "TRAINING", "churn_eu", "5", "1772532000000", "0.75", "26000", "false", "NULL", "NULL", "NULL", "r-1:TRAINING", `{"tags.ok":false}`},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("index.parquet as DuckDB reads it (-want +got):\n%s", diff)
@@ -120,9 +120,9 @@ func TestDuckDBSeesTypes(t *testing.T) {
 	want := [][]string{
 		{"run_id", "VARCHAR"}, {"phase", "VARCHAR"}, {"cohort_id", "VARCHAR"}, {"snapshot_seq", "BIGINT"},
 		{"timestamp", "TIMESTAMP WITH TIME ZONE"},
-		{"metrics.auc", "DOUBLE"}, {"metrics.rows", "DOUBLE"}, {"tags.ok", "BOOLEAN"}, {"params.seed", "BIGINT"},
+		{"metrics.auc", "DOUBLE"}, {"metrics.rows", "DOUBLE"}, {"tags.ok", "VARCHAR"}, {"params.seed", "BIGINT"},
 		{"note", "VARCHAR"}, {"tags.owner", "VARCHAR"},
-		{"_key", "VARCHAR"}, {"_stamp", "BIGINT"}, {"_record_id", "VARCHAR"}, {"_stream", "VARCHAR"}, {"_extra", "VARCHAR"},
+		{"_key", "VARCHAR"}, {"_stamp", "BIGINT"}, {"_record_id", "VARCHAR"}, {"_digest", "BIGINT"}, {"_stream", "VARCHAR"}, {"_extra", "VARCHAR"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("columns of index.parquet as DuckDB sees them (-want +got):\n%s", diff)

@@ -5,7 +5,7 @@ whether columns were retyped or dropped: then a number may be spelled as its dou
 """
 import collections, datetime, json, sys, time, traceback
 import duckdb, polars, pyarrow, pyarrow.parquet
-from model import NUMBER, beside, cell, characters, finite, members, outcomes, quote, scan, snapshot_line, values
+from model import NUMBER, beside, cell, characters, finite, members, outcomes, quote, scan, snapshot_line, spellings, values
 
 FIRST = ["run_id", "phase", "cohort_id", "snapshot_seq", "timestamp"]
 LAST = ["_key", "_stamp", "_record_id", "_digest", "_stream", "_extra"]
@@ -25,7 +25,7 @@ def is_number(text):
 
 
 def blurred(said, moved):
-    """A token, or the text in a cell, as it is compared: where columns moved, by what it means."""
+    """A token, or the text in a cell, as it is compared: where columns moved, by what it means. An integer has all its digits."""
     if not moved or not isinstance(said, str):
         return said
     if said[:1] == '"' and said[-1:] == '"' and len(said) > 1:
@@ -33,12 +33,21 @@ def blurred(said, moved):
             return quote(characters(json.loads(said)))
         except ValueError:
             return said
-    double = cell("double", said) if is_number(said) else None
-    return said if double is None else repr(double + 0.0)
+    if not is_number(said):
+        return said
+    whole, double = cell("int64", said), cell("double", said)
+    return str(whole) if whole is not None else said if double is None else repr(double + 0.0)
 
 
-def counted(tokens, moved):
-    return collections.Counter(blurred(t, moved) for t in tokens)
+def same(found, tokens, moved):
+    """Whether _extra has these tokens and no others."""
+    left = [blurred(t, moved) for t in found]
+    for t in tokens:
+        ways = {blurred(s, moved) for s in (spellings(t) if moved else {t})} & set(left)
+        if not ways:
+            return False
+        left.remove(ways.pop())
+    return not left
 
 
 def last_writes(records):
@@ -105,7 +114,7 @@ def check(root, since, records, columns, moved):
         for n, ts in tokens.items():
             kind = kinds.get(n)
             all_ways = list(outcomes(kind, ts, moved))
-            ways = [c for c, extra in all_ways if counted(found[n], moved) == counted(extra, moved)
+            ways = [c for c, extra in all_ways if same(found[n], extra, moved)
                     and (kind is None or blurred(c, moved) == blurred(row[n], moved))]
             expect(ways, repr(key), "column", repr(n), "of type", kind, "says", repr(row.get(n))[:200], "and _extra", found[n],
                    "want one of", [(repr(c)[:200], e) for c, e in all_ways], "of", w["text"])

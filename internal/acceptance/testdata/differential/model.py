@@ -1,5 +1,5 @@
 """What index.parquet and snapshot_index.json must say, made of what was acknowledged alone. It shares no code with runfold."""
-import json, re
+import functools, json, re
 
 OWNED = {"run_id", "stage", "phase", "timestamp", "record_id", "snapshot_seq"}
 INTEGER, NUMBER, SPACE = re.compile(r"-?\d+"), re.compile(r"-?\d.*"), re.compile(r"[ \t]*")
@@ -14,13 +14,19 @@ def quote(text):
     return json.dumps(text, ensure_ascii=False).replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
+@functools.lru_cache(5000)
 def finite(line):
     """The record of a line: NaN and Infinity, which are no JSON, become null."""
     return re.sub(r'"(?:[^"\\]|\\.)*"|-?Infinity|NaN', lambda m: m[0] if m[0][0] == '"' else "null", line.strip(" \t"))
 
 
+@functools.lru_cache(5000)
 def members(text):
     """The name, the exact token and the exact text of each member of an object."""
+    return tuple(each_member(text))
+
+
+def each_member(text):
     at = SPACE.match(text, 1).end()
     while text[at] != "}":
         start = at
@@ -43,6 +49,7 @@ def values(text):
                 yield n, t
 
 
+@functools.lru_cache(5000)
 def cell(kind, token):
     """What a column of this type says of a value; None if it cannot hold it exactly."""
     if kind == "bool" and token in ("true", "false"):
@@ -66,17 +73,28 @@ def beside(kind, token):
     return kind == "string" and token[0] not in '{["' and len(token) <= 4096
 
 
+def spellings(token):
+    """How a value may be spelled that was in columns of other types: a double is not told from another spelling of it."""
+    double = cell("double", token)
+    if token == "-0":
+        return {"-0", "-0.0"}  # the one integer that a double tells apart, and not from -0.0
+    if INTEGER.fullmatch(token) or double is None:
+        return {token}
+    return {token, repr(double)} | ({str(int(double))} if double == int(double) and -2**63 <= double < 2**63 else set())
+
+
 def outcomes(kind, tokens, moved):
     """All that a cell and _extra may say of the values of one name: of two values for a column any that fits may stand there."""
     for i, token in enumerate(tokens):
-        spelled = {token}
-        if moved and (double := cell("double", token)) is not None:
-            spelled |= {repr(double)} | ({str(int(double))} if double == int(double) and -2**63 <= double < 2**63 else set())
-        for t in sorted(spelled):
+        for t in sorted(spellings(token) if moved else {token}):
             if kind and (said := cell(kind, t)) is not None:
-                yield said, tokens[:i] + tokens[i + 1:] + ([token] if beside(kind, token) else [])
-    if not any(kind and cell(kind, t) is not None for t in tokens):
+                yield said, tokens[:i] + tokens[i + 1:] + ([t] if beside(kind, t) else [])
+    if not any(kind and cell(kind, t) is not None for t in tokens) or moved and "-0" in tokens:
         yield None, tokens
+    # A known limit: of "true" and true for one text column, the index tells after a change of its type only the second.
+    for i, token in enumerate(tokens if moved and len(tokens) > 1 else []):
+        if token[0] == '"' and characters(json.loads(token)) in tokens:
+            yield from outcomes(kind, tokens[:i] + tokens[i + 1:], moved)
 
 
 def snapshot_line(run_id, stage, timestamp, seq, text):
