@@ -11,7 +11,7 @@ import (
 // folded is what one batch of records changes.
 type folded struct {
 	puts    []index.Put            // in seq order; N is the candidate's n
-	raised  []index.Put            // rows that stay as they are but for their stamp
+	raised  []index.Put            // rows that stay as they are and get another stamp
 	later   map[int32]cohort.Stamp // by N: the stamps of puts that were appended again
 	nextSeq cohort.Seq
 	highest cohort.Stamp

@@ -116,7 +116,7 @@ func (n Reaped) String() string {
 	return fmt.Sprintf("stream %v: %s: moved to reaped/, its records are folded", n.Stream, n.Why)
 }
 
-// TornTail tells of bytes behind the last entry of a dead stream.
+// TornTail tells of bytes after the last entry of a dead stream.
 type TornTail struct {
 	Stream journal.Stream
 	Length int64

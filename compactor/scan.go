@@ -159,7 +159,7 @@ type reading struct {
 	err     error // what is wrong with the stream as a whole
 }
 
-// read reads the new records of one stream, as many as the budget allows. It changes nothing but r.
+// read reads the new records of one stream, as many as the budget allows. It changes only r.
 func (s *scanner) read(r *reading, left budget, shaper *index.Shaper) {
 	in, err := s.Open(r.p, r.old.Position)
 	switch {

@@ -66,7 +66,7 @@ func hold(t *testing.T, root cohort.Root) *durable.Lock {
 
 const holderWords = "host elsewhere, pid 17, started 2025-01-01T00:00:00Z"
 
-// TestLocked shows that whoever needs the lock names its holder and exits with 3, and that what only
+// TestLocked shows that a command that needs the lock names its holder and exits with 3, and that what only
 // reads does not care.
 func TestLocked(t *testing.T) {
 	root := newRoot(t, "r-1")

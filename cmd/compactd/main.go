@@ -135,7 +135,7 @@ func (a *app) finish(cmd *cobra.Command) {
 	}
 }
 
-// noSuchCommand refuses what is no subcommand and suggests what may be meant.
+// noSuchCommand refuses a word that is not a subcommand, and suggests one that may be meant.
 func noSuchCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil

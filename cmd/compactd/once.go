@@ -46,7 +46,7 @@ return when both show it.
 
 If another compactor is at work it exits with 3 and names it, or waits with --wait.
 
-With --quiet, for cron, it says nothing but what is damaged and what failed.
+With --quiet, for cron, it says only what is damaged and what failed.
 
 Sizes and durations have units: 512KiB, 320MiB, 1.5GB; 30s, 10m, 1h30m, 1d.`,
 		Example: `  compactd once --root runs
@@ -76,7 +76,7 @@ Sizes and durations have units: 512KiB, 320MiB, 1.5GB; 30s, 10m, 1h30m, 1d.`,
 	}
 	foldFlags(cmd, &flags)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the report as JSON")
-	cmd.Flags().BoolVar(&quiet, "quiet", false, "say nothing but what is damaged and what failed")
+	cmd.Flags().BoolVar(&quiet, "quiet", false, "say only what is damaged and what failed")
 	return cmd
 }
 

@@ -53,7 +53,7 @@ func inputName(file string) string {
 	return file
 }
 
-// readLines sends the lines of all files in turn and closes the channel behind the last. When ctx ends
+// readLines sends the lines of all files in turn and closes the channel after the last one. When ctx ends
 // the complete lines that were read are still sent; where the input was left is sent as errInterrupted.
 func readLines(ctx context.Context, files []string, stdin io.Reader, limit int) <-chan line {
 	lines := make(chan line, 256)

@@ -48,8 +48,8 @@ func (o options) oneLine() (line, error) {
 	return l, nil
 }
 
-// object is the record as JSON. The bytes of --json stay as they are, but for nonFinite numbers that
-// became null; fields of other flags are added behind, where the last of equal names counts.
+// object is the record as JSON. The bytes of --json stay as they are, except nonFinite numbers, which
+// became null. Fields of other flags are added at the end, and of equal names the last one counts.
 func (r oneRecord) object() (obj []byte, nonFinite int, err error) {
 	obj = []byte("{}")
 	if r.json != "" {
@@ -107,7 +107,7 @@ func assignment(given map[string]string, flag, s string) (name, text string, err
 }
 
 // value is the JSON that text stands for, and how many NaN and infinities in it became null. JSON is taken as it is. Numbers are read
-// as people write them, but for those that more often are names: 007, 1_000 and 1,5 are text. In tags, what is not JSON
+// as people write them. 007, 1_000 and 1,5 are text, because they are names more often than numbers. In tags, what is not JSON
 // is text.
 func value(text string, isTag bool) (v []byte, nonFinite int) {
 	trimmed := []byte(strings.TrimSpace(text))

@@ -100,8 +100,8 @@ func isList(text []byte) bool {
 	return more && len(rest) > 0 && !jsonscan.Valid(bytes.TrimSpace(first)) && endsEarly(first)
 }
 
-// isSpread tells whether text begins an object that goes on in the next line. A line that was cut off is none of these: behind it
-// comes the next object.
+// isSpread tells whether text begins an object that goes on in the next line. A line that was cut off is different: the next object
+// comes after it.
 func isSpread(text []byte) bool {
 	first, rest, _ := bytes.Cut(text, []byte("\n"))
 	first, rest = bytes.TrimSpace(first), bytes.TrimSpace(rest)
