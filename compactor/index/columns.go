@@ -173,14 +173,19 @@ const maxAdded = 200
 
 // columnKind is the kind of the column that a value of kind k makes under a name, 0 if it makes none: metrics are
 // doubles, tags are text, and all else is what was seen first.
-func columnKind(name string, k jsonscan.Kind) jsonscan.Kind {
+func columnKind(name string, k jsonscan.Kind) jsonscan.Kind { return kindUnder(ruledByName(name), k) }
+
+// kindUnder is columnKind for a name that asks for a kind, or for none.
+func kindUnder(ruled, k jsonscan.Kind) jsonscan.Kind {
 	switch {
 	case k == jsonscan.Object, k == jsonscan.Array, k == jsonscan.Null:
 		return 0
-	case strings.HasPrefix(name, metricsPrefix) && !isNumber(k):
+	case ruled == jsonscan.Double && !isNumber(k):
 		return 0
+	case ruled != 0:
+		return ruled
 	}
-	return jsonscan.Kind(ruledKind(name, Kind(k)))
+	return k
 }
 
 const (
@@ -190,13 +195,21 @@ const (
 
 // ruledKind is the kind that the name of a column asks for, or k.
 func ruledKind(name string, k Kind) Kind {
-	switch {
-	case strings.HasPrefix(name, metricsPrefix):
-		return Double
-	case strings.HasPrefix(name, tagsPrefix):
-		return String
+	if ruled := ruledByName(name); ruled != 0 {
+		return Kind(ruled)
 	}
 	return k
+}
+
+// ruledByName is the kind that the name of a column asks for, 0 if none.
+func ruledByName(name string) jsonscan.Kind {
+	switch {
+	case strings.HasPrefix(name, metricsPrefix):
+		return jsonscan.Double
+	case strings.HasPrefix(name, tagsPrefix):
+		return jsonscan.String
+	}
+	return 0
 }
 
 // Extend is the schema after recs were seen in this order, in a root that wants no columns of its own. It does not change s. The

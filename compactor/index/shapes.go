@@ -84,7 +84,7 @@ func (s *Shaper) Of(r cohort.Record) (shape Shape, bytes int64) {
 }
 
 // kindByte is the kind of the column that a field makes, or would have.
-func kindByte(f field) byte { return byte(columnKind(f.column, jsonscan.KindOf(f.value))) }
+func kindByte(f field) byte { return byte(kindUnder(f.ruled, jsonscan.KindOf(f.value))) }
 
 // matter leaves those fields, in place, that could change the schema before the first record, or one that others made of
 // it: new columns while there is room, and doubles in columns of integers that nobody declared. All others are nothing to Extender.Add.
@@ -94,7 +94,7 @@ func (s *Shaper) matter(fields []field) []field {
 		kind := jsonscan.KindOf(f.value)
 		matters := f.kind == jsonscan.Int && kind == jsonscan.Double && !s.shapes.columns.Is(f.column)
 		if f.place < 0 {
-			kind = columnKind(f.column, kind)
+			kind = kindUnder(f.ruled, kind)
 			matters = !full && f.nameable && kind != 0
 		}
 		if matters && (canHold(kind, f.value) || isBeside(kind, f.value)) {
