@@ -34,7 +34,7 @@ func ExampleRecord_Members() {
 		fmt.Println(err)
 		return
 	}
-	for name, value := range r.Members() {
+	for name, value := range r.Members {
 		fmt.Printf("%s=%s\n", name, value)
 	}
 	// Output:

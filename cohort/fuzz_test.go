@@ -67,7 +67,7 @@ func compareMembers(t testing.TB, r cohort.Record) {
 		t.Fatalf("Unmarshal(%q): %v", r.JSON, err)
 	}
 	got := make(map[string]json.RawMessage)
-	for name, value := range r.Members() {
+	for name, value := range r.Members {
 		got[string(name)] = value
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -180,23 +180,14 @@ func (r Record) keyText(name string) string {
 	case "model_family":
 		return r.ModelFamily
 	}
-	return text(r.member(name))
-}
-
-// text is a scalar as text, empty for null, objects and arrays.
-func text(value []byte) string {
-	switch jsonscan.KindOf(value) {
-	case jsonscan.String:
-		return jsonscan.Text(value)
-	case jsonscan.Bool, jsonscan.Int, jsonscan.Double:
-		return string(value)
-	}
-	return ""
+	return jsonscan.ScalarText(r.member(name))
 }
 
 // FieldText is a top-level scalar of a record as it is spelled in keys: a text as it is, a number or a bool as its token. It is empty
 // where json has no such field.
-func FieldText(json []byte, name string) string { return text(Record{JSON: json}.member(name)) }
+func FieldText(json []byte, name string) string {
+	return jsonscan.ScalarText(Record{JSON: json}.member(name))
+}
 
 // absent is the value of a member that a record does not have.
 var absent = []byte("null")
@@ -207,7 +198,7 @@ func (r Record) member(name string) []byte {
 	if len(r.JSON) == 0 { // put together by hand
 		return found
 	}
-	for n, value := range r.Members() {
+	for n, value := range r.Members {
 		if string(n) == name {
 			found = value
 		}

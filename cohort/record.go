@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"iter"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -81,10 +80,9 @@ func (r *Record) Unchanged() bool { return r.sum != 0 && r.sum == r.sumOf() }
 // Members yields the name and the value of each member of the record's object, in their order. A name that stands twice
 // comes twice; in a row of the index the last one counts. Values are the bytes that the user wrote. They alias
 // JSON, and so do names in which nothing is escaped: copy what is to stay. The record must have been parsed.
-func (r *Record) Members() iter.Seq2[[]byte, []byte] { return r.EachMember }
-
-// EachMember is the iterator that Members returns. "range r.EachMember" takes no memory.
-func (r *Record) EachMember(yield func(name, value []byte) bool) {
+//
+// It is the iterator itself, because one that it returned would take memory for each record: for name, value := range r.Members.
+func (r *Record) Members(yield func(name, value []byte) bool) {
 	var some [24]jsonscan.Span // enough for most objects, and not on the heap
 	top := r.top
 	if top == nil {

@@ -182,23 +182,12 @@ func (s *sieve) text(r parquet.Row, name string) string {
 	if extra := r[len(r)-1]; !extra.IsNull() && isObject(extra.ByteArray()) {
 		for m := range jsonscan.EachMember(extra.ByteArray()) {
 			if string(m.Name) == name {
-				return tokenText(m.Value)
+				return jsonscan.ScalarText(m.Value)
 			}
 		}
 	}
 	if i := slices.Index(s.fields, name); i >= 0 {
 		return scalarText(r[len(r)-1-len(s.fields)+i])
-	}
-	return ""
-}
-
-// tokenText is a scalar of JSON as text, empty for all else.
-func tokenText(token []byte) string {
-	switch jsonscan.KindOf(token) {
-	case jsonscan.String:
-		return jsonscan.Text(token)
-	case jsonscan.Bool, jsonscan.Int, jsonscan.Double:
-		return string(token)
 	}
 	return ""
 }

@@ -69,7 +69,7 @@ func (f *flattener) flatten(r cohort.Record) []field {
 	}
 	f.begin()
 	f.top = f.top[:0]
-	for name, value := range r.EachMember {
+	for name, value := range r.Members {
 		f.top = f.member(f.top, &f.root, name, value)
 	}
 	f.top = f.lastOfEach(f.top)

@@ -211,7 +211,7 @@ func (f *Found) addExtra(obj []byte) {
 		return // who reads the row itself reports it
 	}
 	for m := range jsonscan.EachMember(obj) {
-		f.set(string(m.Name), tokenText(m.Value))
+		f.set(string(m.Name), jsonscan.ScalarText(m.Value))
 	}
 }
 

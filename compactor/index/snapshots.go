@@ -234,7 +234,7 @@ func appendSnapshotLine(b []byte, p Put, r cohort.Record) []byte {
 // snapshotOf is the object from which the value is made.
 func snapshotOf(r cohort.Record) []byte {
 	obj := r.JSON
-	for name, value := range r.EachMember {
+	for name, value := range r.Members {
 		if string(name) != snapshotMember {
 			continue
 		}

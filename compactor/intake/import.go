@@ -203,7 +203,7 @@ func (f *files) records() []compactor.Imported {
 	return recs
 }
 
-// whole are the items that name a cohort, and are records that the root takes.
+// whole are the items that name a cohort and all fields of their key. That the root takes them was checked as they were read and joined.
 func (f *files) whole() (items []item) {
 	for _, it := range f.joined() {
 		if it.cohort == "" {
@@ -213,10 +213,6 @@ func (f *files) whole() (items []item) {
 		if it.unnamed {
 			f.leave("its key has more parts than run_id and stage, and nobody says of which fields: import the index.parquet of the same "+
 				"root together with it", it.position)
-			continue
-		}
-		if err := it.check(f.settings); err != nil {
-			f.leave(err.Error(), it.position)
 			continue
 		}
 		if it.key != "" && !it.ofSnapshots && it.key != it.place(f.settings.Key) {

@@ -91,8 +91,8 @@ func (n naming) snapshotItem(s index.ForeignSnapshot, form cohort.KeyForm) (item
 		return it, nil
 	}
 	key := cohort.ParseKey(s.Key, it.runID)
-	it.fill(&it.runID, key.RunID)
-	it.fill(&it.stage, key.Stage)
+	it.runID = cmp.Or(it.runID, key.RunID)
+	it.stage = cmp.Or(it.stage, key.Stage)
 	it.places = [...]string{present(key.Target), present(key.View), present(key.Symbol)}
 	more := strings.Count(s.Key[len(key.RunID):], ":") - 1 // parts after the stage
 	it.long = more > 0
@@ -104,13 +104,6 @@ func (n naming) snapshotItem(s index.ForeignSnapshot, form cohort.KeyForm) (item
 	}
 	it.addMissing("attempt", present(key.Attempt))
 	return it, nil
-}
-
-// fill takes a text from the key that the value does not say itself.
-func (*item) fill(own *string, said string) {
-	if *own == "" {
-		*own = said
-	}
 }
 
 // present is a part of a key, empty if it says that the field is absent: other programs write NONE there.
@@ -142,11 +135,11 @@ func (it *item) takeKey(form cohort.KeyForm) bool {
 	if n := len(more); agree == 0 && (n == 3 || n == 4 || it.runID == "") {
 		return false
 	}
-	it.fill(&it.runID, runID)
-	it.fill(&it.stage, stage)
+	it.runID = cmp.Or(it.runID, runID)
+	it.stage = cmp.Or(it.stage, stage)
 	for i, name := range form.More() {
 		if text := present(more[i]); name == "cohort_id" {
-			it.fill(&it.cohort, text)
+			it.cohort = cmp.Or(it.cohort, text)
 		} else {
 			it.addMissing(name, text)
 		}
@@ -161,7 +154,7 @@ func (it *item) field(name string) string {
 	}
 	for _, m := range slices.Backward(slices.Concat(it.rest, it.added)) {
 		if m.name == name {
-			return text(m.value)
+			return jsonscan.ScalarText(m.value)
 		}
 	}
 	return ""
@@ -193,15 +186,15 @@ func (it *item) readMembers(obj []byte, n naming) error {
 		name = field(name)
 		switch name {
 		case "run_id":
-			it.runID = text(value)
+			it.runID = jsonscan.ScalarText(value)
 		case "stage", "phase":
-			if t := text(value); t != "" {
+			if t := jsonscan.ScalarText(value); t != "" {
 				it.stage = t
 			}
 		case "cohort_id":
-			it.cohort = text(value)
+			it.cohort = jsonscan.ScalarText(value)
 		case "timestamp":
-			it.timestamp = text(value)
+			it.timestamp = jsonscan.ScalarText(value)
 		case "snapshot_seq":
 			seq, err := oldSeq(value)
 			if err != nil {
@@ -210,7 +203,7 @@ func (it *item) readMembers(obj []byte, n naming) error {
 			it.seq = seq
 		case "_key":
 			if it.key == "" { // a snapshot has its own
-				it.key = text(value)
+				it.key = jsonscan.ScalarText(value)
 			}
 		}
 		it.keep(name, value)
@@ -221,8 +214,8 @@ func (it *item) readMembers(obj []byte, n naming) error {
 func (it *item) keep(name string, value []byte) {
 	switch {
 	case slices.Contains(owned, name), slices.Contains(ours, name):
-	case name == "_extra" && isObject(text(value)):
-		for name, value := range jsonscan.Members([]byte(text(value))) {
+	case name == "_extra" && isObject(jsonscan.ScalarText(value)):
+		for name, value := range jsonscan.Members([]byte(jsonscan.ScalarText(value))) {
 			it.addExact(member{name, value})
 		}
 	default:
@@ -233,7 +226,7 @@ func (it *item) keep(name string, value []byte) {
 // addExact adds a member of _extra. Where a text column holds the value too, this is its exact token.
 func (it *item) addExact(m member) {
 	for i, has := range it.rest {
-		if has.name == m.name && jsonscan.KindOf(has.value) == jsonscan.String && text(has.value) == text(m.value) {
+		if has.name == m.name && jsonscan.KindOf(has.value) == jsonscan.String && jsonscan.ScalarText(has.value) == jsonscan.ScalarText(m.value) {
 			it.rest[i] = m
 			return
 		}
@@ -244,23 +237,12 @@ func (it *item) addExact(m member) {
 // isObject tells whether a text is a JSON object, as in our own column _extra.
 func isObject(text string) bool { return strings.HasPrefix(text, "{") && json.Valid([]byte(text)) }
 
-// text is a scalar as text: old files hold run ids as numbers too.
-func text(value []byte) string {
-	switch jsonscan.KindOf(value) {
-	case jsonscan.String:
-		return jsonscan.Text(value)
-	case jsonscan.Int, jsonscan.Double, jsonscan.Bool:
-		return string(value)
-	}
-	return ""
-}
-
 // oldSeq reads a snapshot_seq, which pandas turns into a double as soon as one is missing.
 func oldSeq(value []byte) (cohort.Seq, error) {
 	if jsonscan.KindOf(value) == jsonscan.Null {
 		return 0, nil
 	}
-	f, err := strconv.ParseFloat(text(value), 64)
+	f, err := strconv.ParseFloat(jsonscan.ScalarText(value), 64)
 	if err != nil || f < 0 || f != float64(int64(f)) || f >= 1<<53 {
 		return 0, fmt.Errorf("snapshot_seq %s is not a whole number", value)
 	}

@@ -123,20 +123,18 @@ func (f *files) join(i int, s item) bool {
 }
 
 // uncovered are the snapshots that take the place of no row that says more.
-func (f *files) uncovered(snaps []item) (kept []item) {
+func (f *files) uncovered(snaps []item) []item {
+	if !slices.ContainsFunc(snaps, func(s item) bool { return !s.hasNumbers() }) {
+		return snaps
+	}
 	numbers := map[string]bool{} // keys of rows that have numbers
 	for i := range f.rows {
 		if f.rows[i].hasNumbers() {
 			numbers[f.rows[i].place(f.settings.Key)] = true
 		}
 	}
-	for _, s := range snaps {
-		if !s.hasNumbers() && numbers[s.place(f.settings.Key)] {
-			f.report.Covered++
-			continue
-		}
-		kept = append(kept, s)
-	}
+	kept := slices.DeleteFunc(snaps, func(s item) bool { return !s.hasNumbers() && numbers[s.place(f.settings.Key)] })
+	f.report.Covered += len(snaps) - len(kept)
 	return kept
 }
 

@@ -116,19 +116,6 @@ func EachMember(obj []byte) iter.Seq[Member] {
 	}
 }
 
-// Pairs is EachMember without the text of a whole member.
-func Pairs(obj []byte) iter.Seq2[[]byte, []byte] {
-	return func(yield func(name, value []byte) bool) {
-		var some [24]Span // as in EachMember, without an iterator in an iterator
-		for _, s := range Spans(some[:0], obj) {
-			m := s.Member(obj)
-			if !yield(m.Name, m.Value) {
-				return
-			}
-		}
-	}
-}
-
 // Members is EachMember with the name as a string, which is a copy.
 func Members(obj []byte) iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {

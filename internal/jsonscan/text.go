@@ -29,6 +29,18 @@ func Text(quoted []byte) string {
 	return s
 }
 
+// ScalarText is a valid JSON scalar as text: a string decoded, a number or a bool as its token. It is empty for null, objects and
+// arrays.
+func ScalarText(value []byte) string {
+	switch KindOf(value) {
+	case String:
+		return Text(value)
+	case Bool, Int, Double:
+		return string(value)
+	}
+	return ""
+}
+
 // LoneSurrogate tells whether a valid JSON string escapes half a surrogate pair, which Text can only
 // decode to U+FFFD.
 func LoneSurrogate(quoted []byte) bool {
