@@ -12,6 +12,7 @@ import (
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/internal/quantity"
+	"github.com/runfold/runfold/internal/rootid"
 	"github.com/runfold/runfold/journal"
 )
 
@@ -43,7 +44,7 @@ The key of a root never changes: compactd import takes the rows of a root into o
 is appended. Columns can be declared later as well: see compactd columns.
 
 It prints the id of the root. On a share, give that id to every command, with --root-id or in the
-environment as ` + rootIDVar + `: a command then refuses any other root, should the share not be mounted or another one
+environment as ` + rootid.Var + `: a command then refuses any other root, should the share not be mounted or another one
 be mounted in its place. init itself, given an id, makes no root: the id says that it exists.`,
 		Example: `  compactd init --root runs
   compactd init --root /shared/runs --dir-mode 2775 --file-mode 0664

@@ -26,6 +26,7 @@ import (
 	"github.com/runfold/runfold/internal/build"
 	"github.com/runfold/runfold/internal/doctor"
 	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/internal/rootid"
 	"github.com/runfold/runfold/journal"
 )
 
@@ -118,7 +119,7 @@ func (a *app) command() *cobra.Command {
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	all := cmd.PersistentFlags()
 	all.StringVar(&a.root, "root", "", "the root directory (required)")
-	all.StringVar(&a.rootID, "root-id", "", "refuse any root but the one with this `id` (default $"+rootIDVar+")")
+	all.StringVar(&a.rootID, "root-id", "", "refuse any root but the one with this `id` (default $"+rootid.Var+")")
 	a.hasFlag = all.Changed
 	cmd.AddCommand(a.initCommand(), a.onceCommand(), a.runCommand(), a.statusCommand(), a.columnsCommand(), a.checkCommand(),
 		a.dumpCommand(), a.runsCommand(), a.previousCommand(), a.importCommand(), a.repairCommand(), a.doctorCommand(), a.probeCommand())
@@ -228,13 +229,13 @@ func hint(err error) string {
 	case errors.As(err, &usage):
 		return "compactd --help and compactd COMMAND --help show examples"
 	case errors.As(err, &none):
-		return wayOut(none)
+		return rootid.WayOut(none, byAppend)
 	case errors.As(err, &foreign) && errors.Is(err, index.ErrUnsupported):
 		return "write the file again with another program or other settings: Parquet with snappy or zstd and without encryption, or one JSON object; nothing was imported"
 	case errors.As(err, &foreign) && generation.IsDamage(err):
 		return "that file is damaged, and not the root: get another copy of it; nothing was imported"
 	case errors.Is(err, journal.ErrOtherRoot):
-		return "is another share mounted there, or --root-id (or " + rootIDVar + ") the id of another root? Nothing was changed"
+		return "is another share mounted there, or --root-id (or " + rootid.Var + ") the id of another root? Nothing was changed"
 	case errors.Is(err, compactor.ErrLocked):
 		return "--wait 30s waits for it; nothing is lost either way"
 	case generation.IsDamage(err):

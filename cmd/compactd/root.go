@@ -3,49 +3,27 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/rootid"
 	"github.com/runfold/runfold/journal"
 )
 
-// rootIDVar is the environment variable that stands for --root-id.
-const rootIDVar = "RUNFOLD_ROOT_ID"
+// byAppend is how an append makes a root.
+const byAppend = "journal-append --create"
 
-// wantedRoot is the root that the flags and the environment mean: its path, and its id or empty. A flag --root-id that
-// is given wins over the environment, and must not be empty: an unset variable must not make any root right.
+// wantedRoot is the root that the flags and the environment mean: its path, and its id or empty.
 func (a *app) wantedRoot() (root cohort.Root, id string, err error) {
 	if a.root == "" {
 		return "", "", usageError{errors.New("--root is missing")}
 	}
-	from, text := "--root-id", a.rootID
-	if !a.hasFlag("root-id") {
-		from, text = rootIDVar, os.Getenv(rootIDVar)
-		if text == "" {
-			return cohort.Root(a.root), "", nil
-		}
-	}
-	id, err = cohort.ParseRootID(text)
-	if err != nil {
-		return "", "", usageError{fmt.Errorf("%s: %w", from, err)}
+	if id, err = rootid.Wanted(a.rootID, a.hasFlag("root-id")); err != nil {
+		return "", "", usageError{err}
 	}
 	return cohort.Root(a.root), id, nil
-}
-
-// wayOut says what to do about a path that is no root.
-func wayOut(none *journal.NoRootError) string {
-	switch {
-	case none.Lost:
-		return "a copy of runfold.json in its place makes it a root again"
-	case !none.Vacant:
-		return "is the path right? A root is made in a directory that is new or empty"
-	}
-	return fmt.Sprintf("if the root is on a share, see whether it is mounted; a new root is made by compactd init --root %s, "+
-		"or by journal-append --create", none.Root)
 }
 
 // How often a daemon looks for a root that is not there, and how often it says that it waits.
@@ -62,7 +40,7 @@ func (d *daemon) awaitRoot(ctx context.Context) error {
 		return err
 	}
 	return await(ctx, open, func(none *journal.NoRootError) {
-		d.log.Warn("waiting for the root", zap.Error(none), zap.String("hint", wayOut(none)))
+		d.log.Warn("waiting for the root", zap.Error(none), zap.String("hint", rootid.WayOut(none, byAppend)))
 	})
 }
 

@@ -22,6 +22,7 @@ import (
 	"github.com/runfold/runfold/internal/build"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/internal/quantity"
+	"github.com/runfold/runfold/internal/rootid"
 	"github.com/runfold/runfold/internal/terminal"
 	"github.com/runfold/runfold/journal"
 )
@@ -96,9 +97,9 @@ func hint(err error) string {
 	case errors.As(err, &usage):
 		return "journal-append --help shows examples"
 	case errors.As(err, &none):
-		return wayOut(none)
+		return rootid.WayOut(none, "--create with the first append")
 	case errors.Is(err, journal.ErrOtherRoot):
-		return "is another share mounted there, or --root-id (or " + rootIDVar + ") the id of another root? Nothing was written"
+		return "is another share mounted there, or --root-id (or " + rootid.Var + ") the id of another root? Nothing was written"
 	case errors.Is(err, cohort.ErrNewer):
 		return "use the runfold version that made this root, or a later one"
 	case durable.IsReadOnly(err):
@@ -137,7 +138,7 @@ Records are JSON objects, one per line, with run_id and stage (or phase). Files 
 turn; "-" or no file is standard input. Where no file is named and standard input is a terminal, it says that it waits.
 
 The root must exist: where it does not, a share may not be mounted, or the path may be mistyped. It is
-made by compactd init, or by --create, which makes it if it does not exist. With --root-id, or ` + rootIDVar + ` in
+made by compactd init, or by --create, which makes it if it does not exist. With --root-id, or ` + rootid.Var + ` in
 the environment, any root with another id is refused, and --create makes none: the id says that the root exists.
 
 A timestamp must have a zone: without one nobody knows when it was. --assume-zone adds one to those that have none, and changes
@@ -168,7 +169,9 @@ Exit codes: 0 all durable, 1 some records were not appended, 2 usage, 75 disk fu
 			o.isOne = o.one.given(cmd)
 			err := o.check(files)
 			if err == nil {
-				o.rootID, err = wantedRoot(o.rootID, cmd.Flags().Changed("root-id"))
+				if o.rootID, err = rootid.Wanted(o.rootID, cmd.Flags().Changed("root-id")); err != nil {
+					err = usageError{err}
+				}
 			}
 			if err == nil && cmd.Flags().Changed("assume-zone") {
 				if o.zone, err = cohort.ParseZone(o.assumeZone); err != nil {
@@ -188,7 +191,7 @@ Exit codes: 0 all durable, 1 some records were not appended, 2 usage, 75 disk fu
 	f := cmd.Flags()
 	f.StringVar(&o.root, "root", "", "the root directory (required)")
 	f.BoolVar(&o.create, "create", false, "make the root, with the default settings, if it does not exist")
-	f.StringVar(&o.rootID, "root-id", "", "refuse any root but the one with this `id` (default $"+rootIDVar+")")
+	f.StringVar(&o.rootID, "root-id", "", "refuse any root but the one with this `id` (default $"+rootid.Var+")")
 	f.StringVar(&o.cohort, "cohort", "", "the cohort to append to (required)")
 	f.StringVar(&o.one.runID, "run-id", "", "append one record with this run_id instead of reading lines")
 	f.StringVar(&o.one.stage, "stage", "", "the stage of that record")

@@ -48,6 +48,7 @@ var allowed = map[string][]string{
 	"internal/durable/durabletest": {"internal/durable"},
 
 	"internal/doctor": {"cohort", "internal/durable"},
+	"internal/rootid": {"cohort", "journal"},
 
 	"cohort":               {"internal/jsonscan"},
 	"journal":              {"cohort", "internal/build", "internal/durable"},
@@ -56,8 +57,8 @@ var allowed = map[string][]string{
 	"compactor":            {"cohort", "compactor/generation", "compactor/index", "internal/build", "internal/doctor", "internal/durable", "journal"},
 	"compactor/audit":      {"cohort", "compactor", "compactor/generation", "compactor/index", "internal/durable", "journal"},
 	"compactor/intake":     {"cohort", "compactor", "compactor/index", "internal/jsonscan", "journal"},
-	"cmd/journal-append":   {"cohort", "internal/build", "internal/durable", "internal/jsonscan", "internal/quantity", "internal/terminal", "journal"},
-	"cmd/compactd":         {"cohort", "compactor", "compactor/audit", "compactor/generation", "compactor/index", "compactor/intake", "internal/build", "internal/doctor", "internal/durable", "internal/jsonscan", "internal/quantity", "internal/terminal", "journal"},
+	"cmd/journal-append":   {"cohort", "internal/build", "internal/durable", "internal/jsonscan", "internal/quantity", "internal/rootid", "internal/terminal", "journal"},
+	"cmd/compactd":         {"cohort", "compactor", "compactor/audit", "compactor/generation", "compactor/index", "compactor/intake", "internal/build", "internal/doctor", "internal/durable", "internal/jsonscan", "internal/quantity", "internal/rootid", "internal/terminal", "journal"},
 }
 
 func TestArrows(t *testing.T) {
