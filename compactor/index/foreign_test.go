@@ -214,3 +214,30 @@ func TestForeignOurs(t *testing.T) {
 		t.Errorf("row (-want +got):\n%s", diff)
 	}
 }
+
+// TestForeignNonFinite counts NaN and infinities, in columns and in lists. NULL does not count, and neither does the JSON value null.
+func TestForeignNonFinite(t *testing.T) {
+	type row struct {
+		D    float64   `parquet:"d"`
+		F    float32   `parquet:"f"`
+		O    *float64  `parquet:"o,optional"`
+		List []float64 `parquet:"list,list"`
+		J    string    `parquet:"j,json"`
+	}
+	nan, inf := math.NaN(), math.Inf(-1)
+	data := writeForeign(t, []row{
+		{1, 2, ptr(3.0), []float64{4}, "null"},
+		{nan, float32(inf), nil, []float64{nan, 1, inf}, "null"},
+		{0, 0, ptr(nan), nil, "1"},
+	})
+	var got []int
+	for r, err := range ForeignRows(bytes.NewReader(data), int64(len(data))) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, r.NonFinite)
+	}
+	if want := []int{0, 4, 1}; !cmp.Equal(got, want) {
+		t.Errorf("values that are no numbers: %v, want %v", got, want)
+	}
+}
