@@ -30,25 +30,49 @@ func (p *Parser) ParseAgain(json []byte) (Record, error) {
 	return r, err
 }
 
-// Memory keeps records that a Parser returned. It holds the bytes of many records, and the places of their members, in two
-// pieces of memory instead of two for each record. Both grow as needed. One goroutine uses it. The zero value is ready.
+// Memory keeps records that a Parser returned. It holds the bytes of many records, and the places of their members, in few
+// pieces of memory instead of two for each record. One goroutine uses it. The zero value is ready.
 type Memory struct {
 	json []byte
 	top  []jsonscan.Span
 }
 
+const (
+	maxPiece  = 64 << 10 // bounds a piece of memory for bytes, but for a record that is longer
+	maxReused = 1 << 20
+)
+
 // NewMemory returns a Memory that has room for so many bytes of JSON before it grows.
 func NewMemory(bytes int) Memory { return Memory{json: make([]byte, 0, bytes)} }
 
+// Reset forgets all records, and uses their memory for others. Records that it returned before are not valid any more.
+func (m *Memory) Reset() {
+	if cap(m.json) > maxReused {
+		m.json = nil // of one record
+	}
+	m.json, m.top = m.json[:0], m.top[:0]
+}
+
 // Keep returns r with a copy of everything that a Parser may use again. Records that Keep returned before stay valid.
 func (m *Memory) Keep(r Record) Record {
-	from := len(m.json)
-	m.json = append(m.json, r.JSON...) // earlier records may still use the old memory
-	r.JSON = m.json[from:len(m.json):len(m.json)]
-	if r.top != nil {
-		from = len(m.top)
-		m.top = append(m.top, r.top...)
+	places := r.top
+	r = m.KeepBytes(r)
+	if places != nil {
+		from := len(m.top)
+		m.top = append(m.top, places...)
 		r.top = m.top[from:len(m.top):len(m.top)]
 	}
+	return r
+}
+
+// KeepBytes is Keep for a record that may lie in memory for long: without the places of its members, which are found again when
+// they are needed.
+func (m *Memory) KeepBytes(r Record) Record {
+	if cap(m.json)-len(m.json) < len(r.JSON) { // earlier records still use the old piece, so it is not copied
+		m.json = make([]byte, 0, max(len(r.JSON), min(2*cap(m.json), maxPiece)))
+	}
+	from := len(m.json)
+	m.json = append(m.json, r.JSON...)
+	r.JSON, r.top = m.json[from:len(m.json):len(m.json)], nil
 	return r
 }

@@ -95,6 +95,15 @@ func (r *Record) Members(yield func(name, value []byte) bool) {
 	}
 }
 
+// AppendSpans appends to dst where the members of the record's object stand in JSON. It is for the packages of this module; Members is
+// for all others.
+func (r *Record) AppendSpans(dst []jsonscan.Span) []jsonscan.Span {
+	if r.top == nil {
+		return jsonscan.Spans(dst, r.JSON)
+	}
+	return append(dst, r.top...)
+}
+
 // ParseRecord reads one JSON object. It refuses broken JSON, text that is not UTF-8, objects that nest
 // too deep, and a run_id that is not a string. [Record.Validate] checks whether run_id and stage exist and are well formed. An
 // Append calls it, too, and refuses a key that does not fit the root.

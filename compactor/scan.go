@@ -130,6 +130,7 @@ func (s *scanner) readings(unread []*reading, b *batch) iter.Seq[*reading] {
 			if !yield(r) {
 				return
 			}
+			unread[i] = nil // what was read is in b
 			if ahead = min(ahead+1, max(readAhead, cores+1)); r.bytes*int64(ahead) > aheadSize {
 				ahead = cores + 1
 			}
@@ -149,6 +150,7 @@ type reading struct {
 	ends    []textEnds     // of each record
 	refs    []ref
 	held    []cohort.Record
+	memory  cohort.Memory // of those
 	bytes   int64
 	shapes  int64 // what those take in memory that no other stream had before
 	cut     bool  // its share of what shapes may take is used up, and it may have more
@@ -204,7 +206,7 @@ func (r *reading) add(form cohort.KeyForm, rec cohort.Record, at journal.Ref, sh
 	to := ref{Ref: at, shape: shape}
 	r.bytes += int64(len(rec.JSON))
 	if held {
-		r.held = append(r.held, rec.Clone())
+		r.held = append(r.held, r.memory.KeepBytes(rec))
 		to.held = int32(len(r.held))
 	}
 	c := candidateOf(form, rec, int32(len(r.refs)), r.facets)

@@ -120,7 +120,7 @@ func (c *converter) settle(row parquet.Row, homeless []moved) error {
 // join adds a member of _extra. The exact token of a text column's value takes the place of the text. A record may have had two values
 // for the column: the one whose token is the text is the one that stood there.
 func (c *converter) join(all []moved, homeless int, name string, value []byte) []moved {
-	if i, ok := c.from.place[name]; ok && isBeside(c.from.kindAt(i), value) {
+	if i, ok := c.from.place[name]; ok && isBeside(c.from.kindAt(i), jsonscan.KindOf(value), value) {
 		for i := range all[:homeless] {
 			if had := all[i].token; all[i].name == name && had[0] == '"' && bytes.Equal(jsonscan.TextBytes(had), value) {
 				all[i].token = value
@@ -136,5 +136,5 @@ func (c *converter) field(m moved) field {
 	if i, ok := c.to.place[m.name]; ok && c.to.kindAt(i) != 0 {
 		n.place, n.kind = i, c.to.kindAt(i)
 	}
-	return field{n, m.token}
+	return field{n, m.token, jsonscan.KindOf(m.token)}
 }

@@ -3,6 +3,7 @@ package index
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/parquet-go/parquet-go"
@@ -22,12 +23,13 @@ const (
 	chunkJSON = chunkRows << 10
 )
 
-// rowChunk is a part of the puts, from loading to writing.
+// rowChunk is a part of the puts, from loading to writing. It is used again for another part.
 type rowChunk struct {
 	puts   []Put
 	recs   []cohort.Record // their bytes lie in memory
 	memory cohort.Memory
-	rows   []parquet.Row
+	cells  []parquet.Value
+	rows   []parquet.Row // of cells
 	extras extras
 	err    error         // of loading
 	failed error         // of encoding
@@ -47,10 +49,11 @@ func (m *merger) putRest() error {
 	defer close(stop)
 	workers := runtime.GOMAXPROCS(0)
 	ordered, todo := make(chan *rowChunk, 2*workers), make(chan *rowChunk, 2*workers)
+	written := make(chan *rowChunk, 2*workers)
 	all.Go(func() {
 		defer close(ordered)
 		defer close(todo)
-		m.feed(puts, ordered, todo, stop)
+		m.feed(puts, ordered, todo, written, stop)
 	})
 	for range workers {
 		all.Go(func() {
@@ -64,15 +67,25 @@ func (m *merger) putRest() error {
 		if err := m.writeChunk(c); err != nil {
 			return err
 		}
+		select {
+		case written <- c:
+		default:
+		}
 	}
 	return nil
 }
 
 // feed loads records until all are loaded, one fails, or the caller has stopped.
-func (m *merger) feed(puts []Put, ordered, todo chan<- *rowChunk, stop <-chan struct{}) {
+func (m *merger) feed(puts []Put, ordered, todo chan<- *rowChunk, written <-chan *rowChunk, stop <-chan struct{}) {
 	for len(puts) > 0 {
+		var c *rowChunk
+		select {
+		case c = <-written:
+		default:
+			c = &rowChunk{memory: cohort.NewMemory(chunkJSON)}
+		}
 		n := min(chunkRows, len(puts))
-		c := &rowChunk{puts: puts[:n], recs: make([]cohort.Record, 0, n), memory: cohort.NewMemory(chunkJSON), done: make(chan struct{})}
+		c.begin(puts[:n])
 		puts = puts[n:]
 		for _, p := range c.puts {
 			r, err := p.record(m.load)
@@ -98,15 +111,22 @@ func (m *merger) feed(puts []Put, ordered, todo chan<- *rowChunk, stop <-chan st
 	}
 }
 
+// begin empties the chunk for other puts.
+func (c *rowChunk) begin(puts []Put) {
+	c.puts, c.recs, c.cells, c.rows = puts, c.recs[:0], c.cells[:0], c.rows[:0]
+	c.memory.Reset()
+	c.extras, c.err, c.failed, c.done = nil, nil, nil, make(chan struct{})
+}
+
 func (c *rowChunk) encode(e *encoder) {
 	defer close(c.done)
 	defer guardWriting(&c.failed) // a panic in a goroutine of ours would end the whole process
 	e.extras = extras{}
-	cells := make([]parquet.Value, 0, len(c.recs)*e.layout.width())
+	c.cells = slices.Grow(c.cells, len(c.recs)*e.layout.width())
 	for i, r := range c.recs {
-		from := len(cells)
-		cells = e.encode(cells, c.puts[i], r)
-		c.rows = append(c.rows, cells[from:len(cells):len(cells)])
+		from := len(c.cells)
+		c.cells = e.encode(c.cells, c.puts[i], r)
+		c.rows = append(c.rows, c.cells[from:len(c.cells):len(c.cells)])
 	}
 	c.extras = e.extras
 }

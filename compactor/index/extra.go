@@ -174,12 +174,12 @@ func (e extras) sorted() Extras {
 	return out
 }
 
-// isBeside tells whether a token in _extra belongs to a value that its column holds as text.
-func isBeside(column jsonscan.Kind, token []byte) bool {
+// isBeside tells whether a token of the kind of in _extra belongs to a value that its column holds as text.
+func isBeside(column, of jsonscan.Kind, token []byte) bool {
 	if column != jsonscan.String {
 		return false
 	}
-	switch jsonscan.KindOf(token) {
+	switch of {
 	case jsonscan.Int, jsonscan.Double, jsonscan.Bool:
 		return len(token) <= maxString
 	}
@@ -191,17 +191,17 @@ func isBeside(column jsonscan.Kind, token []byte) bool {
 func reasonOf(name string, kind jsonscan.Kind, token []byte) (reason Reason, ok bool) {
 	of := jsonscan.KindOf(token)
 	switch {
-	case of == jsonscan.Object, of == jsonscan.Array, of == jsonscan.Null, isBeside(kind, token):
+	case of == jsonscan.Object, of == jsonscan.Array, of == jsonscan.Null, isBeside(kind, of, token):
 		return "", false
 	case !columnName(name):
 		return BadName, true
 	case kind == 0 && columnKind(name, of) == 0:
 		return OtherType, true
-	case kind == 0 && !canHold(columnKind(name, of), token):
+	case kind == 0 && !canHold(columnKind(name, of), of, token):
 		return unheld(columnKind(name, of)), true
 	case kind == 0:
 		return NoColumn, true
-	case canHold(kind, token):
+	case canHold(kind, of, token):
 		return Twice, true
 	case kind == of || isNumber(kind) && isNumber(of):
 		return unheld(kind), true

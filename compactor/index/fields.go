@@ -19,6 +19,7 @@ const maxString = 4096
 type field struct {
 	*name
 	value []byte
+	is    jsonscan.Kind // of the value
 }
 
 // name is what a flattener knows of a name.
@@ -47,8 +48,7 @@ type flattener struct {
 	known            int  // how many bytes of memory the kept names take
 	ids              uint32
 	objects          uint64
-	twice            bool // a name stood twice in the object
-	spans            []jsonscan.Span
+	spans            []jsonscan.Span // of the members that members takes
 	last             map[string]int
 }
 
@@ -67,16 +67,12 @@ func (f *flattener) flatten(r cohort.Record) []field {
 	if f.known >= maxNames {
 		f.root, f.known = name{}, 0
 	}
-	f.begin()
-	f.top = f.top[:0]
-	for name, value := range r.Members {
-		f.top = f.member(f.top, &f.root, name, value)
-	}
-	f.top = f.lastOfEach(f.top)
+	f.spans = r.AppendSpans(f.spans[:0])
+	f.top = f.members(f.top[:0], &f.root, r.JSON)
 	for _, m := range f.top {
 		switch {
-		case m.owned, m.column == snapshotMember && jsonscan.KindOf(m.value) == jsonscan.Object:
-		case m.group && jsonscan.KindOf(m.value) == jsonscan.Object:
+		case m.owned, m.column == snapshotMember && m.is == jsonscan.Object:
+		case m.group && m.is == jsonscan.Object:
 			f.flattenGroup(m)
 		default:
 			f.add(m)
@@ -86,14 +82,8 @@ func (f *flattener) flatten(r cohort.Record) []field {
 }
 
 func (f *flattener) flattenGroup(group field) {
-	f.begin()
-	f.nested = f.nested[:0]
-	f.spans = jsonscan.Spans(f.spans[:0], group.value) // an iterator in an iterator would take a third of the time of a fold
-	for _, at := range f.spans {
-		m := at.Member(group.value)
-		f.nested = f.member(f.nested, group.name, m.Name, m.Value)
-	}
-	f.nested = f.lastOfEach(f.nested)
+	f.spans = jsonscan.Spans(f.spans[:0], group.value)
+	f.nested = f.members(f.nested[:0], group.name, group.value)
 	if len(f.nested) == 0 {
 		f.add(group) // an empty object has no members, so it is listed itself
 	}
@@ -103,32 +93,35 @@ func (f *flattener) flattenGroup(group field) {
 }
 
 func (f *flattener) add(m field) {
-	if jsonscan.KindOf(m.value) != jsonscan.Null {
+	if m.is != jsonscan.Null {
 		f.out = append(f.out, m)
 	}
 }
 
-// begin is for the first member of an object.
-func (f *flattener) begin() {
+// members appends the members of an object that stand at f.spans; of each name the last.
+func (f *flattener) members(dst []field, of *name, obj []byte) []field {
 	f.objects++
-	f.twice = false
-}
-
-// member appends the next member of an object to those that are there.
-func (f *flattener) member(dst []field, of *name, member, value []byte) []field {
-	i := len(dst)
-	n := of.nth(i, member)
-	if n == nil {
-		n = f.meet(of, string(member))
+	twice := false
+	for i, at := range f.spans {
+		m := at.Member(obj)
+		n := of.nth(i, m.Name)
+		if n == nil {
+			n = f.meet(of, string(m.Name))
+		}
+		switch {
+		case i >= len(of.order):
+			of.order = append(of.order, n)
+		case of.order[i] != n: // to write what stands there already takes time while the garbage collector works
+			of.order[i] = n
+		}
+		twice = twice || n.seen == f.objects
+		n.seen = f.objects
+		dst = append(dst, field{n, m.Value, jsonscan.KindOf(m.Value)})
 	}
-	if i < len(of.order) {
-		of.order[i] = n
-	} else {
-		of.order = append(of.order, n)
+	if twice {
+		return f.lastOfEach(dst)
 	}
-	f.twice = f.twice || n.seen == f.objects
-	n.seen = f.objects
-	return append(dst, field{n, value})
+	return dst
 }
 
 // nth is the name of the i-th member. In most cases it is the i-th name of the object before.
@@ -139,11 +132,8 @@ func (n *name) nth(i int, member []byte) *name {
 	return n.under[string(member)]
 }
 
-// lastOfEach are the members of an object, of each name the last.
+// lastOfEach are those members of an object, in place, that are the last of their name.
 func (f *flattener) lastOfEach(members []field) []field {
-	if !f.twice {
-		return members
-	}
 	if f.last == nil {
 		f.last = map[string]int{}
 	}
@@ -200,11 +190,10 @@ func isGroup(name string) bool {
 	return name == "metrics" || name == "params" || name == "tags"
 }
 
-// canHold tells whether a column of kind k can hold value without loss. These values go to
+// canHold tells whether a column of kind k can hold value, which is of the kind of, without loss. These values go to
 // _extra: a value of another kind, an integer outside int64, a number outside double, an integer that a double
 // cannot represent, a string that is too long or has an escape that is not a character.
-func canHold(k jsonscan.Kind, value []byte) bool {
-	of := jsonscan.KindOf(value)
+func canHold(k, of jsonscan.Kind, value []byte) bool {
 	switch {
 	case k == jsonscan.Bool && of == jsonscan.Bool:
 		return true
@@ -213,6 +202,8 @@ func canHold(k jsonscan.Kind, value []byte) bool {
 	case k == jsonscan.Int && of == jsonscan.Int:
 		_, err := strconv.ParseInt(string(value), 10, 64)
 		return err == nil
+	case k == jsonscan.Double && of == jsonscan.Int && len(value) < 16: // below 2^53
+		return true
 	case k == jsonscan.Double && of == jsonscan.Int:
 		n, err := strconv.ParseInt(string(value), 10, 64)
 		return err == nil && exact(n)

@@ -74,11 +74,11 @@ func (e *encoder) hold(row parquet.Row, f field) (held, beside bool) {
 	if f.place < 0 || !row[f.place].IsNull() {
 		return false, false
 	}
-	if isBeside(f.kind, f.value) {
+	if isBeside(f.kind, f.is, f.value) {
 		row[f.place] = e.text(string(f.value)).Level(0, 1, f.place)
 		return true, true
 	}
-	v, ok := e.decode(f.kind, f.value)
+	v, ok := e.decode(f)
 	if ok {
 		row[f.place] = v.Level(0, 1, f.place)
 	}
@@ -122,12 +122,11 @@ func at(v parquet.Value, place int, optional bool) parquet.Value {
 	return v.Level(0, 0, place)
 }
 
-// decode makes the value of a column of kind k from a JSON token. It reports false if canHold says that such a column
-// cannot hold it.
-func (e *encoder) decode(k jsonscan.Kind, token []byte) (parquet.Value, bool) {
-	of := jsonscan.KindOf(token)
+// decode makes the value of a field's column. It reports false if canHold says that such a column cannot hold it.
+func (e *encoder) decode(f field) (parquet.Value, bool) {
+	k, of, token := f.kind, f.is, f.value
 	switch {
-	case k == jsonscan.Double && (of == jsonscan.Double || of == jsonscan.Int && canHold(k, token)):
+	case k == jsonscan.Double && (of == jsonscan.Double || of == jsonscan.Int && canHold(k, of, token)):
 		f, err := strconv.ParseFloat(string(token), 64)
 		return parquet.DoubleValue(f), err == nil
 	case k != of:

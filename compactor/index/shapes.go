@@ -84,20 +84,24 @@ func (s *Shaper) Of(r cohort.Record) (shape Shape, bytes int64) {
 }
 
 // kindByte is the kind of the column that a field makes, or would have.
-func kindByte(f field) byte { return byte(kindUnder(f.ruled, jsonscan.KindOf(f.value))) }
+func kindByte(f field) byte { return byte(kindUnder(f.ruled, f.is)) }
 
 // matter leaves those fields, in place, that could change the schema before the first record, or one that others made of
 // it: new columns while there is room, and doubles in columns of integers that nobody declared. All others are nothing to Extender.Add.
 func (s *Shaper) matter(fields []field) []field {
 	full, kept := len(s.shapes.of.dynamic) >= s.shapes.columns.Limit(), fields[:0]
 	for _, f := range fields {
-		kind := jsonscan.KindOf(f.value)
-		matters := f.kind == jsonscan.Int && kind == jsonscan.Double && !s.shapes.columns.Is(f.column)
-		if f.place < 0 {
-			kind = kindUnder(f.ruled, kind)
-			matters = !full && f.nameable && kind != 0
+		kind := jsonscan.Double
+		switch {
+		case f.place < 0:
+			kind = kindUnder(f.ruled, f.is)
+			if full || !f.nameable || kind == 0 {
+				continue
+			}
+		case f.kind != jsonscan.Int, f.is != jsonscan.Double, s.shapes.columns.Is(f.column):
+			continue
 		}
-		if matters && (canHold(kind, f.value) || isBeside(kind, f.value)) {
+		if canHold(kind, f.is, f.value) || isBeside(kind, f.is, f.value) {
 			kept = append(kept, f)
 		}
 	}

@@ -23,10 +23,10 @@ func extended(s Schema, recs []cohort.Record) Schema {
 	for _, r := range recs {
 		added := 0
 		for _, f := range all.flatten(r) {
-			kind := columnKind(f.column, jsonscan.KindOf(f.value))
+			kind := columnKind(f.column, f.is)
 			i, known := place[f.column]
 			switch {
-			case kind == 0, !canHold(kind, f.value) && !isBeside(kind, f.value):
+			case kind == 0, !canHold(kind, f.is, f.value) && !isBeside(kind, f.is, f.value):
 			case known && s[i].Kind == Int && kind == jsonscan.Double:
 				s[i].Kind = Double
 			case !known && len(s) < DefaultColumns && columnName(f.column) && added < maxAdded:
