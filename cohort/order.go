@@ -11,6 +11,9 @@ import (
 // to the writer's own file. It is not a wall-clock reading, though it looks like one.
 type Stamp int64
 
+// FirstClockStamp is below every stamp of a clock, and above all those that imports give.
+const FirstClockStamp Stamp = 1 << 53
+
 // Time is the stamp as a UTC time, for people. It is near the time of the append, and not that: see Record.Written.
 func (s Stamp) Time() time.Time { return time.Unix(0, int64(s)).UTC() }
 

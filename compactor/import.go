@@ -78,12 +78,11 @@ type importer struct {
 	done   bool // it is committed
 }
 
-// The stamps of imported records lie below every stamp of a clock. Those without a seq are negative: they count the nanoseconds of
+// The stamps of imported records lie below cohort.FirstClockStamp. Those without a seq are negative: they count the nanoseconds of
 // their timestamps from lowestStamp. Those with a seq have it. Older versions gave records without a seq the stamps above plainStamps.
 const (
 	lowestStamp cohort.Stamp = math.MinInt64
 	plainStamps cohort.Stamp = -1 << 50
-	clockStamps cohort.Stamp = 1 << 53 // and above
 )
 
 // place sets stamps, which are the order of the records. All are below every stamp of a clock. The stamp of a record with a seq
@@ -127,7 +126,7 @@ func (im *importer) stamps(keys []cohort.Key, found map[cohort.Key]index.Found) 
 		key := keys[i]
 		old, ok := found[key]
 		unknown := r.Time().IsZero() || old.Stamp > plainStamps && old.Stamp < 0
-		if !ok || im.seqs[r.ID] != 0 || old.Stamp >= clockStamps || !unknown {
+		if !ok || im.seqs[r.ID] != 0 || old.Stamp >= cohort.FirstClockStamp || !unknown {
 			continue
 		}
 		if k, ok := at[key]; ok && i <= k {

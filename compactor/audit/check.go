@@ -198,6 +198,11 @@ func (c *checker) manifests(context.Context) (generation.Manifest, error) {
 	if g, met := generation.Met(c.all); met {
 		c.damage(c.Root.Manifest(g), "%v", generation.TwoHistories{Generation: g})
 	}
+	if len(unreadable) == 0 {
+		if err := c.stranded(); err != nil {
+			return generation.Manifest{}, err
+		}
+	}
 	for i := len(c.all) - 1; i > 0; i-- {
 		if !c.chain(c.all[i-1], c.all[i]) {
 			c.outside(c.all[:i])
@@ -206,6 +211,23 @@ func (c *checker) manifests(context.Context) (generation.Manifest, error) {
 		}
 	}
 	return c.all[len(c.all)-1], nil
+}
+
+// stranded tells of index files that no manifest names and that hold rows which nobody else has.
+func (c *checker) stranded() error {
+	newest := c.all[len(c.all)-1]
+	names, err := c.Unnamed(newest, c.all)
+	if err != nil {
+		return err
+	}
+	all, err := c.Stranded(newest, names)
+	if generation.IsDamage(err) || errors.Is(err, generation.ErrConflict) {
+		return nil // the newest index is damaged, which rows tells, or not the newest any more
+	}
+	for _, n := range all {
+		c.damage(c.Root.Data(n.File), "%s", n.Reason())
+	}
+	return err
 }
 
 // chain checks two manifests that stand next to each other, and tells whether one is the parent of the

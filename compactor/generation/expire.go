@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/runfold/runfold/cohort"
@@ -33,9 +34,9 @@ func (s *Store) Expire(m Manifest, keep Keep) (Expired, error) {
 		return Expired{}, err
 	}
 	e := expiry{Store: s, newest: m, keep: keep, now: now}
-	named, ok, err := e.manifests()
-	if ok && err == nil {
-		e.files(named)
+	kept, ok, err := e.manifests()
+	if ok && err == nil && !e.areStranded(kept) {
+		e.files(kept)
 	}
 	return e.done, err
 }
@@ -43,7 +44,7 @@ func (s *Store) Expire(m Manifest, keep Keep) (Expired, error) {
 // Expired is what Expire did and found.
 type Expired struct {
 	Manifests    int  // removed by this call
-	TwoHistories bool // see the notice: nothing was removed
+	TwoHistories bool // see the notices TwoHistories and Stranded: no data file was removed
 }
 
 // expiry is one call of Expire.
@@ -52,12 +53,13 @@ type expiry struct {
 	newest Manifest
 	keep   Keep
 	now    time.Time
+	ours   map[string]bool // data files of manifests that were there when this call began
 	done   Expired
 }
 
 // manifests removes old manifests and collects the names of the data files that the others name. ok is false where these
 // are not all known.
-func (e *expiry) manifests() (named map[string]bool, ok bool, err error) {
+func (e *expiry) manifests() (kept map[string]bool, ok bool, err error) {
 	gens, err := e.List()
 	if err != nil {
 		return nil, false, err
@@ -66,6 +68,7 @@ func (e *expiry) manifests() (named map[string]bool, ok bool, err error) {
 		return nil, false, nil // an old listing: it may lack more, whose data files we would remove
 	}
 	read, unreadable := e.readAll(gens)
+	e.ours = named(read)
 	if g, met := Met(read); met {
 		e.done.TwoHistories = true
 		e.notify(TwoHistories{g})
@@ -87,13 +90,7 @@ func (e *expiry) manifests() (named map[string]bool, ok bool, err error) {
 			return nil, false, nil
 		}
 	}
-	named = map[string]bool{}
-	for _, m := range read {
-		for _, d := range m.Files() {
-			named[d.Name] = true
-		}
-	}
-	return named, true, nil
+	return named(read), true, nil
 }
 
 // readAll reads manifests, oldest first. One that is gone meanwhile was swept by another compactor.
@@ -128,10 +125,7 @@ func (e *expiry) isOld(gens []cohort.Generation, i int) bool {
 
 // files removes data files that nobody names, and temporary files wherever this module makes them.
 func (e *expiry) files(named map[string]bool) {
-	e.sweep(e.Root.DataDir(), func(name string) bool {
-		g, _, ours := cohort.ParseDataName(name)
-		return ours && g <= e.newest.Generation && !named[name] || durable.IsTemp(name)
-	})
+	e.sweep(e.Root.DataDir(), func(name string) bool { return isUnnamed(name, e.newest, named) || durable.IsTemp(name) })
 	e.sweep(e.Root.Manifests(), durable.IsTemp)
 	e.sweep(string(e.Root), durable.IsTemp)
 	if e.Settings.Snapshots == cohort.PerCohort {
@@ -159,21 +153,63 @@ func (e *expiry) cohortsIn(dir string) []cohort.ID {
 	return ids
 }
 
+// named are the names of the data files of manifests.
+func named(all []Manifest) map[string]bool {
+	names := map[string]bool{}
+	for _, m := range all {
+		for _, d := range m.Files() {
+			names[d.Name] = true
+		}
+	}
+	return names
+}
+
+// isUnnamed tells whether name is a data file of a generation up to m that is not among those that manifests name.
+func isUnnamed(name string, m Manifest, named map[string]bool) bool {
+	g, _, ours := cohort.ParseDataName(name)
+	return ours && g <= m.Generation && !named[name]
+}
+
+// areStranded tells whether data files that would go hold what no other file does. Then none goes. Those of a manifest that this call
+// has read are of our history, so they are not opened: in nearly every fold there are no others.
+func (e *expiry) areStranded(kept map[string]bool) bool {
+	names := e.old(e.Root.DataDir(), func(name string) bool {
+		return strings.HasSuffix(name, ".parquet") && isUnnamed(name, e.newest, kept) && !e.ours[name]
+	})
+	all, err := e.Stranded(e.newest, names)
+	if err != nil {
+		e.notify(NotSwept{e.Root.Rel(e.Root.DataDir()), err})
+		return true
+	}
+	for _, n := range all {
+		e.done.TwoHistories = true
+		e.notify(n)
+	}
+	return len(all) > 0
+}
+
 // sweep removes the files of dir that are not needed and have not been written for the age.
 func (e *expiry) sweep(dir string, unneeded func(name string) bool) {
+	for _, name := range e.old(dir, unneeded) {
+		e.remove(filepath.Join(dir, name))
+	}
+}
+
+// old lists the files of dir that are not needed and have not been written for the age.
+func (e *expiry) old(dir string, unneeded func(name string) bool) (names []string) {
 	entries, err := e.FS.ReadDir(dir)
 	if err != nil {
 		e.notify(NotSwept{e.Root.Rel(dir), err})
-		return
 	}
 	for _, entry := range entries {
 		if !unneeded(entry.Name()) {
 			continue
 		}
 		if info, err := entry.Info(); err == nil && e.now.Sub(info.ModTime()) > e.keep.Age {
-			e.remove(filepath.Join(dir, entry.Name()))
+			names = append(names, entry.Name())
 		}
 	}
+	return names
 }
 
 // remove deletes one file without syncing its directory: should a crash bring it back, it is swept

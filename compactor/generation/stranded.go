@@ -1,0 +1,185 @@
+package generation
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor/index"
+)
+
+// Stranded tells that an index that no manifest names holds rows that are nowhere else: their streams are gone, so a fold has
+// committed them, and the newest generation does not have them. So it was a generation of another copy of the root. What a fold
+// leaves that was killed, or that another one overtook, has no such rows: their streams are still there, or the newest generation
+// has them.
+type Stranded struct {
+	File string // in data/
+	Rows int64
+}
+
+// Reason is String without the file.
+func (n Stranded) Reason() string {
+	rows := "1 row in it is nowhere else, and its stream is gone"
+	if n.Rows > 1 {
+		rows = fmt.Sprintf("%d rows in it are nowhere else, and their streams are gone", n.Rows)
+	}
+	return rows + ": two copies of this root were merged by a file tool; nothing is removed: take it in with compactd import --index"
+}
+
+func (n Stranded) String() string { return "data/" + n.File + ": " + n.Reason() }
+
+// Unnamed lists the index files of data/ of a generation up to m that no manifest names. all are all manifests.
+func (s *Store) Unnamed(m Manifest, all []Manifest) ([]string, error) {
+	entries, err := s.FS.ReadDir(s.Root.DataDir())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	ours := named(all)
+	var names []string
+	for _, entry := range entries {
+		if name := entry.Name(); strings.HasSuffix(name, ".parquet") && isUnnamed(name, m, ours) {
+			names = append(names, name)
+		}
+	}
+	return names, err
+}
+
+// Stranded looks through index files of data/ for rows that only they hold. names are those of files that no manifest named when m
+// was the newest. A row that stands in more than one of them counts in that of the highest generation. A file that is gone or damaged
+// holds nothing, and so does every file if m is not the newest any more: then nobody knows what became of the streams.
+//
+// It reads the fixed columns of each file, and holds the keys of the rows that it counts.
+func (s *Store) Stranded(m Manifest, names []string) ([]Stranded, error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
+	newest, err := s.Data(m)
+	if err != nil {
+		return nil, err
+	}
+	defer newest.Close()
+	l := lookout{Store: s, newest: newest, gone: map[cohort.StreamID]bool{}, counted: map[cohort.Key]cohort.Version{}}
+	var all []Stranded
+	for _, name := range slices.Backward(slices.Sorted(slices.Values(names))) {
+		rows, err := l.only(name)
+		switch {
+		case l.err != nil:
+			return nil, l.err
+		case errors.Is(err, fs.ErrNotExist), IsDamage(err):
+			continue
+		case err != nil:
+			return nil, fmt.Errorf("%s: %w", s.Root.Data(name), err)
+		case rows > 0:
+			all = append(all, Stranded{name, rows})
+		}
+	}
+	if len(all) == 0 {
+		return nil, nil
+	}
+	gens, err := s.List()
+	if err != nil || Last(gens) != m.Generation {
+		return nil, err
+	}
+	return all, nil
+}
+
+// lookout looks for rows that only files without a manifest hold.
+type lookout struct {
+	*Store
+	newest  *Data
+	gone    map[cohort.StreamID]bool
+	counted map[cohort.Key]cohort.Version
+	err     error // of the newest generation
+}
+
+// lookedUp rows are looked up at once.
+const lookedUp = 4096
+
+// only counts the rows of a data file whose streams are gone and which the newest generation does not have.
+func (l *lookout) only(name string) (rows int64, err error) {
+	file, err := l.FS.Open(l.Root.Data(name))
+	if err != nil {
+		return 0, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return 0, err
+	}
+	old, err := index.Open(file, info.Size())
+	if err != nil {
+		return 0, err
+	}
+	some := make([]index.Identity, 0, lookedUp)
+	for row, err := range old.Identities() {
+		if err != nil {
+			return 0, err
+		}
+		gone, err := l.isGone(row)
+		if err != nil {
+			return 0, err
+		}
+		if !gone {
+			continue
+		}
+		if some = append(some, row); len(some) < lookedUp {
+			continue
+		}
+		n, err := l.missing(some)
+		if err != nil {
+			return 0, err
+		}
+		rows, some = rows+n, some[:0]
+	}
+	n, err := l.missing(some)
+	return rows + n, err
+}
+
+// isGone tells whether the stream of a row is on the disk no more. An imported row has none: who imported it has the source.
+func (l *lookout) isGone(row index.Identity) (bool, error) {
+	if row.Stream == "" {
+		return false, nil
+	}
+	if is, known := l.gone[row.Stream]; known {
+		return is, nil
+	}
+	for _, dir := range []string{l.Root.Stream(row.Cohort, row.Stream), l.Root.Reaped(row.Cohort, row.Stream)} {
+		_, err := l.FS.Stat(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return false, err
+		}
+		if err == nil {
+			l.gone[row.Stream] = false
+			return false, nil
+		}
+	}
+	l.gone[row.Stream] = true
+	return true, nil
+}
+
+// missing counts those rows that the newest generation has neither as they are nor with a later write. A key that was
+// imported since is there: a person has decided over it.
+func (l *lookout) missing(rows []index.Identity) (n int64, err error) {
+	keys := make([]cohort.Key, len(rows))
+	for i, r := range rows {
+		keys[i] = r.Key
+	}
+	found, err := l.newest.Find(keys)
+	if err != nil {
+		l.err = err
+		return 0, err
+	}
+	for _, r := range rows {
+		f, ok := found[r.Key]
+		had, told := l.counted[r.Key]
+		if ok && (f.Stamp < cohort.FirstClockStamp || f.Compare(r.Version) >= 0 || f.SameWrite(r.Version)) || told && had.Compare(r.Version) >= 0 {
+			continue
+		}
+		l.counted[r.Key] = r.Version
+		n++
+	}
+	return n, nil
+}
