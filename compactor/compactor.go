@@ -115,9 +115,6 @@ func (c Config) withDefaults() Config {
 	if c.ReapGrace == 0 {
 		c.ReapGrace = 10 * time.Minute
 	}
-	if c.Free == nil {
-		c.Free = durable.FreeBytes
-	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}

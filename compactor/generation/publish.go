@@ -20,7 +20,7 @@ func (s *Store) Heal(newest Manifest) error {
 	if newest.Generation == 0 {
 		return nil
 	}
-	if err := s.FS.SyncDir(s.Root.Manifests()); err != nil {
+	if err := durable.SyncDir(s.FS, s.Root.Manifests()); err != nil {
 		return fmt.Errorf("sync manifests: %w", err)
 	}
 	old, err := s.Unpublished(newest)

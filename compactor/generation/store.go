@@ -90,7 +90,14 @@ func (s Store) withDefaults() Store {
 		s.Now = time.Now
 	}
 	if s.Free == nil {
-		s.Free = durable.FreeBytes
+		fsys := s.FS
+		s.Free = func(dir string) (int64, error) {
+			about, err := fsys.Statfs(dir)
+			if err != nil {
+				return 0, err
+			}
+			return about.FreeBytes()
+		}
 	}
 	return s
 }
