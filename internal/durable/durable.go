@@ -31,7 +31,7 @@ var ErrUnsynced = errors.New("its name may not be durable")
 //
 //	openat dir; openat temp O_EXCL; write; fsync temp; linkat temp name; unlinkat temp; fsync dir
 //
-// Where hard links are missing (see hasNoHardLinks), the file is made under its own name with O_EXCL. There is still one winner,
+// Where hard links are missing (see IsLinkless), the file is made under its own name with O_EXCL. There is still one winner,
 // but the file may stay incomplete: after a crash between open and fsync, or if it could be neither written nor
 // removed. A reader finds that by the checksum in the file.
 func Create(fsys FS, name string, data []byte, perm fs.FileMode) error {
@@ -55,7 +55,7 @@ func Create(fsys FS, name string, data []byte, perm fs.FileMode) error {
 	// The temporary name is removed after the doubt is settled, which compares the two files. An error of the
 	// removal is dropped: a sweep removes the file later.
 	fsys.Remove(temp)
-	if err != nil && hasNoHardLinks(fsys, filepath.Dir(name), err) {
+	if err != nil && IsLinkless(fsys, filepath.Dir(name), err) {
 		// O_EXCL also has one winner. But the name is visible before the content is: see the comment of Create.
 		goesWithout(fsys, HardLinks, name, err)
 		err = writeNew(fsys, name, data, perm)
@@ -85,7 +85,7 @@ func settleLink(fsys FS, temp, name string, cause error) error {
 	}
 	// On some network file systems a loser sees EPERM instead of EEXIST. Without this line the loser would
 	// take the way without hard links.
-	if hasNoHardLinks(fsys, filepath.Dir(name), cause) {
+	if IsLinkless(fsys, filepath.Dir(name), cause) {
 		return fs.ErrExist
 	}
 	return cause
@@ -151,10 +151,8 @@ func ReplaceWithUntil(fsys FS, name, src string, perm fs.FileMode, until time.Ti
 func replaceBy(fsys FS, dir Dir, name, temp string, until time.Time) error {
 	err := renameOver(fsys, temp, name, until)
 	// temp is removed in any case. If both names are links to one file, rename(2) does nothing and reports
-	// success, so temp would stay.
-	if rerr := fsys.Remove(temp); err == nil && rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
-		err = rerr
-	}
+	// success, so temp would stay. An error of the removal is dropped: a sweep removes the file later.
+	fsys.Remove(temp)
 	// Without this sync a crash shows the old file again, although the caller was told that the new one is there (S2).
 	if err == nil {
 		err = Sync(fsys, dir, filepath.Dir(name))

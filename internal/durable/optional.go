@@ -41,9 +41,9 @@ func goesWithout(fsys FS, what Optional, path string, err error) {
 // linkRoom is how much must be free for a full disk to be no reason for an error of link(2). A link needs a block at most.
 const linkRoom = 1 << 20
 
-// hasNoHardLinks tells whether an error of Link means that there are no hard links in dir, or no more of this file. Every
-// other error, EIO above all, says that something is wrong.
-func hasNoHardLinks(fsys FS, dir string, err error) bool {
+// IsLinkless tells whether an error of FS.Link means that there are no hard links in dir, or no more of this file. The verbs go
+// on without them then. Every other error, EIO above all, says that something is wrong.
+func IsLinkless(fsys FS, dir string, err error) bool {
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, errors.ErrUnsupported) || isOneOf(err, linkless) {
 		return true
 	}
@@ -97,13 +97,16 @@ func orUnsyncable(fsys FS, name string, err error) error {
 // the same machine. The name may be gone until somebody replaces it again.
 var ErrInUse = errors.New("a program on this machine has it open")
 
+// IsInUse tells whether an error of FS.Rename means that a program has the file open which is to be replaced.
+func IsInUse(err error) bool { return isOneOf(err, inTheWay) }
+
 // Patience is how long Replace and ReplaceWith wait for a file to be closed.
 const Patience = 10 * time.Second
 
 // renameOver renames temp over name. It tries until then, as long as name is in use.
 func renameOver(fsys FS, temp, name string, until time.Time) error {
 	err := fsys.Rename(temp, name)
-	for pause := 10 * time.Millisecond; isOneOf(err, inTheWay); pause = min(2*pause, time.Second) {
+	for pause := 10 * time.Millisecond; IsInUse(err); pause = min(2*pause, time.Second) {
 		// The rename may have happened all the same. Nobody else takes the temporary name away.
 		if _, serr := fsys.Stat(temp); errors.Is(serr, fs.ErrNotExist) {
 			if _, serr := fsys.Stat(name); serr == nil {
@@ -130,7 +133,7 @@ func linkOrCopy(fsys FS, temp, src string, perm fs.FileMode) error {
 	if err == nil || settleLink(fsys, src, temp, err) == nil {
 		return nil
 	}
-	if !hasNoHardLinks(fsys, dir, err) {
+	if !IsLinkless(fsys, dir, err) {
 		return err
 	}
 	goesWithout(fsys, HardLinks, temp, err)
