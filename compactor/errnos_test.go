@@ -1,3 +1,5 @@
+//go:build unix
+
 package compactor_test
 
 import (

@@ -46,6 +46,7 @@ const (
 	ExclusiveCreate = "exclusive create"
 	HardLink        = "hard link"
 	FileLocks       = "locks between processes"
+	Removal         = "removal"
 )
 
 const (
@@ -55,6 +56,15 @@ const (
 	without = "without" // it is needed where it can be had; here the work goes on without it
 	fails   = "fails"   // an error that stops a fold or an append
 )
+
+// amend changes the result of a check.
+func (v *Verdict) amend(name, result, detail string) {
+	for i, c := range v.Checks {
+		if c.Name == name {
+			v.Checks[i].Result, v.Checks[i].Detail = result, detail
+		}
+	}
+}
 
 // verdictVersion is part of the format, do not change.
 const verdictVersion = 1

@@ -38,6 +38,7 @@ var checks = []check{
 	{"rename over an open file", true, "readers keep the file that they opened and find the new one next", (*probe).rename},
 	{"fsync of a file", true, "a record is acknowledged only after it", (*probe).syncFile},
 	{"fsync of a directory", true, "a new name is acknowledged only after it", (*probe).syncDir},
+	{Removal, false, "what is no longer needed is removed; where that fails it stays, which is told", (*probe).removal},
 	{FileLocks, false, "keep two compactors from doing the same work; on a local file system a free lock proves a dead writer", (*probe).locks},
 	{"a new name is seen", false, "how late a fold sees a new stream, from this machine; from others it can be later (NFS: 30 s)", (*probe).names},
 	{"appended bytes are seen", false, "how late a fold sees a new record, from this machine; from others it can be later (NFS: 30 s)", (*probe).bytes},
@@ -64,9 +65,11 @@ func measure(dir string, out io.Writer, again Again) error {
 		return errors.Join(err, tell.Encode(event{Error: err.Error()}))
 	}
 	v, err := (&probe{scratch, again, durable.OS}).all(dir, tell)
-	err = errors.Join(err, durable.RemoveAll(durable.OS, scratch))
 	if err != nil {
 		return errors.Join(err, tell.Encode(event{Error: err.Error()}))
+	}
+	if err := durable.RemoveAll(durable.OS, scratch); err != nil {
+		v.amend(Removal, without, fmt.Sprintf("%s stays: %v", scratch, err))
 	}
 	return tell.Encode(event{Verdict: &v})
 }
@@ -246,6 +249,20 @@ func (p *probe) syncDir() (string, string) {
 		return without, err.Error() + ": after a power loss a new name may be missing, unless the file system keeps it by itself"
 	}
 	return answer(err)
+}
+
+func (p *probe) removal() (string, string) {
+	w, err := p.fsys.Create(p.path("removed"), 0o666)
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		return fails, err.Error()
+	}
+	if err := p.fsys.Remove(p.path("removed")); err != nil {
+		return without, err.Error()
+	}
+	return yes, ""
 }
 
 // locks lets one process hold a lock while another process tries to take it, and kills the holder.

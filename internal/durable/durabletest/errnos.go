@@ -62,7 +62,7 @@ func Errnos() []Errno {
 	add(Fails, "create", syscall.EIO, syscall.EACCES, syscall.EROFS, syscall.EMFILE, syscall.ENFILE, syscall.ENOENT, syscall.EPERM, syscall.ESTALE)
 	add(Again, "create", full, syscall.EDQUOT)
 	add(Fails, "open", syscall.EIO, syscall.EACCES, syscall.EMFILE, syscall.ENFILE, syscall.EPERM, syscall.ENOMEM, syscall.ENOTCONN)
-	add(Fails, "rename", syscall.EIO, syscall.EROFS, syscall.EXDEV, syscall.EPERM, syscall.ENOTEMPTY, syscall.ESTALE)
+	add(Fails, "rename", syscall.EACCES, syscall.EBUSY, syscall.ETXTBSY, syscall.EIO, syscall.EROFS, syscall.EXDEV, syscall.EPERM, syscall.ENOTEMPTY, syscall.ESTALE)
 	add(Again, "rename", full, syscall.EDQUOT)
 	add(Told, "remove", syscall.EIO, syscall.EACCES, syscall.EPERM, syscall.EBUSY, syscall.EROFS, syscall.ETXTBSY, syscall.ESTALE)
 	return all
