@@ -115,9 +115,6 @@ func (c Config) withDefaults() Config {
 	if c.ReapGrace == 0 {
 		c.ReapGrace = 10 * time.Minute
 	}
-	if c.Free == nil {
-		c.Free = durable.FreeBytes
-	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -134,6 +131,8 @@ const maxConflicts = 100
 // Fold folds everything that the streams hold and returns once it is durable and visible. It is ErrLocked if another compactor
 // is at work. When it fails, what was committed until then stays and the next run goes on from there; nothing needs to
 // be cleaned up.
+//
+// A public file that is in use on SMB is generation.ErrNotPublished: all is committed, and a later run publishes it.
 //
 // Any number of callers on any number of machines may run it at once. It ends between two phases when
 // ctx does. A damaged place or an unreadable stream is no error: the rest is folded, see [Report.Clean].
@@ -153,6 +152,9 @@ func Fold(ctx context.Context, cfg Config) (report Report, err error) {
 		report.Elapsed = r.Now().Sub(start)
 	}()
 	err = r.rounds(ctx)
+	if err == nil {
+		err = r.unpublished
+	}
 	return r.report, err
 }
 
@@ -165,6 +167,8 @@ type run struct {
 	sweeper *sweeper
 	report  Report
 	base    cohort.Generation // what the current round builds on
+
+	unpublished error // see published
 }
 
 // open begins a run on an existing root.
@@ -256,7 +260,7 @@ func (r *run) round(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	r.base = prev.Generation
-	if err := r.store.Heal(prev); err != nil {
+	if err := r.published(r.store.Heal(prev)); err != nil {
 		return false, err
 	}
 	r.report.Swept += r.sweeper.sweep(prev)
@@ -310,8 +314,19 @@ func (r *run) advance(ctx context.Context, prev generation.Manifest, b *batch) (
 	if next.Ahead != nil && (prev.Ahead == nil || *prev.Ahead != *next.Ahead) {
 		r.say.tell(aheadOf(*next.Ahead, b.now))
 	}
-	err = r.store.Publish(next, false)
+	err = r.published(r.store.Publish(next, false))
 	return next, err
+}
+
+// published takes the result of a publication. A reader that has a public file open on this machine (SMB) keeps it from being
+// replaced, perhaps for hours. That must not stop the folds: the run goes on, and tells at its end.
+func (r *run) published(err error) error {
+	r.unpublished = nil
+	if errors.Is(err, generation.ErrNotPublished) {
+		r.unpublished = err
+		return nil
+	}
+	return err
 }
 
 // attempt writes the next generation and commits it.

@@ -11,7 +11,7 @@ import (
 )
 
 // Notice is one fact of a run that somebody should hear of: what String says, on one line. The kinds are the types of this
-// package that say "tells", and generation.Published, generation.NotOurs, generation.Conflicted and generation.NotSwept; later versions may
+// package that say "tells", and generation.Published, generation.NotOurs, generation.Conflicted, generation.Without and generation.NotSwept; later versions may
 // have more.
 type Notice = generation.Notice
 

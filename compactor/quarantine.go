@@ -60,7 +60,7 @@ func (k keeper) keep(s journal.Stream, damage *journal.CorruptError) (kept strin
 	kept = k.Dir.Damaged(s.Cohort, s.ID, damage.Offset)
 	err = durable.Create(k.FS, kept, append(data, '\n'), k.Settings.FileMode.FS())
 	if errors.Is(err, fs.ErrExist) { // another compactor has made it, and may not have synced the name yet (R14)
-		err = k.FS.SyncDir(k.Dir.Quarantine(s.Cohort))
+		err = durable.SyncDir(k.FS, k.Dir.Quarantine(s.Cohort))
 	}
 	if err != nil {
 		return "", fmt.Errorf("keep damage: %w", err)

@@ -158,9 +158,9 @@ func (s *sweeper) movedForGood(all []generation.Watermark) (moved []generation.W
 
 // syncMoves makes the moves of a cohort's streams to reaped/ durable.
 func (s *sweeper) syncMoves(id cohort.ID) error {
-	err := s.FS.SyncDir(s.Dir.Reaped(id, "")) // the new name first, as in durable.Move
+	err := durable.SyncDir(s.FS, s.Dir.Reaped(id, "")) // the new name first, as in durable.Move
 	if err == nil {
-		err = s.FS.SyncDir(s.Dir.Stream(id, ""))
+		err = durable.SyncDir(s.FS, s.Dir.Stream(id, ""))
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // the cohort's directory was removed, so the move cannot be undone to it

@@ -8,7 +8,7 @@ import (
 	"github.com/runfold/runfold/internal/durable"
 )
 
-// clock gives the stamps of one Writer. It begins at the time that the file system gave to the writer's own file,
+// clock gives the stamps of one Writer. It begins at the time that the file system gave to the writer's own directory,
 // or at the newest manifest's highest stamp if that is later. From there it runs with the monotonic
 // clock. A stamp never repeats and never goes back. The wall clock has no effect on it, so a machine whose clock
 // is years off writes in the right order (docs/durability.md, P7).
@@ -21,10 +21,11 @@ type clock struct {
 	since func(time.Time) time.Duration // time.Since, or a test's
 }
 
-// begin sets the clock at the opening of a stream.
-func (c *clock) begin(fileTime time.Time, floor cohort.Stamp) {
-	c.base = max(cohort.Stamp(fileTime.UnixNano()), floor+1, c.last+1)
-	c.start = time.Now()
+// begin sets the clock at the opening of a stream, whose directory the file system made at storage; start is the same moment by
+// the monotonic clock of this machine. What was done since then, such as a slow look at the manifests, counts.
+func (c *clock) begin(storage, start time.Time, floor cohort.Stamp) {
+	c.base = max(cohort.Stamp(storage.UnixNano()), floor+1, c.last+1)
+	c.start = start
 }
 
 func (c *clock) next() cohort.Stamp {

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"os"
@@ -55,10 +56,15 @@ func TestStampsIncrease(t *testing.T) {
 	}
 }
 
-// TestStampBase shows that stamps start at the time of the segment, and not at the time of this machine's clock.
+// TestStampBase shows that stamps start at the time that the storage gave to the stream's directory. They do not start at the
+// time of this machine's clock, and not at that of the segment, which on SMB is the same. A directory without a time is an exception.
 func TestStampBase(t *testing.T) {
-	past, future := time.Unix(0, 1_000_000_000_123), time.Unix(0, 4_000_000_000_000_000_456)
-	for _, fileTime := range []time.Time{past, future} {
+	none, fat := time.Unix(0, 0), time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)
+	past, future := time.Unix(0, 1_100_000_000_000_000_123), time.Unix(0, 4_000_000_000_000_000_456)
+	for _, test := range []struct{ dir, segment, want time.Time }{
+		{past, past, past}, {future, future, future}, {past, future, past}, {future, past, future},
+		{none, past, past}, {fat, future, future},
+	} {
 		root := newRoot(t)
 		w := newWriter(t, root, Options{})
 		w.clock.since = func(time.Time) time.Duration { return 5 }
@@ -68,26 +74,30 @@ func TestStampBase(t *testing.T) {
 			if err != nil {
 				return nil, err
 			}
-			if err := os.Chtimes(st.path(), fileTime, fileTime); err != nil {
+			if err := errors.Join(os.Chtimes(st.path(), test.segment, test.segment), os.Chtimes(st.dir(), test.dir, test.dir)); err != nil {
 				t.Fatal(err)
 			}
-			st.info, err = os.Lstat(st.path())
+			if st.info, err = os.Lstat(st.path()); err == nil {
+				err = st.begin()
+			}
 			return st, err
 		}
 		recs := []cohort.Record{rec(t, 1), rec(t, 2)}
 		if err := w.Append(recs); err != nil {
 			t.Fatal(err)
 		}
-		// Some file systems round it. Where times have 32 bits, a late time becomes one before 1970, which gives no stamp.
-		base := max(cohort.Stamp(w.stream.info.ModTime().UnixNano()), 1)
-		if recs[0].Stamp != base+5 || recs[1].Stamp != base+6 {
-			t.Errorf("stamps %d, %d of a file of %d", recs[0].Stamp, recs[1].Stamp, base)
+		want := w.stream.made // some file systems round it, or have times of 32 bits
+		if test.want == test.segment && test.want != test.dir {
+			want = w.stream.info.ModTime()
+		}
+		if base := cohort.Stamp(want.UnixNano()); recs[0].Stamp != base+5 || recs[1].Stamp != base+6 {
+			t.Errorf("%v: stamps %d, %d, want them to begin at %d", test, recs[0].Stamp, recs[1].Stamp, base)
 		}
 	}
 }
 
 // TestStampFloor puts manifests beside the streams: stamps start above the highest of the newest whole
-// one, if it is later than the file.
+// one, if it is later than the time of the directory.
 func TestStampFloor(t *testing.T) {
 	const future = 4_000_000_000_000_000_000
 	manifest := func(stamp int64) string {
@@ -130,7 +140,7 @@ func TestStampFloor(t *testing.T) {
 			}
 			want := test.want
 			if want == 0 {
-				want = cohort.Stamp(w.stream.info.ModTime().UnixNano())
+				want = cohort.Stamp(w.stream.made.UnixNano())
 			}
 			if recs[0].Stamp != want {
 				t.Errorf("stamp %d, want %d", recs[0].Stamp, want)
@@ -144,23 +154,30 @@ func crcOf(text string) uint32 { return crc32.Checksum([]byte(text), castagnoli)
 // TestClock goes through the two clocks that a stamp is made of, and those that stand still.
 func TestClock(t *testing.T) {
 	elapsed := time.Duration(0)
-	c := clock{since: func(time.Time) time.Duration { return elapsed }}
+	began := time.Now()
+	c := clock{since: func(start time.Time) time.Duration {
+		if !start.Equal(began) {
+			t.Errorf("the clock runs since %v, want the time at which the directory was made, %v", start, began)
+		}
+		return elapsed
+	}}
 	var got []cohort.Stamp
 	next := func(d time.Duration) {
 		elapsed = d
 		got = append(got, c.next())
 	}
-	c.begin(time.Unix(0, 1000), 0)
+	begin := func(at int64, floor cohort.Stamp) { c.begin(time.Unix(0, at), began, floor) }
+	begin(1000, 0)
 	next(0)
-	next(0)                       // a clock that stands still
-	next(50)                      // and goes on
-	next(20)                      // and back
-	c.begin(time.Unix(0, 900), 0) // a second stream on a file system whose clock was set back
+	next(0)       // a clock that stands still
+	next(50)      // and goes on
+	next(20)      // and back
+	begin(900, 0) // a second stream on a file system whose clock was set back
 	next(0)
 	next(48)
-	c.begin(time.Unix(0, 900), 2000) // a manifest is ahead of it
+	begin(900, 2000) // a manifest is ahead of it
 	next(0)
-	c.begin(time.Unix(0, 9000), 2000)
+	begin(9000, 2000)
 	next(7)
 	want := []cohort.Stamp{1000, 1001, 1050, 1051, 1052, 1100, 2001, 9007}
 	if diff := cmp.Diff(want, got); diff != "" {

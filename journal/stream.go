@@ -44,6 +44,7 @@ type stream struct {
 	list  [][]byte // the memory of the list of frames, used again for each group
 
 	seq   uint64        // of the last entry
+	made  time.Time     // of the directory, by the clock of the storage: see begin
 	born  time.Time     // has a monotonic reading
 	timer *time.Timer   // see keepTimer
 	dirs  []durable.Dir // the directories that lead to the segment, from the top, until they are synced
@@ -70,7 +71,7 @@ const mkdirTries = 5
 
 // newStream makes a stream that belongs to this process alone, with the calls
 //
-//	openat runfold.json; openat the directories from above the root to the cohort; mkdirat stream; openat stream
+//	openat runfold.json; openat the directories from above the root to the cohort; mkdirat stream; lstat stream; openat stream
 //	openat writer.lock; flock; openat segment
 //
 // The stream is not durable yet: the first write makes it so.
@@ -89,6 +90,9 @@ func newStream(root cohort.Root, id cohort.ID, settings cohort.Settings) (*strea
 	// name back (S2).
 	if err = s.holdAbove(); err == nil {
 		err = s.mkdir()
+	}
+	if err == nil {
+		err = s.begin()
 	}
 	if err == nil {
 		err = s.hold(s.dir())
@@ -135,7 +139,7 @@ func (s *stream) hold(dir string) error {
 type aboveRoot struct{ durable.Dir }
 
 func (a aboveRoot) Sync() error {
-	if err := a.Dir.Sync(); !mayStayUnsynced(err) {
+	if err := a.Dir.Sync(); !mayStayUnsynced(err) && !durable.IsUnsyncable(err) {
 		return err
 	}
 	return nil
@@ -158,6 +162,28 @@ func (s *stream) mkdir() (err error) {
 		}
 	}
 	return err
+}
+
+// begin takes the time at which the storage has made the stream's directory. On SMB a file has the time of the machine that writes
+// it, and a new directory has that of the server (P7). It is taken before anything is made in the directory, because that may
+// change its time.
+func (s *stream) begin() error {
+	s.born = time.Now()
+	info, err := durable.OS.Stat(s.dir())
+	if err != nil {
+		return fmt.Errorf("look at own stream: %w", err)
+	}
+	s.made = info.ModTime()
+	return nil
+}
+
+// storageTime is when the stream began, by the clock of the storage.
+func (s *stream) storageTime() time.Time {
+	// Some file systems have no times of directories: they say 1970, or 1980 as FAT does.
+	if s.made.Year() <= 1980 {
+		return s.info.ModTime()
+	}
+	return s.made
 }
 
 func (s *stream) dir() string { return s.root.Stream(s.Cohort, s.ID) }
@@ -185,11 +211,7 @@ func (s *stream) open() error {
 	if err == nil {
 		s.own, s.info, err = openOwn(s.path())
 	}
-	if err != nil {
-		return err
-	}
-	s.born = time.Now()
-	return nil
+	return err
 }
 
 // keepTimer keeps a timer pending while the stream is open, until it is old. Its function does nothing. While any timer is
@@ -248,7 +270,9 @@ func (s *stream) syncDirs() error {
 	// It syncs those as well that existed before. Another process may have made one just now, and may die before it syncs
 	// the parent (R14).
 	for _, d := range slices.Backward(s.dirs) {
-		if err := d.Sync(); err != nil {
+		// Where directories cannot be synced, compactd doctor has told so, and their names are as durable as that
+		// file system makes them.
+		if err := d.Sync(); err != nil && !durable.IsUnsyncable(err) {
 			return fmt.Errorf("sync directory: %w", err)
 		}
 	}

@@ -333,9 +333,9 @@ func (w *Writer) ready(recs []*cohort.Record) error {
 	}
 	w.stream = s
 	s.keepTimer(w.options.SealAge)
-	// Stamps begin at the time that the file system gave to the new file, and above every stamp that was folded. This
+	// Stamps begin at the time that the file system gave to the new directory, and above every stamp that was folded. This
 	// machine's wall clock does not order records (P7).
-	w.clock.begin(s.info.ModTime(), highestStamp(durable.OS, w.root))
+	w.clock.begin(s.storageTime(), s.born, highestStamp(durable.OS, w.root))
 	return nil
 }
 

@@ -123,7 +123,8 @@ func (a *app) printVerdict(v doctor.Verdict, asJSON bool) error {
 	fmt.Fprintf(t, "CHECK\tRESULT\tWHAT RUNFOLD DOES ABOUT IT\n")
 	for _, c := range v.Checks {
 		fmt.Fprintf(t, "%s\t%s\t%s\n", c.Name, c.Result, c.Means)
-		if c.Result == "no" || c.Result == "unknown" {
+		switch c.Result {
+		case "no", "unknown", "without", "fails":
 			fmt.Fprintf(t, "\t\t(%s)\n", c.Detail)
 		}
 	}

@@ -209,7 +209,7 @@ func exitCode(err error) int {
 		return exitDamage
 	case errors.As(err, &unheard): // before what it may be of a disk
 		return exitFailed
-	case durable.IsFull(err), errors.Is(err, generation.ErrConflict), errors.Is(err, doctor.ErrNoAnswer):
+	case durable.IsFull(err), errors.Is(err, generation.ErrConflict), errors.Is(err, generation.ErrNotPublished), errors.Is(err, doctor.ErrNoAnswer):
 		return exitAgain
 	}
 	return exitFailed
@@ -246,6 +246,8 @@ func hint(err error) string {
 		return "is the server of that file system away? A hidden directory .doctor-* may be left there"
 	case errors.Is(err, errUnsupported):
 		return "docs/operations.md says which file systems are known to work"
+	case errors.Is(err, generation.ErrNotPublished):
+		return "nothing is lost: close the file in that program, or read a copy of it; the next fold publishes it"
 	case durable.IsFull(err):
 		return "nothing is lost: free some space and fold again, which goes on from the last generation"
 	case errors.Is(err, context.Canceled):

@@ -67,7 +67,7 @@ func (d *Draft) settle(cause error) error {
 	// A retransmitted request, or an error after the create had happened: we did commit. The failed create has not
 	// synced the directory, so this does.
 	case err == nil && there.Token == d.Token:
-		return s.FS.SyncDir(s.Root.Manifests())
+		return durable.SyncDir(s.FS, s.Root.Manifests())
 	// Another token: the create of another compactor has won.
 	case err == nil:
 		s.notify(Conflicted{g})

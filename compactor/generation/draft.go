@@ -188,8 +188,8 @@ func (d *Draft) headroom(parts []*part, records int64) error {
 		need += p.old.Size
 	}
 	dir := d.store.Root.DataDir()
-	free, err := d.store.Free(dir)
-	if err == nil && free < need {
+	free, known := d.store.free(dir)
+	if known && free < need {
 		return fmt.Errorf("%s: generation %d may need %d bytes and %d are free: %w", dir, d.Generation, need, free, syscall.ENOSPC)
 	}
 	return nil

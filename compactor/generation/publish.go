@@ -20,7 +20,7 @@ func (s *Store) Heal(newest Manifest) error {
 	if newest.Generation == 0 {
 		return nil
 	}
-	if err := s.FS.SyncDir(s.Root.Manifests()); err != nil {
+	if err := durable.SyncDir(s.FS, s.Root.Manifests()); err != nil {
 		return fmt.Errorf("sync manifests: %w", err)
 	}
 	old, err := s.Unpublished(newest)
@@ -50,22 +50,39 @@ func (s *Store) damagedData(m Manifest, d DataFile, err error) error {
 // compactor may have published a later generation, which we would then hide (R4): so look again
 // after each round, until what we published is the newest; a listing that shows less is old. A compactor
 // that dies in between leaves that to the next run's heal.
+//
+// What was published is compared with what was committed: a copy may have gone wrong. A public name that is in use is
+// ErrNotPublished; the generation is committed all the same.
 func (s *Store) Publish(m Manifest, healed bool) error {
-	for {
-		err := s.replacePublic(m)
+	for tries := 1; ; tries++ {
+		shown, err := s.show(m)
 		newest, lerr := s.Newest()
 		if lerr != nil {
 			return errors.Join(err, lerr)
 		}
-		if newest.Generation <= m.Generation {
-			if err != nil {
-				return fmt.Errorf("publish generation %d: %w", m.Generation, err)
-			}
-			s.notify(Published{m.Generation, m.Index.Rows, healed})
-			return nil
+		switch {
+		case newest.Generation > m.Generation:
+			m, tries = newest, 0
+			continue
+		case err == nil && !shown && tries < publishTries:
+			continue // a compactor that slept may have put an earlier generation there just now
+		case err == nil && !shown:
+			err = s.unlike(m)
 		}
-		m = newest
+		if err != nil {
+			return fmt.Errorf("publish generation %d: %w", m.Generation, err)
+		}
+		s.notify(Published{m.Generation, m.Index.Rows, healed})
+		return nil
 	}
+}
+
+// show puts m's data files in the place of the public names, and tells whether these show m then.
+func (s *Store) show(m Manifest) (shown bool, err error) {
+	if err := s.replacePublic(m); err != nil {
+		return false, err
+	}
+	return s.IsPublished(m)
 }
 
 func (s *Store) replacePublic(m Manifest) error {
@@ -82,12 +99,8 @@ func (s *Store) replacePublic(m Manifest) error {
 		if err := s.publicDir(filepath.Dir(p.Name)); err != nil {
 			return err
 		}
-		err := durable.ReplaceWith(s.FS, p.Name, s.Root.Data(p.Data.Name), s.Settings.FileMode.FS()&^readOnly)
-		if err != nil {
-			return err
-		}
 	}
-	return nil
+	return s.replaceAll(old)
 }
 
 // publicDir makes the directory of a cohort, which an import may bring, and refuses a link in its place.

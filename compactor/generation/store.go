@@ -61,6 +61,8 @@ type Store struct {
 	Free func(dir string) (int64, error)
 	// Notify is called with each notice at once, in the calling goroutine. If nil, notices are dropped.
 	Notify func(Notice)
+
+	without func(what, path string, err error) // tells of what is missing here; set by New
 }
 
 // Open opens the generations of an existing root. It makes nothing: a mistyped path is a *journal.NoRootError.
@@ -76,6 +78,9 @@ func Open(dir cohort.Root, o journal.RootOptions) (*Store, error) {
 // for compactor.Config.Store; a program calls Open.
 func New(s Store) *Store {
 	s = s.withDefaults()
+	s.without = s.withoutOnce()
+	tell := s.without
+	s.FS = durable.Telling(s.FS, func(w durable.Without) { tell(string(w.What), w.Path, w.Err) })
 	return &s
 }
 
@@ -90,7 +95,14 @@ func (s Store) withDefaults() Store {
 		s.Now = time.Now
 	}
 	if s.Free == nil {
-		s.Free = durable.FreeBytes
+		fsys := s.FS
+		s.Free = func(dir string) (int64, error) {
+			about, err := fsys.Statfs(dir)
+			if err != nil {
+				return 0, err
+			}
+			return about.FreeBytes()
+		}
 	}
 	return s
 }

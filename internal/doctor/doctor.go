@@ -35,7 +35,7 @@ type Verdict struct {
 // Check is one line of the table.
 type Check struct {
 	Name   string `json:"name"`
-	Result string `json:"result"` // yes, no, unknown, or a figure
+	Result string `json:"result"` // yes, no, unknown, without, fails, or a figure
 	Detail string `json:"detail,omitempty"`
 	Needed bool   `json:"needed"` // without it records can be lost
 	Means  string `json:"means"`  // what runfold does about it
@@ -46,13 +46,25 @@ const (
 	ExclusiveCreate = "exclusive create"
 	HardLink        = "hard link"
 	FileLocks       = "locks between processes"
+	Removal         = "removal"
 )
 
 const (
 	yes     = "yes"
 	no      = "no"
 	unknown = "unknown"
+	without = "without" // it is needed where it can be had; here the work goes on without it
+	fails   = "fails"   // an error that stops a fold or an append
 )
+
+// amend changes the result of a check.
+func (v *Verdict) amend(name, result, detail string) {
+	for i, c := range v.Checks {
+		if c.Name == name {
+			v.Checks[i].Result, v.Checks[i].Detail = result, detail
+		}
+	}
+}
 
 // verdictVersion is part of the format, do not change.
 const verdictVersion = 1
@@ -70,21 +82,19 @@ func (v Verdict) result(name string) string {
 // processes and to end with them, on a file system that no other machine has mounted.
 func (v Verdict) LocksTell() bool { return v.Local && v.result(FileLocks) == yes }
 
-// judge sets Supported. Exclusive create or hard link is enough.
-func (v *Verdict) judge() {
-	v.Supported = v.result(ExclusiveCreate) == yes || v.result(HardLink) == yes
-	for _, c := range v.Checks {
-		if c.Needed && c.Result != yes {
-			v.Supported = false
-		}
-	}
+// judge sets Supported.
+func (v *Verdict) judge() { v.Supported = len(v.Missing()) == 0 }
+
+// stops tells whether runfold cannot work with this result.
+func (c Check) stops() bool {
+	return c.Result == fails || c.Needed && c.Result != yes && c.Result != without
 }
 
-// Missing are the names of the checks that keep v from being Supported.
+// Missing are the names of the checks that keep v from being Supported. Exclusive create or hard link is enough.
 func (v Verdict) Missing() []string {
 	var out []string
 	for _, c := range v.Checks {
-		if c.Needed && c.Result != yes {
+		if c.stops() {
 			out = append(out, c.Name)
 		}
 	}

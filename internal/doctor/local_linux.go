@@ -32,10 +32,3 @@ func IsLocal(path string) (kind string, local bool, err error) {
 	}
 	return k.name, k.local, nil
 }
-
-// inodes is how many files can still be made.
-func inodes(path string) (int64, error) {
-	var s syscall.Statfs_t
-	err := syscall.Statfs(path, &s)
-	return int64(s.Ffree), err
-}

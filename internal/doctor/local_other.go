@@ -3,7 +3,6 @@
 package doctor
 
 import (
-	"errors"
 	"runtime"
 )
 
@@ -11,5 +10,3 @@ import (
 func IsLocal(string) (kind string, local bool, err error) {
 	return "not known on " + runtime.GOOS, false, nil
 }
-
-func inodes(string) (int64, error) { return 0, errors.ErrUnsupported }

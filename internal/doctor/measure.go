@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -33,9 +34,11 @@ type check struct {
 var checks = []check{
 	{ExclusiveCreate, false, "one of this and hard links decides who commits; without both nothing does", (*probe).exclusiveCreate},
 	{HardLink, false, "commits and public names are links; without them exclusive create and a copy", (*probe).hardLink},
+	{"both names of a link open", false, "a public file is a second name of a data file; on SMB it is a copy, because a reader of the one would lock out the other", (*probe).bothNames},
 	{"rename over an open file", true, "readers keep the file that they opened and find the new one next", (*probe).rename},
 	{"fsync of a file", true, "a record is acknowledged only after it", (*probe).syncFile},
 	{"fsync of a directory", true, "a new name is acknowledged only after it", (*probe).syncDir},
+	{Removal, false, "what is no longer needed is removed; where that fails it stays, which is told", (*probe).removal},
 	{FileLocks, false, "keep two compactors from doing the same work; on a local file system a free lock proves a dead writer", (*probe).locks},
 	{"a new name is seen", false, "how late a fold sees a new stream, from this machine; from others it can be later (NFS: 30 s)", (*probe).names},
 	{"appended bytes are seen", false, "how late a fold sees a new record, from this machine; from others it can be later (NFS: 30 s)", (*probe).bytes},
@@ -51,6 +54,7 @@ var checks = []check{
 type probe struct {
 	dir   string
 	again Again
+	fsys  durable.FS // makes the calls that one process tries alone, by the verbs of package durable
 }
 
 // measure makes all checks in a fresh directory inside dir, which it removes.
@@ -60,10 +64,12 @@ func measure(dir string, out io.Writer, again Again) error {
 	if err != nil {
 		return errors.Join(err, tell.Encode(event{Error: err.Error()}))
 	}
-	v, err := (&probe{scratch, again}).all(dir, tell)
-	err = errors.Join(err, durable.RemoveAll(durable.OS, scratch))
+	v, err := (&probe{scratch, again, durable.OS}).all(dir, tell)
 	if err != nil {
 		return errors.Join(err, tell.Encode(event{Error: err.Error()}))
+	}
+	if err := durable.RemoveAll(durable.OS, scratch); err != nil {
+		v.amend(Removal, without, fmt.Sprintf("%s stays: %v", scratch, err))
 	}
 	return tell.Encode(event{Verdict: &v})
 }
@@ -84,7 +90,7 @@ func scratchIn(dir string) (string, error) {
 func (p *probe) all(dir string, tell *json.Encoder) (Verdict, error) {
 	kind, local, err := IsLocal(dir)
 	if err != nil {
-		return Verdict{}, err
+		kind = unknown // nothing depends on it but the shortcut of LocksTell
 	}
 	host, err := os.Hostname()
 	if err != nil {
@@ -120,11 +126,36 @@ func answer(err error) (result, detail string) {
 
 func (p *probe) exclusiveCreate() (string, string) { return p.oneWinner("create") }
 
+// hardLink tries one link, as a verb does, and then lets two processes race.
 func (p *probe) hardLink() (string, string) {
-	if err := os.WriteFile(p.path("source"), []byte("x"), 0o666); err != nil {
+	if err := durable.Create(durable.OS, p.path("source"), nil, 0o666); err != nil {
+		return fails, err.Error()
+	}
+	switch err := p.fsys.Link(p.path("source"), p.path("linked")); {
+	case err == nil:
+		return p.oneWinner("link")
+	case durable.IsLinkless(p.fsys, p.dir, err):
+		return no, err.Error()
+	default:
+		return fails, err.Error()
+	}
+}
+
+// bothNames opens one file by two names. hardLink has made them.
+func (p *probe) bothNames() (string, string) {
+	first, err := os.Open(p.path("source"))
+	if err != nil {
+		return unknown, err.Error()
+	}
+	defer first.Close()
+	second, err := os.Open(p.path("linked"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return unknown, "there are no hard links"
+	}
+	if err != nil {
 		return no, err.Error()
 	}
-	return p.oneWinner("link")
+	return answer(second.Close())
 }
 
 // rounds is how often two processes race.
@@ -170,44 +201,69 @@ func (p *probe) oneWinner(verb string) (string, string) {
 }
 
 func (p *probe) rename() (string, string) {
-	return answer(func() error {
-		old, next := p.path("old"), p.path("next")
-		err := errors.Join(os.WriteFile(old, []byte("old"), 0o666), os.WriteFile(next, []byte("next"), 0o666))
-		if err != nil {
-			return err
+	old, next := p.path("old"), p.path("next")
+	err := errors.Join(os.WriteFile(old, []byte("old"), 0o666), os.WriteFile(next, []byte("next"), 0o666))
+	if err != nil {
+		return fails, err.Error()
+	}
+	f, err := os.Open(old)
+	if err != nil {
+		return fails, err.Error()
+	}
+	defer f.Close()
+	err = p.fsys.Rename(next, old)
+	if durable.IsInUse(err) {
+		f.Close()
+		if p.fsys.Rename(next, old) == nil {
+			return without, err.Error() + ": a file that a program on this machine has open is replaced once that closes it"
 		}
-		f, err := os.Open(old)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		if err := os.Rename(next, old); err != nil {
-			return err
-		}
-		was, err := io.ReadAll(f)
-		if err != nil || string(was) != "old" {
-			return fmt.Errorf("who has it open reads %q, %v", was, err)
-		}
-		is, err := os.ReadFile(old)
-		if err != nil || string(is) != "next" {
-			return fmt.Errorf("who opens it reads %q, %v", is, err)
-		}
-		return nil
-	}())
+	}
+	if err != nil {
+		return fails, err.Error()
+	}
+	was, err := io.ReadAll(f)
+	if err != nil || string(was) != "old" {
+		return no, fmt.Sprintf("who has it open reads %q, %v", was, err)
+	}
+	is, err := os.ReadFile(old)
+	if err != nil || string(is) != "next" {
+		return no, fmt.Sprintf("who opens it reads %q, %v", is, err)
+	}
+	return yes, ""
 }
 
 func (p *probe) syncFile() (string, string) {
 	return answer(func() error {
-		f, err := os.Create(p.path("synced"))
+		f, err := p.fsys.Create(p.path("synced"), 0o666)
 		if err != nil {
 			return err
 		}
-		_, err = f.WriteString("x")
+		_, err = f.Write([]byte("x"))
 		return errors.Join(err, f.Sync(), f.Close())
 	}())
 }
 
-func (p *probe) syncDir() (string, string) { return answer(durable.OS.SyncDir(p.dir)) }
+func (p *probe) syncDir() (string, string) {
+	err := p.fsys.SyncDir(p.dir)
+	if err != nil && durable.IsUnsyncable(err) {
+		return without, err.Error() + ": after a power loss a new name may be missing, unless the file system keeps it by itself"
+	}
+	return answer(err)
+}
+
+func (p *probe) removal() (string, string) {
+	w, err := p.fsys.Create(p.path("removed"), 0o666)
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		return fails, err.Error()
+	}
+	if err := p.fsys.Remove(p.path("removed")); err != nil {
+		return without, err.Error()
+	}
+	return yes, ""
+}
 
 // locks lets one process hold a lock while another process tries to take it, and kills the holder.
 func (p *probe) locks() (string, string) {
@@ -358,11 +414,17 @@ func (p *probe) letterCase() (string, string) {
 	return yes, "they are two names"
 }
 
-func (p *probe) freeBytes() (string, string) { return figure(durable.FreeBytes(p.dir)) }
+func (p *probe) freeBytes() (string, string) { return p.figure(durable.Statfs.FreeBytes) }
 
-func (p *probe) freeInodes() (string, string) { return figure(inodes(p.dir)) }
+func (p *probe) freeInodes() (string, string) { return p.figure(durable.Statfs.Inodes) }
 
-func figure(n int64, err error) (string, string) {
+// figure is one of statfs. A file system that does not know it is not full.
+func (p *probe) figure(of func(durable.Statfs) (int64, error)) (string, string) {
+	about, err := p.fsys.Statfs(p.dir)
+	if err != nil {
+		return unknown, err.Error()
+	}
+	n, err := of(about)
 	if err != nil {
 		return unknown, err.Error()
 	}

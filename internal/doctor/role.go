@@ -40,18 +40,26 @@ func race(dir string, in io.Reader, out io.Writer) error {
 		if _, err := fmt.Sscan(s.Text(), &verb, &name); err != nil {
 			return err
 		}
-		if _, err := fmt.Fprintln(out, outcome(take(verb, dir+"/"+name, dir+"/source"))); err != nil {
+		if _, err := fmt.Fprintln(out, outcome(take(verb, dir+"/"+name))); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// take makes a name that only one may make.
-func take(verb, name, source string) error {
-	if verb == "link" {
-		return os.Link(source, name)
+// take makes a name that only one may make. Each link is to a fresh file, as in a commit: GlusterFS refuses many links to one.
+func take(verb, name string) error {
+	if verb != "link" {
+		return makeNew(name)
 	}
+	source := fmt.Sprintf("%s-%d", name, os.Getpid())
+	if err := makeNew(source); err != nil {
+		return err
+	}
+	return errors.Join(os.Link(source, name), os.Remove(source))
+}
+
+func makeNew(name string) error {
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
 	if err != nil {
 		return err

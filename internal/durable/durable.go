@@ -15,6 +15,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"syscall"
+	"time"
 )
 
 // ErrUnsynced reports a file that is complete and visible under its name, but whose name may not survive a
@@ -30,7 +31,7 @@ var ErrUnsynced = errors.New("its name may not be durable")
 //
 //	openat dir; openat temp O_EXCL; write; fsync temp; linkat temp name; unlinkat temp; fsync dir
 //
-// Where hard links are missing, the file is made under its own name with O_EXCL. There is still one winner,
+// Where hard links are missing (see IsLinkless), the file is made under its own name with O_EXCL. There is still one winner,
 // but the file may stay incomplete: after a crash between open and fsync, or if it could be neither written nor
 // removed. A reader finds that by the checksum in the file.
 func Create(fsys FS, name string, data []byte, perm fs.FileMode) error {
@@ -54,8 +55,9 @@ func Create(fsys FS, name string, data []byte, perm fs.FileMode) error {
 	// The temporary name is removed after the doubt is settled, which compares the two files. An error of the
 	// removal is dropped: a sweep removes the file later.
 	fsys.Remove(temp)
-	if hasNoHardLinks(err) {
+	if err != nil && IsLinkless(fsys, filepath.Dir(name), err) {
 		// O_EXCL also has one winner. But the name is visible before the content is: see the comment of Create.
+		goesWithout(fsys, HardLinks, name, err)
 		err = writeNew(fsys, name, data, perm)
 	}
 	if err != nil {
@@ -64,7 +66,7 @@ func Create(fsys FS, name string, data []byte, perm fs.FileMode) error {
 	// The name is visible to others, who may build on it already. So a failed sync does not take the file away,
 	// and is not tried again: the second answer would not be believable (S3). The caller must leave open what
 	// happened (R11).
-	if err := dir.Sync(); err != nil {
+	if err := Sync(fsys, dir, filepath.Dir(name)); err != nil {
 		return fmt.Errorf("create %s: %w: %w", name, ErrUnsynced, err)
 	}
 	return nil
@@ -83,7 +85,7 @@ func settleLink(fsys FS, temp, name string, cause error) error {
 	}
 	// On some network file systems a loser sees EPERM instead of EEXIST. Without this line the loser would
 	// take the way without hard links.
-	if hasNoHardLinks(cause) {
+	if IsLinkless(fsys, filepath.Dir(name), cause) {
 		return fs.ErrExist
 	}
 	return cause
@@ -106,17 +108,26 @@ func Replace(fsys FS, name string, data []byte, perm fs.FileMode) error {
 	if err != nil {
 		return fmt.Errorf("replace %s: %w", name, err)
 	}
-	return replaceBy(fsys, dir, name, temp)
+	return replaceBy(fsys, dir, name, temp, time.Now().Add(Patience))
 }
 
 // ReplaceWith makes name show the content of src, a file that is durable and never changes. It makes a hard
-// link, or a copy where links are missing.
+// link, or a copy where links are missing or do harm (SMB: see Statfs.IsSMB).
 //
 // On success name is durable. On error name is as it was, or new and complete. A reader of name sees a whole
 // file at all times (P4).
 //
-//	openat dir; linkat src temp; renameat temp name; fsync dir
+// SMB makes an exception: what a program on this machine has open cannot be replaced there, and the attempt takes the name
+// away. Then it tries again until the name stands, for Patience at most, and the error is ErrInUse. Meanwhile
+// readers find no file.
+//
+//	openat dir; statfs dir; linkat src temp; renameat temp name; fsync dir
 func ReplaceWith(fsys FS, name, src string, perm fs.FileMode) error {
+	return ReplaceWithUntil(fsys, name, src, perm, time.Now().Add(Patience))
+}
+
+// ReplaceWithUntil is ReplaceWith, which gives up waiting at that time.
+func ReplaceWithUntil(fsys FS, name, src string, perm fs.FileMode, until time.Time) error {
 	dir, err := fsys.OpenDir(filepath.Dir(name))
 	if err != nil {
 		return fmt.Errorf("replace %s: %w", name, err)
@@ -128,28 +139,23 @@ func ReplaceWith(fsys FS, name, src string, perm fs.FileMode) error {
 	}
 	// link(2) cannot replace name. So the link gets a temporary name first, and the rename takes the place of
 	// the old file in one step.
-	err = fsys.Link(src, temp)
-	if hasNoHardLinks(err) {
-		err = copyFile(fsys, temp, src, perm) // synced before the rename, like any new file (S1)
-	}
+	err = linkOrCopy(fsys, temp, src, perm) // a copy is synced before the rename, like any new file (S1)
 	if err != nil {
 		fsys.Remove(temp) // a link that reports an error may have been made
 		return fmt.Errorf("replace %s: %w", name, err)
 	}
-	return replaceBy(fsys, dir, name, temp)
+	return replaceBy(fsys, dir, name, temp, until)
 }
 
 // replaceBy renames temp, whose bytes are durable, to name, and makes that durable. temp is gone afterwards.
-func replaceBy(fsys FS, dir Dir, name, temp string) error {
-	err := fsys.Rename(temp, name)
+func replaceBy(fsys FS, dir Dir, name, temp string, until time.Time) error {
+	err := renameOver(fsys, temp, name, until)
 	// temp is removed in any case. If both names are links to one file, rename(2) does nothing and reports
-	// success, so temp would stay.
-	if rerr := fsys.Remove(temp); err == nil && rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
-		err = rerr
-	}
+	// success, so temp would stay. An error of the removal is dropped: a sweep removes the file later.
+	fsys.Remove(temp)
 	// Without this sync a crash shows the old file again, although the caller was told that the new one is there (S2).
 	if err == nil {
-		err = dir.Sync()
+		err = Sync(fsys, dir, filepath.Dir(name))
 	}
 	if err != nil {
 		return fmt.Errorf("replace %s: %w", name, err)
@@ -192,10 +198,10 @@ func move(fsys FS, old, new string) error {
 	// The new name is synced first. In the other order the disk could know that the old name is gone, and not
 	// know the new one yet, on a file system that keeps the halves of a rename apart.
 	if err == nil {
-		err = to.Sync()
+		err = Sync(fsys, to, filepath.Dir(new))
 	}
 	if err == nil && across {
-		err = from.Sync()
+		err = Sync(fsys, from, filepath.Dir(old))
 	}
 	return err
 }
@@ -214,7 +220,7 @@ func Remove(fsys FS, name string) error {
 		return nil
 	}
 	if err == nil {
-		err = dir.Sync()
+		err = Sync(fsys, dir, filepath.Dir(name))
 	}
 	return err
 }
@@ -287,7 +293,7 @@ func MkdirAll(fsys FS, name string, perm fs.FileMode) error {
 		return err
 	}
 	// The sync is needed if another process made the directory, too: that one may die before its own sync (R14).
-	return dir.Sync()
+	return Sync(fsys, dir, parent)
 }
 
 // IsReadOnly tells whether a call failed because the file system is mounted read-only.

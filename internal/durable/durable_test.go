@@ -417,7 +417,7 @@ func TestSyscalls(t *testing.T) {
 	tests := map[string]string{
 		"Create":      "open dir, create temp, write temp, fsync temp, link temp name, unlink temp, fsync dir",
 		"Replace":     "open dir, create temp, write temp, fsync temp, rename temp name, fsync dir",
-		"ReplaceWith": "open dir, link src temp, rename temp name, fsync dir",
+		"ReplaceWith": "open dir, statfs dir, link src temp, rename temp name, fsync dir",
 		"Pending":     "create temp, write temp, open dir, fsync temp, rename temp name, fsync dir",
 		"Move":        "open dir, rename src name, fsync dir",
 		"Move across": "open other, open dir, rename src name, fsync other, fsync dir",
@@ -434,7 +434,7 @@ func TestSyscalls(t *testing.T) {
 				t.Fatal(err)
 			}
 			log := filepath.Join(t.TempDir(), "trace")
-			cmd := exec.Command(strace, "-f", "-y", "-o", log, "-e", "trace=openat,write,fsync,link,linkat,unlink,unlinkat,rename,renameat,renameat2,mkdir,mkdirat",
+			cmd := exec.Command(strace, "-f", "-y", "-o", log, "-e", "trace=openat,write,fsync,link,linkat,unlink,unlinkat,rename,renameat,renameat2,mkdir,mkdirat,statfs",
 				os.Args[0], "-test.run", "^$")
 			cmd.Env = append(os.Environ(), "RUNFOLD_VERB="+verb, "RUNFOLD_DIR="+dir)
 			if out, err := cmd.CombinedOutput(); err != nil {

@@ -86,7 +86,7 @@ func (f *File) Commit() error {
 	}
 	// A data file must have a durable name before a manifest names it. After a failed sync the caller must not
 	// commit: the file is complete, but a crash may take it away.
-	if err := dir.Sync(); err != nil {
+	if err := Sync(f.fsys, dir, filepath.Dir(f.name)); err != nil {
 		return fmt.Errorf("commit %s: %w", f.name, err)
 	}
 	return nil

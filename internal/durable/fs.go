@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"strings"
-	"syscall"
 )
 
 // FS is every call that this project makes on the disk, except those of tidwall/wal. Its implementations are
@@ -30,6 +29,8 @@ type FS interface {
 	// SyncDir makes the names in a directory durable that another process has changed. See Dir for the errors that it
 	// cannot know of. Where directories cannot be synced (Windows), it does nothing.
 	SyncDir(name string) error
+	// Statfs asks for the type and the free space of the file system of an existing path. No errno of it is a reason to stop.
+	Statfs(name string) (Statfs, error)
 }
 
 // Dir is a directory that was open before it was changed. When Linux cannot write a change back, it reports the error once
@@ -100,6 +101,14 @@ func (osFS) Mkdir(name string, perm fs.FileMode) error {
 	return os.Chmod(name, info.Mode().Perm()|fs.ModeSetgid)
 }
 
+func (osFS) Statfs(name string) (Statfs, error) {
+	s, err := statfs(name)
+	if err != nil {
+		return Statfs{}, &fs.PathError{Op: "statfs", Path: name, Err: err}
+	}
+	return s, nil
+}
+
 func (osFS) OpenDir(name string) (Dir, error) { return openDir(name) }
 
 func (osFS) SyncDir(name string) error {
@@ -117,11 +126,6 @@ func SameFile(a, b fs.FileInfo) bool {
 		return t.SameFile(b)
 	}
 	return os.SameFile(a, b)
-}
-
-// hasNoHardLinks tells whether an error of Link means that the file system has no hard links, or no more of this file.
-func hasNoHardLinks(err error) bool {
-	return errors.Is(err, syscall.EPERM) || errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EMLINK)
 }
 
 // tempHex is the number of hexadecimal digits in a temporary name.

@@ -18,7 +18,7 @@ func MkdirWithin(fsys FS, top, name string, perm fs.FileMode) error {
 	// before it syncs the parent. Then a power loss would take all that the caller puts into the directory.
 	for name != top {
 		name = filepath.Dir(name)
-		if err := fsys.SyncDir(name); err != nil {
+		if err := SyncDir(fsys, name); err != nil {
 			return fmt.Errorf("sync directory: %w", err)
 		}
 	}

@@ -306,6 +306,14 @@ func (c *CrashFS) OpenDir(name string) (durable.Dir, error) {
 	return &dirHandle{handle{i: i, name: name}}, nil
 }
 
+// Statfs tells of a disk that is half full.
+func (c *CrashFS) Statfs(name string) (durable.Statfs, error) {
+	if _, err := c.Stat(name); err != nil {
+		return durable.Statfs{}, &fs.PathError{Op: "statfs", Path: name, Err: syscall.ENOENT}
+	}
+	return durable.Statfs{BlockSize: 4096, Blocks: 1 << 30, FreeBlocks: 1 << 29, FreeInodes: 1 << 29}, nil
+}
+
 type dirHandle struct{ handle }
 
 func (d *dirHandle) Sync() error {

@@ -27,6 +27,9 @@ type Fault struct {
 	// is the new one for link and rename. If it returns an error, the call is not done and returns that error; AfterError
 	// and ShortWrite are exceptions. Several goroutines may be in it at once. If nil, nothing fails.
 	Hook func(n int, op, name string) error
+	// Look is called before each call that changes nothing (open, readdir, stat, statfs), with the path that it looks at. If it
+	// returns an error, the call returns that. Several goroutines may be in it at once. If nil, nothing fails.
+	Look func(op, name string) error
 
 	calls atomic.Int64
 }
@@ -97,9 +100,26 @@ func bare(err error) error {
 	return err
 }
 
-func (f *Fault) Open(name string) (durable.ReadFile, error) { return f.FS.Open(name) }
-func (f *Fault) ReadDir(name string) ([]fs.DirEntry, error) { return f.FS.ReadDir(name) }
-func (f *Fault) Stat(name string) (fs.FileInfo, error)      { return f.FS.Stat(name) }
+// look does a call that changes nothing, as Look says.
+func look[T any](f *Fault, op, name string, call func(string) (T, error)) (T, error) {
+	if f.Look != nil {
+		if err := f.Look(op, name); err != nil {
+			var none T
+			return none, &fs.PathError{Op: op, Path: name, Err: err}
+		}
+	}
+	return call(name)
+}
+
+func (f *Fault) Open(name string) (durable.ReadFile, error) { return look(f, "open", name, f.FS.Open) }
+func (f *Fault) ReadDir(name string) ([]fs.DirEntry, error) {
+	return look(f, "readdir", name, f.FS.ReadDir)
+}
+func (f *Fault) Stat(name string) (fs.FileInfo, error) { return look(f, "stat", name, f.FS.Stat) }
+
+func (f *Fault) Statfs(name string) (durable.Statfs, error) {
+	return look(f, "statfs", name, f.FS.Statfs)
+}
 
 func (f *Fault) Create(name string, perm fs.FileMode) (durable.WriteFile, error) {
 	var w durable.WriteFile
@@ -136,9 +156,9 @@ func (f *Fault) SyncDir(name string) error {
 	return f.do("syncdir", name, func() error { return f.FS.SyncDir(name) })
 }
 
-// OpenDir changes nothing; the Sync of what it returns is a syncdir.
+// OpenDir is a look of the kind open; the Sync of what it returns is a syncdir.
 func (f *Fault) OpenDir(name string) (durable.Dir, error) {
-	d, err := f.FS.OpenDir(name)
+	d, err := look(f, "open", name, f.FS.OpenDir)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,83 @@
+package durabletest
+
+import (
+	"io/fs"
+	"slices"
+	"sync"
+	"syscall"
+
+	"github.com/runfold/runfold/internal/durable"
+)
+
+// SMB is a file system that does to the programs of one machine what a share of SMB does, as it was measured with kernels of
+// Linux. While a name of a file is open, another name of it cannot be opened: EINVAL. What is open cannot be replaced: EACCES, and the
+// name is gone until it is closed. There are no inodes to count.
+type SMB struct {
+	durable.FS
+	// Refused is called after a rename over a name that is open was refused. If nil, nothing is done.
+	Refused func(name string)
+
+	mu   sync.Mutex // guards open
+	open []*openOnSMB
+}
+
+type openOnSMB struct {
+	durable.ReadFile
+	share *SMB
+	name  string
+	info  fs.FileInfo
+}
+
+// Statfs says that it is SMB.
+func (s *SMB) Statfs(string) (durable.Statfs, error) {
+	return durable.Statfs{Type: 0xFE534D42, BlockSize: 1024, Blocks: 1 << 30, FreeBlocks: 1 << 29}, nil
+}
+
+// Open opens a file, unless another name of it is open.
+func (s *SMB) Open(name string) (durable.ReadFile, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f, err := s.FS.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range s.open {
+		if o.name != name && durable.SameFile(o.info, info) {
+			f.Close()
+			return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.EINVAL}
+		}
+	}
+	o := &openOnSMB{f, s, name, info}
+	s.open = append(s.open, o)
+	return o, nil
+}
+
+// Close lets the name be replaced again.
+func (o *openOnSMB) Close() error {
+	o.share.mu.Lock()
+	defer o.share.mu.Unlock()
+	o.share.open = slices.DeleteFunc(o.share.open, func(other *openOnSMB) bool { return other == o })
+	return o.ReadFile.Close()
+}
+
+// Rename takes away a name that is open.
+func (s *SMB) Rename(old, new string) error {
+	if !s.isOpen(new) {
+		return s.FS.Rename(old, new)
+	}
+	s.FS.Remove(new) // an error means that it is gone already
+	if s.Refused != nil {
+		s.Refused(new)
+	}
+	return &fs.PathError{Op: "rename", Path: new, Err: syscall.EACCES}
+}
+
+func (s *SMB) isOpen(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.open, func(o *openOnSMB) bool { return o.name == name })
+}
