@@ -70,11 +70,15 @@ func (o RootOptions) fs() durable.FS {
 }
 
 // OpenRoot opens an existing root. It makes nothing: a mistyped path, or a share that is not mounted, is a *NoRootError
-// and never becomes an empty root. A root of a later version is cohort.ErrNewer.
+// and never becomes an empty root. A root of a later version is cohort.ErrNewer. Where runfold.json names another root than the
+// newest manifest does, or the streams do while there is no manifest, it is a *MixedError.
 func OpenRoot(dir cohort.Root, o RootOptions) (Root, error) {
 	s, err := settingsOf(o.fs(), dir)
 	if err == nil {
 		err = mustBe(o.ID, dir, s)
+	}
+	if err == nil {
+		err = agree(o.fs(), dir, s)
 	}
 	if err != nil {
 		return Root{}, err

@@ -398,6 +398,7 @@ func TestInitRootOtherSettings(t *testing.T) {
 // TestMovedStream opens streams that lie where they were not written: none of their records is read.
 func TestMovedStream(t *testing.T) {
 	root, other := newRoot(t), newRoot(t)
+	appendRuns(t, newWriter(t, other, Options{}), 1, 1) // or all of its streams would name another root: see TestMixed
 	appendRuns(t, newWriter(t, root, Options{}), 1, 2)
 	s := streams(t, root)[0]
 	data, err := os.ReadFile(root.Segment(s.Cohort, s.ID))
