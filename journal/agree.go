@@ -182,7 +182,7 @@ func (r Root) sampleRootID() (id string, ok bool) {
 			if err != nil || !e.IsDir() {
 				continue
 			}
-			if said, read := r.headerRootID(r.InCohort(Stream{c, s})); read {
+			if said, _, read := r.WrittenFor(r.InCohort(Stream{c, s})); read {
 				id, ok = said, true
 			}
 			if ok && id == r.Settings.RootID {
@@ -196,14 +196,17 @@ func (r Root) sampleRootID() (id string, ok bool) {
 	return id, ok
 }
 
-// headerRootID is the root id in the header of a stream; ok is false if it cannot be read.
-func (r Root) headerRootID(p Place) (id string, ok bool) {
+// WrittenFor is the root and the cohort for which a stream was written, as its header says; ok is false if it cannot be read.
+func (r Root) WrittenFor(p Place) (rootID string, id cohort.ID, ok bool) {
 	h, ok, err := r.header(p)
 	if err != nil || !ok {
-		return "", false
+		return "", "", false
 	}
-	_, err = cohort.ParseRootID(h.RootID)
-	return h.RootID, err == nil
+	if _, err := cohort.ParseRootID(h.RootID); err != nil {
+		return "", "", false
+	}
+	_, err = cohort.ParseID(string(h.Cohort))
+	return h.RootID, h.Cohort, err == nil
 }
 
 // Testimony is what the manifests and streams of a directory say about its root id. It reads all manifests, and the header of
@@ -242,7 +245,7 @@ func Testimony(root cohort.Root, o RootOptions) ([]Said, error) {
 		return nil, err
 	}
 	for _, p := range streams {
-		if id, ok := r.headerRootID(p); ok {
+		if id, _, ok := r.WrittenFor(p); ok {
 			add("stream", id, p.Dir)
 		}
 	}

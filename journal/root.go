@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"syscall"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/internal/durable"
@@ -26,6 +27,8 @@ type NoRootError struct {
 	Vacant bool
 	// Lost tells that it was a root: its runfold.json is gone.
 	Lost bool
+	// Manifests tells that there are manifests, which repeat what runfold.json said: see audit.RestoreSettings.
+	Manifests bool
 
 	moving  bool // something of ours is there: perhaps another process has just made a root
 	nowhere bool // it is a link that leads to nothing, so no root can be made there
@@ -97,7 +100,9 @@ func settingsOf(fsys durable.FS, root cohort.Root) (cohort.Settings, error) {
 }
 
 func readSettings(fsys durable.FS, root cohort.Root) (cohort.Settings, error) {
-	if err := refuseLinks(fsys, root); err != nil {
+	if err := refuseLinks(fsys, root); errors.Is(err, syscall.EISDIR) {
+		return cohort.Settings{}, &SettingsError{root, errors.New("it is a directory"), hasManifest(fsys, root)}
+	} else if err != nil {
 		return cohort.Settings{}, fmt.Errorf("open root: %w", err)
 	}
 	data, err := durable.Read(fsys, root.Settings(), maxSettings)
@@ -108,8 +113,11 @@ func readSettings(fsys durable.FS, root cohort.Root) (cohort.Settings, error) {
 		return cohort.Settings{}, fmt.Errorf("open root: %w", err)
 	}
 	s, err := cohort.DecodeSettings(data)
-	if err != nil {
+	if errors.Is(err, cohort.ErrNewer) {
 		return cohort.Settings{}, fmt.Errorf("%s: %w", root.Settings(), err)
+	}
+	if err != nil {
+		return cohort.Settings{}, &SettingsError{root, err, hasManifest(fsys, root)}
 	}
 	return s, nil
 }
@@ -136,6 +144,10 @@ func noRoot(fsys durable.FS, root cohort.Root) error {
 	}
 	e := describe(entries)
 	e.Root = root
+	if e.Lost && hasManifest(fsys, root) {
+		e.Manifests = true
+		e.Found = "its runfold.json is missing; the manifests repeat what it said"
+	}
 	if isMountPoint(root) {
 		e.Found += " (a file system is mounted there)"
 	}

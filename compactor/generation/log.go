@@ -28,7 +28,8 @@ func IsDamage(err error) bool {
 // remembers, because on NFS an open by name may be 30 s old (R3). In a root without manifests it returns the
 // manifest of generation 0, whose NextSeq is 1 and which names no files.
 //
-// A manifest of another root than that of the settings is a *journal.MixedError. A damaged highest manifest is ErrCorrupt. Newest does not return the one before it: records that only the newest data files
+// A manifest of another root is a *journal.MixedError, and one of the same
+// root with another key a *journal.SettingsError. A damaged highest manifest is ErrCorrupt. Newest does not return the one before it: records that only the newest data files
 // hold may already be gone from the journals.
 func (s *Store) Newest() (Manifest, error) {
 	for tried := cohort.Generation(0); ; {
@@ -41,22 +42,14 @@ func (s *Store) Newest() (Manifest, error) {
 			return Manifest{NextSeq: 1}, nil
 		}
 		m, err := s.Read(newest)
-		if err == nil && s.Settings.RootID != "" && m.RootID != s.Settings.RootID {
-			return Manifest{}, s.anotherRoot(m)
+		if err == nil {
+			err = s.suits(m)
 		}
 		if !errors.Is(err, fs.ErrNotExist) || newest <= tried {
 			return m, err
 		}
 		tried = newest // it was swept after the listing, so there is a newer one
 	}
-}
-
-// anotherRoot is the *journal.MixedError about a newest manifest that names another root: one that came after the root was opened.
-func (s *Store) anotherRoot(m Manifest) error {
-	if err := s.Journal().Agree(); err != nil {
-		return err
-	}
-	return fmt.Errorf("manifest %s: of root %s: %w", s.Root.Manifest(m.Generation), m.RootID, journal.ErrMixed)
 }
 
 // Read reads the manifest of one generation. It fails with fs.ErrNotExist if it was swept.
