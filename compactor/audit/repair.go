@@ -90,6 +90,9 @@ var ErrNoGeneration = errors.New("no generation is whole")
 // compactor holds the lock. Call it without Apply first, and look at [Repaired.Lossless].
 func Repair(ctx context.Context, cfg compactor.Config, opts RepairOptions) (Repaired, error) {
 	store, err := cfg.Store()
+	if err == nil {
+		err = suits(store)
+	}
 	if err != nil {
 		return Repaired{}, err
 	}

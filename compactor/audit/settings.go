@@ -231,3 +231,13 @@ func (r *restorer) freeName() (string, error) {
 		}
 	}
 }
+
+// suits returns an error if the newest manifest is of another root than runfold.json says, or of another key. Then nothing that Check or
+// Repair could say would be right. That a manifest is damaged is no such error.
+func suits(store *generation.Store) error {
+	_, err := store.Newest()
+	if errors.Is(err, journal.ErrMixed) || errors.As(err, new(*journal.SettingsError)) {
+		return err
+	}
+	return nil
+}
