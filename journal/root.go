@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -108,6 +109,9 @@ func readSettings(fsys durable.FS, root cohort.Root) (cohort.Settings, error) {
 	data, err := durable.Read(fsys, root.Settings(), maxSettings)
 	if errors.Is(err, fs.ErrNotExist) {
 		return cohort.Settings{}, noRoot(fsys, root)
+	}
+	if info, serr := fsys.Stat(root.Settings()); err != nil && serr == nil && info.Size() > maxSettings {
+		return cohort.Settings{}, &SettingsError{root, err, hasManifest(fsys, root)}
 	}
 	if err != nil {
 		return cohort.Settings{}, fmt.Errorf("open root: %w", err)
@@ -237,7 +241,11 @@ func makeRoot(fsys durable.FS, root cohort.Root, want cohort.Settings) (cohort.S
 		return cohort.Settings{}, false, err
 	}
 	want = want.WithDefaults()
-	err := durable.MkdirAll(fsys, string(root), want.DirMode.FS())
+	// What is above the root is not ours: the umask decides there, whatever modes the root has.
+	err := durable.MkdirAll(fsys, filepath.Dir(string(root)), want.DirMode.FS()&^(durable.Exact|fs.ModeSetgid))
+	if err == nil || errors.Is(err, durable.ErrLink) {
+		err = durable.MkdirAll(fsys, string(root), want.DirMode.FS())
+	}
 	if err != nil && !errors.Is(err, durable.ErrLink) { // the root itself may be a link
 		return cohort.Settings{}, false, fmt.Errorf("make root: %w", err)
 	}

@@ -243,6 +243,7 @@ func appendAll(ctx context.Context, o options, files []string, stdin io.Reader, 
 	}
 	w, err := root.Create(cohort.ID(o.cohort), journal.Options{
 		SealBytes: int64(o.sealBytes), SealAge: time.Duration(o.sealAge), Program: "journal-append " + build.Version(),
+		Notify: func(told error) { fmt.Fprintf(stderr, "journal-append: %v\n", told) },
 	})
 	if err != nil {
 		return err
