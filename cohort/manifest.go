@@ -47,3 +47,15 @@ func HighestStamp(manifest []byte) (highest Stamp, ok bool) {
 	}
 	return m.HighestStamp, true
 }
+
+// ManifestRootID reads the root id of a manifest of any version. ok is false if the manifest is damaged.
+func ManifestRootID(manifest []byte) (id string, ok bool) {
+	var m struct {
+		RootID string `json:"root_id"`
+	}
+	if !IsWholeManifest(manifest) || json.Unmarshal(manifest, &m) != nil {
+		return "", false
+	}
+	_, err := ParseRootID(m.RootID)
+	return m.RootID, err == nil
+}

@@ -172,6 +172,11 @@ func (r Root) Quarantine(id ID) string { return r.path("quarantine", string(id))
 // DamagedGenerations is the directory that keeps damaged manifests and data files. No cohort has its name.
 func (r Root) DamagedGenerations() string { return r.path("quarantine", ".generations") }
 
+// DamagedSettings is the n-th runfold.json that was put aside; n begins at 1.
+func (r Root) DamagedSettings(n int) string {
+	return filepath.Join(r.DamagedGenerations(), fmt.Sprintf("runfold-%06d.json", n))
+}
+
 // Damaged is the note about the damage at one offset of a stream: its place, reason and bytes.
 func (r Root) Damaged(id ID, s StreamID, offset int64) string {
 	return filepath.Join(r.Quarantine(id), fmt.Sprintf("%s-%020d.json", s, offset))

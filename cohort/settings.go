@@ -37,8 +37,8 @@ type Settings struct {
 	Key KeyForm
 	// MaxRecord is the size limit of a record in bytes. If zero, DefaultMaxRecord.
 	MaxRecord int
-	// DirMode and FileMode are the permissions of what is made in the root, less the umask; a shared
-	// group wants 2775 and 0664. If zero, 0777 and 0666.
+	// DirMode and FileMode are the permissions of what is made in the root. They hold against the umask of who writes; a shared
+	// group wants 2775 and 0664. If zero, 0777 and 0666, which are the only ones that mean: less the umask.
 	DirMode, FileMode Mode
 	// Snapshots says which snapshot_index.json is published. If empty, OneSnapshots.
 	Snapshots SnapshotsForm
@@ -55,11 +55,24 @@ func ParseRootID(s string) (string, error) {
 // Mode is a permission as its octal digits say it, the set-group-id bit (2000) included.
 type Mode uint32
 
-// FS is the mode as package os takes it.
+// The default modes of directories and files: what the umask leaves of them.
+const (
+	byUmaskDir  Mode = 0o777
+	byUmaskFile Mode = 0o666
+)
+
+// Given is a bit of what Mode.FS returns. It says that the mode was given when the root was made, and holds against the umask of who
+// writes there. The defaults, 0777 and 0666, do not have it. Package os ignores it.
+const Given = fs.ModeExclusive
+
+// FS is the mode as package os takes it, and Given if it is no default.
 func (m Mode) FS() fs.FileMode {
 	mode := fs.FileMode(m & 0o777)
 	if m&0o2000 != 0 {
 		mode |= fs.ModeSetgid
+	}
+	if m != byUmaskDir && m != byUmaskFile {
+		mode |= Given
 	}
 	return mode
 }
@@ -104,10 +117,10 @@ func (s Settings) WithDefaults() Settings {
 		s.MaxRecord = DefaultMaxRecord
 	}
 	if s.DirMode == 0 {
-		s.DirMode = 0o777
+		s.DirMode = byUmaskDir
 	}
 	if s.FileMode == 0 {
-		s.FileMode = 0o666
+		s.FileMode = byUmaskFile
 	}
 	if s.Snapshots == "" {
 		s.Snapshots = OneSnapshots

@@ -152,10 +152,11 @@ func TestMode(t *testing.T) {
 		fs    fs.FileMode
 	}{
 		{"0777", 0o777, "0777", 0o777},
-		{"664", 0o664, "0664", 0o664},
-		{"2775", 0o2775, "2775", fs.ModeSetgid | 0o775},
-		{"0", 0, "0000", 0},
-		{"0000600", 0o600, "0600", 0o600},
+		{"0666", 0o666, "0666", 0o666},
+		{"664", 0o664, "0664", cohort.Given | 0o664},
+		{"2775", 0o2775, "2775", cohort.Given | fs.ModeSetgid | 0o775},
+		{"0", 0, "0000", cohort.Given},
+		{"0000600", 0o600, "0600", cohort.Given | 0o600},
 	}
 	for _, test := range tests {
 		got, err := cohort.ParseMode(test.text)

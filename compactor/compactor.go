@@ -166,6 +166,7 @@ type run struct {
 	say     *speaker
 	sweeper *sweeper
 	report  Report
+	again   bool              // a round was added to note what could not be moved
 	base    cohort.Generation // what the current round builds on
 
 	unpublished error // see published
@@ -183,7 +184,7 @@ func open(cfg Config) (*run, error) {
 		Config: cfg, store: store, streams: store.Journal(),
 		say: &speaker{to: cfg.Notify, said: map[string]bool{}},
 	}
-	r.sweeper = &sweeper{Root: r.streams, say: r.say, deadAfter: cfg.DeadAfter, grace: cfg.ReapGrace}
+	r.sweeper = &sweeper{Root: r.streams, say: r.say, deadAfter: cfg.DeadAfter, grace: cfg.ReapGrace, stuck: map[journal.Stream]error{}}
 	return r, nil
 }
 
@@ -291,7 +292,9 @@ func (r *run) round(ctx context.Context) (more bool, err error) {
 	if expired.TwoHistories {
 		r.report.Damage = max(r.report.Damage, 1)
 	}
-	return b.full || reaped > 0, err
+	again := !r.again && r.sweeper.hasStuckAnew(next) // once a run, or a stream that cannot be read keeps it busy for ever
+	r.again = r.again || again
+	return b.full || reaped > 0 || again, err
 }
 
 // advance turns a batch into the next generation, and makes it public. What the attempt counts stays only if it commits.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path/filepath"
+	"strings"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/generation"
@@ -97,3 +99,41 @@ func (k keeper) tail(p journal.Place, m generation.Watermark) error {
 }
 
 var errTorn = errors.New("the end of a dead stream is not an entry: it was being written, or was damaged later")
+
+// NoteMisfit keeps a note about a stream that no fold can read where it lies, before it is put into quarantine/. why is the
+// error of the reader, which matches journal.IsMisfit. On success the note is durable. It is for package audit.
+func NoteMisfit(root journal.Root, p journal.Place, why error) error {
+	k := keeper{root, nil}
+	if _, err := k.FS.Stat(cohort.SegmentIn(p.Dir)); errors.Is(err, fs.ErrNotExist) {
+		return nil // there is nothing to keep but the directory itself
+	}
+	var cut *journal.CorruptError
+	if !errors.As(why, &cut) { // nothing in it is damaged: it lies in another cohort or root than it was written for
+		cut = &journal.CorruptError{Path: cohort.SegmentIn(p.Dir), Err: why}
+	}
+	_, err := k.keep(p.Stream, cut)
+	return err
+}
+
+// Notes are the notes in quarantine/ about one stream. damaged tells that one of them is about bytes that are damaged or
+// missing, or cannot be read. It is for package audit.
+func Notes(root journal.Root, s journal.Stream) (paths []string, damaged bool, err error) {
+	dir := root.Dir.Quarantine(s.Cohort)
+	entries, err := root.FS.ReadDir(dir)
+	if err != nil {
+		return nil, false, err
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), string(s.ID)+"-") {
+			continue
+		}
+		path := filepath.Join(dir, e.Name())
+		paths = append(paths, path)
+		var note damageNote
+		data, err := durable.Read(root.FS, path, 4*maxKept)
+		if err != nil || json.Unmarshal(data, &note) != nil || note.Length != 0 {
+			damaged = true
+		}
+	}
+	return paths, damaged, nil
+}

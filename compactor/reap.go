@@ -65,7 +65,7 @@ func (s *sweeper) reap(all []dead) (reaped int) {
 			reaped++
 			s.say.tell(Reaped{p.Stream, p.why})
 		case !errors.Is(err, fs.ErrNotExist): // if it does not exist, another compactor has moved it
-			s.notSwept(p.Dir, err)
+			s.couldNot(p.Stream, p.Dir, err)
 		}
 	}
 	return reaped
@@ -75,7 +75,7 @@ func (s *sweeper) reap(all []dead) (reaped int) {
 // there to their end. Each move is durable. A stream that cannot be moved is told as NotSwept. A stream that is not there
 // counts as moved by another compactor, and is not told.
 func Reap(root journal.Root, streams []journal.Stream, why string, tell func(Notice)) (reaped int) {
-	s := sweeper{Root: root, say: &speaker{to: tell}}
+	s := sweeper{Root: root, say: &speaker{to: tell}} // without a map: each stream that cannot be moved is told
 	all := make([]dead, len(streams))
 	for i, st := range streams {
 		all[i] = dead{root.InCohort(st), why}
@@ -108,7 +108,7 @@ func (s *sweeper) empty(prev, next generation.Manifest, now cohort.Stamp) (swept
 		case !s.endsAt(dir, m.Size()):
 			continue
 		case m.Damaged:
-			swept += s.move(dir, s.Dir.Quarantined(m.Stream.Cohort, m.Stream.ID))
+			swept += s.move(m.Stream, dir, s.Dir.Quarantined(m.Stream.Cohort, m.Stream.ID))
 			continue
 		}
 		err := durable.RealDir(s.FS, dir, filepath.Dir(dir)) // no deletion through a link (P13)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -226,13 +227,19 @@ func refusing(call, path string) *durabletest.Fault {
 	}}
 }
 
-// TestReapRefused: if a stream cannot be moved, each run tells that, and does not tell that it was moved.
+// TestReapRefused: if a stream cannot be moved, each run tells that, and does not tell that it was moved. Want of permission is told once:
+// see TestUnmovableIsToldOnce.
 func TestReapRefused(t *testing.T) {
 	root := newRoot(t)
 	abandoned(t, root, "c", firstLines...)
 	foldNow(t, compactor.Config{Root: root})
 	s := listed(t, root)[0]
-	refuse := refusing("rename", root.Reaped(s.Cohort, s.ID))
+	refuse := &durabletest.Fault{FS: durable.OS, Hook: func(_ int, op, name string) error {
+		if op == "rename" && name == root.Reaped(s.Cohort, s.ID) {
+			return syscall.EIO
+		}
+		return nil
+	}}
 	for range 2 {
 		said := &notices{}
 		if r := foldNow(t, compactor.Config{Root: root, DeadAfter: -1, FS: refuse, Notify: said.add}); r.Reaped != 0 {

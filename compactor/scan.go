@@ -42,6 +42,7 @@ func (s *scanner) scan(ctx context.Context, prev generation.Manifest, now cohort
 		return batch{}, err
 	}
 	b.full = b.cut || b.left.all <= 0
+	s.noteStuck(&b)
 	slices.SortFunc(b.marks, func(a, b generation.Watermark) int {
 		return strings.Compare(a.Stream.String(), b.Stream.String())
 	})
@@ -272,7 +273,7 @@ func (s *scanner) atEnd(r *reading, b *batch) error {
 	}
 	switch {
 	case r.p.Reaped && m.Reaped == 0 && b.now > 0:
-		m.Reaped = b.now
+		m.Reaped, m.Stuck = b.now, false
 		b.moved = true
 	case !r.p.Reaped && *m == r.old:
 		if why, ok := s.sweeper.isDead(r.p, r.old, b.now); ok {
@@ -313,5 +314,5 @@ func (b *batch) add(r *reading) {
 
 func (s *scanner) skip(of journal.Stream, err error, b *batch) {
 	b.skipped++
-	s.say.tell(SkippedStream{of, err})
+	s.say.once(SkippedStream{of, err})
 }

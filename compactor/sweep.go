@@ -19,6 +19,8 @@ type sweeper struct {
 	deadAfter time.Duration
 	grace     time.Duration
 
+	stuck map[journal.Stream]error // see couldNot
+
 	ask   sync.Once // for locks
 	locks bool      // see locksTell
 }
@@ -40,22 +42,22 @@ func (s *sweeper) sweep(m generation.Manifest) (swept int) {
 		// before its damage was found.
 		if m.Damaged {
 			to = s.Dir.Quarantined(m.Stream.Cohort, m.Stream.ID)
-			swept += s.move(s.InReaped(m.Stream).Dir, to)
+			swept += s.move(m.Stream, s.InReaped(m.Stream).Dir, to)
 		}
-		swept += s.move(from, to)
+		swept += s.move(m.Stream, from, to)
 	}
 	return swept
 }
 
 // move moves one stream's directory and counts it.
-func (s *sweeper) move(from, to string) (moved int) {
+func (s *sweeper) move(of journal.Stream, from, to string) (moved int) {
 	err := s.moveAway(from, to)
 	if err == nil {
 		return 1
 	}
 	// If the stream is gone, another compactor has moved it: that is no fault, and it is not counted here.
 	if !errors.Is(err, fs.ErrNotExist) {
-		s.notSwept(from, err)
+		s.couldNot(of, from, err)
 	}
 	return 0
 }

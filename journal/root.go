@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/internal/durable"
@@ -26,6 +28,8 @@ type NoRootError struct {
 	Vacant bool
 	// Lost tells that it was a root: its runfold.json is gone.
 	Lost bool
+	// Manifests tells that there are manifests, which repeat what runfold.json said: see audit.RestoreSettings.
+	Manifests bool
 
 	moving  bool // something of ours is there: perhaps another process has just made a root
 	nowhere bool // it is a link that leads to nothing, so no root can be made there
@@ -70,11 +74,15 @@ func (o RootOptions) fs() durable.FS {
 }
 
 // OpenRoot opens an existing root. It makes nothing: a mistyped path, or a share that is not mounted, is a *NoRootError
-// and never becomes an empty root. A root of a later version is cohort.ErrNewer.
+// and never becomes an empty root. A root of a later version is cohort.ErrNewer. Where runfold.json names another root than the
+// newest manifest does, or the streams do while there is no manifest, it is a *MixedError.
 func OpenRoot(dir cohort.Root, o RootOptions) (Root, error) {
 	s, err := settingsOf(o.fs(), dir)
 	if err == nil {
 		err = mustBe(o.ID, dir, s)
+	}
+	if err == nil {
+		err = agree(o.fs(), dir, s)
 	}
 	if err != nil {
 		return Root{}, err
@@ -93,19 +101,27 @@ func settingsOf(fsys durable.FS, root cohort.Root) (cohort.Settings, error) {
 }
 
 func readSettings(fsys durable.FS, root cohort.Root) (cohort.Settings, error) {
-	if err := refuseLinks(fsys, root); err != nil {
+	if err := refuseLinks(fsys, root); errors.Is(err, syscall.EISDIR) {
+		return cohort.Settings{}, &SettingsError{root, errors.New("it is a directory"), hasManifest(fsys, root)}
+	} else if err != nil {
 		return cohort.Settings{}, fmt.Errorf("open root: %w", err)
 	}
 	data, err := durable.Read(fsys, root.Settings(), maxSettings)
 	if errors.Is(err, fs.ErrNotExist) {
 		return cohort.Settings{}, noRoot(fsys, root)
 	}
+	if info, serr := fsys.Stat(root.Settings()); err != nil && serr == nil && info.Size() > maxSettings {
+		return cohort.Settings{}, &SettingsError{root, err, hasManifest(fsys, root)}
+	}
 	if err != nil {
 		return cohort.Settings{}, fmt.Errorf("open root: %w", err)
 	}
 	s, err := cohort.DecodeSettings(data)
-	if err != nil {
+	if errors.Is(err, cohort.ErrNewer) {
 		return cohort.Settings{}, fmt.Errorf("%s: %w", root.Settings(), err)
+	}
+	if err != nil {
+		return cohort.Settings{}, &SettingsError{root, err, hasManifest(fsys, root)}
 	}
 	return s, nil
 }
@@ -132,6 +148,10 @@ func noRoot(fsys durable.FS, root cohort.Root) error {
 	}
 	e := describe(entries)
 	e.Root = root
+	if e.Lost && hasManifest(fsys, root) {
+		e.Manifests = true
+		e.Found = "its runfold.json is missing; the manifests repeat what it said"
+	}
 	if isMountPoint(root) {
 		e.Found += " (a file system is mounted there)"
 	}
@@ -221,7 +241,11 @@ func makeRoot(fsys durable.FS, root cohort.Root, want cohort.Settings) (cohort.S
 		return cohort.Settings{}, false, err
 	}
 	want = want.WithDefaults()
-	err := durable.MkdirAll(fsys, string(root), want.DirMode.FS())
+	// What is above the root is not ours: the umask decides there, whatever modes the root has.
+	err := durable.MkdirAll(fsys, filepath.Dir(string(root)), want.DirMode.FS()&^(durable.Exact|fs.ModeSetgid))
+	if err == nil || errors.Is(err, durable.ErrLink) {
+		err = durable.MkdirAll(fsys, string(root), want.DirMode.FS())
+	}
 	if err != nil && !errors.Is(err, durable.ErrLink) { // the root itself may be a link
 		return cohort.Settings{}, false, fmt.Errorf("make root: %w", err)
 	}

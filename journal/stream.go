@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -207,11 +208,20 @@ func (s *stream) open() error {
 	s.lock = lock
 	// The library may truncate or delete what it finds in a directory. This one is new and ours: nothing is in it (R7).
 	s.seg, err = openSegment(s.dir(), s.settings.DirMode.FS(), s.settings.FileMode.FS())
+	// The library knows nothing of modes that hold against the umask. The group must be able to read what is acknowledged.
+	if err == nil {
+		durable.HoldMode(s.path(), s.settings.FileMode.FS())
+	}
 	// The inode is remembered now. Later acknowledgements compare the path with it (R5).
 	if err == nil {
 		s.own, s.info, err = openOwn(s.path())
 	}
 	return err
+}
+
+// modes returns a *durable.ModeError if others may not use the stream as the root's settings say: fold it, or move it away.
+func (s *stream) modes() error {
+	return cmp.Or(durable.ModeHeld(durable.OS, s.dir(), s.settings.DirMode.FS()), durable.ModeHeld(durable.OS, s.path(), s.settings.FileMode.FS()))
 }
 
 // keepTimer keeps a timer pending while the stream is open, until it is old. Its function does nothing. While any timer is

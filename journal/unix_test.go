@@ -122,7 +122,8 @@ func likeLimit[T int64 | uint64](_ T, n int) T { return T(n) }
 func TestModes(t *testing.T) {
 	tests := []struct{ dirMode, fileMode, umask, wantDir, wantFile string }{
 		{"2775", "0664", "0002", "2775", "0664"},
-		{"2775", "0664", "0022", "2755", "0644"},
+		{"2775", "0664", "0022", "2775", "0664"}, // given modes hold against the umask
+		{"2775", "0664", "0077", "2775", "0664"},
 		{"2770", "0660", "0007", "2770", "0660"},
 		{"0777", "0666", "0022", "0755", "0644"},
 		{"0777", "0666", "0077", "0700", "0600"},

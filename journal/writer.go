@@ -40,6 +40,9 @@ type Options struct {
 	Program string
 	// RootID is the id that the root must have. Create refuses another root with ErrOtherRoot. If empty, any root is good.
 	RootID string
+	// Notify is called with what is worth knowing and harms no record: the files of a stream do not have the modes that the root's
+	// settings give. It is called at most once, in the goroutine of an Append. If nil, it is dropped.
+	Notify func(error)
 }
 
 func (o Options) withDefaults() Options {
@@ -76,6 +79,7 @@ type Writer struct {
 	clock  clock
 	stream *stream // nil before the first append and between two streams
 	err    error   // set when a second stream failed, too; the Writer is dead from then on
+	told   bool    // see tellModes
 	crowd  bool    // the previous group had more than one caller
 	create func() (*stream, error)
 }
@@ -333,10 +337,22 @@ func (w *Writer) ready(recs []*cohort.Record) error {
 	}
 	w.stream = s
 	s.keepTimer(w.options.SealAge)
+	w.tellModes(s)
 	// Stamps begin at the time that the file system gave to the new directory, and above every stamp that was folded. This
 	// machine's wall clock does not order records (P7).
 	w.clock.begin(s.storageTime(), s.born, highestStamp(durable.OS, w.root))
 	return nil
+}
+
+// tellModes tells once if the files of a stream do not have the modes of the root. The records are as durable as any.
+func (w *Writer) tellModes(s *stream) {
+	if w.told || w.options.Notify == nil {
+		return
+	}
+	if err := s.modes(); err != nil {
+		w.told = true
+		w.options.Notify(err)
+	}
 }
 
 // isFull tells whether the stream must be sealed before the records are written: it would become too large, or it is too old.

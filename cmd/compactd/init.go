@@ -103,9 +103,9 @@ be mounted in its place. init itself, given an id, makes no root: the id says th
 	f.StringVar(&snapshots, "snapshots", "", "one snapshot_index.json for the root, or one for each cohort: root, per-cohort (default root)")
 	f.StringArrayVar(&columns, "column", nil, "a column that always exists, as `NAME:TYPE` (bool, int64, double, string); may be repeated")
 	f.IntVar(&change.Max, "max-columns", 0, fmt.Sprintf("how many columns the root may have, at most %d (default %d)", index.MostColumns, index.DefaultColumns))
-	f.StringVar(&dirMode, "dir-mode", "", "octal mode of directories, less the umask (default 0777; shared groups: 2775)")
+	f.StringVar(&dirMode, "dir-mode", "", "octal mode of directories; it holds against the umask (default 0777 less the umask; shared groups: 2775)")
 	f.BoolVar(&asJSON, "json", false, "print the root's id and settings as JSON")
-	f.StringVar(&fileMode, "file-mode", "", "octal mode of files, less the umask (default 0666)")
+	f.StringVar(&fileMode, "file-mode", "", "octal mode of files; it holds against the umask (default 0666 less the umask; shared groups: 0664)")
 	return cmd
 }
 

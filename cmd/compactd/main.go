@@ -205,7 +205,7 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, compactor.ErrLocked):
 		return exitLocked
-	case errors.Is(err, errDamage), errors.Is(err, errDamaged), errors.Is(err, errGone), generation.IsDamage(err):
+	case errors.Is(err, errDamage), errors.Is(err, errDamaged), errors.Is(err, errGone), generation.IsDamage(err), isSettings(err):
 		return exitDamage
 	case errors.As(err, &unheard): // before what it may be of a disk
 		return exitFailed
@@ -213,6 +213,11 @@ func exitCode(err error) int {
 		return exitAgain
 	}
 	return exitFailed
+}
+
+// isSettings tells whether runfold.json is damaged, or files of several roots lie in one directory.
+func isSettings(err error) bool {
+	return errors.Is(err, journal.ErrMixed) || errors.As(err, new(*journal.SettingsError))
 }
 
 func hint(err error) string {
@@ -234,6 +239,8 @@ func hint(err error) string {
 		return "write the file again with another program or other settings: Parquet with snappy or zstd and without encryption, or one JSON object; nothing was imported"
 	case errors.As(err, &foreign) && generation.IsDamage(err):
 		return "that file is damaged, and not the root: get another copy of it; nothing was imported"
+	case rootid.SettingsWayOut(err) != "":
+		return rootid.SettingsWayOut(err)
 	case errors.Is(err, journal.ErrOtherRoot):
 		return "is another share mounted there, or --root-id (or " + rootid.Var + ") the id of another root? Nothing was changed"
 	case errors.Is(err, compactor.ErrLocked):

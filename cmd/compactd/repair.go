@@ -19,7 +19,7 @@ var errGone = errors.New("repaired, but what is named above is gone")
 func (a *app) repairCommand() *cobra.Command {
 	var flags compactor.Config
 	var dead []string
-	var apply, asJSON bool
+	var apply, asJSON, settings bool
 	cmd := &cobra.Command{
 		Use:   "repair --root DIR [--apply]",
 		Short: "Make a damaged root fold again, and say what is gone",
@@ -31,12 +31,17 @@ func (a *app) repairCommand() *cobra.Command {
                               generation always are
   stream that cannot be read  move it to quarantine/
   public files not ours       publish the newest generation
+  stream in quarantine/ that  bring it back: it is whole, and was put there while runfold.json
+  is whole                    said another root
   --dead COHORT/STREAM        its writer has certainly ended: read what is valid behind a hole
+  --settings-from-manifest    runfold.json is lost or damaged: make it anew as the manifests repeat it, if they
+                              and all streams name one root; this is all that is done
 
 Nothing is deleted: damaged files are kept in quarantine/. It exits with 0 if all is in order or
 was repaired without a loss, and with 4 if something is damaged (without --apply) or is gone.`,
 		Example: `  compactd repair --root runs
   compactd repair --root runs --apply
+  compactd repair --root runs --settings-from-manifest --apply
   compactd repair --root runs --apply --dead churn_eu/01JE0000000000000000000001`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -46,6 +51,12 @@ was repaired without a loss, and with 4 if something is damaged (without --apply
 			}
 			if cfg, err = withFlags(cfg, flags); err != nil {
 				return err
+			}
+			if settings && len(dead) > 0 {
+				return usageError{errors.New("--settings-from-manifest does nothing else: --dead comes after it")}
+			}
+			if settings {
+				return a.restoreSettings(cfg, apply, asJSON)
 			}
 			opts := audit.RepairOptions{Apply: apply}
 			if opts.Dead, err = parseStreams(dead); err != nil {
@@ -74,6 +85,7 @@ was repaired without a loss, and with 4 if something is damaged (without --apply
 	foldFlags(cmd, &flags)
 	cmd.Flags().BoolVar(&apply, "apply", false, "make the changes (default: only tell)")
 	cmd.Flags().StringArrayVar(&dead, "dead", nil, "a stream, as COHORT/STREAM, whose writer has certainly ended; may be given again")
+	cmd.Flags().BoolVar(&settings, "settings-from-manifest", false, "make runfold.json anew, as the manifests repeat it")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print what was found as JSON")
 	return cmd
 }
@@ -103,6 +115,9 @@ func (a *app) printRepair(r audit.Repaired, failed error) error {
 	}
 	for _, p := range r.Misfits {
 		fmt.Fprintf(&b, "misfit    %s\n", terminal.Line(p.String()))
+	}
+	for _, p := range r.Back {
+		fmt.Fprintf(&b, "back      %s\n", terminal.Line(p.String()))
 	}
 	for _, p := range r.Waiting {
 		fmt.Fprintf(&b, "waiting   %s\n", terminal.Line(p.String()))
@@ -141,6 +156,9 @@ func conclusion(r audit.Repaired) string {
 		return fmt.Sprintf("nothing to repair: generation %d is whole and published", uint64(r.Newest))
 	case r.Newest != r.Good:
 		return fmt.Sprintf("would %s and fold again what it had not folded: %s (--apply does it)", back, loss)
+	}
+	if len(r.Back) > 0 {
+		return "would bring the streams above back from quarantine/, put misfits there, and fold (--apply does it)"
 	}
 	return fmt.Sprintf("would move misfits to quarantine/ and publish generation %d (--apply does it)", uint64(r.Newest))
 }

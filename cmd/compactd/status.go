@@ -89,6 +89,9 @@ func (a *app) printStatus(s audit.Status) error {
 	if s.Quarantine > 0 {
 		fmt.Fprintf(out, "quarantine  %d damaged places and streams\n", s.Quarantine)
 	}
+	if s.Stuck > 0 {
+		fmt.Fprintf(out, "stuck       %d streams that are folded and that a fold had no right to move away: docs/operations.md, \"Shared groups\"\n", s.Stuck)
+	}
 	if len(s.Cohorts) == 0 {
 		_, err := fmt.Fprintf(out, "streams     none: everything is folded\n")
 		return err

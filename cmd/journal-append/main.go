@@ -98,6 +98,8 @@ func hint(err error) string {
 		return "journal-append --help shows examples"
 	case errors.As(err, &none):
 		return rootid.WayOut(none, "--create with the first append")
+	case rootid.SettingsWayOut(err) != "":
+		return rootid.SettingsWayOut(err)
 	case errors.Is(err, journal.ErrOtherRoot):
 		return "is another share mounted there, or --root-id (or " + rootid.Var + ") the id of another root? Nothing was written"
 	case errors.Is(err, cohort.ErrNewer):
@@ -241,6 +243,7 @@ func appendAll(ctx context.Context, o options, files []string, stdin io.Reader, 
 	}
 	w, err := root.Create(cohort.ID(o.cohort), journal.Options{
 		SealBytes: int64(o.sealBytes), SealAge: time.Duration(o.sealAge), Program: "journal-append " + build.Version(),
+		Notify: func(told error) { fmt.Fprintf(stderr, "journal-append: %v\n", told) },
 	})
 	if err != nil {
 		return err

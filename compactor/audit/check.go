@@ -76,6 +76,9 @@ func Check(ctx context.Context, cfg compactor.Config, yield func(Problem)) (Chec
 	}
 	cfg.FS = until{cfg.FS, ctx}
 	store, err := cfg.Store()
+	if err == nil {
+		err = suits(store)
+	}
 	if err != nil {
 		return Checked{}, err
 	}

@@ -24,6 +24,9 @@ func (r *repairer) examine(ctx context.Context) error {
 	if err := r.streams(ctx); err != nil {
 		return err
 	}
+	if err := r.wrongs(ctx); err != nil {
+		return err
+	}
 	if err := r.declared(ctx); err != nil {
 		return err
 	}
@@ -131,6 +134,7 @@ func (r *repairer) streams(ctx context.Context) error {
 		case errors.Is(err, fs.ErrNotExist), errors.Is(err, cohort.ErrNewer):
 		case journal.IsMisfit(err):
 			r.out.Misfits = append(r.out.Misfits, Problem{r.Root.Rel(p.Dir), err.Error(), true})
+			r.why[r.Root.Rel(p.Dir)] = err
 		case err != nil:
 			r.out.Waiting = append(r.out.Waiting, Problem{r.Root.Rel(p.Dir), err.Error(), false})
 		case torn > 0 && !p.Reaped:

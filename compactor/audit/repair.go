@@ -36,6 +36,8 @@ type Repaired struct {
 	Published bool `json:"published"`
 	// Misfits are streams that no fold can read further: they are cut off, or belong to another root. They go to quarantine/.
 	Misfits []Problem `json:"misfits"`
+	// Back are streams in quarantine/ that are whole and belong to this root. They go to reaped/, where folds read them.
+	Back []Problem `json:"back"`
 	// Waiting are streams that end with bytes which are not an entry, perhaps not yet. Their writers are not known to be dead.
 	Waiting []Problem `json:"waiting"`
 	// Lost are the entries that were folded above Good and whose streams are no longer on the disk.
@@ -60,7 +62,7 @@ type LostEntries struct {
 
 // Whole tells whether there is nothing to repair.
 func (r Repaired) Whole() bool {
-	return r.Newest == r.Good && len(r.Damaged) == 0 && len(r.Misfits) == 0 && (r.Published || r.Newest == 0)
+	return r.Newest == r.Good && len(r.Damaged) == 0 && len(r.Misfits) == 0 && len(r.Back) == 0 && (r.Published || r.Newest == 0)
 }
 
 // Lossless tells whether going back to Good loses no row, as far as the manifests say. To go back by one generation is
@@ -78,6 +80,7 @@ var ErrNoGeneration = errors.New("no generation is whole")
 //	the newest generation is damaged   go back to the newest whole one by committing it anew, and fold
 //	                                   again what it had not folded from the streams that are still there
 //	a stream cannot be read on         move it to quarantine/
+//	a stream in quarantine/ is whole   bring it back
 //	a writer is declared dead          reap its stream, and read on after damaged places
 //	the public files are not ours      publish the newest generation
 //
@@ -87,11 +90,14 @@ var ErrNoGeneration = errors.New("no generation is whole")
 // compactor holds the lock. Call it without Apply first, and look at [Repaired.Lossless].
 func Repair(ctx context.Context, cfg compactor.Config, opts RepairOptions) (Repaired, error) {
 	store, err := cfg.Store()
+	if err == nil {
+		err = suits(store)
+	}
 	if err != nil {
 		return Repaired{}, err
 	}
-	r := &repairer{Store: store, opts: opts, out: Repaired{ // lists that are empty, not null, in JSON
-		Damaged: []Problem{}, Misfits: []Problem{}, Waiting: []Problem{}, Lost: []LostEntries{},
+	r := &repairer{Store: store, opts: opts, why: map[string]error{}, out: Repaired{ // lists that are empty, not null, in JSON
+		Damaged: []Problem{}, Misfits: []Problem{}, Back: []Problem{}, Waiting: []Problem{}, Lost: []LostEntries{},
 		Imports: []cohort.Generation{}, Unknown: []cohort.Generation{},
 	}}
 	if !opts.Apply {
@@ -123,14 +129,24 @@ type repairer struct {
 	good generation.Manifest   // the generation to go back to; generation 0 is the empty root
 	lost []generation.Manifest // readable manifests above it, newest first
 	all  []journal.Place
+	back []wrongly
+	why  map[string]error // of each misfit, by its path in out.Misfits
 }
 
 // apply repairs what examine has found. After each step a fold, or another Repair, can go on with the root.
 func (r *repairer) apply(ctx context.Context, cfg compactor.Config) error {
 	for _, p := range r.out.Misfits {
-		if err := r.putAside(filepath.Join(string(r.Root), filepath.FromSlash(p.Path))); err != nil {
+		if err := r.putAside(filepath.Join(string(r.Root), filepath.FromSlash(p.Path)), r.why[p.Path]); err != nil {
 			return err
 		}
+	}
+	if len(r.out.Misfits) > 0 { // some of them may only have lain in the wrong cohort
+		if err := r.wrongs(ctx); err != nil {
+			return err
+		}
+	}
+	if err := r.bringWhole(); err != nil {
+		return err
 	}
 	reaped, err := r.reapDeclared()
 	if err != nil {
@@ -149,13 +165,13 @@ func (r *repairer) apply(ctx context.Context, cfg compactor.Config) error {
 	return err
 }
 
-// putAside moves a stream that cannot be read on to quarantine/.
-func (r *repairer) putAside(dir string) error {
+// putAside moves a stream that cannot be read on to quarantine/, with a note that says why.
+func (r *repairer) putAside(dir string, why error) error {
 	s, err := streamAt(dir)
 	if err != nil {
 		return err
 	}
-	if err := r.makeDir(r.Root.Quarantine(s.Cohort)); err != nil {
+	if err := compactor.NoteMisfit(r.Journal(), journal.Place{Stream: s, Dir: dir}, why); err != nil {
 		return err
 	}
 	return durable.Move(r.FS, dir, r.Root.Quarantined(s.Cohort, s.ID))

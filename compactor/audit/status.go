@@ -35,6 +35,7 @@ type Status struct {
 	Holder     string             `json:"lock_holder,omitempty"` // what the lock file says; this process may have ended
 	Cohorts    []CohortStatus     `json:"cohorts"`
 	Quarantine int                `json:"quarantined"` // notes and streams under quarantine/
+	Stuck      int                `json:"stuck"`       // streams that were folded and could not be moved away, see compactor.Unmovable
 	Columns    int                `json:"columns"`     // dynamic ones
 	InExtra    index.Extras       `json:"in_extra"`    // values that no column holds, by column and reason
 	Ahead      *generation.Ahead  `json:"clock_ahead,omitempty"`
@@ -97,8 +98,22 @@ func ReadStatus(ctx context.Context, cfg compactor.Config) (Status, error) {
 	if s.Quarantine, err = countQuarantine(store); err != nil {
 		return Status{}, err
 	}
+	s.Stuck = countStuck(store, newest.Streams)
 	s.Cohorts, err = cohortStatus(ctx, store, newest.Streams)
 	return s, err
+}
+
+// countStuck counts the streams that a fold could not move away, and that are still there.
+func countStuck(store *generation.Store, marks []generation.Watermark) (n int) {
+	for _, m := range marks {
+		if !m.Stuck {
+			continue
+		}
+		if _, err := store.FS.Stat(store.Root.Stream(m.Stream.Cohort, m.Stream.ID)); err == nil {
+			n++
+		}
+	}
+	return n
 }
 
 // extrasOf is what stands in no column; nothing if the generation was swept meanwhile.

@@ -52,6 +52,9 @@ func (d *Draft) Commit() (Manifest, error) {
 	if newest < next.Generation {
 		return Manifest{}, fmt.Errorf("list manifests after the commit: generation %d is not there yet", next.Generation)
 	}
+	if err := durable.ModeHeld(s.FS, s.Root.Manifest(next.Generation), s.Settings.FileMode.FS()); err != nil {
+		s.notify(ModeNotHeld{err})
+	}
 	return next, nil
 }
 

@@ -28,7 +28,8 @@ func IsDamage(err error) bool {
 // remembers, because on NFS an open by name may be 30 s old (R3). In a root without manifests it returns the
 // manifest of generation 0, whose NextSeq is 1 and which names no files.
 //
-// A damaged highest manifest is ErrCorrupt. Newest does not return the one before it: records that only the newest data files
+// A manifest of another root is a *journal.MixedError, and one of the same
+// root with another key a *journal.SettingsError. A damaged highest manifest is ErrCorrupt. Newest does not return the one before it: records that only the newest data files
 // hold may already be gone from the journals.
 func (s *Store) Newest() (Manifest, error) {
 	for tried := cohort.Generation(0); ; {
@@ -41,6 +42,9 @@ func (s *Store) Newest() (Manifest, error) {
 			return Manifest{NextSeq: 1}, nil
 		}
 		m, err := s.Read(newest)
+		if err == nil {
+			err = s.suits(m)
+		}
 		if !errors.Is(err, fs.ErrNotExist) || newest <= tried {
 			return m, err
 		}

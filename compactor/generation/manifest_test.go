@@ -51,6 +51,7 @@ func sampleToday() *Manifest {
 	m := sample()
 	m.Version = manifestVersion
 	m.Narrow = 4
+	m.Streams[1].Stuck = true
 	m.CreatedAt = "2026-03-01T10:00:00.000000Z"
 	m.Settings = json.RawMessage(`{"version":1,"root_id":"01JE0000000000000000000000","key":["run_id","phase"],` +
 		`"max_record_bytes":16777216,"dir_mode":"0777","file_mode":"0666"}`)

@@ -48,6 +48,12 @@ type NotSwept struct {
 
 func (n NotSwept) String() string { return fmt.Sprintf("%s: not removed: %v", n.Path, n.Err) }
 
+// ModeNotHeld tells that a manifest, and so probably all that this process makes in the root, does not have the mode that the root's
+// settings give. The generation is as whole as any; others of the group may not be able to read it.
+type ModeNotHeld struct{ Err error }
+
+func (n ModeNotHeld) String() string { return n.Err.Error() }
+
 // TwoHistories tells that files of two copies of the root lie in one directory. Records of one of them are missing in the
 // index; nothing is removed.
 type TwoHistories struct{ Generation cohort.Generation }

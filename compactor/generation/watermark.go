@@ -20,6 +20,9 @@ type Watermark struct {
 	Torn    int64        // bytes after the position that are not an entry, perhaps not yet
 	Grown   cohort.Stamp // when a compactor first saw the stream end where it ends; 0: not known
 	Reaped  cohort.Stamp // when it was first read to its end in reaped/; 0: it was not moved there
+	// Stuck tells that its directory could not be moved to reaped/, for want of permission, and that a fold has told of it. A stream with
+	// a seal may have it, too.
+	Stuck bool
 }
 
 // Size is the size that the segment had when it was last read to its end.
@@ -33,11 +36,12 @@ type watermarkJSON struct {
 	Torn    int64        `json:"torn,omitempty"`
 	Grown   cohort.Stamp `json:"grown,omitempty"`
 	Reaped  cohort.Stamp `json:"reaped,omitempty"`
+	Stuck   bool         `json:"stuck,omitempty"`
 }
 
 // MarshalJSON writes the stream as "cohort/ULID".
 func (w Watermark) MarshalJSON() ([]byte, error) {
-	return json.Marshal(watermarkJSON{w.Stream.String(), w.Position, w.Damaged, w.Torn, w.Grown, w.Reaped})
+	return json.Marshal(watermarkJSON{w.Stream.String(), w.Position, w.Damaged, w.Torn, w.Grown, w.Reaped, w.Stuck})
 }
 
 // UnmarshalJSON reads what MarshalJSON writes.
@@ -55,6 +59,6 @@ func (w *Watermark) UnmarshalJSON(data []byte) error {
 	if err == nil && (file.Offset < 0 || file.Torn < 0 || file.Grown < 0 || file.Reaped < 0) {
 		err = fmt.Errorf("watermark of %s is negative", file.Stream)
 	}
-	*w = Watermark{journal.Stream{Cohort: id, ID: s}, file.Position, file.Damaged, file.Torn, file.Grown, file.Reaped}
+	*w = Watermark{journal.Stream{Cohort: id, ID: s}, file.Position, file.Damaged, file.Torn, file.Grown, file.Reaped, file.Stuck}
 	return err
 }

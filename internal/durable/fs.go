@@ -13,7 +13,7 @@ import (
 type FS interface {
 	// Open opens a file to read.
 	Open(name string) (ReadFile, error)
-	// Create makes a file that must not exist (O_CREATE|O_EXCL|O_WRONLY).
+	// Create makes a file that must not exist (O_CREATE|O_EXCL|O_WRONLY). Its mode is perm less the umask; see Exact.
 	Create(name string, perm fs.FileMode) (WriteFile, error)
 	// ReadDir lists a directory, sorted by name.
 	ReadDir(name string) ([]fs.DirEntry, error)
@@ -79,6 +79,7 @@ func (osFS) Create(name string, perm fs.FileMode) (WriteFile, error) {
 	if err != nil {
 		return nil, err
 	}
+	holdMode(f, perm)
 	return f, nil
 }
 
@@ -91,14 +92,10 @@ func (osFS) Remove(name string) error                   { return os.Remove(name)
 // Mkdir sets the set-group-id bit by itself: mkdir(2) drops it.
 func (osFS) Mkdir(name string, perm fs.FileMode) error {
 	err := os.Mkdir(name, perm)
-	if err != nil || perm&fs.ModeSetgid == 0 {
-		return err
+	if err == nil {
+		HoldMode(name, perm)
 	}
-	info, err := os.Lstat(name)
-	if err != nil {
-		return err
-	}
-	return os.Chmod(name, info.Mode().Perm()|fs.ModeSetgid)
+	return err
 }
 
 func (osFS) Statfs(name string) (Statfs, error) {

@@ -49,6 +49,7 @@ func TryLock(name, body string, perm fs.FileMode) (*Lock, error) {
 		held.Delete(name)
 		return nil, err
 	}
+	HoldMode(name, perm) // only its owner can: it was made just now, or by this user before
 	if runtime.GOOS != "windows" {
 		os.WriteFile(name, []byte(body), perm) // an error is dropped: the text is for people, and nothing depends on it
 	}

@@ -32,6 +32,8 @@ func Wanted(flag string, given bool) (id string, err error) {
 // WayOut says what to do about a path that is no root. byAppend says how an append makes one.
 func WayOut(none *journal.NoRootError, byAppend string) string {
 	switch {
+	case none.Manifests:
+		return anew(none.Root)
 	case none.Lost:
 		return "a copy of runfold.json in its place makes it a root again"
 	case !none.Vacant:
