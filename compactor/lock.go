@@ -9,7 +9,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/runfold/runfold/internal/durable"
@@ -43,7 +42,8 @@ const (
 	maxDelay   = 250 * time.Millisecond
 )
 
-// Lock takes the lock file. It tries again with growing, jittered delays until Wait is over. It never
+// Lock takes the lock file. It tries again with growing, jittered delays until Wait is over. Where no lock is to be had, it tells
+// LockUnsupported and succeeds. It never
 // blocks in the kernel, because a network file system without a lock manager may hang there, and such a process cannot even be
 // killed.
 func (l FileLock) Lock(ctx context.Context) (func() error, error) {
@@ -52,21 +52,25 @@ func (l FileLock) Lock(ctx context.Context) (func() error, error) {
 		perm = 0o666
 	}
 	deadline := time.Now().Add(l.Wait)
+	asked := false
 	for delay := firstDelay; ; delay = min(2*delay, maxDelay) {
 		lock, err := durable.TryLock(l.Path, holder(), perm)
 		switch {
 		case err == nil:
 			return lock.Unlock, nil
-		case errors.Is(err, errors.ErrUnsupported):
+		case errors.Is(err, durable.ErrNoLock):
+			// Whatever the reason is, the fold goes on: the lock only saves work, and the commit decides (R10).
 			notify(l.Notify, LockUnsupported{l.Path, err})
 			return func() error { return nil }, nil
-		case !errors.Is(err, durable.ErrLocked) && !passing(err):
+		case !errors.Is(err, durable.ErrLocked):
 			return nil, fmt.Errorf("lock: %w", err)
-		case time.Until(deadline) <= 0 && errors.Is(err, durable.ErrLocked):
-			return nil, fmt.Errorf("%w: %s is held by %s", ErrLocked, l.Path, heldBy(l.Path))
+		case !asked && durable.LocksRefused(l.Path):
+			notify(l.Notify, LockUnsupported{l.Path, fmt.Errorf("%w: %s: every lock is refused", durable.ErrNoLock, l.Path)})
+			return func() error { return nil }, nil
 		case time.Until(deadline) <= 0:
-			return nil, fmt.Errorf("lock: %w", err)
+			return nil, fmt.Errorf("%w: %s is held by %s", ErrLocked, l.Path, heldBy(l.Path))
 		}
+		asked = true
 		jittered := delay/2 + rand.N(delay)
 		select {
 		case <-ctx.Done():
@@ -74,11 +78,6 @@ func (l FileLock) Lock(ctx context.Context) (func() error, error) {
 		case <-time.After(min(jittered, max(time.Until(deadline), time.Millisecond))):
 		}
 	}
-}
-
-// passing tells which errors a network file system returns while its lock manager is not available.
-func passing(err error) bool {
-	return errors.Is(err, syscall.ENOLCK) || errors.Is(err, syscall.EIO) || durable.IsStale(err)
 }
 
 // holder is what we write into a lock file for others to read.

@@ -127,15 +127,15 @@ func (n TornTail) String() string {
 	return fmt.Sprintf("stream %v: its writer ended within an entry: %d bytes kept in %s", n.Stream, n.Length, n.Kept)
 }
 
-// LockUnsupported tells that the file system has no locks. Nothing is lost by it: two compactors may
-// do the same work, and the commit lets one of them win.
+// LockUnsupported tells that no lock is to be had: the file system has none, or this process may not open the file. Nothing is
+// lost by it: two compactors may do the same work, and the commit lets one of them win.
 type LockUnsupported struct {
 	Path string
 	Err  error
 }
 
 func (n LockUnsupported) String() string {
-	return fmt.Sprintf("%s: no locks here (%v): going on without, the commit decides", n.Path, n.Err)
+	return fmt.Sprintf("folding without %s: %v: nothing is lost, the commit decides between two that fold at once", n.Path, n.Err)
 }
 
 // Skipped tells that a scheduled run was left out because the one before had not ended.
