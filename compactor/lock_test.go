@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/internal/durable"
@@ -73,10 +76,21 @@ func TestLockEndsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestLockErrors(t *testing.T) {
-	_, err := compactor.FileLock{Path: filepath.Join(t.TempDir(), "no", "compact.lock")}.Lock(context.Background())
-	if err == nil || errors.Is(err, compactor.ErrLocked) {
-		t.Errorf("Lock in a missing directory = %v, want an error that is not ErrLocked", err)
+// TestFoldWithoutLock puts a directory in the place of the lock file, so nobody can open that. A fold goes on and tells it.
+func TestFoldWithoutLock(t *testing.T) {
+	root := newRoot(t)
+	appendTo(t, root, "c", firstLines...)
+	if err := os.Mkdir(root.CompactLock(), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	said := &notices{}
+	if report := foldNow(t, compactor.Config{Root: root, Notify: said.add}); report.Rows != 2 {
+		t.Errorf("%d rows without the lock, want 2", report.Rows)
+	}
+	want := "folding without " + root.CompactLock() + ": no lock is to be had here: open " + root.CompactLock() + ": is a directory: " +
+		"nothing is lost, the commit decides between two that fold at once"
+	if diff := cmp.Diff(want, said.text()); diff != "" {
+		t.Errorf("notices (-want +got):\n%s", diff)
 	}
 }
 

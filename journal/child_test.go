@@ -17,6 +17,7 @@ var children = map[string]func(root cohort.Root) error{
 	"append":  appendInChild,
 	"endless": endlessInChild,
 	"many":    manyInChild,
+	"lives":   livesInChild,
 }
 
 // TestMain runs a child if it is asked to.
@@ -122,6 +123,25 @@ func appendInChild(root cohort.Root) error {
 		}
 	}
 	return w.Close()
+}
+
+// livesInChild appends a run, and lives on until its standard input ends. It never seals its stream.
+func livesInChild(root cohort.Root) error {
+	w, err := Create(root, "c", Options{})
+	if err != nil {
+		return err
+	}
+	r, err := cohort.ParseRecord([]byte(`{"run_id":"r-1","stage":"T"}`), 0)
+	if err != nil {
+		return err
+	}
+	if err := w.Append([]cohort.Record{r}); err != nil {
+		return err
+	}
+	fmt.Println("acknowledged")
+	_, err = io.Copy(io.Discard, os.Stdin)
+	runtime.KeepAlive(w)
+	return err
 }
 
 // manyInChild waits for the end of standard input, so that all children begin at once, and appends.

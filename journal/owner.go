@@ -31,8 +31,8 @@ func bootID() string {
 
 // WriterIsGone tells whether the writer of a stream has certainly ended or given the stream up: its lock
 // is free, and the stream's header says that the lock was taken on this boot of this machine. The result is
-// reliable only where flock(2) works between processes. It is false for a stream without a header, and on a system
-// without a boot id.
+// reliable only where flock(2) works between processes. It is false for a stream without a header, for one whose writer got no
+// lock, and on a system without a boot id.
 func (r Root) WriterIsGone(s Stream) (bool, error) {
 	boot := bootID()
 	if boot == "" {

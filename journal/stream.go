@@ -56,7 +56,7 @@ type header struct {
 	RootID  string    `json:"root_id"`
 	Cohort  cohort.ID `json:"cohort"`
 	Host    string    `json:"host"`
-	BootID  string    `json:"boot_id"`
+	BootID  string    `json:"boot_id"` // empty if the writer has no lock
 	PID     int       `json:"pid"`
 	Started string    `json:"started"` // the wall clock, for people only
 	Program string    `json:"program"`
@@ -199,10 +199,11 @@ func (s *stream) path() string {
 
 // open takes the writer's lock and makes the segment.
 func (s *stream) open() error {
-	// The lock only helps a compactor to see sooner that this writer has ended. A file system without locks does not
-	// stop an append: there, time decides (see compactor/reap.go).
+	// The lock only helps a compactor to see sooner that this writer has ended. A lock that is not to be had does not stop an
+	// append: then time decides (see compactor/reap.go), because the header does not vouch for the lock. Nobody else can hold
+	// it, as the directory is new, so "locked" is one more way to say that locks do not work here.
 	lock, err := durable.TryLock(s.root.WriterLock(s.Cohort, s.ID), owner(), s.settings.FileMode.FS())
-	if err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, syscall.ENOLCK) {
+	if err != nil && !errors.Is(err, durable.ErrNoLock) && !errors.Is(err, durable.ErrLocked) {
 		return fmt.Errorf("lock own stream: %w", err)
 	}
 	s.lock = lock
@@ -354,8 +355,12 @@ func (s *stream) frames(recs []*cohort.Record, program string) [][]byte {
 // header is the payload of the stream's first frame.
 func (s *stream) header(program string) []byte {
 	host, _ := os.Hostname()
+	boot := bootID()
+	if s.lock == nil {
+		boot = "" // a free lock would not tell that we have ended: see WriterIsGone
+	}
 	data, err := json.Marshal(header{
-		s.settings.RootID, s.Cohort, host, bootID(), os.Getpid(), s.born.UTC().Format(time.RFC3339), program,
+		s.settings.RootID, s.Cohort, host, boot, os.Getpid(), s.born.UTC().Format(time.RFC3339), program,
 	})
 	if err != nil {
 		panic(fmt.Sprintf("journal: internal error: encode header: %v", err))

@@ -83,7 +83,7 @@ func (a *app) newDaemon(cfg compactor.Config, flags daemonFlags) (*daemon, error
 		return nil, err
 	}
 	d.log = log
-	d.base.Notify = withoutOnce(func(n compactor.Notice) { logNotice(log, n) })
+	d.base.Notify = oncePerDaemon(func(n compactor.Notice) { logNotice(log, n) })
 	_, err = d.plan()
 	return d, err
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -37,20 +36,6 @@ func newLogger(w io.Writer, format string, level zapcore.LevelEnabler) (*zap.Log
 func logNotice(log *zap.Logger, n compactor.Notice) {
 	if e := log.Check(levelOf(n), n.String()); e != nil {
 		e.Write()
-	}
-}
-
-// withoutOnce leaves out what a daemon has told before of a file system that lacks something: each of its folds finds it
-// again.
-func withoutOnce(tell func(compactor.Notice)) func(compactor.Notice) {
-	var told sync.Map
-	return func(n compactor.Notice) {
-		if w, ok := n.(generation.Without); ok {
-			if _, before := told.LoadOrStore(w.What, true); before {
-				return
-			}
-		}
-		tell(n)
 	}
 }
 

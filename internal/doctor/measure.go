@@ -39,7 +39,7 @@ var checks = []check{
 	{"fsync of a file", true, "a record is acknowledged only after it", (*probe).syncFile},
 	{"fsync of a directory", true, "a new name is acknowledged only after it", (*probe).syncDir},
 	{Removal, false, "what is no longer needed is removed; where that fails it stays, which is told", (*probe).removal},
-	{FileLocks, false, "keep two compactors from doing the same work; on a local file system a free lock proves a dead writer", (*probe).locks},
+	{FileLocks, false, "keep two compactors from doing the same work: without them folds and appends go on; on a local file system a free lock proves a dead writer", (*probe).locks},
 	{"a new name is seen", false, "how late a fold sees a new stream, from this machine; from others it can be later (NFS: 30 s)", (*probe).names},
 	{"appended bytes are seen", false, "how late a fold sees a new record, from this machine; from others it can be later (NFS: 30 s)", (*probe).bytes},
 	{"step of time stamps", false, "how close two writers on two machines can be ordered", (*probe).timeStep},
@@ -273,8 +273,10 @@ func (p *probe) locks() (string, string) {
 		return unknown, err.Error()
 	}
 	defer holder.end()
-	if heard, err := holder.hear(); err != nil || heard != held {
-		return no, fmt.Sprint(heard, err)
+	if heard, err := holder.hear(); err != nil {
+		return no, err.Error()
+	} else if heard != held {
+		return no, heard
 	}
 	if heard := p.try(file); heard != held {
 		return no, "another process finds a lock that is held: " + heard
