@@ -64,6 +64,11 @@ func (s *Store) Publish(m Manifest, healed bool) error {
 			s.notify(Published{m.Generation, m.Index.Rows, healed})
 			return nil
 		}
+		// Another run made this manifest and may not have synced it. If a power loss took it, the public names would show a
+		// generation that no manifest knows (R11).
+		if err := s.FS.SyncDir(s.Root.Manifests()); err != nil {
+			return fmt.Errorf("publish generation %d: sync manifests: %w", newest.Generation, err)
+		}
 		m = newest
 	}
 }
