@@ -74,7 +74,7 @@ type Config struct {
 	// where keys are long, and what records look like. More records are folded in further batches, each with
 	// a commit of its own. If zero, DefaultBatchBytes.
 	BatchBytes int64
-	// KeepGenerations is how many generations stay in any case. If zero, 3.
+	// KeepGenerations is how many generations stay in any case. Two whole ones stay whatever it says. If zero, 3.
 	KeepGenerations int
 	// KeepAge is how long older ones stay after they were succeeded, by the file system's clock. If
 	// zero, 1 h; negative, not at all.

@@ -24,7 +24,7 @@ import (
 func TestPowerLossAnywhere(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(*seed, 2))
 	t.Logf("-seed %d", *seed)
-	root := prepared(t)
+	root := preparedToExpire(t)
 	crashes := 0
 	for k := 0; ; k++ {
 		if k%sparse != 0 || testing.Short() && k%5 != 0 {
@@ -66,7 +66,7 @@ func TestPowerLossAnywhere(t *testing.T) {
 func TestKillThenPowerLoss(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(*seed, 3))
 	t.Logf("-seed %d", *seed)
-	root := prepared(t)
+	root := preparedToExpire(t)
 	modes := durabletest.Modes()
 	step := 2 // each seed takes other pairs
 	if testing.Short() || sparse > 1 {
@@ -74,7 +74,7 @@ func TestKillThenPowerLoss(t *testing.T) {
 	}
 	crashes := 0
 	defer func() { t.Logf("figure: %d crash states after two runs that were stopped", crashes) }()
-	const changes = 34 // a little more than a fold has, so that the last ones are whole
+	const changes = 38 // a little more than a fold has, so that the last ones are whole
 	for first := rnd.IntN(step); first < changes; first += step {
 		for second := rnd.IntN(step); second < changes; second += step {
 			disk := durabletest.New()

@@ -225,8 +225,8 @@ func TestReaderOnSMBStays(t *testing.T) {
 			if err := store.Heal(m); err != nil {
 				t.Errorf("Heal = %v", err)
 			}
-			shows(t, next, root, public)
 		})
+		shows(t, next, root, public) // outside the bubble: a decoder that is made in it cannot be used by others
 	}
 }
 

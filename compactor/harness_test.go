@@ -323,6 +323,15 @@ func prepared(t testing.TB) cohort.Root {
 	return preparedIn(t, newRoot(t))
 }
 
+// preparedToExpire is prepared with one more generation, which the next fold sweeps where no more than two are kept.
+func preparedToExpire(t testing.TB) cohort.Root {
+	t.Helper()
+	root := newRoot(t)
+	appendTo(t, root, "c", firstLines[0])
+	foldNow(t, compactor.Config{Root: root})
+	return preparedIn(t, root)
+}
+
 func preparedIn(t testing.TB, root cohort.Root) cohort.Root {
 	t.Helper()
 	appendTo(t, root, "c", firstLines...)

@@ -52,7 +52,7 @@ func TestKillAnywhere(t *testing.T) {
 		if testing.Short() && k%7 != 0 {
 			continue
 		}
-		root := prepared(t)
+		root := preparedToExpire(t)
 		cmd := exec.Command(os.Args[0], "-test.run", "^$")
 		cmd.Env = append(os.Environ(), "RUNFOLD_KILL_ROOT="+string(root), fmt.Sprint("RUNFOLD_KILL_AT=", k))
 		out, err := cmd.CombinedOutput()
@@ -76,8 +76,8 @@ func completes(t *testing.T, root cohort.Root, when string) {
 	if diff := cmp.Diff(bothRows, values(t, root)); diff != "" {
 		t.Errorf("%s: rows after the next run (-want +got):\n%s", when, diff)
 	}
-	if report.Generation != 2 || report.Rows != 3 {
-		t.Errorf("%s: generation %d with %d rows, want 2 with 3: nothing is folded twice", when, report.Generation, report.Rows)
+	if report.Generation != 3 || report.Rows != 3 {
+		t.Errorf("%s: generation %d with %d rows, want 3 with 3: nothing is folded twice", when, report.Generation, report.Rows)
 	}
 	if n := streamsLeft(t, root); n != 0 {
 		t.Errorf("%s: %d streams are left", when, n)
@@ -85,8 +85,8 @@ func completes(t *testing.T, root cohort.Root, when string) {
 	if got := damage(t, root); got != "" {
 		t.Errorf("%s: check finds\n%s", when, got)
 	}
-	if left, err := os.ReadDir(root.DataDir()); err != nil || len(left) != 2 {
-		t.Errorf("%s: data/ holds %v, %v; want two files", when, left, err)
+	if left, err := os.ReadDir(root.DataDir()); err != nil || len(left) != 4 {
+		t.Errorf("%s: data/ holds %v, %v; want those of two generations", when, left, err)
 	}
 }
 
@@ -100,7 +100,7 @@ func TestFailAnywhere(t *testing.T) {
 			if k%sparse != 0 || testing.Short() && k%7 != 0 {
 				continue
 			}
-			root := prepared(t)
+			root := preparedToExpire(t)
 			failed := ""
 			fsys := &durabletest.Fault{FS: durable.OS, Hook: func(n int, op, name string) error {
 				if n != k {

@@ -123,6 +123,21 @@ func (n Reaped) String() string {
 	return fmt.Sprintf("stream %v: %s: moved to reaped/, its records are folded", n.Stream, n.Why)
 }
 
+// NotAsFolded tells of a stream in reaped/ that is not as long as it was when its seal was folded. It is not deleted.
+type NotAsFolded struct {
+	Stream     journal.Stream
+	Folded, Is int64 // sizes of the segment; Is is -1 if it is not known
+}
+
+func (n NotAsFolded) String() string {
+	is := "its size cannot be read now"
+	if n.Is >= 0 {
+		is = fmt.Sprintf("it has %d bytes now", n.Is)
+	}
+	return fmt.Sprintf("stream %v in reaped/: %d bytes were folded, up to its seal, and %s: not deleted; compactd check tells what is wrong",
+		n.Stream, n.Folded, is)
+}
+
 // TornTail tells of bytes after the last entry of a dead stream.
 type TornTail struct {
 	Stream journal.Stream

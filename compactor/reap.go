@@ -98,14 +98,19 @@ func (s *sweeper) empty(prev, next generation.Manifest, now cohort.Stamp) (swept
 	for _, m := range s.movedForGood(twice) {
 		dir := s.Dir.Reaped(m.Stream.Cohort, m.Stream.ID)
 		switch {
-		// prev has folded the seal, and nothing can follow a seal.
+		// prev has folded the seal, and no writer writes after its seal. So what is not as long as it was then is damaged, or
+		// somebody wrote there; on a share the size may also be an old one. It stays for a person to look at.
 		case m.Sealed && !m.Damaged:
+			if size, ok := s.endsAt(dir, m.Size()); !ok {
+				s.say.once(NotAsFolded{m.Stream, m.Size(), size})
+				continue
+			}
 		// A sealed damaged stream is moved by sweep. A dead stream stays until prev has read it in reaped/, next has found it
 		// unchanged, and the grace is over.
 		case m.Sealed || m.Reaped == 0 || newer[m.Stream] != m || (now-m.Reaped).Duration() < s.grace:
 			continue
 		// It has grown since the last look, so its writer lives (R5). The next fold reads it before it is deleted (P10).
-		case !s.endsAt(dir, m.Size()):
+		case !s.isUnchanged(dir, m):
 			continue
 		case m.Damaged:
 			swept += s.move(m.Stream, dir, s.Dir.Quarantined(m.Stream.Cohort, m.Stream.ID))
@@ -171,10 +176,23 @@ func (s *sweeper) syncMoves(id cohort.ID) error {
 	return err
 }
 
-// endsAt tells whether the segment in dir has this size, or is gone because a deletion was cut off (R13).
-func (s *sweeper) endsAt(dir string, size int64) bool {
+// isUnchanged tells whether a stream in dir ends where its watermark says.
+func (s *sweeper) isUnchanged(dir string, m generation.Watermark) bool {
+	_, ok := s.endsAt(dir, m.Size())
+	return ok
+}
+
+// endsAt tells whether the segment in dir has this size, or is gone because a deletion was cut off (R13). is is the size that it has;
+// -1 if that is not known.
+func (s *sweeper) endsAt(dir string, want int64) (is int64, ok bool) {
 	info, err := s.FS.Stat(cohort.SegmentIn(dir))
-	return errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == size
+	if errors.Is(err, fs.ErrNotExist) {
+		return -1, true
+	}
+	if err != nil || !info.Mode().IsRegular() {
+		return -1, false
+	}
+	return info.Size(), info.Size() == want
 }
 
 // locksTell reports whether a free lock proves that its holder has ended. It does so only where compactd doctor has measured

@@ -278,7 +278,7 @@ func TestRepairRefused(t *testing.T) {
 // TestSweptCountsWhatIsGone: a manifest that could not be removed is not counted as swept.
 func TestSweptCountsWhatIsGone(t *testing.T) {
 	root := newRoot(t)
-	for range 3 {
+	for range 4 {
 		appendTo(t, root, "c", firstLines...)
 		foldNow(t, compactor.Config{Root: root})
 	}

@@ -70,9 +70,9 @@ func TestRepairBelievesNoVoidManifest(t *testing.T) {
 	}
 	for name, test := range map[string]struct{ commits, keep int }{
 		"after a gap":      {6, 3},
-		"right below":      {2, 1},
+		"right below":      {3, 2},
 		"below several":    {4, 3},
-		"below the newest": {5, 1},
+		"below the newest": {5, 2},
 	} {
 		for what, spoil := range spoils {
 			t.Run(name+", "+what, func(t *testing.T) {

@@ -2,10 +2,12 @@ package generation
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/runfold/runfold/cohort"
@@ -14,13 +16,20 @@ import (
 
 // Keep says which generations stay.
 type Keep struct {
-	Generations int           // how many stay in any case
+	Generations int           // how many stay in any case; two whole ones stay, also if it is less
 	Age         time.Duration // how long older ones stay after they were succeeded, by the file system's clock
 }
 
 // Expire removes manifests once the last keep.Generations do not include them and they were succeeded keep.Age ago, and
 // the data files that only they name. m is the newest generation, after Heal or Publish. It returns how many manifests it
 // removed; what could not be removed is told as NotSwept and tried again by the next call.
+//
+// Whatever keep says, two whole generations with an index of their own stay: the streams that the older one had folded are
+// deleted once the newer one is committed, so only these two can stand in for each other.
+//
+// A data file goes only after the manifests that name it, and after the disk knows that these are gone (R24):
+//
+//	openat manifests; unlinkat old manifests; fsync manifests; unlinkat data files and temporary files
 //
 // Data files and temporary files that no manifest names go when they are that old: they may belong to an attempt that is
 // still under way. Data files of a generation above m never go, however old they are: who made them may have slept,
@@ -33,7 +42,13 @@ func (s *Store) Expire(m Manifest, keep Keep) (Expired, error) {
 	if err != nil {
 		return Expired{}, err
 	}
-	e := expiry{Store: s, newest: m, keep: keep, now: now}
+	// The directory is open before its first change, so that its sync hears of every error since (S2).
+	log, err := s.FS.OpenDir(s.Root.Manifests())
+	if err != nil {
+		return Expired{}, fmt.Errorf("sweep generations: %w", err)
+	}
+	defer log.Close()
+	e := expiry{Store: s, newest: m, keep: keep, now: now, log: log}
 	kept, ok, err := e.manifests()
 	if ok && err == nil && !e.areStranded(kept) {
 		e.files(kept)
@@ -54,6 +69,7 @@ type expiry struct {
 	keep   Keep
 	now    time.Time
 	ours   map[string]bool // data files of manifests that were there when this call began
+	log    durable.Dir     // manifests/, open since before the first removal
 	done   Expired
 }
 
@@ -75,14 +91,20 @@ func (e *expiry) manifests() (kept map[string]bool, ok bool, err error) {
 		return nil, false, nil
 	}
 	sure, _ := slices.BinarySearch(gens, e.newest.Generation+1) // later ones may not be on the disk yet (R11)
+	whole := sync.OnceValue(func() cohort.Generation { return e.secondWhole(slices.Clone(read)) })
 	for i, g := range gens[:sure] {
-		if e.isOld(gens[:sure], i) {
-			if e.remove(e.Root.Manifest(g)) {
-				e.done.Manifests++
-			}
-			delete(unreadable, g)
-			read = slices.DeleteFunc(read, func(m Manifest) bool { return m.Generation == g })
+		if !e.isOld(gens[:sure], i) || g >= whole() {
+			continue
 		}
+		done, gone := e.remove(e.Root.Manifest(g))
+		if done {
+			e.done.Manifests++
+		}
+		if !gone {
+			continue // it stands, so the data files that it names stay, too
+		}
+		delete(unreadable, g)
+		read = slices.DeleteFunc(read, func(m Manifest) bool { return m.Generation == g })
 	}
 	for g, err := range unreadable {
 		if !IsVoid(read, g) { // unknown what it names: keep every data file
@@ -113,6 +135,46 @@ func (e *expiry) readAll(gens []cohort.Generation) (read []Manifest, unreadable 
 	return read, unreadable
 }
 
+// secondWhole is the earlier one of the two newest generations that are whole and have an index of their own; 0 if there are
+// no two. A commit that changes no row names the index of the one before, and is no second copy of it (R18). A void generation
+// does not count, and neither does one whose files are gone or cut off.
+func (e *expiry) secondWhole(read []Manifest) cohort.Generation {
+	first, child := "", (*Manifest)(nil)
+	for i := range slices.Backward(read) {
+		m := &read[i]
+		if m.Generation > e.newest.Generation || child != nil && !isBefore(m, child) {
+			continue
+		}
+		child = m
+		if m.Index.Name == first || !e.isWhole(m) {
+			continue
+		}
+		if first != "" {
+			return m.Generation
+		}
+		first = m.Index.Name
+	}
+	return 0
+}
+
+// isBefore tells whether child stands on m: m is its parent, or what a repair has gone back to.
+func isBefore(m, child *Manifest) bool {
+	if child.RepairedFrom != nil {
+		return m.Generation == *child.RepairedFrom
+	}
+	return m.IsParentOf(child)
+}
+
+// isWhole tells whether the index of a generation, and the snapshots that were made together with it, are there with the sizes that
+// were committed. There may be thousands of other snapshots files, which are the same ones in the generation before.
+func (e *expiry) isWhole(m *Manifest) bool {
+	made, _, _ := cohort.ParseDataName(m.Index.Name)
+	return !slices.ContainsFunc(m.Files(), func(d DataFile) bool {
+		g, _, _ := cohort.ParseDataName(d.Name)
+		return g == made && e.CheckSize(d) != nil
+	})
+}
+
 // isOld tells whether the i-th generation was succeeded more than the age before now, and is not
 // among the last ones.
 func (e *expiry) isOld(gens []cohort.Generation, i int) bool {
@@ -124,17 +186,30 @@ func (e *expiry) isOld(gens []cohort.Generation, i int) bool {
 }
 
 // files removes data files that nobody names, and temporary files wherever this module makes them.
-func (e *expiry) files(named map[string]bool) {
-	e.sweep(e.Root.DataDir(), func(name string) bool { return isUnnamed(name, e.newest, named) || durable.IsTemp(name) })
-	e.sweep(e.Root.Manifests(), durable.IsTemp)
-	e.sweep(string(e.Root), durable.IsTemp)
+func (e *expiry) files(kept map[string]bool) {
+	old := e.old(e.Root.DataDir(), func(name string) bool { return isUnnamed(name, e.newest, kept) })
+	// Unlinks reach the disk in any order. If it kept one of these and not that of a manifest which names the file, a power loss
+	// would leave a generation without its data. Another compactor may have removed such a manifest a moment ago, so this sync is
+	// needed also if this call has removed none (R24).
+	if len(old) > 0 {
+		if err := durable.Sync(e.FS, e.log, e.Root.Manifests()); err != nil {
+			e.notify(NotSwept{e.Root.Rel(e.Root.DataDir()), fmt.Errorf("sync manifests: %w", err)})
+			old = nil
+		}
+	}
+	for _, name := range old {
+		e.remove(name)
+	}
+	e.sweepTemp(e.Root.DataDir())
+	e.sweepTemp(e.Root.Manifests())
+	e.sweepTemp(string(e.Root))
 	if e.Settings.Snapshots == cohort.PerCohort {
 		for _, f := range e.newest.Snapshots {
-			e.sweep(e.Root.Cohort(f.Cohort), durable.IsTemp)
+			e.sweepTemp(e.Root.Cohort(f.Cohort))
 		}
 	}
 	for _, id := range e.cohortsIn(e.Root.QuarantineDir()) {
-		e.sweep(e.Root.Quarantine(id), durable.IsTemp)
+		e.sweepTemp(e.Root.Quarantine(id))
 	}
 }
 
@@ -176,6 +251,9 @@ func (e *expiry) areStranded(kept map[string]bool) bool {
 	names := e.old(e.Root.DataDir(), func(name string) bool {
 		return strings.HasSuffix(name, ".parquet") && isUnnamed(name, e.newest, kept) && !e.ours[name]
 	})
+	for i := range names {
+		names[i] = filepath.Base(names[i])
+	}
 	all, err := e.Stranded(e.newest, names)
 	if err != nil {
 		e.notify(NotSwept{e.Root.Rel(e.Root.DataDir()), err})
@@ -188,36 +266,40 @@ func (e *expiry) areStranded(kept map[string]bool) bool {
 	return len(all) > 0
 }
 
-// sweep removes the files of dir that are not needed and have not been written for the age.
-func (e *expiry) sweep(dir string, unneeded func(name string) bool) {
-	for _, name := range e.old(dir, unneeded) {
-		e.remove(filepath.Join(dir, name))
+// sweepTemp removes the temporary files of dir that have not been written for the age.
+func (e *expiry) sweepTemp(dir string) {
+	for _, name := range e.old(dir, durable.IsTemp) {
+		e.remove(name)
 	}
 }
 
 // old lists the files of dir that are not needed and have not been written for the age.
-func (e *expiry) old(dir string, unneeded func(name string) bool) (names []string) {
+func (e *expiry) old(dir string, unneeded func(name string) bool) (old []string) {
 	entries, err := e.FS.ReadDir(dir)
 	if err != nil {
 		e.notify(NotSwept{e.Root.Rel(dir), err})
+		return nil
 	}
 	for _, entry := range entries {
 		if !unneeded(entry.Name()) {
 			continue
 		}
 		if info, err := entry.Info(); err == nil && e.now.Sub(info.ModTime()) > e.keep.Age {
-			names = append(names, entry.Name())
+			old = append(old, filepath.Join(dir, entry.Name()))
 		}
 	}
-	return names
+	return old
 }
 
-// remove deletes one file without syncing its directory: should a crash bring it back, it is swept
-// again. It reports whether it did, and not another compactor.
-func (e *expiry) remove(name string) (done bool) {
+// remove deletes one file. It does not sync the directory: should a crash bring the file back, it is swept again. done tells that
+// this call did it, and gone that the name is absent, perhaps because another compactor did it.
+func (e *expiry) remove(name string) (done, gone bool) {
 	err := e.FS.Remove(name)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, true
+	}
+	if err != nil {
 		e.notify(NotSwept{e.Root.Rel(name), err})
 	}
-	return err == nil
+	return err == nil, err == nil
 }

@@ -62,6 +62,11 @@ func (s *Store) Publish(m Manifest, healed bool) error {
 		}
 		switch {
 		case newest.Generation > m.Generation:
+			// Another run made this manifest and may not have synced it. If a power loss took it, the public names would show a
+			// generation that no manifest knows (R11).
+			if err := durable.SyncDir(s.FS, s.Root.Manifests()); err != nil {
+				return fmt.Errorf("publish generation %d: sync manifests: %w", newest.Generation, err)
+			}
 			m, tries = newest, 0
 			continue
 		case err == nil && !shown && tries < publishTries:

@@ -51,6 +51,7 @@ func SayHolder(lock, words string, perm fs.FileMode) (h *Holder, err error) {
 	if err != nil {
 		return nil, err
 	}
+	holdMode(f, perm)
 	var raw [tokenSize / 2]byte
 	rand.Read(raw[:]) // never fails
 	h = &Holder{f: f, token: hex.EncodeToString(raw[:])}
