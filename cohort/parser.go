@@ -38,7 +38,7 @@ type Memory struct {
 }
 
 const (
-	maxPiece  = 64 << 10 // bounds a piece of memory for bytes, but for a record that is longer
+	maxPiece  = 64 << 10 // a piece of memory for bytes is no larger, unless one record is
 	maxReused = 1 << 20
 )
 

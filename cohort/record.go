@@ -95,13 +95,32 @@ func (r *Record) Members(yield func(name, value []byte) bool) {
 	}
 }
 
-// AppendSpans appends to dst where the members of the record's object stand in JSON. It is for the packages of this module; Members is
-// for all others.
-func (r *Record) AppendSpans(dst []jsonscan.Span) []jsonscan.Span {
-	if r.top == nil {
-		return jsonscan.Spans(dst, r.JSON)
+// MemberList is the members of one object. It uses its memory again for the next one, and gives members by number where an
+// iterator would cost too much. One goroutine uses it. The zero value is empty.
+type MemberList struct {
+	object []byte
+	at     []jsonscan.Span
+}
+
+// Of makes l the members of a record that was parsed, as Members yields them.
+func (l *MemberList) Of(r *Record) {
+	if l.object = r.JSON; r.top == nil {
+		l.at = jsonscan.Spans(l.at[:0], r.JSON)
+		return
 	}
-	return append(dst, r.top...)
+	l.at = append(l.at[:0], r.top...)
+}
+
+// OfObject makes l the members of an object among the values of a record.
+func (l *MemberList) OfObject(value []byte) { l.object, l.at = value, jsonscan.Spans(l.at[:0], value) }
+
+// Len is how many there are.
+func (l *MemberList) Len() int { return len(l.at) }
+
+// At is the member number i, from 0. Name and value alias the object as those of Members do.
+func (l *MemberList) At(i int) (name, value []byte) {
+	m := l.at[i].Member(l.object)
+	return m.Name, m.Value
 }
 
 // ParseRecord reads one JSON object. It refuses broken JSON, text that is not UTF-8, objects that nest

@@ -48,7 +48,7 @@ type flattener struct {
 	known            int  // how many bytes of memory the kept names take
 	ids              uint32
 	objects          uint64
-	spans            []jsonscan.Span // of the members that members takes
+	list             cohort.MemberList // that members takes
 	last             map[string]int
 }
 
@@ -67,8 +67,8 @@ func (f *flattener) flatten(r cohort.Record) []field {
 	if f.known >= maxNames {
 		f.root, f.known = name{}, 0
 	}
-	f.spans = r.AppendSpans(f.spans[:0])
-	f.top = f.members(f.top[:0], &f.root, r.JSON)
+	f.list.Of(&r)
+	f.top = f.members(f.top[:0], &f.root)
 	for _, m := range f.top {
 		switch {
 		case m.owned, m.column == snapshotMember && m.is == jsonscan.Object:
@@ -82,8 +82,8 @@ func (f *flattener) flatten(r cohort.Record) []field {
 }
 
 func (f *flattener) flattenGroup(group field) {
-	f.spans = jsonscan.Spans(f.spans[:0], group.value)
-	f.nested = f.members(f.nested[:0], group.name, group.value)
+	f.list.OfObject(group.value)
+	f.nested = f.members(f.nested[:0], group.name)
 	if len(f.nested) == 0 {
 		f.add(group) // an empty object has no members, so it is listed itself
 	}
@@ -98,15 +98,15 @@ func (f *flattener) add(m field) {
 	}
 }
 
-// members appends the members of an object that stand at f.spans; of each name the last.
-func (f *flattener) members(dst []field, of *name, obj []byte) []field {
+// members appends the members of an object, which are in f.list; of each name the last.
+func (f *flattener) members(dst []field, of *name) []field {
 	f.objects++
 	twice := false
-	for i, at := range f.spans {
-		m := at.Member(obj)
-		n := of.nth(i, m.Name)
+	for i := range f.list.Len() {
+		member, value := f.list.At(i)
+		n := of.nth(i, member)
 		if n == nil {
-			n = f.meet(of, string(m.Name))
+			n = f.meet(of, string(member))
 		}
 		switch {
 		case i >= len(of.order):
@@ -116,7 +116,7 @@ func (f *flattener) members(dst []field, of *name, obj []byte) []field {
 		}
 		twice = twice || n.seen == f.objects
 		n.seen = f.objects
-		dst = append(dst, field{n, m.Value, jsonscan.KindOf(m.Value)})
+		dst = append(dst, field{n, value, jsonscan.KindOf(value)})
 	}
 	if twice {
 		return f.lastOfEach(dst)
