@@ -48,6 +48,9 @@ const (
 	FileLocks       = "locks between processes"
 )
 
+// OwnClock is the name of the check of whose clock gives the times.
+const OwnClock = "one clock for all machines"
+
 const (
 	yes     = "yes"
 	no      = "no"
