@@ -248,7 +248,7 @@ func hint(err error) string {
 		return "use the runfold version that wrote it, or a later one"
 	case errors.Is(err, doctor.ErrNoAnswer):
 		return "is the server of that file system away? A hidden directory .doctor-* may be left there"
-	case errors.Is(err, errUnsupported):
+	case errors.Is(err, errUnsupported), errors.Is(err, journal.ErrNotExclusive):
 		return "docs/operations.md says which file systems are known to work"
 	case durable.IsFull(err):
 		return "nothing is lost: free some space and fold again, which goes on from the last generation"

@@ -100,6 +100,8 @@ func hint(err error) string {
 		return rootid.WayOut(none, "--create with the first append")
 	case errors.Is(err, journal.ErrOtherRoot):
 		return "is another share mounted there, or --root-id (or " + rootid.Var + ") the id of another root? Nothing was written"
+	case errors.Is(err, journal.ErrNotExclusive):
+		return "docs/operations.md says which file systems are known to work; compactd doctor --dir DIR measures one"
 	case durable.IsAway(err):
 		return "is the server of that file system away? Append again what was not acknowledged; the same record_id makes a repetition harmless"
 	case errors.Is(err, cohort.ErrNewer):
