@@ -31,14 +31,15 @@ func IsAway(err error) bool {
 	return false
 }
 
-// Away returns an *AwayError with err where err says that the storage at path does not answer. Else it returns err. EIO says so
-// where path is remote: a client of a network file system returns it after a time-out. On a local disk EIO is a broken disk.
+// Away returns an *AwayError with err where err says that the storage at path does not answer. Else it returns err. EIO and
+// EAGAIN say so where path is remote: a client of a network file system returns EIO after a time-out, and the one of SMB also EAGAIN
+// while it connects again. On a local disk EIO is a broken disk.
 func Away(fsys FS, path string, err error) error {
 	var away *AwayError
 	if err == nil || errors.As(err, &away) {
 		return err
 	}
-	if IsAway(err) || errors.Is(err, syscall.EIO) && Remote(fsys, path) {
+	if IsAway(err) || (errors.Is(err, syscall.EIO) || errors.Is(err, syscall.EAGAIN)) && Remote(fsys, path) {
 		return &AwayError{err}
 	}
 	return err

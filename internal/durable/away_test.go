@@ -25,6 +25,7 @@ func TestAway(t *testing.T) {
 		{syscall.EACCES, false, false},
 		{syscall.ENOSPC, false, false},
 		{syscall.EIO, false, true},
+		{syscall.EAGAIN, false, true},
 		{syscall.ENOTCONN, true, true},
 		{syscall.ESTALE, true, true},
 		{syscall.ETIMEDOUT, true, true},
