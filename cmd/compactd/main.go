@@ -213,7 +213,10 @@ func exitCode(err error) int {
 		return exitDamage
 	case errors.As(err, &unheard): // before what it may be of a disk
 		return exitFailed
-	case durable.IsFull(err), errors.Is(err, generation.ErrConflict), errors.Is(err, doctor.ErrNoAnswer), durable.IsAway(err):
+	case durable.IsFull(err), errors.Is(err, generation.ErrConflict), errors.Is(err, doctor.ErrNoAnswer):
+		return exitAgain
+	}
+	if durable.IsAway(err) {
 		return exitAgain
 	}
 	return exitFailed
