@@ -18,8 +18,8 @@ import (
 //
 // It can go away, and come back: see Hook. It is safe for concurrent use if Old and Hook are.
 type Late struct {
-	// FS does the calls: the server.
-	FS durable.FS
+	// FS does the calls: the server. A method of it that Late does not have is never late.
+	durable.FS
 	// Old is asked each time when there is an old answer: true shows it, false asks FS. If nil, no answer is old.
 	Old func(name string) bool
 	// Hook is called before each call, the reads of open files included, numbered 0, 1, 2 and so on. If it returns an error,
