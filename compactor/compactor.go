@@ -192,7 +192,7 @@ func (c Config) Store() (*generation.Store, error) {
 	c = c.withDefaults()
 	root, err := journal.OpenRoot(c.Root, journal.RootOptions{ID: c.RootID, FS: c.FS})
 	if err != nil {
-		return nil, durable.Away(c.FS, string(c.Root), err)
+		return nil, durable.Away(err, func() bool { return durable.Remote(c.FS, string(c.Root)) })
 	}
 	return generation.New(generation.Store{
 		FS: c.FS, Root: c.Root, Settings: root.Settings, Program: c.Program, Now: c.Now, Free: c.Free, Notify: c.Notify,

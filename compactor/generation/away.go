@@ -22,7 +22,7 @@ const OldestView = 10 * time.Minute
 // that is missing there, or a file that is shorter, may be an old state until OldestView has passed. After that it is damage.
 // The AwayError of what looked like damage does not match ErrCorrupt.
 func (s *Store) Doubt(err error, since cohort.Stamp) error {
-	err = durable.Away(s.FS, string(s.Root), err)
+	err = durable.Away(err, s.remote)
 	var away *durable.AwayError
 	if err == nil || errors.As(err, &away) {
 		return err
@@ -39,7 +39,7 @@ func (s *Store) Doubt(err error, since cohort.Stamp) error {
 
 // MayBeOld tells whether what stood in the storage at a time may be missing only because the storage shows an old state.
 func (s *Store) MayBeOld(since cohort.Stamp) bool {
-	if !durable.Remote(s.FS, string(s.Root)) {
+	if !s.remote() {
 		return false
 	}
 	newest, err := s.Newest()
@@ -78,7 +78,7 @@ func (s *Store) isGone() bool {
 	if errors.As(err, &none) {
 		return !none.Lost // if it is, the root is there, and its runfold.json is not
 	}
-	err = durable.Away(s.FS, string(s.Root), err)
+	err = durable.Away(err, s.remote)
 	return durable.IsAway(err) || errors.Is(err, journal.ErrOtherRoot) || errors.Is(err, fs.ErrNotExist)
 }
 

@@ -31,15 +31,15 @@ func IsAway(err error) bool {
 	return false
 }
 
-// Away returns an *AwayError with err where err says that the storage at path does not answer. Else it returns err. EIO and
-// EAGAIN say so where path is remote: a client of a network file system returns EIO after a time-out, and the one of SMB also EAGAIN
+// Away returns an *AwayError with err where err says that the storage does not answer. Else it returns err. EIO and
+// EAGAIN say so where the storage is remote: a client of a network file system returns EIO after a time-out, and the one of SMB also EAGAIN
 // while it connects again. On a local disk EIO is a broken disk.
-func Away(fsys FS, path string, err error) error {
+func Away(err error, remote func() bool) error {
 	var away *AwayError
 	if err == nil || errors.As(err, &away) {
 		return err
 	}
-	if IsAway(err) || (errors.Is(err, syscall.EIO) || errors.Is(err, syscall.EAGAIN)) && Remote(fsys, path) {
+	if IsAway(err) || (errors.Is(err, syscall.EIO) || errors.Is(err, syscall.EAGAIN)) && remote() {
 		return &AwayError{err}
 	}
 	return err
@@ -49,11 +49,8 @@ func Away(fsys FS, path string, err error) error {
 // is not known is remote, but only on Linux: elsewhere the kind is never known, and Remote is false. A file system for tests
 // has a method for that.
 func Remote(fsys FS, path string) bool {
-	switch f := fsys.(type) {
-	case interface{ Remote(path string) bool }:
+	if f, ok := fsys.(interface{ Remote(path string) bool }); ok {
 		return f.Remote(path)
-	case osFS:
-		return remote(path)
 	}
-	return false
+	return remote(path)
 }

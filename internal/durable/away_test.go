@@ -39,7 +39,7 @@ func TestAway(t *testing.T) {
 			fsys durable.FS
 			want bool
 		}{{durable.OS, test.local}, {share, test.share}} {
-			got := durable.Away(on.fsys, dir, err)
+			got := durable.Away(err, func() bool { return durable.Remote(on.fsys, dir) })
 			if durable.IsAway(got) != on.want || !errors.Is(got, test.err) {
 				t.Errorf("Away(%T, %v) = %v, away %v; want %v", on.fsys, test.err, got, durable.IsAway(got), on.want)
 			}
