@@ -310,10 +310,12 @@ func (c *checker) rows(ctx context.Context, newest generation.Manifest) error {
 		return nil
 	}
 	d, err := c.Data(newest)
-	if errors.Is(err, generation.ErrConflict) {
-		return nil // swept, because a later generation was committed: the next check reads that
-	}
 	path := c.Root.Data(newest.Index.Name)
+	if errors.Is(err, generation.ErrConflict) {
+		c.unseen(path, "%v", err) // swept, because a later generation was committed: the next check reads that
+		c.bad[path] = true        // so no record is looked for in it
+		return nil
+	}
 	if err != nil {
 		c.damage(path, "%v", err)
 		c.bad[path] = true
@@ -484,7 +486,7 @@ func (c *checker) streams(ctx context.Context, newest generation.Manifest) error
 		c.stream(s, marks[s.Stream], newest)
 	}
 	if c.unjudged > 0 {
-		c.note(c.Root.Cohorts(), "%d folded records were not looked for in the index, which is damaged", c.unjudged)
+		c.note(c.Root.Cohorts(), "%d folded records were not looked for in the index, which could not be read", c.unjudged)
 	}
 	return nil
 }
