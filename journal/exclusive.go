@@ -57,7 +57,10 @@ func hasLinks(fsys durable.FS, dir string) bool {
 // makesTwice tells whether a name was made twice, each time as a file that must not exist.
 func makesTwice(fsys durable.FS, name string) bool {
 	fsys.Stat(name) // a client that remembers that nothing is there is the one that makes it twice
-	return makes(fsys, name) && makes(fsys, name)
+	if !makes(fsys, name) {
+		return false
+	}
+	return makes(fsys, name)
 }
 
 func makes(fsys durable.FS, name string) bool {
