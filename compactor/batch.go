@@ -59,6 +59,7 @@ type batch struct {
 	full    bool                   // the budget ended the scan: there is more
 	cut     bool                   // it ended the reading of a stream of which all that was read is here
 	skipped int
+	unseen  int
 
 	damage, tornTails int // kept in quarantine/; they count if the batch is committed
 

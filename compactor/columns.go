@@ -34,7 +34,7 @@ func ChangeColumns(ctx context.Context, cfg Config, change ColumnChange) (newest
 	if err != nil {
 		return generation.Manifest{}, err
 	}
-	defer func() { err = errors.Join(err, unlock()) }()
+	defer func() { err = r.store.Doubt(errors.Join(err, unlock()), 0) }()
 	for try := 0; ; try++ {
 		newest, err = r.changeColumns(change)
 		again := errors.Is(err, generation.ErrConflict) || r.isOvertaken(err)

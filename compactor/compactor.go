@@ -147,7 +147,10 @@ func Fold(ctx context.Context, cfg Config) (report Report, err error) {
 		return Report{}, err
 	}
 	defer func() {
-		err = errors.Join(err, unlock())
+		if err == nil {
+			err = r.store.StillThere()
+		}
+		err = r.store.Doubt(errors.Join(err, unlock()), 0)
 		report = r.report
 		report.Elapsed = r.Now().Sub(start)
 	}()
@@ -194,7 +197,7 @@ func (c Config) Store() (*generation.Store, error) {
 	c = c.withDefaults()
 	root, err := journal.OpenRoot(c.Root, journal.RootOptions{ID: c.RootID, FS: c.FS})
 	if err != nil {
-		return nil, err
+		return nil, durable.Away(err, func() bool { return durable.Remote(c.FS, string(c.Root)) })
 	}
 	return generation.New(generation.Store{
 		FS: c.FS, Root: c.Root, Settings: root.Settings, Program: c.Program, Now: c.Now, Free: c.Free, Notify: c.Notify,
@@ -375,7 +378,7 @@ func (s *speaker) tellChanges(prev, next generation.Manifest) (rewritten bool) {
 func (r *run) stands(now generation.Manifest, b batch) {
 	r.report.Generation = now.Generation
 	r.report.Rows = now.Index.Rows
-	r.report.Skipped = b.skipped
+	r.report.Skipped, r.report.Unseen = b.skipped, b.unseen
 }
 
 // speaker gives the notices of a run.

@@ -53,7 +53,7 @@ func Import(ctx context.Context, cfg Config, recs []Imported, dryRun bool) (repo
 		if err != nil {
 			return ImportReport{}, err
 		}
-		defer func() { err = errors.Join(err, unlock()) }()
+		defer func() { err = r.store.Doubt(errors.Join(err, unlock()), 0) }()
 	}
 	for try := 0; ; try++ {
 		err = im.take()

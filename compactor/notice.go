@@ -48,6 +48,22 @@ func (n SkippedStream) String() string {
 	return fmt.Sprintf("stream %v: not read to its end: %v", n.Stream, n.Err)
 }
 
+// UnseenStream tells that the storage does not answer for a stream, or shows it as it was before a fold read it: a cache is
+// stale, or a server is away. What was read was folded, and the next fold tries again. Stream is empty where a whole cohort
+// could not be listed.
+type UnseenStream struct {
+	Stream journal.Stream
+	Err    error
+}
+
+func (n UnseenStream) String() string {
+	what := "not all streams could be listed"
+	if n.Stream != (journal.Stream{}) {
+		what = fmt.Sprintf("stream %v: not read to its end", n.Stream)
+	}
+	return fmt.Sprintf("%s: %v; nothing is damaged as far as known: the next fold tries again", what, n.Err)
+}
+
 // Rewritten tells that a commit wrote every row of the index again instead of copying row groups as bytes: columns came, went,
 // or changed their type, or the format of the index is a newer one. It happens once for each such change.
 type Rewritten struct {

@@ -81,7 +81,7 @@ func Runs(ctx context.Context, cfg Config, unfolded bool) iter.Seq2[Run, error] 
 					err = ctx.Err()
 				}
 				if err != nil {
-					yield(Run{}, err)
+					yield(Run{}, m.store.Doubt(err, 0))
 					return
 				}
 				if !m.replaced[h.Key] && !yield(runOf(h), nil) {
@@ -99,6 +99,7 @@ func Runs(ctx context.Context, cfg Config, unfolded bool) iter.Seq2[Run, error] 
 
 // moment is a root at one moment.
 type moment struct {
+	store    *generation.Store
 	data     *generation.Data
 	form     cohort.KeyForm
 	tail     []Run               // unfolded, in the order of their seqs
@@ -116,7 +117,7 @@ func look(ctx context.Context, cfg Config, unfolded bool) (*moment, error) {
 	for try := 0; ; try++ {
 		m, err := r.moment(ctx, unfolded)
 		if !errors.Is(err, generation.ErrConflict) || try == maxConflicts || ctx.Err() != nil {
-			return m, err
+			return m, r.store.Doubt(err, 0)
 		}
 	}
 }
@@ -132,7 +133,7 @@ func (r *run) moment(ctx context.Context, unfolded bool) (*moment, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &moment{data: old, form: r.streams.Settings.Key}
+	m := &moment{store: r.store, data: old, form: r.streams.Settings.Key}
 	if unfolded {
 		err = r.addTail(ctx, m, newest)
 	}
@@ -188,7 +189,7 @@ func (s *scanner) tail(ctx context.Context, newest generation.Manifest) (batch, 
 		}
 		b.add(r)
 		if r.err != nil {
-			s.skip(r.p.Stream, r.err, &b)
+			s.skip(r.p.Stream, r.err, r.old.Grown, &b)
 		}
 		if err := ctx.Err(); err != nil {
 			return b, err

@@ -14,12 +14,14 @@ import (
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/compactor/index"
+	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
 )
 
 // scanner reads what streams hold behind their watermarks. One goroutine uses it; it reads with many.
 type scanner struct {
 	journal.Root
+	store   *generation.Store
 	say     *speaker
 	keep    keeper
 	sweeper *sweeper
@@ -27,7 +29,7 @@ type scanner struct {
 }
 
 func (r *run) scanner() *scanner {
-	return &scanner{Root: r.streams, say: r.say, keep: keeper{r.streams, r.say}, sweeper: r.sweeper}
+	return &scanner{Root: r.streams, store: r.store, say: r.say, keep: keeper{r.streams, r.say}, sweeper: r.sweeper}
 }
 
 // scan reads the streams behind their watermarks, oldest stream first, until the budget is read.
@@ -65,7 +67,7 @@ func (s *scanner) unread(prev generation.Manifest, now cohort.Stamp, left budget
 	}
 	b := batch{marks: make([]generation.Watermark, 0, len(streams)), now: now, left: left, shapes: index.NewShapes(prev.Schema, prev.Columns, s.unused)}
 	if err != nil {
-		s.skip(journal.Stream{}, err, &b)
+		s.skip(journal.Stream{}, err, 0, &b)
 	}
 	var unread []*reading
 	for _, p := range streams {
@@ -246,7 +248,7 @@ func (s *scanner) take(r *reading, b *batch) error {
 	b.moved = b.moved || r.mark.Position != r.old.Position
 	b.add(r)
 	if r.err != nil {
-		s.skip(r.p.Stream, r.err, b)
+		s.skip(r.p.Stream, r.err, r.old.Grown, b)
 	}
 	if r.atEnd {
 		if err := s.atEnd(r, b); err != nil {
@@ -312,7 +314,13 @@ func (b *batch) add(r *reading) {
 	b.bytes += r.bytes
 }
 
-func (s *scanner) skip(of journal.Stream, err error, b *batch) {
+// skip notes a stream that could not be read to its end. grown is when its watermark moved last.
+func (s *scanner) skip(of journal.Stream, err error, grown cohort.Stamp, b *batch) {
+	if err = s.store.Doubt(err, grown); durable.IsAway(err) {
+		b.unseen++
+		s.say.tell(UnseenStream{of, err})
+		return
+	}
 	b.skipped++
 	s.say.once(SkippedStream{of, err})
 }

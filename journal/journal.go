@@ -34,6 +34,7 @@
 //	ErrClosed        an Append came after Close
 //	*NoRootError     there is no root, and what is there instead (matches ErrNoRoot)
 //	ErrOtherRoot     it is a root, but not the one that was meant
+//	ErrNotExclusive  the file system decides nothing: no root is made there, and nothing is appended
 //	*CorruptError    a place in a stream is damaged (matches ErrCorrupt)
 //	cohort.ErrNewer  a later version wrote it
 //

@@ -420,7 +420,11 @@ var errCutOff = errors.New("it was cut off")
 // IsMisfit tells whether an error of Open or Next means that no Reader can read the stream there. The stream lies in a cohort or
 // root that it was not written for, or it ends before the position that was given. Somebody has moved, copied or cut off its
 // directory.
-func IsMisfit(err error) bool { return isMoved(err) || errors.Is(err, errCutOff) }
+func IsMisfit(err error) bool { return isMoved(err) || IsCutOff(err) }
+
+// IsCutOff tells whether an error of Open means that the stream is shorter than the position that was given, or that its segment
+// is gone. On a storage that other machines change this may be an old state, which a later Open does not see any more.
+func IsCutOff(err error) bool { return errors.Is(err, errCutOff) }
 
 func isMoved(err error) bool {
 	if err == nil {

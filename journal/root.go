@@ -255,6 +255,9 @@ func makeRoot(fsys durable.FS, root cohort.Root, want cohort.Settings) (cohort.S
 		}
 		return cohort.Settings{}, false, err
 	}
+	if err := refuseStorage(fsys, root); err != nil {
+		return cohort.Settings{}, false, fmt.Errorf("make root: %w", err)
+	}
 	err = durable.Create(fsys, root.Settings(), want.Encode(), want.FileMode.FS())
 	if errors.Is(err, fs.ErrExist) {
 		s, err := settingsOf(fsys, root) // another process was first

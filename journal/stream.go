@@ -82,6 +82,9 @@ func newStream(root cohort.Root, id cohort.ID, settings cohort.Settings) (*strea
 	if _, err := OpenRoot(root, RootOptions{ID: settings.RootID}); err != nil {
 		return nil, err
 	}
+	if err := refuseKind(root); err != nil {
+		return nil, err
+	}
 	err := makeCohort(durable.OS, root, id, settings.DirMode.FS())
 	if err != nil {
 		return nil, err

@@ -21,7 +21,7 @@ snapshot_seq unique and increasing, every folded record in the index, and that w
 published is the newest generation.
 
 What has one cause is told once, with the first place and the number of the others. It reads only, takes no lock, and may run at
-any time. It exits with 4 if it finds damage.`,
+any time. It exits with 4 if it finds damage, and with 75 if there is none and the storage does not show everything.`,
 		Example: `  compactd check --root runs
   compactd check --root runs --json | jq ".problem_list[]"`,
 		Args: cobra.NoArgs,
@@ -50,8 +50,12 @@ any time. It exits with 4 if it finds damage.`,
 				a.say("%d manifests, %d data files, %d rows, %d streams with %d records (%d unfolded): %d problems",
 					done.Manifests, done.DataFiles, done.Rows, done.Streams, done.Records, done.Unfolded, done.Problems)
 			}
-			if err == nil && done.Problems > 0 {
+			switch {
+			case err != nil:
+			case done.Problems > 0:
 				err = errDamaged
+			case done.Unseen > 0:
+				err = errUnseen
 			}
 			return errors.Join(err, unheard)
 		},

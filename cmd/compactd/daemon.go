@@ -182,7 +182,7 @@ func (d *daemon) fold(ctx context.Context, cfg compactor.Config) error {
 		return nil
 	case err != nil:
 		return err
-	case report.Commits > 0 || !report.Clean():
+	case report.Commits > 0 || !report.Clean() || report.Unseen > 0:
 		d.log.Info("folded", reportFields(report)...)
 	default:
 		d.log.Debug("nothing to fold", reportFields(report)...)

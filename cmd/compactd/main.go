@@ -41,7 +41,8 @@ const (
 )
 
 const exitCodes = `Exit codes: 0 done or nothing to do, 1 failed, 2 usage, 3 another compactor holds the
-lock, 4 damage found (the rest was done), 75 try again later (disk full).`
+lock, 4 damage found (the rest was done), 75 try again later (disk full, or the storage does not
+answer or shows an old state).`
 
 func main() {
 	limitMemory(compactor.DefaultBatchBytes)
@@ -196,6 +197,9 @@ func (a *app) printJSON(v any) error {
 	return err
 }
 
+// errUnseen says that a command has dealt with all that the storage shows. It is exit code 75.
+var errUnseen = &durable.AwayError{Err: errors.New("all that it shows was dealt with, and the rest is named above")}
+
 func exitCode(err error) int {
 	var usage usageError
 	var unheard outputError
@@ -210,6 +214,9 @@ func exitCode(err error) int {
 	case errors.As(err, &unheard): // before what it may be of a disk
 		return exitFailed
 	case durable.IsFull(err), errors.Is(err, generation.ErrConflict), errors.Is(err, generation.ErrNotPublished), errors.Is(err, doctor.ErrNoAnswer):
+		return exitAgain
+	}
+	if durable.IsAway(err) {
 		return exitAgain
 	}
 	return exitFailed
@@ -251,12 +258,14 @@ func hint(err error) string {
 		return "use the runfold version that wrote it, or a later one"
 	case errors.Is(err, doctor.ErrNoAnswer):
 		return "is the server of that file system away? A hidden directory .doctor-* may be left there"
-	case errors.Is(err, errUnsupported):
+	case errors.Is(err, errUnsupported), errors.Is(err, journal.ErrNotExclusive):
 		return "docs/operations.md says which file systems are known to work"
 	case errors.Is(err, generation.ErrNotPublished):
 		return "nothing is lost: close the file in that program, or read a copy of it; the next fold publishes it"
 	case durable.IsFull(err):
 		return "nothing is lost: free some space and fold again, which goes on from the last generation"
+	case durable.IsAway(err):
+		return "nothing is damaged as far as known, and nothing was changed because of it: is the server away, or another machine's change not seen here yet? The next fold tries again"
 	case errors.Is(err, context.Canceled):
 		return "nothing is lost: the next fold goes on from the last generation"
 	case durable.IsReadOnly(err):

@@ -88,15 +88,18 @@ func (a *app) printFold(r compactor.Report, asJSON bool) (err error) {
 	if err != nil || !r.Clean() && !asJSON || !a.quiet && !asJSON {
 		a.say("%s", describe(r))
 	}
-	if !r.Clean() {
+	switch {
+	case !r.Clean():
 		err = errors.Join(err, errDamage)
+	case r.Unseen > 0:
+		err = errors.Join(err, errUnseen)
 	}
 	return err
 }
 
 // describe is a report on one line.
 func describe(r compactor.Report) string {
-	if r.Records == 0 && r.Commits == 0 {
+	if r.Records == 0 && r.Commits == 0 && r.Unseen == 0 {
 		return fmt.Sprintf("nothing to fold: generation %d, %d rows", r.Generation, r.Rows)
 	}
 	text := fmt.Sprintf("folded %d records in %v: %d added, %d replaced, %d superseded, %d duplicates",
@@ -116,6 +119,9 @@ func describe(r compactor.Report) string {
 	}
 	if !r.Clean() {
 		text += fmt.Sprintf("; %d damaged places, %d streams not read to their end", r.Damage, r.Skipped)
+	}
+	if r.Unseen > 0 {
+		text += fmt.Sprintf("; %d streams that the storage does not show", r.Unseen)
 	}
 	return text
 }

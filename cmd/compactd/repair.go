@@ -78,6 +78,8 @@ was repaired without a loss, and with 4 if something is damaged (without --apply
 				err = errGone
 			case !r.Fold.Clean():
 				err = errDamage
+			case len(r.Unseen) > 0 || r.Fold.Unseen > 0:
+				err = errUnseen
 			}
 			return err
 		},
@@ -121,6 +123,9 @@ func (a *app) printRepair(r audit.Repaired, failed error) error {
 	}
 	for _, p := range r.Waiting {
 		fmt.Fprintf(&b, "waiting   %s\n", terminal.Line(p.String()))
+	}
+	for _, p := range r.Unseen {
+		fmt.Fprintf(&b, "not seen  %s\n", terminal.Line(p.String()))
 	}
 	for _, l := range r.Lost {
 		fmt.Fprintf(&b, "lost      entries %d to %d of stream %s\n", l.First, l.Last, l.Stream)

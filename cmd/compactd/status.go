@@ -38,8 +38,11 @@ all else looks at names and sizes: compactd check reads everything.`,
 			} else {
 				err = a.printStatus(s)
 			}
-			if !s.Whole() {
+			switch {
+			case !s.Whole():
 				err = errors.Join(err, errDamaged)
+			case !s.Seen():
+				err = errors.Join(err, errUnseen)
 			}
 			return err
 		},
@@ -56,11 +59,14 @@ func (a *app) printStatus(s audit.Status) error {
 		fmt.Fprintf(out, "generation  none: never folded\n")
 	default:
 		fmt.Fprintf(out, "generation  %d: %d rows, folded at %s by %s\n", s.Generation, s.Rows, terminal.Line(s.FoldedAt), terminal.Line(s.FoldedBy))
-		if !s.Published && len(s.Damaged) == 0 {
+		if !s.Published && len(s.Damaged) == 0 && len(s.Unseen) == 0 {
 			fmt.Fprintf(out, "published   an earlier generation: the next fold publishes this one\n")
 		}
 		for _, p := range s.Damaged {
 			fmt.Fprintf(out, "damage      %s\n", terminal.Line(p.String()))
+		}
+		for _, p := range s.Unseen {
+			fmt.Fprintf(out, "not seen    %s\n", terminal.Line(p.String()))
 		}
 	}
 	if s.Generation > 0 {
@@ -91,6 +97,11 @@ func (a *app) printStatus(s audit.Status) error {
 	}
 	if s.Stuck > 0 {
 		fmt.Fprintf(out, "stuck       %d streams that are folded and that a fold had no right to move away: docs/operations.md, \"Shared groups\"\n", s.Stuck)
+	}
+	for _, c := range s.Cohorts {
+		if c.Unseen > 0 {
+			fmt.Fprintf(out, "not seen    %d streams of cohort %s: the storage does not answer or shows an old state\n", c.Unseen, c.Cohort)
+		}
 	}
 	if len(s.Cohorts) == 0 {
 		_, err := fmt.Fprintf(out, "streams     none: everything is folded\n")

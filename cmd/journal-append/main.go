@@ -82,7 +82,7 @@ func exitCode(err error) int {
 	switch {
 	case errors.As(err, &usage):
 		return exitUsage
-	case durable.IsFull(err):
+	case durable.IsFull(err), durable.IsAway(err):
 		return exitAgain
 	}
 	return exitFailed
@@ -102,6 +102,10 @@ func hint(err error) string {
 		return rootid.SettingsWayOut(err)
 	case errors.Is(err, journal.ErrOtherRoot):
 		return "is another share mounted there, or --root-id (or " + rootid.Var + ") the id of another root? Nothing was written"
+	case errors.Is(err, journal.ErrNotExclusive):
+		return "docs/operations.md says which file systems are known to work; compactd doctor --dir DIR measures one"
+	case durable.IsAway(err):
+		return "is the server of that file system away? Append again what was not acknowledged; the same record_id makes a repetition harmless"
 	case errors.Is(err, cohort.ErrNewer):
 		return "use the runfold version that made this root, or a later one"
 	case durable.IsReadOnly(err):
@@ -161,7 +165,8 @@ git_commit=1234567 is a number: --set-string git_commit=1234567 is text, whateve
 
 Sizes and durations have units: 512KiB, 32MiB, 1.5GB; 30s, 10m, 1h30m, 1d.
 
-Exit codes: 0 all durable, 1 some records were not appended, 2 usage, 75 disk full: try again.`,
+Exit codes: 0 all durable, 1 some records were not appended, 2 usage, 75 disk full, or the storage does
+not answer: try again.`,
 		Example:           example,
 		Version:           build.Version(),
 		SilenceErrors:     true,

@@ -18,6 +18,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,7 +54,8 @@ type Checked struct {
 	Streams   int   `json:"streams"`
 	Records   int64 `json:"records"` // in streams, folded or not
 	Unfolded  int64 `json:"unfolded"`
-	Problems  int   `json:"problems"` // those that are damage
+	Problems  int   `json:"problems"`         // those that are damage
+	Unseen    int   `json:"unseen,omitempty"` // what was not looked at, as the storage does not answer or shows an old state
 }
 
 // Check audits a whole root and calls yield with what it finds: every frame of every stream, the chain of
@@ -67,6 +69,9 @@ type Checked struct {
 //
 // What has one cause is told once: of a damaged data file nothing more that follows from it, and what is wrong in the same
 // way in many places with the first of them and their number.
+//
+// What the storage does not show, because it does not answer or shows an old state, is not damage. It is told as a note, and counted in
+// Checked.Unseen; then a later Check tells more.
 //
 // An error means that Check could not look. What it found is counted in Checked.Problems. When ctx ends, nothing more is
 // read or told, and the error is that of ctx.
@@ -94,7 +99,7 @@ func Check(ctx context.Context, cfg compactor.Config, yield func(Problem)) (Chec
 	}
 	newest, err := c.manifests(ctx)
 	if err != nil {
-		return c.done, err
+		return c.done, c.Doubt(err, 0)
 	}
 	for _, phase := range []func(context.Context, generation.Manifest) error{c.dataFiles, c.rows, c.public, c.streams, c.kept} {
 		if err := ctx.Err(); err != nil {
@@ -103,10 +108,11 @@ func Check(ctx context.Context, cfg compactor.Config, yield func(Problem)) (Chec
 		err := phase(ctx, newest)
 		c.tellCauses()
 		if err != nil {
-			return c.done, err
+			return c.done, c.Doubt(err, 0)
 		}
 	}
-	return c.done, ctx.Err()
+	err = c.StillThere()
+	return c.done, cmp.Or(ctx.Err(), err)
 }
 
 type checker struct {
@@ -118,14 +124,33 @@ type checker struct {
 	bad      map[string]bool // data files that are not what was committed: nothing that follows from it is told
 	unjudged int64           // folded records that were not looked for, as the index is one of these
 	causes   []*cause
+	since    cohort.Stamp // see generation.Store.Doubt
 }
 
 // damage tells of damage once for each path in data/: what else is wrong with such a file follows from it.
 func (c *checker) damage(path, format string, args ...any) {
-	if c.bad[path] {
+	if c.bad[path] || c.isUnseen(path, args) {
 		return
 	}
 	c.yield(Problem{c.Root.Rel(path), strings.TrimPrefix(fmt.Sprintf(format, args...), path+": "), true})
+}
+
+// isUnseen tells whether one of these is an error that says nothing of the bytes at a path, and notes that.
+func (c *checker) isUnseen(path string, args []any) bool {
+	for _, arg := range args {
+		if err, ok := arg.(error); ok {
+			if err = c.Doubt(err, c.since); durable.IsAway(err) {
+				c.unseen(path, "%v", err)
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (c *checker) unseen(path, format string, args ...any) {
+	c.done.Unseen++
+	c.note(path, format+"; nothing is damaged as far as known: check again later", args...)
 }
 
 // cause is one thing that is wrong in many places.
@@ -310,10 +335,12 @@ func (c *checker) rows(ctx context.Context, newest generation.Manifest) error {
 		return nil
 	}
 	d, err := c.Data(newest)
-	if errors.Is(err, generation.ErrConflict) {
-		return nil // swept, because a later generation was committed: the next check reads that
-	}
 	path := c.Root.Data(newest.Index.Name)
+	if errors.Is(err, generation.ErrConflict) {
+		c.unseen(path, "%v", err) // swept, because a later generation was committed: the next check reads that
+		c.bad[path] = true        // so no record is looked for in it
+		return nil
+	}
 	if err != nil {
 		c.damage(path, "%v", err)
 		c.bad[path] = true
@@ -445,7 +472,9 @@ func (c *checker) public(ctx context.Context, newest generation.Manifest) error 
 			if c.bad[c.Root.Data(p.Data.Name)] {
 				continue // the same file by another name, or about to be
 			}
-			if busy {
+			if !busy && c.MayBeOld(0) {
+				c.unseen(p.Name, "the storage does not show it as generation %d yet, which is committed", newest.Generation)
+			} else if busy {
 				c.note(p.Name, "is not generation %d yet, which a compactor at work has committed", newest.Generation)
 			} else {
 				c.damage(p.Name, "is not generation %d, which is committed: compactd once publishes it", newest.Generation)
@@ -479,13 +508,15 @@ func (c *checker) streams(ctx context.Context, newest generation.Manifest) error
 		c.stream(s, marks[s.Stream], newest)
 	}
 	if c.unjudged > 0 {
-		c.note(c.Root.Cohorts(), "%d folded records were not looked for in the index, which is damaged", c.unjudged)
+		c.note(c.Root.Cohorts(), "%d folded records were not looked for in the index, which could not be read", c.unjudged)
 	}
 	return nil
 }
 
 func (c *checker) stream(s journal.Place, mark generation.Watermark, newest generation.Manifest) {
 	path := cohort.SegmentIn(s.Dir)
+	c.since = mark.Grown
+	defer func() { c.since = 0 }()
 	r, err := c.Journal().Open(s, journal.Position{})
 	if errors.Is(err, fs.ErrNotExist) {
 		return // swept since the listing
@@ -514,7 +545,9 @@ func (c *checker) stream(s journal.Place, mark generation.Watermark, newest gene
 			if n := r.Torn(); n > 0 {
 				c.note(path, "%d bytes at offset %d are not an entry: %s", n, at.Offset, tailMeans(s.Reaped))
 			}
-			if !met {
+			if !met && at.Offset < mark.Offset && c.MayBeOld(mark.Grown) {
+				c.unseen(path, "the storage does not show it up to offset %d, up to which it was folded", mark.Offset)
+			} else if !met {
 				c.damage(path, "has no entry that ends at offset %d, up to which it was folded", mark.Offset)
 			}
 			return

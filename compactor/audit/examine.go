@@ -9,6 +9,7 @@ import (
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/generation"
+	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
 )
 
@@ -61,6 +62,9 @@ func (r *repairer) generations(ctx context.Context) error {
 		if errors.Is(err, cohort.ErrNewer) {
 			return err // it is not damage, for example a newer version or an error of the disk
 		}
+		if err = r.Doubt(err, 0); durable.IsAway(err) {
+			return err // to go back because of it could lose what stands there
+		}
 		if err != nil {
 			r.damaged(r.Root.Manifest(gens[i]), err)
 			r.out.Unknown = append(r.out.Unknown, gens[i])
@@ -74,7 +78,11 @@ func (r *repairer) generations(ctx context.Context) error {
 		if !is {
 			break
 		}
-		if r.isWhole(h) {
+		whole, err := r.isWhole(h)
+		if err != nil {
+			return err
+		}
+		if whole {
 			r.good, r.out.Good, r.out.doubtful = h, h.Generation, !sure
 			return nil
 		}
@@ -103,16 +111,20 @@ func (r *repairer) damaged(path string, err error) {
 	r.out.Damaged = append(r.out.Damaged, Problem{r.Root.Rel(path), err.Error(), true})
 }
 
-// isWhole reads both data files of a generation and compares their checksums.
-func (r *repairer) isWhole(h generation.Manifest) bool {
-	whole := true
+// isWhole reads both data files of a generation and compares their checksums. An error means that the storage does not show them.
+func (r *repairer) isWhole(h generation.Manifest) (whole bool, err error) {
+	whole = true
 	for _, d := range h.Files() {
-		if err := r.CheckFile(d); err != nil {
+		err := r.Doubt(r.CheckFile(d), 0)
+		if durable.IsAway(err) {
+			return false, err
+		}
+		if err != nil {
 			r.damaged(r.Root.Data(d.Name), err)
 			whole = false
 		}
 	}
-	return whole
+	return whole, nil
 }
 
 // streams finds the streams that stop every fold, and those that wait for a decision.
@@ -130,8 +142,11 @@ func (r *repairer) streams(ctx context.Context) error {
 			continue
 		}
 		torn, err := r.tryStream(p, from)
-		switch {
-		case errors.Is(err, fs.ErrNotExist), errors.Is(err, cohort.ErrNewer):
+		absent := errors.Is(err, fs.ErrNotExist)
+		switch err = r.Doubt(err, marks[p.Stream].Grown); {
+		case absent, errors.Is(err, cohort.ErrNewer):
+		case durable.IsAway(err):
+			r.out.Unseen = append(r.out.Unseen, Problem{r.Root.Rel(p.Dir), err.Error(), false})
 		case journal.IsMisfit(err):
 			r.out.Misfits = append(r.out.Misfits, Problem{r.Root.Rel(p.Dir), err.Error(), true})
 			r.why[r.Root.Rel(p.Dir)] = err

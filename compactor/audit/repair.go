@@ -40,6 +40,9 @@ type Repaired struct {
 	Back []Problem `json:"back"`
 	// Waiting are streams that end with bytes which are not an entry, perhaps not yet. Their writers are not known to be dead.
 	Waiting []Problem `json:"waiting"`
+	// Unseen are streams that the storage does not show as they were read before, or for which it does not answer. They stay where
+	// they are, and a later Repair tells more.
+	Unseen []Problem `json:"unseen,omitempty"`
 	// Lost are the entries that were folded above Good and whose streams are no longer on the disk.
 	Lost []LostEntries `json:"lost"`
 	// Imports are generations above Good that came from an import, which must be repeated. Unknown are
@@ -102,7 +105,7 @@ func Repair(ctx context.Context, cfg compactor.Config, opts RepairOptions) (Repa
 	}}
 	if !opts.Apply {
 		err := r.examine(ctx)
-		return r.out, err
+		return r.out, store.Doubt(err, 0)
 	}
 	unlock, err := cfg.Locker(store.Settings).Lock(ctx)
 	if err != nil {
@@ -113,7 +116,7 @@ func Repair(ctx context.Context, cfg compactor.Config, opts RepairOptions) (Repa
 	if err == nil {
 		err = r.apply(ctx, cfg)
 	}
-	return r.out, errors.Join(err, unlock())
+	return r.out, store.Doubt(errors.Join(err, unlock()), 0)
 }
 
 // held is the lock of a caller that holds it already.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"slices"
@@ -42,6 +43,13 @@ type Status struct {
 
 	// Damaged are files that are not what was committed, as far as a look at names and sizes tells; Check reads them.
 	Damaged []Problem `json:"damaged,omitempty"`
+	// Unseen are files that the storage does not show, because it does not answer or shows an old state.
+	Unseen []Problem `json:"unseen,omitempty"`
+}
+
+// Seen tells whether the storage showed all that ReadStatus looked at. If not, a later one tells more.
+func (s Status) Seen() bool {
+	return len(s.Unseen) == 0 && !slices.ContainsFunc(s.Cohorts, func(c CohortStatus) bool { return c.Unseen > 0 })
 }
 
 // Whole tells whether nothing is damaged, in files of the newest generation or in streams.
@@ -61,6 +69,7 @@ type CohortStatus struct {
 	TornBytes       int64         `json:"torn_bytes"`         // after the last entry: being written, or damage
 	Unreadable      int           `json:"unreadable"`         // streams with an error, see check
 	Damaged         int           `json:"damaged"`            // of those, streams with bytes that are no valid entry
+	Unseen          int           `json:"unseen,omitempty"`   // streams that the storage does not show, see Status.Unseen
 }
 
 // ReadStatus looks at a root without a lock and without writing. It reads every unfolded record once. It fails if
@@ -70,6 +79,14 @@ func ReadStatus(ctx context.Context, cfg compactor.Config) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
+	s, err := readStatus(ctx, store)
+	if err == nil {
+		err = store.StillThere()
+	}
+	return s, store.Doubt(err, 0)
+}
+
+func readStatus(ctx context.Context, store *generation.Store) (Status, error) {
 	newest, err := store.Newest()
 	if err != nil {
 		return Status{}, err
@@ -81,15 +98,16 @@ func ReadStatus(ctx context.Context, cfg compactor.Config) (Status, error) {
 	if newest.Generation > 0 {
 		s.FoldedAt = newest.CreatedAt
 		s.FoldedBy = newest.Program + " on " + newest.Host
-		if s.Published, s.Damaged, err = publicStatus(store, newest); err != nil {
+		if err = s.lookAtPublic(store, newest); err != nil {
 			return Status{}, err
 		}
-		switch extras, err := extrasOf(store, newest); {
+		extras, err := extrasOf(store, newest)
+		switch err = store.Doubt(err, 0); {
 		case err == nil:
 			s.InExtra = extras
 		case !generation.IsDamage(err):
 			return Status{}, err
-		case len(s.Damaged) == 0:
+		case len(s.Damaged) == 0 && len(s.Unseen) == 0:
 			path := store.Root.Data(newest.Index.Name)
 			s.Damaged = append(s.Damaged, Problem{store.Root.Rel(path), err.Error(), true})
 		}
@@ -129,24 +147,24 @@ func extrasOf(store *generation.Store, m generation.Manifest) (index.Extras, err
 	return d.Index.Extras()
 }
 
-// publicStatus looks at the data files of a generation and at the names that show them. A name that is missing, or shows an earlier
+// lookAtPublic looks at the data files of a generation and at the names that show them. A name that is missing, or shows an earlier
 // generation, is what a fold that was killed leaves; anything else there is damage.
-func publicStatus(store *generation.Store, newest generation.Manifest) (published bool, damaged []Problem, err error) {
+func (s *Status) lookAtPublic(store *generation.Store, newest generation.Manifest) error {
 	bad := map[string]bool{}
 	for _, d := range newest.Files() {
 		err := store.CheckSize(d)
 		if now, lerr := store.Newest(); errors.Is(err, fs.ErrNotExist) && (lerr != nil || now.Generation != newest.Generation) {
 			continue // swept since we looked
 		}
-		if err != nil {
+		if err = store.Doubt(err, 0); err != nil {
 			bad[d.Name] = true
 			path := store.Root.Data(d.Name)
-			damaged = append(damaged, Problem{store.Root.Rel(path), strings.TrimPrefix(err.Error(), path+": "), true})
+			s.add(Problem{store.Root.Rel(path), strings.TrimPrefix(err.Error(), path+": "), !durable.IsAway(err)})
 		}
 	}
 	old, err := store.Unpublished(newest)
 	if err != nil {
-		return false, nil, err
+		return err
 	}
 	for _, p := range old {
 		if bad[p.Data.Name] {
@@ -154,13 +172,26 @@ func publicStatus(store *generation.Store, newest generation.Manifest) (publishe
 		}
 		g, err := store.Shown(p)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && !generation.IsDamage(err) {
-			return false, nil, err
+			return err
 		}
-		if err == nil && g == 0 {
-			damaged = append(damaged, Problem{store.Root.Rel(p.Name), "is not what any kept generation published: compactd once publishes the newest one", true})
+		switch path := store.Root.Rel(p.Name); {
+		case err != nil || g != 0:
+		case store.MayBeOld(0):
+			s.add(Problem{path, fmt.Sprintf("the storage does not show it as generation %d yet", newest.Generation), false})
+		default:
+			s.add(Problem{path, "is not what any kept generation published: compactd once publishes the newest one", true})
 		}
 	}
-	return len(old) == 0, damaged, nil
+	s.Published = len(old) == 0
+	return nil
+}
+
+func (s *Status) add(p Problem) {
+	if p.Damage {
+		s.Damaged = append(s.Damaged, p)
+	} else {
+		s.Unseen = append(s.Unseen, p)
+	}
 }
 
 func cohortStatus(ctx context.Context, store *generation.Store, marks []generation.Watermark) ([]CohortStatus, error) {
@@ -168,9 +199,9 @@ func cohortStatus(ctx context.Context, store *generation.Store, marks []generati
 	if err != nil && len(streams) == 0 {
 		return nil, err
 	}
-	at := make(map[journal.Stream]journal.Position, len(marks))
+	at := make(map[journal.Stream]generation.Watermark, len(marks))
 	for _, m := range marks {
-		at[m.Stream] = m.Position
+		at[m.Stream] = m
 	}
 	streams = slices.DeleteFunc(streams, func(p journal.Place) bool { return p.Reaped && at[p.Stream].Sealed }) // done with
 	found := make([]CohortStatus, len(streams))
@@ -204,7 +235,7 @@ const readers = 64
 func (c CohortStatus) plus(d CohortStatus) CohortStatus {
 	return CohortStatus{
 		Streams: c.Streams + d.Streams, Sealed: c.Sealed + d.Sealed, Unreadable: c.Unreadable + d.Unreadable, Damaged: c.Damaged + d.Damaged,
-		Reaped:          c.Reaped + d.Reaped,
+		Reaped: c.Reaped + d.Reaped, Unseen: c.Unseen + d.Unseen,
 		UnfoldedRecords: c.UnfoldedRecords + d.UnfoldedRecords, UnfoldedBytes: c.UnfoldedBytes + d.UnfoldedBytes,
 		OldestUnfolded: max(c.OldestUnfolded, d.OldestUnfolded), TornBytes: c.TornBytes + d.TornBytes,
 	}
@@ -212,8 +243,8 @@ func (c CohortStatus) plus(d CohortStatus) CohortStatus {
 
 // streamStatus is the status of one stream, read from its watermark on. It is empty if the stream was swept after the
 // listing.
-func streamStatus(store *generation.Store, s journal.Place, from journal.Position) (c CohortStatus) {
-	r, err := store.Journal().Open(s, from)
+func streamStatus(store *generation.Store, s journal.Place, from generation.Watermark) (c CohortStatus) {
+	r, err := store.Journal().Open(s, from.Position)
 	if errors.Is(err, fs.ErrNotExist) {
 		return CohortStatus{}
 	}
@@ -221,6 +252,10 @@ func streamStatus(store *generation.Store, s journal.Place, from journal.Positio
 		c.Reaped = 1
 	} else {
 		c.Streams = 1
+	}
+	if err = store.Doubt(err, from.Grown); durable.IsAway(err) {
+		c.Unseen = 1
+		return c
 	}
 	if err != nil {
 		c.Unreadable = 1
@@ -236,6 +271,8 @@ func streamStatus(store *generation.Store, s journal.Place, from journal.Positio
 		if rec, err = r.Next(); err == nil {
 			c.UnfoldedRecords++
 			c.OldestUnfolded = max(c.OldestUnfolded, now.Sub(rec.Stamp.Time()))
+		} else if err = store.Doubt(err, from.Grown); durable.IsAway(err) {
+			c.Unseen = 1
 		} else if !errors.Is(err, io.EOF) {
 			c.Unreadable = 1
 		}

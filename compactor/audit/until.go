@@ -14,6 +14,9 @@ type until struct {
 	ctx context.Context
 }
 
+// Remote is that of the file system that it wraps.
+func (u until) Remote(path string) bool { return durable.Remote(u.FS, path) }
+
 func (u until) Open(name string) (durable.ReadFile, error) {
 	if err := u.ctx.Err(); err != nil {
 		return nil, err

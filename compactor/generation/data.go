@@ -181,7 +181,7 @@ func (s *Store) openFile(want DataFile) (durable.ReadFile, error) {
 	}
 	info, err := file.Stat()
 	if err == nil && info.Size() != want.Size {
-		err = fmt.Errorf("%s: %w: %d bytes, not the %d that were committed", s.Root.Data(want.Name), ErrCorrupt, info.Size(), want.Size)
+		err = fmt.Errorf("%s: %w: %w", s.Root.Data(want.Name), ErrCorrupt, sizeError{info.Size(), want.Size})
 	}
 	if err != nil {
 		file.Close()

@@ -48,6 +48,8 @@ import (
 // Store is the generations of one root. [Open] returns one. It holds no file open and needs no Close. Any number of goroutines
 // may use a Store, and a root may have any number of Stores.
 type Store struct {
+	remote func() bool // tells durable.Remote of the root, by the file system that was given
+
 	// FS makes every call on the disk. It is for the tests of this module: leave it nil.
 	FS durable.FS
 	// Root is the directory, and Settings are what its runfold.json says.
@@ -93,6 +95,10 @@ func (s Store) withDefaults() Store {
 	}
 	if s.Now == nil {
 		s.Now = time.Now
+	}
+	if s.remote == nil {
+		given, root := s.FS, string(s.Root)
+		s.remote = func() bool { return durable.Remote(given, root) }
 	}
 	if s.Free == nil {
 		fsys := s.FS

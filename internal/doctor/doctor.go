@@ -49,6 +49,9 @@ const (
 	Removal         = "removal"
 )
 
+// OwnClock is the name of the check of whose clock gives the times.
+const OwnClock = "one clock for all machines"
+
 const (
 	yes     = "yes"
 	no      = "no"

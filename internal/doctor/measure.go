@@ -43,7 +43,9 @@ var checks = []check{
 	{"a new name is seen", false, "how late a fold sees a new stream, from this machine; from others it can be later (NFS: 30 s)", (*probe).names},
 	{"appended bytes are seen", false, "how late a fold sees a new record, from this machine; from others it can be later (NFS: 30 s)", (*probe).bytes},
 	{"step of time stamps", false, "how close two writers on two machines can be ordered", (*probe).timeStep},
-	{"its clock against this one", false, "none: the order of records uses its clock alone", (*probe).clock},
+	{"time of a written file", false, "against this machine's clock; sweeps and the reaping of streams use it", (*probe).fileTime},
+	{"time of a new directory", false, "against this machine's clock; the order of records begins with the storage's time", (*probe).dirTime},
+	{OwnClock, false, "it orders the records of all machines; without it their clocks must agree, or an earlier write may win", (*probe).ownClock},
 	{"names that differ in case", false, "cohorts that differ in case only are refused everywhere", (*probe).letterCase},
 	{"free bytes", false, "a fold needs room for a second pair of files before it begins", (*probe).freeBytes},
 	{"free inodes", false, "a stream takes three", (*probe).freeInodes},
@@ -392,18 +394,6 @@ func (p *probe) stamp(name string) (time.Time, error) {
 		return time.Time{}, err
 	}
 	return info.ModTime(), nil
-}
-
-func (p *probe) clock() (string, string) {
-	before := time.Now()
-	t, err := p.stamp("clock")
-	if err != nil {
-		return unknown, err.Error()
-	}
-	if ahead := time.Until(t); ahead > 0 {
-		return ahead.Round(time.Millisecond).String() + " ahead", ""
-	}
-	return max(before.Sub(t), 0).Round(time.Millisecond).String() + " behind", ""
 }
 
 func (p *probe) letterCase() (string, string) {
