@@ -23,7 +23,7 @@ type clock struct {
 
 // begin sets the clock at the opening of a stream.
 func (c *clock) begin(fileTime time.Time, floor cohort.Stamp) {
-	c.base = max(cohort.Stamp(fileTime.UnixNano()), floor+1, c.last+1)
+	c.base = max(cohort.Stamp(fine(fileTime, time.Now()).UnixNano()), floor+1, c.last+1)
 	c.start = time.Now()
 }
 
