@@ -16,7 +16,7 @@ REVIVE = github.com/mgechev/revive@v1.17.0
 STAMP ?= $(shell git status >/dev/null 2>&1 && echo -buildvcs=auto)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-short test-places test-32 test-outside test-foreign test-differential test-docs check fmt vet staticcheck unused cross fuzz soak flakes figures bench example clean
+.PHONY: help build test test-short test-places test-32 test-machines test-outside test-foreign test-differential test-docs check fmt vet staticcheck unused cross fuzz soak flakes figures bench example clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,7 +29,7 @@ example: build ## the main job on the example data, into ./example-runs
 
 test: check $(VENV)/made ## everything that must hold: checks, all tests with the race detector, the pages, a program of another module, a foreign reader
 	$(GO) test -race ./... # test-docs is one of them: it finds $(VENV)
-	$(MAKE) test-places test-32 test-outside test-foreign test-differential
+	$(MAKE) test-places test-32 test-machines-short test-outside test-foreign test-differential
 
 test-short: ## the tests that take seconds
 	$(GO) test -short ./...
@@ -41,6 +41,28 @@ test-32: ## the tests that take seconds, with ints of 32 bits; such programs run
 	@if [ "$$($(GO) env GOHOSTOS)/$$($(GO) env GOHOSTARCH)" = linux/amd64 ]; then set -x; \
 	  GOARCH=386 CGO_ENABLED=0 $(GO) test -short ./cohort ./journal ./compactor/... ./internal/durable/...; \
 	else echo "test-32: left out: this is not linux/amd64"; fi
+
+# The machines of test-machines: GOARCH, and the program that runs programs of that machine.
+MACHINES ?= arm64=qemu-aarch64-static s390x=qemu-s390x-static
+MACHINETESTS ?= .
+
+test-machines: ## formats on arm64 and on s390x (the highest byte comes first), emulated by qemu-user-static: the same bytes as here
+	@set -e; for machine in $(MACHINES); do arch=$${machine%%=*}; qemu=$${machine#*=}; \
+	  if ! command -v $$qemu >/dev/null; then \
+	    echo "test-machines: $$arch is left out: there is no $$qemu (Debian has it in qemu-user-static)"; \
+	    test -z "$$RUNFOLD_MUST_RUN"; continue; \
+	  fi; \
+	  echo "test-machines: $$arch"; \
+	  RUNFOLD_EMULATOR=$$qemu GOARCH=$$arch CGO_ENABLED=0 $(GO) test -short -exec $$qemu -run '$(MACHINETESTS)' \
+	    ./cohort ./journal ./compactor/generation ./compactor/index; \
+	  RUNFOLD_EMULATOR=$$qemu GOARCH=$$arch CGO_ENABLED=0 $(GO) test -exec $$qemu -run TestFormats ./compactor; \
+	  $(GO) test -count=1 -run TestMachines ./internal/acceptance -args -goarch $$arch -emulator $$qemu; \
+	done
+
+.PHONY: test-machines-short
+test-machines-short: # the part of it that make test runs: the machine that differs most, and the tests that look at bytes
+	@$(MAKE) --no-print-directory test-machines MACHINES=s390x=qemu-s390x-static \
+	  MACHINETESTS='SameBytes|Vector|Frame|Manifest|Find|Copy|Interleave|V1|Fine|WholeSeconds|Settings|Key|Order'
 
 test-outside: ## use the packages as a program of another module does, and run the code of docs/library.md
 	cd internal/outside && $(GO) test ./...

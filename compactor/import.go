@@ -246,6 +246,7 @@ func (im *importer) commit(prev generation.Manifest, next *generation.Draft, old
 	im.done, im.report.Generation = true, done.Generation
 	im.base = done.Generation // from here on only a generation above our own means that others have committed
 	im.say.tellChanges(prev, done)
+	old.Close() // index.parquet may be the same file, and Windows and SMB replace no file that is open
 	return im.store.Publish(done, false)
 }
 

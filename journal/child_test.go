@@ -38,9 +38,16 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// emulator is the program that runs this one, if this machine is emulated (make test-machines): the kernel cannot start a child by
+// itself then.
+var emulator = os.Getenv("RUNFOLD_EMULATOR")
+
 // child is the command that runs one of children, under wrapper, such as strace.
 func child(name string, root cohort.Root, wrapper ...string) *exec.Cmd {
 	args := append(wrapper, os.Args[0])
+	if emulator != "" {
+		args = append(wrapper, emulator, os.Args[0])
+	}
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), "RUNFOLD_CHILD="+name, "RUNFOLD_CHILD_ROOT="+string(root),
 		"GORACE=atexit_sleep_ms=0") // the race detector waits a second at each exit

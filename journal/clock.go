@@ -24,7 +24,7 @@ type clock struct {
 // begin sets the clock at the opening of a stream, whose directory the file system made at storage; start is the same moment by
 // the monotonic clock of this machine. What was done since then, such as a slow look at the manifests, counts.
 func (c *clock) begin(storage, start time.Time, floor cohort.Stamp) {
-	c.base = max(cohort.Stamp(storage.UnixNano()), floor+1, c.last+1)
+	c.base = max(cohort.Stamp(fine(storage, start).UnixNano()), floor+1, c.last+1)
 	c.start = start
 }
 

@@ -58,6 +58,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/internal/durable"
@@ -145,8 +146,9 @@ func makeCohort(fsys durable.FS, root cohort.Root, id cohort.ID, perm fs.FileMod
 	return checkSpelling(fsys, root, id)
 }
 
-// checkSpelling refuses a new cohort whose name differs from an existing one in letter case only. Where letter
-// case does not count, a listing shows only the name with which the directory was made.
+// checkSpelling refuses a new cohort whose name differs from an existing one in letter case only, or in dots at its end. Where
+// letter case does not count, a listing shows only the name with which the directory was made. Windows leaves out dots at the
+// end: the records of "a." would be those of "a" without a word.
 func checkSpelling(fsys durable.FS, root cohort.Root, id cohort.ID) error {
 	ids, _, err := cohorts(fsys, root.Cohorts())
 	if err != nil || slices.Contains(ids, id) {
@@ -155,5 +157,10 @@ func checkSpelling(fsys durable.FS, root cohort.Root, id cohort.ID) error {
 	if i := slices.IndexFunc(ids, id.EqualFold); i >= 0 {
 		return fmt.Errorf("cohort %q differs from the existing %q in letter case only: use that name, or another one", id, ids[i])
 	}
+	if i := slices.IndexFunc(ids, func(other cohort.ID) bool { return undotted(id).EqualFold(undotted(other)) }); i >= 0 {
+		return fmt.Errorf("cohort %q differs from the existing %q in dots at the end, which Windows leaves out: use that name, or another one", id, ids[i])
+	}
 	return nil
 }
+
+func undotted(id cohort.ID) cohort.ID { return cohort.ID(strings.TrimRight(string(id), ".")) }

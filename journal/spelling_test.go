@@ -24,6 +24,39 @@ func TestCohortsThatDifferInCase(t *testing.T) {
 	}
 }
 
+// noDots is a file system that leaves out dots at the end of names, as Windows does.
+type noDots struct{ durable.FS }
+
+func (n noDots) Stat(name string) (fs.FileInfo, error) {
+	return n.FS.Stat(strings.TrimRight(name, "."))
+}
+func (n noDots) Mkdir(name string, perm fs.FileMode) error {
+	return n.FS.Mkdir(strings.TrimRight(name, "."), perm)
+}
+
+// TestCohortsThatDifferInDots shows that no cohort is written to under a name that Windows takes for that of another.
+func TestCohortsThatDifferInDots(t *testing.T) {
+	root := newRoot(t)
+	appendRuns(t, newWriter(t, root, Options{}), 1, 1)
+	for _, id := range []cohort.ID{"c.", "c..", "C."} {
+		_, err := Create(root, id, Options{})
+		if want := "cohort \"" + string(id) + "\" differs from the existing \"c\" in dots at the end"; !strings.HasPrefix(message(err), want) {
+			t.Errorf("Create of %s beside c = %v, want %s", id, err, want)
+		}
+	}
+	fsys, dir := noDots{durabletest.New()}, cohort.Root("runs")
+	for range 2 {
+		if err := makeCohort(fsys, dir, "d.", 0o755); err == nil {
+			t.Error("d. was made where dots at the end do not count")
+		}
+	}
+	for _, id := range []cohort.ID{"d", "d.e", "e"} {
+		if err := makeCohort(fsys, dir, id, 0o755); err != nil {
+			t.Errorf("make %s: %v", id, err)
+		}
+	}
+}
+
 // TestExistingCohortIsUsable makes a directory beside a cohort that differs from it in letter case only, as a person may. The
 // cohort is used as before, by Writers that were there and by new ones; so is the other one, which exists now, too.
 func TestExistingCohortIsUsable(t *testing.T) {

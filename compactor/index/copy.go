@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/encoding/thrift"
@@ -139,6 +140,8 @@ type copier struct {
 	blooms map[int64]bool
 	pages  map[int64][]format.PageLocation
 
+	filters filterFinder // only where highByteFirst
+
 	in   *bufio.Reader // of the section that is copied
 	head bytes.Buffer  // the page header that is read
 }
@@ -178,6 +181,10 @@ func (c *copier) Write(p []byte) (int, error) {
 
 func (c *copier) write(p []byte) (n int, err error) {
 	defer guardWriting(&err)
+	if highByteFirst && c.filters.isFilter(p) {
+		p = slices.Clone(p) // the library's own memory
+		swapWords(p)
+	}
 	return c.w.Write(p)
 }
 

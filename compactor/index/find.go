@@ -113,6 +113,9 @@ func (f *File) bloom(offset, length int64) (bloom.SplitBlockFilter, error) {
 	if int64(h.NumBytes) != int64(len(bits)) || len(bits) == 0 || len(bits)%bloom.BlockSize != 0 {
 		return nil, damaged("bloom filter at %d says %d bytes and has %d", offset, h.NumBytes, len(bits))
 	}
+	if highByteFirst {
+		swapWords(bits)
+	}
 	return bloom.MakeSplitBlockFilter(bits), nil
 }
 

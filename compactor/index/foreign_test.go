@@ -2,6 +2,7 @@ package index
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"math"
 	"math/big"
@@ -79,6 +80,16 @@ func TestForeignScalars(t *testing.T) {
 	}
 }
 
+// int96 has the words in the order in which a file has them: the library writes them as this machine has them.
+func int96(words ...uint32) deprecated.Int96 {
+	var b [12]byte
+	for i, w := range words {
+		binary.LittleEndian.PutUint32(b[4*i:], w)
+	}
+	n := binary.NativeEndian
+	return deprecated.Int96{n.Uint32(b[:]), n.Uint32(b[4:]), n.Uint32(b[8:])}
+}
+
 func TestForeignTimes(t *testing.T) {
 	type row struct {
 		Ms    int64            `parquet:"ms,timestamp(millisecond)"`
@@ -92,10 +103,10 @@ func TestForeignTimes(t *testing.T) {
 	}
 	at := time.Date(2026, 1, 31, 12, 0, 0, 123456789, time.UTC)
 	noon := uint64(12*time.Hour + 123456789)
-	old := deprecated.Int96{uint32(noon), uint32(noon >> 32), uint32(2440588 + at.Unix()/86400)}
+	old := int96(uint32(noon), uint32(noon>>32), uint32(2440588+at.Unix()/86400))
 	got := foreignRows(t, writeForeign(t, []row{
 		{at.UnixMilli(), at.UnixMicro(), at.UnixNano(), int32(at.Unix() / 86400), 43200123, old, nil, [16]byte{0xab, 15: 1}},
-		{-1, -1, -1, -1, 0, deprecated.Int96{0, 0, 2440588}, nil, [16]byte{}},
+		{-1, -1, -1, -1, 0, int96(0, 0, 2440588), nil, [16]byte{}},
 	}))
 	want := []string{
 		`{"ms":"2026-01-31T12:00:00.123Z","us":"2026-01-31T12:00:00.123456","ns":"2026-01-31T12:00:00.123456789","day":"2026-01-31",` +

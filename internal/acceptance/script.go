@@ -7,15 +7,21 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// Build builds commands of this module into dir.
+// Build builds commands of this module into dir. If RUNFOLD_COMMANDS names a directory, it copies them from there: under
+// Wine there is no Go to build them with (make test-windows).
 func Build(dir string, names ...string) error {
+	if from := os.Getenv("RUNFOLD_COMMANDS"); from != "" {
+		return copyBuilt(dir, from, names)
+	}
 	args := []string{"build", "-o", dir + string(filepath.Separator)}
 	for _, name := range names {
 		args = append(args, "github.com/runfold/runfold/cmd/"+name)
@@ -27,10 +33,26 @@ func Build(dir string, names ...string) error {
 	return nil
 }
 
+func copyBuilt(dir, from string, names []string) error {
+	for _, name := range names {
+		if runtime.GOOS == "windows" {
+			name += ".exe"
+		}
+		data, err := os.ReadFile(filepath.Join(from, name))
+		if err != nil {
+			return fmt.Errorf("RUNFOLD_COMMANDS: %w", err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o777); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Main is the TestMain of a command's package: scripts and tests find name, which is main of that
 // package, and others, built, on their PATH. It does not return.
 func Main(m testscript.TestingM, name string, main func(), others ...string) {
-	if filepath.Base(os.Args[0]) == name {
+	if strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe") == name {
 		testscript.Main(m, map[string]func(){name: main})
 	}
 	dir, err := os.MkdirTemp("", "runfold-commands")

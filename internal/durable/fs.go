@@ -67,7 +67,7 @@ var OS FS = osFS{}
 type osFS struct{}
 
 func (osFS) Open(name string) (ReadFile, error) {
-	f, err := os.Open(name)
+	f, err := openToRead(name)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +86,7 @@ func (osFS) Create(name string, perm fs.FileMode) (WriteFile, error) {
 func (osFS) ReadDir(name string) ([]fs.DirEntry, error) { return os.ReadDir(name) }
 func (osFS) Stat(name string) (fs.FileInfo, error)      { return os.Lstat(name) }
 func (osFS) Link(old, new string) error                 { return os.Link(old, new) }
-func (osFS) Rename(old, new string) error               { return os.Rename(old, new) }
+func (osFS) Rename(old, new string) error               { return rename(old, new) }
 func (osFS) Remove(name string) error                   { return os.Remove(name) }
 
 // Mkdir sets the set-group-id bit by itself: mkdir(2) drops it.
