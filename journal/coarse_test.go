@@ -31,9 +31,9 @@ func TestFine(t *testing.T) {
 func TestWholeSeconds(t *testing.T) {
 	file := time.Now().Truncate(time.Second)
 	first, second := clock{since: time.Since}, clock{since: time.Since}
-	first.begin(file, 0)
+	first.begin(file, time.Now(), 0)
 	before := first.next()
-	second.begin(file, 0)
+	second.begin(file, time.Now(), 0)
 	if after := second.next(); after <= before {
 		t.Errorf("stamp %d after %d", after, before)
 	}
