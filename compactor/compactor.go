@@ -149,6 +149,7 @@ func Fold(ctx context.Context, cfg Config) (report Report, err error) {
 	}
 	defer func() {
 		err = errors.Join(err, unlock())
+		r.report.Damage += r.replaced
 		report = r.report
 		report.Elapsed = r.Now().Sub(start)
 	}()
@@ -165,6 +166,8 @@ type run struct {
 	sweeper *sweeper
 	report  Report
 	base    cohort.Generation // what the current round builds on
+
+	replaced int // public files that were of no generation
 }
 
 // open begins a run on an existing root.
@@ -178,6 +181,12 @@ func open(cfg Config) (*run, error) {
 	r := &run{
 		Config: cfg, store: store, streams: store.Journal(),
 		say: &speaker{to: cfg.Notify, said: map[string]bool{}},
+	}
+	store.Notify = func(n Notice) {
+		if _, is := n.(generation.NotOurs); is {
+			r.replaced++
+		}
+		notify(cfg.Notify, n)
 	}
 	r.sweeper = &sweeper{Root: r.streams, say: r.say, deadAfter: cfg.DeadAfter, grace: cfg.ReapGrace}
 	return r, nil

@@ -93,7 +93,7 @@ func Check(ctx context.Context, cfg compactor.Config, yield func(Problem)) (Chec
 	if err != nil {
 		return c.done, err
 	}
-	for _, phase := range []func(context.Context, generation.Manifest) error{c.dataFiles, c.rows, c.public, c.streams, c.kept} {
+	for _, phase := range []func(context.Context, generation.Manifest) error{c.missing, c.dataFiles, c.rows, c.public, c.streams, c.kept} {
 		if err := ctx.Err(); err != nil {
 			return c.done, err
 		}
@@ -115,6 +115,7 @@ type checker struct {
 	bad      map[string]bool // data files that are not what was committed: nothing that follows from it is told
 	unjudged int64           // folded records that were not looked for, as the index is one of these
 	causes   []*cause
+	lacks    bool // manifests are missing: what is published is of a later generation
 }
 
 // damage tells of damage once for each path in data/: what else is wrong with such a file follows from it.
@@ -398,7 +399,7 @@ func (c *checker) snapshotLines(d *generation.Data, file generation.SnapshotsFil
 
 // public checks that the published files are the newest generation, which may change meanwhile.
 func (c *checker) public(ctx context.Context, newest generation.Manifest) error {
-	for newest.Generation > 0 && ctx.Err() == nil {
+	for newest.Generation > 0 && !c.lacks && ctx.Err() == nil {
 		old, err := c.Unpublished(newest)
 		busy := false
 		if err == nil && len(old) > 0 {

@@ -196,6 +196,9 @@ func (r *repairer) goBack() error {
 		return err
 	}
 	defer old.Close()
+	if err := r.SyncManifests(); err != nil { // before a data file says that the newest was committed (R20)
+		return err
+	}
 	if _, err := next.Write(old, nil, generation.Changes{Whole: true}); err != nil {
 		return err
 	}

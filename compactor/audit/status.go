@@ -77,12 +77,17 @@ func ReadStatus(ctx context.Context, cfg compactor.Config) (Status, error) {
 		Root: store.Root, RootID: store.Settings.RootID, Generation: newest.Generation, Rows: newest.Index.Rows, NextSeq: newest.NextSeq,
 		Narrow: newest.Narrow, Merged: newest.Merged, Holder: lockHolder(store.Root), InExtra: index.Extras{},
 	}
+	if err := missingIn(store, newest, func(p Problem) { s.Damaged = append(s.Damaged, p) }); err != nil {
+		return Status{}, err
+	}
 	if newest.Generation > 0 {
 		s.FoldedAt = newest.CreatedAt
 		s.FoldedBy = newest.Program + " on " + newest.Host
-		if s.Published, s.Damaged, err = publicStatus(store, newest); err != nil {
+		published, damaged, err := publicStatus(store, newest, len(s.Damaged) > 0)
+		if err != nil {
 			return Status{}, err
 		}
+		s.Published, s.Damaged = published, append(s.Damaged, damaged...)
 		switch extras, err := extrasOf(store, newest); {
 		case err == nil:
 			s.InExtra = extras
@@ -115,8 +120,9 @@ func extrasOf(store *generation.Store, m generation.Manifest) (index.Extras, err
 }
 
 // publicStatus looks at the data files of a generation and at the names that show them. A name that is missing, or shows an earlier
-// generation, is what a fold that was killed leaves; anything else there is damage.
-func publicStatus(store *generation.Store, newest generation.Manifest) (published bool, damaged []Problem, err error) {
+// generation, is what a fold that was killed leaves; anything else there is damage. Where manifests are missing, the public names
+// are not looked at: they show a later generation.
+func publicStatus(store *generation.Store, newest generation.Manifest, missing bool) (published bool, damaged []Problem, err error) {
 	bad := map[string]bool{}
 	for _, d := range newest.Files() {
 		err := store.CheckSize(d)
@@ -128,6 +134,9 @@ func publicStatus(store *generation.Store, newest generation.Manifest) (publishe
 			path := store.Root.Data(d.Name)
 			damaged = append(damaged, Problem{store.Root.Rel(path), strings.TrimPrefix(err.Error(), path+": "), true})
 		}
+	}
+	if missing {
+		return false, damaged, nil
 	}
 	old, err := store.Unpublished(newest)
 	if err != nil {
@@ -142,7 +151,7 @@ func publicStatus(store *generation.Store, newest generation.Manifest) (publishe
 			return false, nil, err
 		}
 		if err == nil && g == 0 {
-			damaged = append(damaged, Problem{store.Root.Rel(p.Name), "is not what any kept generation published: compactd once publishes the newest one", true})
+			damaged = append(damaged, Problem{store.Root.Rel(p.Name), "is not what any kept generation published: compactd once keeps it in quarantine/ and publishes the newest one", true})
 		}
 	}
 	return len(old) == 0, damaged, nil

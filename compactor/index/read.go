@@ -142,6 +142,9 @@ func (f *File) readMeta() error {
 // Schema is the dynamic columns. The caller must not change it.
 func (f *File) Schema() Schema { return f.layout.dynamic }
 
+// Meta is what the file says about itself.
+func (f *File) Meta() Meta { return f.meta }
+
 // Version is that of the file's format.
 func (f *File) Version() int { return f.layout.version }
 
