@@ -297,4 +297,3 @@ func (s *Store) streamsHere() (map[cohort.StreamID]bool, error) {
 	}
 	return here, nil
 }
-
