@@ -457,6 +457,9 @@ func (c *checker) streams(ctx context.Context, newest generation.Manifest) error
 		}
 		c.stream(s, marks[s.Stream], newest)
 	}
+	if err := c.goneStreams(streams, newest); err != nil {
+		return err
+	}
 	if c.unjudged > 0 {
 		c.note(c.Root.Cohorts(), "%d folded records were not looked for in the index, which is damaged", c.unjudged)
 	}
@@ -465,6 +468,9 @@ func (c *checker) streams(ctx context.Context, newest generation.Manifest) error
 
 func (c *checker) stream(s journal.Place, mark generation.Watermark, newest generation.Manifest) {
 	path := cohort.SegmentIn(s.Dir)
+	if c.lacksSegment(s, mark) {
+		return
+	}
 	r, err := c.Journal().Open(s, journal.Position{})
 	if errors.Is(err, fs.ErrNotExist) {
 		return // swept since the listing

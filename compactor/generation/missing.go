@@ -84,21 +84,28 @@ func (s *Store) CheckMissing(newest Manifest) error {
 	return found
 }
 
-// sign is the first sign of a generation after newest, or nil.
+// sign is the sign of the highest generation after newest, or nil.
 func (s *Store) sign(newest Manifest) (*MissingError, error) {
 	next, found, err := s.laterData(newest)
-	if err != nil || found != nil {
-		return found, err
+	if err != nil {
+		return nil, err
 	}
-	if found, err = s.publishedLater(newest); err != nil || found != nil {
-		return found, err
+	published, err := s.publishedLater(newest)
+	if err != nil {
+		return nil, err
+	}
+	if found == nil || published != nil && published.Seen > found.Seen {
+		found = published
 	}
 	for _, name := range next {
-		if found, err = s.orphaned(newest, name); err != nil || found != nil {
-			return found, err
+		if found != nil {
+			break
+		}
+		if found, err = s.orphaned(newest, name); err != nil {
+			return nil, err
 		}
 	}
-	return nil, nil
+	return found, nil
 }
 
 // laterData looks for data files after generation N+1, and lists the indexes of N+1.
@@ -126,13 +133,14 @@ func (s *Store) missing(newest Manifest, seen cohort.Generation, path, why strin
 	return &MissingError{newest.Generation, seen, s.Root.Rel(path), why}
 }
 
-// publishedLater looks for a published file of a generation after newest.
+// publishedLater looks for a published file of a generation after newest. An index says which it is of. It is published before the
+// snapshots, so those are read only where it is missing or damaged.
 func (s *Store) publishedLater(newest Manifest) (*MissingError, error) {
 	names, err := s.publicNames(newest)
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range names {
+	for i, p := range names {
 		info, err := s.FS.Stat(p.Name)
 		if errors.Is(err, fs.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
 			continue // Unpublished tells of it
@@ -141,19 +149,22 @@ func (s *Store) publishedLater(newest Manifest) (*MissingError, error) {
 			return nil, fmt.Errorf("look at published file: %w", err)
 		}
 		data, err := s.FS.Stat(s.Root.Data(p.Data.Name))
-		if p.Data.Name != "" && err == nil && durable.SameFile(info, data) {
-			continue
+		same := p.Data.Name != "" && err == nil && durable.SameFile(info, data)
+		seen, whole := newest.Generation, same
+		switch {
+		case same:
+		case i == 0:
+			seen, whole, err = s.indexedBy(p.Name, info.Size())
+		default:
+			seen, err = s.laterSnapshots(p, newest)
 		}
-		later := s.laterSnapshots
-		if p.Name == s.Root.Index() {
-			later = s.laterIndex
-		}
-		seen, err := later(p.Name, info.Size(), newest)
-		if err != nil {
+		switch {
+		case err != nil && !same:
 			return nil, err
-		}
-		if seen > newest.Generation {
+		case seen > newest.Generation:
 			return s.missing(newest, seen, p.Name, fmt.Sprintf("was published by a later one, %d or above", seen)), nil
+		case i == 0 && whole:
+			return nil, nil
 		}
 	}
 	return nil, nil
@@ -179,29 +190,32 @@ func (s *Store) publicNames(m Manifest) ([]Public, error) {
 	return all, nil
 }
 
-// laterIndex is the generation that an index says it is of. It is 0 if the file is no whole index: it may be anything.
-func (s *Store) laterIndex(path string, size int64, _ Manifest) (cohort.Generation, error) {
+// indexedBy is the generation that an index says it is of. It is not whole if the file is no index: it may be anything.
+func (s *Store) indexedBy(path string, size int64) (g cohort.Generation, whole bool, err error) {
 	file, err := s.FS.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
+		return 0, false, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("look at published file: %w", err)
+		return 0, false, fmt.Errorf("look at published file: %w", err)
 	}
 	defer file.Close()
 	f, err := index.Open(file, size)
 	switch {
 	case IsDamage(err):
-		return 0, nil
+		return 0, false, nil
 	case err != nil:
-		return 0, fmt.Errorf("%s: %w", path, err)
+		return 0, false, fmt.Errorf("%s: %w", path, err)
 	}
-	return f.Meta().Generation, nil
+	return f.Meta().Generation, true, nil
 }
 
 // laterSnapshots is the next generation if the last seq of a snapshots file was assigned after newest, and else 0.
-func (s *Store) laterSnapshots(path string, _ int64, newest Manifest) (cohort.Generation, error) {
-	file, err := s.FS.Open(path)
+func (s *Store) laterSnapshots(p Public, newest Manifest) (cohort.Generation, error) {
+	if ok, err := s.shows(p.Name, p.Data); err != nil || ok {
+		return 0, err
+	}
+	file, err := s.FS.Open(p.Name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
@@ -215,7 +229,7 @@ func (s *Store) laterSnapshots(path string, _ int64, newest Manifest) (cohort.Ge
 		case IsDamage(err), errors.Is(err, cohort.ErrNewer):
 			return 0, nil
 		case err != nil:
-			return 0, fmt.Errorf("read %s: %w", path, err)
+			return 0, fmt.Errorf("read %s: %w", p.Name, err)
 		}
 		last = line.Seq
 	}
