@@ -48,7 +48,7 @@ func (r *repairer) fromFiles(ctx context.Context, none error) error {
 	if err != nil {
 		return err
 	}
-	if !missing && none == nil && len(r.out.Unknown) == 0 {
+	if !missing && none == nil && r.out.Good == r.top {
 		r.use(r.restores)
 		return nil
 	}
