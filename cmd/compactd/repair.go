@@ -147,7 +147,7 @@ func conclusion(r audit.Repaired) string {
 	case r.Good == 0:
 		back = "begin anew from the streams"
 	case r.Rebuilt:
-		back = fmt.Sprintf("take the rows of generation %d from its files, as its manifest is gone", uint64(r.Good))
+		back = fmt.Sprintf("take the rows of generation %d from its files (no manifest says what they are)", uint64(r.Good))
 	case r.Good == r.Newest:
 		back = fmt.Sprintf("commit generation %d anew", uint64(r.Good))
 	}

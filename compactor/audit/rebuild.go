@@ -120,7 +120,7 @@ func (r *repairer) readChain() error {
 // use notes what is made anew from copies.
 func (r *repairer) use(all []restore) {
 	for _, d := range all {
-		if path := r.Root.Data(d.file.Name); path != d.from {
+		if path := r.Root.Data(d.file.Name); path != d.from && r.CheckFile(d.file) != nil {
 			r.out.Restored = append(r.out.Restored, Restored{r.Root.Rel(path), r.Root.Rel(d.from)})
 		}
 	}

@@ -119,6 +119,11 @@ func Repair(ctx context.Context, cfg compactor.Config, opts RepairOptions) (Repa
 		Damaged: []Problem{}, Misfits: []Problem{}, Waiting: []Problem{}, Lost: []LostEntries{},
 		Imports: []cohort.Generation{}, Unknown: []cohort.Generation{}, Restored: []Restored{}, Old: []Problem{},
 	}}
+	if opts.From != "" {
+		if _, err := store.FS.ReadDir(opts.From); err != nil {
+			return Repaired{}, fmt.Errorf("read the backup: %w", err)
+		}
+	}
 	r.told = map[string]bool{}
 	r.src = &sources{Store: store, from: opts.From}
 	if !opts.Apply {
