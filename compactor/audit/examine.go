@@ -30,7 +30,10 @@ func (r *repairer) examine(ctx context.Context) error {
 	r.out.Generation = r.out.Newest
 	switch {
 	case r.out.Anew:
-		return r.account()
+		if err := r.account(); err != nil {
+			return err
+		}
+		return r.streamsOfBackup()
 	case r.out.Newest > 0:
 		r.out.Published, err = r.IsPublished(r.good)
 	}

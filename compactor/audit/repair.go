@@ -22,7 +22,8 @@ type RepairOptions struct {
 	// after a damaged place are read.
 	Dead []journal.Stream
 	// From is the directory of a backup: a copy of the root, or of some of its files, in any layout. Its files are read, and used
-	// where they have the checksum of what is damaged or missing. Empty: only the root itself.
+	// where they have the checksum of what is damaged or missing; so are its streams, where the root has lost them and needs them
+	// again. If empty, only the root itself.
 	From string
 }
 
@@ -44,7 +45,7 @@ type Repaired struct {
 	Damaged []Problem `json:"damaged"`
 	// Old are damaged manifests and data files of generations before the newest. They are made anew from copies, or put aside.
 	Old []Problem `json:"old"`
-	// Restored are the data files that are made anew from whole copies.
+	// Restored are the data files, and segments of streams, that are made anew from whole copies.
 	Restored []Restored `json:"restored"`
 	// Published tells that the public files are those of Newest.
 	Published bool `json:"published"`
@@ -65,7 +66,7 @@ type Repaired struct {
 	Fold       compactor.Report  `json:"fold"`       // what folding again did
 }
 
-// Restored is a data file that is made anew from a whole copy.
+// Restored is a file that is made anew from a whole copy.
 type Restored struct {
 	Path string `json:"path"` // relative to the root
 	From string `json:"from"` // the same, or a path in the backup
@@ -162,6 +163,8 @@ type repairer struct {
 	old      []oldGeneration       // damaged ones before good, the highest first
 	told     map[string]bool       // files of these
 
+	streamCopies []streamCopy
+
 	all []journal.Place
 }
 
@@ -181,6 +184,11 @@ func (r *repairer) apply(ctx context.Context, cfg compactor.Config) error {
 	}
 	for _, d := range r.restores {
 		if err := r.Restore(d.file, d.from); err != nil {
+			return err
+		}
+	}
+	for _, c := range r.streamCopies {
+		if err := r.bringStream(c); err != nil {
 			return err
 		}
 	}
