@@ -38,7 +38,7 @@ func (s *Store) Heal(newest Manifest) error {
 	return s.Publish(newest, true)
 }
 
-// SyncManifests makes the manifests that a listing shows durable, whoever made them. It comes before what another process may
+// SyncManifests makes the manifests that a listing shows durable, also those of other processes. It comes before what another process may
 // believe to be a sign of them: deletions (R11), and data files of the next generation (R20).
 func (s *Store) SyncManifests() error {
 	if err := s.FS.SyncDir(s.Root.Manifests()); err != nil && !errors.Is(err, fs.ErrNotExist) {
