@@ -75,7 +75,11 @@ func TestReadersOfARootAtWork(t *testing.T) {
 	for name, read := range map[string]func(compactor.Config) error{
 		"Check": func(cfg compactor.Config) error {
 			var found []audit.Problem
-			_, err := audit.Check(context.Background(), cfg, func(p audit.Problem) { found = append(found, p) })
+			_, err := audit.Check(context.Background(), cfg, func(p audit.Problem) {
+				if p.Damage || !strings.Contains(p.Reason, "was swept: another compactor committed first") { // that could not be looked at
+					found = append(found, p)
+				}
+			})
 			if err == nil && len(found) > 0 {
 				err = fmt.Errorf("finds %v", found)
 			}

@@ -150,6 +150,7 @@ func Fold(ctx context.Context, cfg Config) (report Report, err error) {
 		if err == nil {
 			err = r.store.StillThere()
 		}
+		r.report.Damage += r.replaced
 		err = r.store.Doubt(errors.Join(err, unlock()), 0)
 		report = r.report
 		report.Elapsed = r.Now().Sub(start)
@@ -173,6 +174,7 @@ type run struct {
 	base    cohort.Generation // what the current round builds on
 
 	unpublished error // see published
+	replaced    int   // public files that were of no generation
 }
 
 // open begins a run on an existing root.
@@ -186,6 +188,12 @@ func open(cfg Config) (*run, error) {
 	r := &run{
 		Config: cfg, store: store, streams: store.Journal(),
 		say: &speaker{to: cfg.Notify, said: map[string]bool{}},
+	}
+	store.Notify = func(n Notice) {
+		if _, is := n.(generation.NotOurs); is {
+			r.replaced++
+		}
+		notify(cfg.Notify, n)
 	}
 	r.sweeper = &sweeper{Root: r.streams, say: r.say, deadAfter: cfg.DeadAfter, grace: cfg.ReapGrace, stuck: map[journal.Stream]error{}}
 	return r, nil
@@ -290,7 +298,7 @@ func (r *run) round(ctx context.Context) (more bool, err error) {
 		reaped = r.sweeper.reap(b.dead)
 		r.report.Reaped = reaped
 	}
-	expired, err := r.store.Expire(next, generation.Keep{Generations: r.KeepGenerations, Age: r.KeepAge})
+	expired, err := r.store.Expire(next, generation.Keep{Generations: r.KeepGenerations, Age: r.KeepAge, Shown: r.unpublished != nil})
 	r.report.SweptGens += expired.Manifests
 	if expired.TwoHistories {
 		r.report.Damage = max(r.report.Damage, 1)

@@ -48,7 +48,7 @@ func lacking(t *testing.T, disk durable.FS, root cohort.Root) string {
 	return strings.Join(out, "\n")
 }
 
-// TestExpireOrder is R24: whatever the disk keeps of the removals of a sweep, no manifest is there without its data files. A
+// TestExpireOrder is R23: whatever the disk keeps of the removals of a sweep, no manifest is there without its data files. A
 // first run is stopped before each of its removals, so that the second one meets a manifest that is gone for programs and
 // not yet on the disk.
 func TestExpireOrder(t *testing.T) {

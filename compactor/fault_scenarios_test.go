@@ -29,6 +29,7 @@ type scenario struct {
 	want    map[string]string // key -> v, once it was done again to its end
 	repairs bool              // goes back to an earlier generation, which must still be there
 	kept    int               // what stands in quarantine then
+	temps   bool              // it commits nothing, whose time would tell a sweep that a temporary file is old
 }
 
 func foldOnce(cfg compactor.Config) error {
@@ -112,6 +113,32 @@ var scenarios = map[string]scenario{
 	"repair of an index":     {prepare: spoiled("index"), do: repairOnce, want: bothRows, repairs: true},
 	"repair of snapshots":    {prepare: spoiled("snapshots"), do: repairOnce, want: bothRows, repairs: true},
 	"repair of the manifest": {prepare: spoiled("manifest"), do: repairOnce, want: bothRows, repairs: true},
+	"repair of data files that are gone": {prepare: func(t *testing.T) cohort.Root {
+		root := preparedIn(t, newDamagedRoot(t))
+		foldNow(t, compactor.Config{Root: root})
+		for _, path := range dataOf(root, 2) { // the public files are whole
+			remove(t, path)
+		}
+		return root
+	}, do: repairOnce, want: bothRows, temps: true},
+	"repair of a manifest that is gone": {prepare: func(t *testing.T) cohort.Root {
+		root := preparedIn(t, newDamagedRoot(t))
+		foldNow(t, compactor.Config{Root: root})
+		remove(t, root.Manifest(2))
+		return root
+	}, do: repairOnce, want: bothRows, repairs: true},
+	"repair of an older generation": {prepare: func(t *testing.T) cohort.Root {
+		root := preparedIn(t, newDamagedRoot(t))
+		foldNow(t, compactor.Config{Root: root})
+		spoil(t, root, "snapshots", 1)
+		return root
+	}, do: repairOnce, want: bothRows},
+	"repair of a public file": {prepare: func(t *testing.T) cohort.Root {
+		root := preparedIn(t, newDamagedRoot(t))
+		foldNow(t, compactor.Config{Root: root})
+		put(t, root.Index(), []byte("garbage"))
+		return root
+	}, do: foldOnce, want: bothRows},
 	"import": {
 		prepare: func(t *testing.T) cohort.Root {
 			root := newRoot(t)
@@ -219,7 +246,9 @@ func TestScenariosFailAnywhere(t *testing.T) {
 					mode := modes[rnd.IntN(len(modes))]
 					when, reboot := fmt.Sprintf("power lost before change %d, %v", k, mode), disk.Crash(mode, rnd)
 					s.again(t, reboot, root, when)
-					noTemp(t, reboot, root, when)
+					if !s.temps {
+						noTemp(t, reboot, root, when)
+					}
 				}
 			}
 		})
@@ -246,7 +275,9 @@ func (s scenario) failAt(t *testing.T, root cohort.Root, k int) (ended bool) {
 		s.do(compactor.Config{Root: root, FS: fault, Lock: yes{}, KeepAge: -1, KeepGenerations: 1, DeadAfter: -1, ReapGrace: -1}) // it may fail or not
 		when := fmt.Sprintf("change %d: %v", k, cause)
 		s.again(t, disk, root, when)
-		noTemp(t, disk, root, when)
+		if !s.temps {
+			noTemp(t, disk, root, when)
+		}
 		ended = fault.Calls() <= k
 	}
 	return ended

@@ -159,7 +159,7 @@ func (n *notices) add(notice compactor.Notice) {
 func (n *notices) text() string {
 	var out []string
 	for _, notice := range n.list {
-		if p, ok := notice.(generation.Published); !ok || p.Healed {
+		if p, ok := notice.(generation.Published); !ok || p.Healed || p.Late {
 			out = append(out, notice.String())
 		}
 	}

@@ -157,6 +157,9 @@ func (im *importer) take() error {
 		return im.store.Heal(prev)
 	}
 	im.report = ImportReport{Generation: prev.Generation}
+	if err := im.store.CheckNewest(prev); err != nil {
+		return err
+	}
 	old, err := im.store.Summed(prev)
 	if err != nil {
 		return err
@@ -236,6 +239,10 @@ func (im *importer) commit(prev generation.Manifest, next *generation.Draft, old
 		schema.Add(shape)
 	}
 	next.Schema, next.Columns = schema.Schema()
+	// The data files of N+1 must not be durable before manifest N is: without it they would say that manifests are missing (R21).
+	if err := im.store.SyncManifests(); err != nil {
+		return err
+	}
 	if _, err := next.Write(old, found, c); err != nil {
 		return err
 	}

@@ -93,6 +93,9 @@ func Previous(ctx context.Context, cfg Config, q Query) (run Run, ok bool, err e
 		return Run{}, false, err
 	}
 	defer m.close()
+	if m.damage != nil {
+		return Run{}, false, m.damage // a later run may be missing
+	}
 	p := prior{moment: m, q: q, form: m.form}
 	if err := p.complete(); err != nil {
 		return Run{}, false, err

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/audit"
@@ -96,4 +98,40 @@ func seqOf(t *testing.T, row string) cohort.Seq {
 		t.Fatal(err)
 	}
 	return fields.Seq
+}
+
+// TestRepairTakesStreamsOfABackup: two generations are damaged, and what the older one folded is deleted. The backup was made before
+// that fold, so it has the stream.
+func TestRepairTakesStreamsOfABackup(t *testing.T) {
+	root := newDamagedRoot(t)
+	appendTo(t, root, "c", `{"run_id":"a","stage":"S","v":1}`)
+	foldNow(t, compactor.Config{Root: root})
+	appendTo(t, root, "c", `{"run_id":"b","stage":"S","v":2}`, `{"run_id":"c","stage":"S","v":2}`)
+	backup := copyRoot(t, root, false)
+	before := tree(t, backup)
+	foldNow(t, compactor.Config{Root: root})
+	appendTo(t, root, "c", `{"run_id":"d","stage":"S","v":3}`)
+	foldNow(t, compactor.Config{Root: root})
+	spoil(t, root, "index", 3)
+	spoil(t, root, "snapshots", 2)
+	for from, lossless := range map[string]bool{"": false, string(backup): true} {
+		r, err := audit.Repair(t.Context(), compactor.Config{Root: root}, audit.RepairOptions{From: from})
+		if err != nil || r.Good != 1 || r.Lossless() != lossless || (len(r.Lost) == 0) != lossless {
+			t.Errorf("from %q: Repair = %+v, %v", from, r, err)
+		}
+	}
+	r, err := audit.Repair(t.Context(), compactor.Config{Root: root}, audit.RepairOptions{From: string(backup), Apply: true})
+	if err != nil || !r.Lossless() {
+		t.Errorf("Repair = %+v, %v", r, err)
+	}
+	want := map[string]string{"a:S": "1", "b:S": "2", "c:S": "2", "d:S": "3"}
+	if diff := cmp.Diff(want, values(t, root)); diff != "" {
+		t.Errorf("rows (-want +got):\n%s", diff)
+	}
+	if got := damage(t, root); got != "" {
+		t.Errorf("check finds %s", got)
+	}
+	if diff := cmp.Diff(before, tree(t, backup)); diff != "" {
+		t.Errorf("the backup changed:\n%s", diff)
+	}
 }

@@ -31,7 +31,7 @@ type Report struct {
 	SweptGens int           `json:"swept_generations"`
 	Reaped    int           `json:"reaped_streams"`           // of dead writers, moved to reaped/
 	TornTails int           `json:"torn_tails"`               // of those, kept in quarantine/
-	Damage    int           `json:"damage"`                   // places in streams that could not be read
+	Damage    int           `json:"damage"`                   // places in streams that could not be read, and public files of no generation
 	Skipped   int           `json:"skipped_streams"`          // not read to their end for another reason
 	Unseen    int           `json:"unseen_streams,omitempty"` // not read to their end, as the storage does not answer or shows an old state
 	Conflicts int           `json:"conflicts"`                // commits that another compactor won

@@ -66,7 +66,7 @@ func runOf(h index.Identity) Run {
 // It takes no lock and writes nothing; others may append, fold and sweep meanwhile. The answer is that of one moment.
 // Unfolded records are held in memory, rows are not. What is wrong with one stream is told as a SkippedStream and ends
 // nothing. An error ends the iteration; it comes with a zero Run. The checksums of pages are compared, and not that of the whole
-// file: audit.Check does that.
+// file: audit.Check does that. If manifests or a data file of the newest generation are missing, that error comes after the last row.
 func Runs(ctx context.Context, cfg Config, unfolded bool) iter.Seq2[Run, error] {
 	return func(yield func(Run, error) bool) {
 		m, err := look(ctx, cfg, unfolded)
@@ -94,6 +94,9 @@ func Runs(ctx context.Context, cfg Config, unfolded bool) iter.Seq2[Run, error] 
 				return
 			}
 		}
+		if m.damage != nil {
+			yield(Run{}, m.damage)
+		}
 	}
 }
 
@@ -104,6 +107,7 @@ type moment struct {
 	form     cohort.KeyForm
 	tail     []Run               // unfolded, in the order of their seqs
 	replaced map[cohort.Key]bool // rows of the index that tail takes the place of
+	damage   error               // what is missing of the root; the rows are what is left
 }
 
 func (m *moment) close() { m.data.Close() }
@@ -134,7 +138,10 @@ func (r *run) moment(ctx context.Context, unfolded bool) (*moment, error) {
 		return nil, err
 	}
 	m := &moment{store: r.store, data: old, form: r.streams.Settings.Key}
-	if unfolded {
+	if err = r.store.CheckNewest(newest); generation.IsDamage(err) {
+		m.damage, err = err, nil
+	}
+	if err == nil && unfolded {
 		err = r.addTail(ctx, m, newest)
 	}
 	if err != nil {

@@ -66,6 +66,7 @@ type app struct {
 	stdout, stderr io.Writer
 	progress       *progress
 	quiet          bool // only damage and errors speak
+	replaced       bool // a public file was of no generation
 }
 
 // usageError makes the difference between exit codes 1 and 2.
@@ -86,6 +87,9 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	err := cmd.ExecuteContext(ctx)
+	if err == nil && a.replaced {
+		err = errDamage
+	}
 	if err == nil {
 		return exitDone
 	}
@@ -178,6 +182,9 @@ func (a *app) config() (compactor.Config, error) {
 		RootID:  id,
 		Program: "compactd " + build.Version(),
 		Notify: func(n compactor.Notice) {
+			if _, is := n.(generation.NotOurs); is {
+				a.replaced = true
+			}
 			if !a.quiet || levelOf(n) >= zapcore.ErrorLevel {
 				a.say("%v", n)
 			}

@@ -20,15 +20,21 @@ func (a *app) repairCommand() *cobra.Command {
 	var flags compactor.Config
 	var dead []string
 	var apply, asJSON, settings bool
+	var from string
 	cmd := &cobra.Command{
 		Use:   "repair --root DIR [--apply]",
 		Short: "Make a damaged root fold again, and say what is gone",
 		Long: `Tell what is damaged in a root and what would be done about it; with --apply, do it. Without
 --apply nothing is written.
 
+  data file damaged or gone   make it anew from any file with its checksum: a published one,
+                              one in quarantine/, one of a backup (--from)
   newest generation damaged   go back to the newest whole one, and fold again what it had not
                               folded, from the streams that are still there: those of the last
                               generation always are
+  older generation damaged    the same from copies, else put it aside: the newest is whole
+  manifests missing           take the rows of the highest generation of which any file tells,
+                              where an index and the snapshots that fit it are whole
   stream that cannot be read  move it to quarantine/
   public files not ours       publish the newest generation
   stream in quarantine/ that  bring it back: it is whole, and was put there while runfold.json
@@ -37,11 +43,12 @@ func (a *app) repairCommand() *cobra.Command {
   --settings-from-manifest    runfold.json is lost or damaged: make it anew as the manifests repeat it, if they
                               and all streams name one root; this is all that is done
 
-Nothing is deleted: damaged files are kept in quarantine/. It exits with 0 if all is in order or
+Nothing is deleted: what is replaced is kept in quarantine/. It exits with 0 if all is in order or
 was repaired without a loss, and with 4 if something is damaged (without --apply) or is gone.`,
 		Example: `  compactd repair --root runs
   compactd repair --root runs --apply
   compactd repair --root runs --settings-from-manifest --apply
+  compactd repair --root runs --from /backup/runs
   compactd repair --root runs --apply --dead churn_eu/01JE0000000000000000000001`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -58,13 +65,14 @@ was repaired without a loss, and with 4 if something is damaged (without --apply
 			if settings {
 				return a.restoreSettings(cfg, apply, asJSON)
 			}
-			opts := audit.RepairOptions{Apply: apply}
+			opts := audit.RepairOptions{Apply: apply, From: from}
 			if opts.Dead, err = parseStreams(dead); err != nil {
 				return err
 			}
 			end := a.progress.begin("reading the root", &cfg)
 			r, err := audit.Repair(cmd.Context(), cfg, opts)
 			end()
+			a.replaced = false // what was replaced is part of the repair
 			if err == nil && asJSON {
 				err = a.printJSON(r)
 			} else if !asJSON {
@@ -86,6 +94,7 @@ was repaired without a loss, and with 4 if something is damaged (without --apply
 	}
 	foldFlags(cmd, &flags)
 	cmd.Flags().BoolVar(&apply, "apply", false, "make the changes (default: only tell)")
+	cmd.Flags().StringVar(&from, "from", "", "the `directory` of a backup, in any layout: use its files where they have the checksum of what is damaged")
 	cmd.Flags().StringArrayVar(&dead, "dead", nil, "a stream, as COHORT/STREAM, whose writer has certainly ended; may be given again")
 	cmd.Flags().BoolVar(&settings, "settings-from-manifest", false, "make runfold.json anew, as the manifests repeat it")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print what was found as JSON")
@@ -112,8 +121,17 @@ func parseStreams(names []string) ([]journal.Stream, error) {
 // printRepair tells people what was found, one fact a line, and what it means.
 func (a *app) printRepair(r audit.Repaired, failed error) error {
 	var b strings.Builder
+	if r.Missing != "" {
+		fmt.Fprintf(&b, "missing   %s\n", terminal.Line(r.Missing))
+	}
 	for _, p := range r.Damaged {
 		fmt.Fprintf(&b, "damaged   %s\n", terminal.Line(p.String()))
+	}
+	for _, p := range r.Old {
+		fmt.Fprintf(&b, "old       %s\n", terminal.Line(p.String()))
+	}
+	for _, c := range r.Restored {
+		fmt.Fprintf(&b, "whole     %s has the bytes of %s\n", terminal.Line(c.From), terminal.Line(c.Path))
 	}
 	for _, p := range r.Misfits {
 		fmt.Fprintf(&b, "misfit    %s\n", terminal.Line(p.String()))
@@ -145,25 +163,38 @@ func (a *app) printRepair(r audit.Repaired, failed error) error {
 
 func conclusion(r audit.Repaired) string {
 	back := fmt.Sprintf("go back to generation %d", uint64(r.Good))
-	if r.Good == 0 {
+	switch {
+	case r.Good == 0:
 		back = "begin anew from the streams"
+	case r.Rebuilt:
+		back = fmt.Sprintf("take the rows of generation %d from its files (no manifest says what they are)", uint64(r.Good))
+	case r.Good == r.Newest:
+		back = fmt.Sprintf("commit generation %d anew", uint64(r.Good))
 	}
 	loss := "nothing is lost"
 	if !r.Lossless() {
 		loss = "the above is lost"
 	}
 	switch {
-	case r.Applied && r.Newest != r.Good:
+	case r.Applied && r.Anew:
 		return fmt.Sprintf("repaired: had to %s: %s; now generation %d with %d rows", back, loss, uint64(r.Generation), r.Fold.Rows)
+	case r.Applied && len(r.Restored) > 0:
+		return fmt.Sprintf("repaired: made %d data files anew from whole copies: nothing is lost; generation %d with %d rows is published",
+			len(r.Restored), uint64(r.Generation), r.Fold.Rows)
 	case r.Applied:
 		return fmt.Sprintf("repaired: generation %d with %d rows is published", uint64(r.Generation), r.Fold.Rows)
 	case r.Whole():
 		return fmt.Sprintf("nothing to repair: generation %d is whole and published", uint64(r.Newest))
-	case r.Newest != r.Good:
+	case r.Anew:
 		return fmt.Sprintf("would %s and fold again what it had not folded: %s (--apply does it)", back, loss)
 	}
-	if len(r.Back) > 0 {
+	switch {
+	case len(r.Back) > 0:
 		return "would bring the streams above back from quarantine/, put misfits there, and fold (--apply does it)"
+	case len(r.Restored) == 0 && len(r.Old) > 0:
+		return "would put the older generations aside to quarantine/: nothing is lost, the newest is whole (--apply does it)"
+	case len(r.Restored) > 0:
+		return fmt.Sprintf("would make %d data files anew from whole copies: nothing is lost (--apply does it)", len(r.Restored))
 	}
 	return fmt.Sprintf("would move misfits to quarantine/ and publish generation %d (--apply does it)", uint64(r.Newest))
 }

@@ -30,11 +30,11 @@ func (a *app) restoreSettings(cfg compactor.Config, apply, asJSON bool) error {
 
 // restoredReport is what --json prints.
 type restoredReport struct {
-	audit.Restored
+	audit.RestoredSettings
 	File json.RawMessage `json:"settings"` // what runfold.json is to say
 }
 
-func (a *app) printRestored(root cohort.Root, r audit.Restored) error {
+func (a *app) printRestored(root cohort.Root, r audit.RestoredSettings) error {
 	var b strings.Builder
 	for _, p := range r.Damaged {
 		fmt.Fprintf(&b, "damaged   %s\n", terminal.Line(p.String()))

@@ -62,12 +62,12 @@ func (a *app) printStatus(s audit.Status) error {
 		if !s.Published && len(s.Damaged) == 0 && len(s.Unseen) == 0 {
 			fmt.Fprintf(out, "published   an earlier generation: the next fold publishes this one\n")
 		}
-		for _, p := range s.Damaged {
-			fmt.Fprintf(out, "damage      %s\n", terminal.Line(p.String()))
-		}
-		for _, p := range s.Unseen {
-			fmt.Fprintf(out, "not seen    %s\n", terminal.Line(p.String()))
-		}
+	}
+	for _, p := range s.Damaged {
+		fmt.Fprintf(out, "damage      %s\n", terminal.Line(p.String()))
+	}
+	for _, p := range s.Unseen {
+		fmt.Fprintf(out, "not seen    %s\n", terminal.Line(p.String()))
 	}
 	if s.Generation > 0 {
 		fmt.Fprintf(out, "columns     %d, and %d values in _extra that no column holds\n", s.Columns, s.InExtra.Values())

@@ -101,7 +101,7 @@ func Check(ctx context.Context, cfg compactor.Config, yield func(Problem)) (Chec
 	if err != nil {
 		return c.done, c.Doubt(err, 0)
 	}
-	for _, phase := range []func(context.Context, generation.Manifest) error{c.dataFiles, c.rows, c.public, c.streams, c.kept} {
+	for _, phase := range []func(context.Context, generation.Manifest) error{c.missing, c.dataFiles, c.rows, c.public, c.streams, c.kept} {
 		if err := ctx.Err(); err != nil {
 			return c.done, err
 		}
@@ -125,6 +125,7 @@ type checker struct {
 	unjudged int64           // folded records that were not looked for, as the index is one of these
 	causes   []*cause
 	since    cohort.Stamp // see generation.Store.Doubt
+	lacks    bool         // manifests are missing: what is published is of a later generation
 }
 
 // damage tells of damage once for each path in data/: what else is wrong with such a file follows from it.
@@ -450,7 +451,7 @@ func (c *checker) snapshotLines(d *generation.Data, file generation.SnapshotsFil
 
 // public checks that the published files are the newest generation, which may change meanwhile.
 func (c *checker) public(ctx context.Context, newest generation.Manifest) error {
-	for newest.Generation > 0 && ctx.Err() == nil {
+	for newest.Generation > 0 && !c.lacks && ctx.Err() == nil {
 		old, err := c.Unpublished(newest)
 		busy := false
 		if err == nil && len(old) > 0 {
@@ -507,6 +508,9 @@ func (c *checker) streams(ctx context.Context, newest generation.Manifest) error
 		}
 		c.stream(s, marks[s.Stream], newest)
 	}
+	if err := c.goneStreams(streams, newest); err != nil {
+		return err
+	}
 	if c.unjudged > 0 {
 		c.note(c.Root.Cohorts(), "%d folded records were not looked for in the index, which could not be read", c.unjudged)
 	}
@@ -517,6 +521,9 @@ func (c *checker) stream(s journal.Place, mark generation.Watermark, newest gene
 	path := cohort.SegmentIn(s.Dir)
 	c.since = mark.Grown
 	defer func() { c.since = 0 }()
+	if c.lacksSegment(s, mark) {
+		return
+	}
 	r, err := c.Journal().Open(s, journal.Position{})
 	if errors.Is(err, fs.ErrNotExist) {
 		return // swept since the listing

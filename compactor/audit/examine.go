@@ -33,17 +33,35 @@ func (r *repairer) examine(ctx context.Context) error {
 	}
 	r.out.Generation = r.out.Newest
 	switch {
-	case r.out.Newest != r.out.Good:
-		return r.account()
+	case r.out.Anew:
+		if err := r.account(); err != nil {
+			return err
+		}
+		return r.streamsOfBackup()
 	case r.out.Newest > 0:
 		r.out.Published, err = r.IsPublished(r.good)
 	}
 	return err
 }
 
-// generations looks for the newest whole generation, beginning with the newest one. It goes down only as long as each manifest
-// is the parent of the one above. A manifest below that may come from a compactor that slept (R2), and is void.
+// generations looks for the newest whole generation: among the manifests of the root, and where that is not the newest, or
+// manifests are missing, among all files.
 func (r *repairer) generations(ctx context.Context) error {
+	if err := r.fromNewest(ctx); err != nil && !errors.Is(err, ErrNoGeneration) {
+		return err
+	} else if err := r.fromFiles(ctx, err); err != nil {
+		return err
+	}
+	r.out.Anew = r.out.Anew || r.out.Newest != r.out.Good
+	if r.out.Anew || r.out.Good == 0 {
+		return nil // a second repair looks at older ones
+	}
+	return r.older(ctx)
+}
+
+// fromNewest looks for the newest whole generation, beginning with the newest one. It goes down only as long as each manifest
+// is the parent of the one above. A manifest below that may come from a compactor that slept (R2), and is void.
+func (r *repairer) fromNewest(ctx context.Context) error {
 	gens, err := r.List()
 	if err != nil {
 		return err
@@ -78,12 +96,13 @@ func (r *repairer) generations(ctx context.Context) error {
 		if !is {
 			break
 		}
-		whole, err := r.isWhole(h)
+		restores, damaged, whole, err := r.copies(h)
 		if err != nil {
 			return err
 		}
+		r.out.Damaged = append(r.out.Damaged, damaged...)
 		if whole {
-			r.good, r.out.Good, r.out.doubtful = h, h.Generation, !sure
+			r.good, r.out.Good, r.out.doubtful, r.restores = h, h.Generation, !sure, restores
 			return nil
 		}
 		if !sure {
@@ -109,22 +128,6 @@ func (r *repairer) isParent(m, child generation.Manifest) (is, sure bool) {
 
 func (r *repairer) damaged(path string, err error) {
 	r.out.Damaged = append(r.out.Damaged, Problem{r.Root.Rel(path), err.Error(), true})
-}
-
-// isWhole reads both data files of a generation and compares their checksums. An error means that the storage does not show them.
-func (r *repairer) isWhole(h generation.Manifest) (whole bool, err error) {
-	whole = true
-	for _, d := range h.Files() {
-		err := r.Doubt(r.CheckFile(d), 0)
-		if durable.IsAway(err) {
-			return false, err
-		}
-		if err != nil {
-			r.damaged(r.Root.Data(d.Name), err)
-			whole = false
-		}
-	}
-	return whole, nil
 }
 
 // streams finds the streams that stop every fold, and those that wait for a decision.

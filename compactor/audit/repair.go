@@ -21,17 +21,32 @@ type RepairOptions struct {
 	// Dead are streams whose writers have certainly ended, as the caller knows. They are reaped at once, and the valid entries
 	// after a damaged place are read.
 	Dead []journal.Stream
+	// From is the directory of a backup: a copy of the root, or of some of its files, in any layout. Its files are read, and used
+	// where they have the checksum of what is damaged or missing; so are its streams, where the root has lost them and needs them
+	// again. If empty, only the root itself.
+	From string
 }
 
 // Repaired is what Repair found. With Apply it is also what Repair did.
 type Repaired struct {
 	Applied bool `json:"applied"`
-	// Newest is the highest generation on the disk. Good is the highest one whose manifest and data files are what
-	// was committed. If they differ, the root goes back to Good.
+	// Newest is the highest generation that any file tells of. Good is the highest one whose manifest and data files are what
+	// was committed, in their places or in copies. If they differ, the root goes back to Good.
 	Newest cohort.Generation `json:"newest"`
 	Good   cohort.Generation `json:"good"`
-	// Damaged are the damaged manifests and data files above Good.
+	// Missing says that manifests are missing, and which file says so; else it is empty.
+	Missing string `json:"missing,omitempty"`
+	// Anew tells that Good is committed anew, with a number above Newest. Rebuilt tells that it has no manifest of its own: it is made
+	// of an index and of snapshots that fit. Their checksums are not known then: each page of the index was checked, and that the
+	// snapshots have the same keys and seqs.
+	Anew    bool `json:"anew"`
+	Rebuilt bool `json:"rebuilt"`
+	// Damaged are the damaged manifests and data files above Good, and those of Good that are restored.
 	Damaged []Problem `json:"damaged"`
+	// Old are damaged manifests and data files of generations before the newest. They are made anew from copies, or put aside.
+	Old []Problem `json:"old"`
+	// Restored are the data files, and segments of streams, that are made anew from whole copies.
+	Restored []Restored `json:"restored"`
 	// Published tells that the public files are those of Newest.
 	Published bool `json:"published"`
 	// Misfits are streams that no fold can read further: they are cut off, or belong to another root. They go to quarantine/.
@@ -56,6 +71,12 @@ type Repaired struct {
 	Fold       compactor.Report  `json:"fold"`       // what folding again did
 }
 
+// Restored is a file that is made anew from a whole copy.
+type Restored struct {
+	Path string `json:"path"` // relative to the root
+	From string `json:"from"` // the same, or a path in the backup
+}
+
 // LostEntries are the entries First to Last of a stream. The header is entry 1.
 type LostEntries struct {
 	Stream string `json:"stream"`
@@ -65,7 +86,7 @@ type LostEntries struct {
 
 // Whole tells whether there is nothing to repair.
 func (r Repaired) Whole() bool {
-	return r.Newest == r.Good && len(r.Damaged) == 0 && len(r.Misfits) == 0 && len(r.Back) == 0 && (r.Published || r.Newest == 0)
+	return r.Newest == r.Good && !r.Anew && r.Missing == "" && len(r.Damaged)+len(r.Old) == 0 && len(r.Misfits) == 0 && len(r.Back) == 0 && (r.Published || r.Newest == 0)
 }
 
 // Lossless tells whether going back to Good loses no row, as far as the manifests say. To go back by one generation is
@@ -80,14 +101,19 @@ var ErrNoGeneration = errors.New("no generation is whole")
 
 // Repair repairs a damaged root so that it can be folded again, and says exactly which rows are lost, if any:
 //
+//	a data file is damaged or gone     make it anew from any file that has its checksum: a published file,
+//	                                   one in quarantine/, one of a backup
 //	the newest generation is damaged   go back to the newest whole one by committing it anew, and fold
 //	                                   again what it had not folded from the streams that are still there
+//	manifests are missing              take the rows of the highest generation of which any file tells, if an
+//	                                   index and snapshots that fit it are whole
+//	an older generation is damaged     the same from copies, else it is put aside: the newest is whole
 //	a stream cannot be read on         move it to quarantine/
 //	a stream in quarantine/ is whole   bring it back
 //	a writer is declared dead          reap its stream, and read on after damaged places
 //	the public files are not ours      publish the newest generation
 //
-// It deletes nothing: it keeps damaged files in quarantine/ before a sweep can remove them. Like a fold it
+// It deletes nothing: what it replaces or takes away, and what a sweep would remove, it keeps in quarantine/. Like a fold it
 // commits by put-if-absent. It may be killed at any place, and others may fold meanwhile; a second Repair ends with the same
 // result. Without Apply it takes no lock and writes nothing. With Apply it fails with compactor.ErrLocked while another
 // compactor holds the lock. Call it without Apply first, and look at [Repaired.Lossless].
@@ -101,8 +127,15 @@ func Repair(ctx context.Context, cfg compactor.Config, opts RepairOptions) (Repa
 	}
 	r := &repairer{Store: store, opts: opts, why: map[string]error{}, out: Repaired{ // lists that are empty, not null, in JSON
 		Damaged: []Problem{}, Misfits: []Problem{}, Back: []Problem{}, Waiting: []Problem{}, Lost: []LostEntries{},
-		Imports: []cohort.Generation{}, Unknown: []cohort.Generation{},
+		Imports: []cohort.Generation{}, Unknown: []cohort.Generation{}, Restored: []Restored{}, Old: []Problem{},
 	}}
+	if opts.From != "" {
+		if _, err := store.FS.ReadDir(opts.From); err != nil {
+			return Repaired{}, fmt.Errorf("read the backup: %w", err)
+		}
+	}
+	r.told = map[string]bool{}
+	r.src = &sources{Store: store, from: opts.From}
 	if !opts.Apply {
 		err := r.examine(ctx)
 		return r.out, store.Doubt(err, 0)
@@ -131,6 +164,16 @@ type repairer struct {
 
 	good generation.Manifest   // the generation to go back to; generation 0 is the empty root
 	lost []generation.Manifest // readable manifests above it, newest first
+
+	src      *sources
+	chain    []generation.Manifest // all manifests of the root that can be read, where files beside them are looked at
+	top      cohort.Generation     // the highest that has a manifest
+	restores []restore             // of data files of good
+	old      []oldGeneration       // damaged ones before good, the highest first
+	told     map[string]bool       // files of these
+
+	streamCopies []streamCopy
+
 	all  []journal.Place
 	back []wrongly
 	why  map[string]error // of each misfit, by its path in out.Misfits
@@ -155,10 +198,29 @@ func (r *repairer) apply(ctx context.Context, cfg compactor.Config) error {
 	if err != nil {
 		return err
 	}
-	if r.out.Newest != r.out.Good {
+	if err := r.keepDamaged(); err != nil {
+		return err
+	}
+	for _, d := range r.restores {
+		if err := r.Restore(d.file, d.from); err != nil {
+			return err
+		}
+	}
+	for _, c := range r.streamCopies {
+		if err := r.bringStream(c); err != nil {
+			return err
+		}
+	}
+	if r.out.Anew {
 		if err := r.goBack(); err != nil {
 			return err
 		}
+	}
+	if err := r.mendOlder(); err != nil {
+		return err
+	}
+	if err := r.publish(); err != nil {
+		return err
 	}
 	r.out.Applied = true
 	r.out.Fold, err = compactor.Fold(ctx, cfg)
@@ -199,9 +261,6 @@ func (r *repairer) reapDeclared() (reaped int, err error) {
 // goBack commits the good generation again, with a number above all damaged ones. It writes new data files: those of the good
 // generation may be swept before this one names them (R15).
 func (r *repairer) goBack() error {
-	if err := r.keepDamaged(); err != nil {
-		return err
-	}
 	if err := r.bringBack(); err != nil {
 		return err
 	}
@@ -215,10 +274,36 @@ func (r *repairer) goBack() error {
 		return err
 	}
 	defer old.Close()
+	if r.out.Rebuilt {
+		old.Index.Anew()
+	}
+	if err := r.SyncManifests(); err != nil { // before a data file says that the newest was committed (R21)
+		return err
+	}
 	if _, err := next.Write(old, nil, generation.Changes{Whole: true}); err != nil {
 		return err
 	}
-	_, err = next.Commit()
+	if _, err = next.Commit(); err != nil {
+		return err
+	}
+	// The manifest of good may be damaged, where another file told what was in it. It is in quarantine/, and the new one does not
+	// make it void, as its number is the one that was taken.
+	if _, err := r.Read(r.out.Good); generation.IsDamage(err) {
+		return durable.Remove(r.FS, r.Root.Manifest(r.out.Good))
+	}
+	return nil
+}
+
+// publish makes what was repaired public before the fold: what stood there is damage that the repair mends, and none that the
+// fold finds.
+func (r *repairer) publish() error {
+	newest, err := r.Newest()
+	if err == nil {
+		err = r.Heal(newest)
+	}
+	if errors.Is(err, generation.ErrConflict) {
+		return nil // others have committed since, and publish
+	}
 	return err
 }
 
@@ -241,20 +326,22 @@ func (r *repairer) makeDir(dir string) error {
 	return durable.MkdirWithin(r.FS, string(r.Root), dir, r.Settings.DirMode.FS())
 }
 
-// keepDamaged keeps the damaged files under quarantine/, because a later sweep removes them from their places.
+// keepDamaged keeps the damaged files under quarantine/, because a later sweep removes them from their places. If manifests are
+// missing, it keeps all data files that no manifest names: the sweep takes them for what a killed fold has left.
 func (r *repairer) keepDamaged() error {
-	dir := r.Root.DamagedGenerations()
-	if err := r.makeDir(dir); err != nil {
-		return err
-	}
 	for _, p := range r.out.Damaged {
 		path := filepath.Join(string(r.Root), filepath.FromSlash(p.Path))
-		err := durable.ReplaceWith(r.FS, filepath.Join(dir, filepath.Base(path)), path, r.Settings.FileMode.FS())
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("keep %s: %w", p.Path, err)
+		if durable.Regular(r.FS, path) != nil {
+			continue // a link has no bytes of its own
+		}
+		if _, err := r.Keep(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
 	}
-	return nil
+	if r.out.Missing == "" {
+		return nil
+	}
+	return r.keepOrphans(r.top)
 }
 
 // bringBack moves streams that the lost generations had put into quarantine/ back to reaped/, where folds read them.

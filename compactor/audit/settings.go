@@ -14,8 +14,8 @@ import (
 	"github.com/runfold/runfold/journal"
 )
 
-// Restored is what RestoreSettings found. With apply it is also what RestoreSettings did.
-type Restored struct {
+// RestoredSettings is what RestoreSettings found. With apply it is also what RestoreSettings did.
+type RestoredSettings struct {
 	Applied bool `json:"applied"`
 	// Fault is what is wrong with runfold.json; empty if it is what the manifests repeat.
 	Fault string `json:"fault"`
@@ -32,7 +32,7 @@ type Restored struct {
 }
 
 // Whole tells whether there is nothing to restore.
-func (r Restored) Whole() bool { return r.Fault == "" }
+func (r RestoredSettings) Whole() bool { return r.Fault == "" }
 
 // ErrNoSettings reports a root that has no manifest which repeats the settings. Only a copy of runfold.json helps.
 var ErrNoSettings = errors.New("no manifest repeats the settings")
@@ -44,11 +44,11 @@ var ErrNoSettings = errors.New("no manifest repeats the settings")
 // A runfold.json that is there goes to quarantine/ first. Nothing is ever without a runfold.json that had one, except where a
 // directory stands in its place. Any number of callers at once write the same bytes, so it takes no lock. Without apply nothing
 // is written.
-func RestoreSettings(cfg compactor.Config, apply bool) (Restored, error) {
+func RestoreSettings(cfg compactor.Config, apply bool) (RestoredSettings, error) {
 	if cfg.FS == nil {
 		cfg.FS = durable.OS
 	}
-	r := &restorer{FS: cfg.FS, root: cfg.Root, out: Restored{Damaged: []Problem{}}}
+	r := &restorer{FS: cfg.FS, root: cfg.Root, out: RestoredSettings{Damaged: []Problem{}}}
 	if err := r.examine(cfg.RootID); err != nil {
 		return r.out, err
 	}
@@ -69,7 +69,7 @@ type restorer struct {
 	durable.FS
 	root cohort.Root
 	old  fs.FileInfo // of the runfold.json that is there; nil if none is
-	out  Restored
+	out  RestoredSettings
 }
 
 func (r *restorer) examine(wanted string) error {

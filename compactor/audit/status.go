@@ -95,10 +95,13 @@ func readStatus(ctx context.Context, store *generation.Store) (Status, error) {
 		Root: store.Root, RootID: store.Settings.RootID, Generation: newest.Generation, Rows: newest.Index.Rows, NextSeq: newest.NextSeq,
 		Narrow: newest.Narrow, Merged: newest.Merged, Holder: compactor.FileLock{Path: store.Root.CompactLock()}.Holder(), InExtra: index.Extras{},
 	}
+	if err := missingIn(store, newest, s.add); err != nil {
+		return Status{}, err
+	}
 	if newest.Generation > 0 {
 		s.FoldedAt = newest.CreatedAt
 		s.FoldedBy = newest.Program + " on " + newest.Host
-		if err = s.lookAtPublic(store, newest); err != nil {
+		if err = s.lookAtPublic(store, newest, len(s.Damaged)+len(s.Unseen) > 0); err != nil {
 			return Status{}, err
 		}
 		extras, err := extrasOf(store, newest)
@@ -148,8 +151,9 @@ func extrasOf(store *generation.Store, m generation.Manifest) (index.Extras, err
 }
 
 // lookAtPublic looks at the data files of a generation and at the names that show them. A name that is missing, or shows an earlier
-// generation, is what a fold that was killed leaves; anything else there is damage.
-func (s *Status) lookAtPublic(store *generation.Store, newest generation.Manifest) error {
+// generation, is what a fold that was killed leaves; anything else there is damage. Where manifests are missing, the public names
+// are not looked at: they show a later generation.
+func (s *Status) lookAtPublic(store *generation.Store, newest generation.Manifest, missing bool) error {
 	bad := map[string]bool{}
 	for _, d := range newest.Files() {
 		err := store.CheckSize(d)
@@ -161,6 +165,9 @@ func (s *Status) lookAtPublic(store *generation.Store, newest generation.Manifes
 			path := store.Root.Data(d.Name)
 			s.add(Problem{store.Root.Rel(path), strings.TrimPrefix(err.Error(), path+": "), !durable.IsAway(err)})
 		}
+	}
+	if missing {
+		return nil
 	}
 	old, err := store.Unpublished(newest)
 	if err != nil {
@@ -179,7 +186,7 @@ func (s *Status) lookAtPublic(store *generation.Store, newest generation.Manifes
 		case store.MayBeOld(0):
 			s.add(Problem{path, fmt.Sprintf("the storage does not show it as generation %d yet", newest.Generation), false})
 		default:
-			s.add(Problem{path, "is not what any kept generation published: compactd once publishes the newest one", true})
+			s.add(Problem{path, "is not what any kept generation published: compactd once keeps it in quarantine/ and publishes the newest one", true})
 		}
 	}
 	s.Published = len(old) == 0

@@ -27,7 +27,8 @@ func (s *Store) Doubt(err error, since cohort.Stamp) error {
 	if err == nil || errors.As(err, &away) {
 		return err
 	}
-	missing := errors.Is(err, fs.ErrNotExist) || journal.IsCutOff(err) || errors.Is(err, errSize)
+	var lacks *MissingError
+	missing := errors.As(err, &lacks) || errors.Is(err, fs.ErrNotExist) || journal.IsCutOff(err) || errors.Is(err, errSize)
 	if !missing && !IsDamage(err) && !errors.Is(err, journal.ErrOtherRoot) {
 		return err
 	}
@@ -55,8 +56,16 @@ func (s *Store) MayBeOld(since cohort.Stamp) bool {
 
 // committed is the time of a manifest, by the storage's clock; 0 if it is not known.
 func (s *Store) committed(m Manifest) cohort.Stamp {
-	info, err := s.FS.Stat(s.Root.Manifest(m.Generation))
-	if m.Generation == 0 || err != nil || info.ModTime().Before(time.Unix(0, 1)) {
+	if m.Generation == 0 {
+		return 0
+	}
+	return s.timeOf(s.Root.Manifest(m.Generation))
+}
+
+// timeOf is when a file was written last, by the storage's clock; 0 if it is not known.
+func (s *Store) timeOf(path string) cohort.Stamp {
+	info, err := s.FS.Stat(path)
+	if err != nil || info.ModTime().Before(time.Unix(0, 1)) {
 		return 0
 	}
 	return cohort.Stamp(info.ModTime().UnixNano())
@@ -77,6 +86,9 @@ func (s *Store) isGone() bool {
 	var none *journal.NoRootError
 	if errors.As(err, &none) {
 		return !none.Lost // if it is, the root is there, and its runfold.json is not
+	}
+	if err == nil { // the last thing that it read may have been a manifest that it can do without
+		_, err = s.FS.Stat(s.Root.Settings())
 	}
 	err = durable.Away(err, s.remote)
 	return durable.IsAway(err) || errors.Is(err, journal.ErrOtherRoot) || errors.Is(err, fs.ErrNotExist)

@@ -18,6 +18,7 @@ import (
 type Keep struct {
 	Generations int           // how many stay in any case; two whole ones stay, also if it is less
 	Age         time.Duration // how long older ones stay after they were succeeded, by the file system's clock
+	Shown       bool          // whether those stay that public names still show, because these could not be replaced
 }
 
 // Expire removes manifests once the last keep.Generations do not include them and they were succeeded keep.Age ago, and
@@ -27,7 +28,7 @@ type Keep struct {
 // Whatever keep says, two whole generations with an index of their own stay: the streams that the older one had folded are
 // deleted once the newer one is committed, so only these two can stand in for each other.
 //
-// A data file goes only after the manifests that name it, and after the disk knows that these are gone (R24):
+// A data file goes only after the manifests that name it, and after the disk knows that these are gone (R23):
 //
 //	openat manifests; unlinkat old manifests; fsync manifests; unlinkat data files and temporary files
 //
@@ -93,7 +94,7 @@ func (e *expiry) manifests() (kept map[string]bool, ok bool, err error) {
 	sure, _ := slices.BinarySearch(gens, e.newest.Generation+1) // later ones may not be on the disk yet (R11)
 	whole := sync.OnceValue(func() cohort.Generation { return e.secondWhole(slices.Clone(read)) })
 	for i, g := range gens[:sure] {
-		if !e.isOld(gens[:sure], i) || g >= whole() {
+		if !e.isOld(gens[:sure], i) || g >= whole() || e.isShown(g) {
 			continue
 		}
 		done, gone := e.remove(e.Root.Manifest(g))
@@ -175,6 +176,19 @@ func (e *expiry) isWhole(m *Manifest) bool {
 	})
 }
 
+// isShown tells whether a public name still shows a generation, if that is to be kept: else the next fold would take what stands there
+// for something that somebody else wrote.
+func (e *expiry) isShown(g cohort.Generation) bool {
+	if !e.keep.Shown {
+		return false
+	}
+	old, err := e.Unpublished(e.newest)
+	return err != nil || slices.ContainsFunc(old, func(p Public) bool {
+		shown, err := e.Shown(p)
+		return err == nil && shown == g
+	})
+}
+
 // isOld tells whether the i-th generation was succeeded more than the age before now, and is not
 // among the last ones.
 func (e *expiry) isOld(gens []cohort.Generation, i int) bool {
@@ -190,7 +204,7 @@ func (e *expiry) files(kept map[string]bool) {
 	old := e.old(e.Root.DataDir(), func(name string) bool { return isUnnamed(name, e.newest, kept) })
 	// Unlinks reach the disk in any order. If it kept one of these and not that of a manifest which names the file, a power loss
 	// would leave a generation without its data. Another compactor may have removed such a manifest a moment ago, so this sync is
-	// needed also if this call has removed none (R24).
+	// needed also if this call has removed none (R23).
 	if len(old) > 0 {
 		if err := durable.Sync(e.FS, e.log, e.Root.Manifests()); err != nil {
 			e.notify(NotSwept{e.Root.Rel(e.Root.DataDir()), fmt.Errorf("sync manifests: %w", err)})

@@ -130,6 +130,9 @@ func (s *Store) MayBeParent(m Manifest) (is, sure bool) {
 	if bytes.Contains(data, []byte(m.digest)) {
 		return true, true
 	}
+	if cohort.IsWholeManifest(data) {
+		return true, false // it is the manifest of another generation, which somebody put there
+	}
 	said := parentLine.FindSubmatch(data)
 	if said == nil {
 		return true, false

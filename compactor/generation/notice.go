@@ -13,23 +13,34 @@ type Notice interface{ String() string }
 type Published struct {
 	Generation cohort.Generation
 	Rows       int64
-	Healed     bool // committed by an earlier run that ended before it could publish
+	Healed     bool // a public file was missing or damaged
+	Late       bool // committed by an earlier run that ended before it could publish; nothing was broken
 }
 
 func (n Published) String() string {
-	verb := "published"
-	if n.Healed {
-		verb = "healed: published"
+	switch text := fmt.Sprintf("published generation %d with %d rows", n.Generation, n.Rows); {
+	case n.Healed:
+		return "healed: " + text
+	case n.Late:
+		return text + ", which an earlier run had committed"
+	default:
+		return text
 	}
-	return fmt.Sprintf("%s generation %d with %d rows", verb, n.Generation, n.Rows)
 }
 
-// NotOurs tells that a public name showed something that no generation published, which was replaced: somebody wrote there, or the
-// file was damaged.
-type NotOurs struct{ Path string } // relative to the root
+// NotOurs tells that a public name showed something that no generation published: somebody wrote there, or the file was
+// damaged. It was replaced.
+type NotOurs struct {
+	Path string // relative to the root
+	Kept string // where the bytes are now, relative to the root; empty if it was no regular file
+}
 
 func (n NotOurs) String() string {
-	return fmt.Sprintf("%s: was not what any kept generation published: replaced by the newest one", n.Path)
+	text := fmt.Sprintf("%s: was not what any kept generation published: replaced by the newest one", n.Path)
+	if n.Kept != "" {
+		text += "; kept in " + n.Kept
+	}
+	return text
 }
 
 // Conflicted tells that another compactor committed first. This is not a failure: the fold starts again.

@@ -14,14 +14,17 @@ import (
 
 // Heal makes the newest generation durable and public: the run that committed it may have ended
 // between its create and the sync of the directory (R11), or before it published, or somebody replaced
-// the public files. Nothing is swept on a manifest's word before this. A data file whose bytes are not those that were
-// committed is ErrCorrupt, and is not published.
+// the public files. Nothing is swept on a manifest's word before this.
+//
+// Heal never makes things worse. Where manifests are missing, or data files of the newest generation, it changes nothing: see
+// CheckNewest for the error. A data file whose bytes are not those that were committed is ErrCorrupt, and is not published. What a
+// public name shows is kept in quarantine/ before it is replaced, unless a data file of a kept generation has the same bytes.
 func (s *Store) Heal(newest Manifest) error {
-	if newest.Generation == 0 {
-		return nil
+	if err := s.CheckNewest(newest); err != nil || newest.Generation == 0 {
+		return err
 	}
-	if err := durable.SyncDir(s.FS, s.Root.Manifests()); err != nil {
-		return fmt.Errorf("sync manifests: %w", err)
+	if err := s.SyncManifests(); err != nil {
+		return err
 	}
 	old, err := s.Unpublished(newest)
 	if err != nil || len(old) == 0 {
@@ -31,11 +34,17 @@ func (s *Store) Heal(newest Manifest) error {
 		if err := s.CheckFile(p.Data); err != nil { // it may be one file with the public name, and somebody wrote there
 			return fmt.Errorf("publish generation %d again: %w", newest.Generation, s.damagedData(newest, p.Data, err))
 		}
-		if g, err := s.Shown(p); err == nil && g == 0 {
-			s.notify(NotOurs{s.Root.Rel(p.Name)})
-		}
 	}
 	return s.Publish(newest, true)
+}
+
+// SyncManifests makes the manifests that a listing shows durable, also those of other processes. It comes before what another process may
+// believe to be a sign of them: deletions (R11), and data files of the next generation (R21).
+func (s *Store) SyncManifests() error {
+	if err := durable.SyncDir(s.FS, s.Root.Manifests()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("sync manifests: %w", err)
+	}
+	return nil
 }
 
 // damagedData is err, which CheckFile gave, with the name of the file.
@@ -51,11 +60,16 @@ func (s *Store) damagedData(m Manifest, d DataFile, err error) error {
 // after each round, until what we published is the newest; a listing that shows less is old. A compactor
 // that dies in between leaves that to the next run's heal.
 //
+// late tells that an earlier run has committed m. The notice says that the public files were healed if one was missing, or
+// was of no generation: a fold that was killed before it published leaves those of an earlier generation.
+//
 // What was published is compared with what was committed: a copy may have gone wrong. A public name that is in use is
 // ErrNotPublished; the generation is committed all the same.
-func (s *Store) Publish(m Manifest, healed bool) error {
+func (s *Store) Publish(m Manifest, late bool) error {
+	broken := false
 	for tries := 1; ; tries++ {
-		shown, err := s.show(m)
+		shown, was, err := s.show(m, tries > 1)
+		broken = broken || was
 		newest, lerr := s.Newest()
 		if lerr != nil {
 			return errors.Join(err, lerr)
@@ -77,35 +91,58 @@ func (s *Store) Publish(m Manifest, healed bool) error {
 		if err != nil {
 			return fmt.Errorf("publish generation %d: %w", m.Generation, err)
 		}
-		s.notify(Published{m.Generation, m.Index.Rows, healed})
+		s.notify(Published{m.Generation, m.Index.Rows, late && broken, late && !broken})
 		return nil
 	}
 }
 
-// show puts m's data files in the place of the public names, and tells whether these show m then.
-func (s *Store) show(m Manifest) (shown bool, err error) {
-	if err := s.replacePublic(m); err != nil {
-		return false, err
+// show puts m's data files in the place of the public names, and tells whether these show m then, and whether one was broken. again
+// tells that it was done just now: then what stands there is our own copy, which went wrong, or an earlier generation of ours.
+func (s *Store) show(m Manifest, again bool) (shown, broken bool, err error) {
+	if broken, err = s.replacePublic(m, again); err == nil {
+		shown, err = s.IsPublished(m)
 	}
-	return s.IsPublished(m)
+	return shown, broken, err
 }
 
-func (s *Store) replacePublic(m Manifest) error {
+// replacePublic makes the public names show m. It tells whether one was broken: missing, although something was published
+// before, or of no generation.
+func (s *Store) replacePublic(m Manifest, again bool) (broken bool, err error) {
 	old, err := s.Unpublished(m)
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, p := range old {
 		if err := s.CheckSize(p.Data); err != nil {
-			return s.dataError(m, err)
+			return false, s.dataError(m, err)
 		}
 	}
+	away := aside{Store: s, newest: m, gap: s.gap(m, old)}
 	for _, p := range old {
 		if err := s.publicDir(filepath.Dir(p.Name)); err != nil {
-			return err
+			return broken, err
+		}
+		if again {
+			continue
+		}
+		// What takes its place takes away what stands there, and that may be the only whole copy of something.
+		was, err := away.keep(p)
+		broken = broken || was
+		if err != nil {
+			return broken, err
 		}
 	}
-	return s.replaceAll(old)
+	return broken, s.replaceAll(old)
+}
+
+// gap is the last public name that shows m: a run that was killed while it published leaves no name missing before that.
+func (s *Store) gap(m Manifest, old []Public) (last string) {
+	for _, p := range s.public(m) {
+		if !slices.ContainsFunc(old, func(o Public) bool { return o.Name == p.Name }) {
+			last = p.Name
+		}
+	}
+	return last
 }
 
 // publicDir makes the directory of a cohort, which an import may bring, and refuses a link in its place.

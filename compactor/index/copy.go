@@ -37,7 +37,7 @@ type groupPlan struct {
 func (m *merger) plan(old *File) []groupPlan {
 	groups := old.file.Metadata().RowGroups
 	plans := make([]groupPlan, len(groups))
-	if !old.Schema().Equal(m.encoder.layout.dynamic) || old.Version() != version {
+	if !old.Schema().Equal(m.encoder.layout.dynamic) || old.Version() != version || old.anew {
 		return plans
 	}
 	touched := map[int]bool{}

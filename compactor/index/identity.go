@@ -1,6 +1,7 @@
 package index
 
 import (
+	"encoding/binary"
 	"errors"
 	"iter"
 	"time"
@@ -39,6 +40,42 @@ func (f *File) Identities() iter.Seq2[Identity, error] {
 			}
 		}
 	}
+}
+
+// IdentitiesFrom yields what Identities yields of the rows with this seq or a higher one. It reads only the row groups that have
+// such rows, as their statistics tell: of a large index, what the last fold added.
+func (f *File) IdentitiesFrom(seq cohort.Seq) iter.Seq2[Identity, error] {
+	places, _ := f.places(identityColumns)
+	return func(yield func(Identity, error) bool) {
+		stopped := errors.New("stopped")
+		for i, g := range f.file.RowGroups() {
+			if highest, ok := f.highestSeq(i); ok && highest < seq {
+				continue
+			}
+			err := each(g, places, func(r parquet.Row) error {
+				if h := identityOf(r); h.Seq >= seq && !yield(h, nil) {
+					return stopped
+				}
+				return nil
+			})
+			if err == stopped {
+				return
+			}
+			if err != nil {
+				yield(Identity{}, err)
+				return
+			}
+		}
+	}
+}
+
+// highestSeq is the highest seq in a row group, if its statistics say it.
+func (f *File) highestSeq(group int) (cohort.Seq, bool) {
+	stats := f.file.Metadata().RowGroups[group].Columns[f.layout.place[columnSeq]].MetaData.Statistics
+	if len(stats.MaxValue) != 8 {
+		return 0, false
+	}
+	return cohort.Seq(binary.LittleEndian.Uint64(stats.MaxValue)), true
 }
 
 func identityOf(r parquet.Row) Identity {

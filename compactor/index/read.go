@@ -30,6 +30,7 @@ type File struct {
 	file   *parquet.File
 	layout *layout
 	meta   Meta
+	anew   bool // see Anew
 }
 
 // Open opens an index of any version that was ever written. The bytes of r must not change while the
@@ -141,6 +142,13 @@ func (f *File) readMeta() error {
 
 // Schema is the dynamic columns. The caller must not change it.
 func (f *File) Schema() Schema { return f.layout.dynamic }
+
+// Anew makes Merge write every row of the file again. It is for a file whose checksum nobody knows: its pages have their own, but
+// filters and statistics have none, and would be copied with their damage. Call it before the File is shared.
+func (f *File) Anew() { f.anew = true }
+
+// Meta is what the file says about itself.
+func (f *File) Meta() Meta { return f.meta }
 
 // Version is that of the file's format.
 func (f *File) Version() int { return f.layout.version }

@@ -1,0 +1,172 @@
+package generation
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/durable"
+)
+
+// aside keeps what public names show before they are replaced. It is for one call of replacePublic.
+type aside struct {
+	*Store
+	newest Manifest
+	gap    string // see Store.gap
+
+	looked  bool
+	data    []fs.FileInfo // of all data files
+	read    bool
+	kept    []Manifest // older generations, newest first
+	unknown bool       // one of them cannot be read
+}
+
+// keep puts what the public name shows into quarantine/, unless a data file has the same bytes. It tells whether that name was
+// broken: missing, although something was published before, or of no generation, which is told as NotOurs.
+func (a *aside) keep(p Public) (broken bool, err error) {
+	info, err := a.FS.Stat(p.Name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return a.wasPublished(p)
+	case err != nil:
+		return false, fmt.Errorf("look at published file: %w", err)
+	case !info.Mode().IsRegular():
+		a.notify(NotOurs{Path: a.Root.Rel(p.Name)}) // it has no bytes of its own
+		return true, nil
+	}
+	linked, err := a.isData(info)
+	if err != nil || linked {
+		return false, err
+	}
+	shown, stands, err := a.shown(p)
+	if err != nil || stands {
+		return false, err
+	}
+	kept, err := a.Keep(p.Name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil // another compactor replaces it, too
+	}
+	if err != nil {
+		return false, err
+	}
+	if shown || a.unknown {
+		return false, nil // it is of a generation whose data file is gone, or may be
+	}
+	a.notify(NotOurs{a.Root.Rel(p.Name), a.Root.Rel(kept)})
+	return true, nil
+}
+
+// wasPublished tells whether a name that is missing was published before: a later one of the newest generation was, or it
+// belongs to an older generation as well.
+func (a *aside) wasPublished(p Public) (bool, error) {
+	if a.passed(p) {
+		return true, nil
+	}
+	if err := a.readKept(); err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(a.kept, func(m Manifest) bool {
+		return slices.ContainsFunc(a.public(m), func(q Public) bool { return q.Name == p.Name })
+	}), nil
+}
+
+// passed tells whether a later name of the newest generation is published.
+func (a *aside) passed(p Public) bool {
+	all := a.public(a.newest)
+	at := func(name string) int { return slices.IndexFunc(all, func(q Public) bool { return q.Name == name }) }
+	return at(p.Name) < at(a.gap)
+}
+
+// isData tells whether a public file is one file with a data file, so that nothing goes with its public name.
+func (a *aside) isData(public fs.FileInfo) (bool, error) {
+	if !a.looked {
+		entries, err := a.FS.ReadDir(a.Root.DataDir())
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return false, fmt.Errorf("list data files: %w", err)
+		}
+		for _, e := range entries {
+			if _, _, ours := cohort.ParseDataName(e.Name()); !ours {
+				continue
+			}
+			if info, err := a.FS.Stat(a.Root.Data(e.Name())); err == nil {
+				a.data = append(a.data, info)
+			}
+		}
+		a.looked = true
+	}
+	return slices.ContainsFunc(a.data, func(info fs.FileInfo) bool { return durable.SameFile(info, public) }), nil
+}
+
+// shown tells whether a public file has the bytes of an older generation, and whether the data file of that has them as well.
+func (a *aside) shown(p Public) (shown, stands bool, err error) {
+	if err := a.readKept(); err != nil {
+		return false, false, err
+	}
+	for _, m := range a.kept {
+		for _, q := range a.public(m) {
+			if q.Name != p.Name {
+				continue
+			}
+			ok, err := a.shows(q.Name, q.Data)
+			if err != nil {
+				return false, false, err
+			}
+			if ok {
+				return true, a.CheckFile(q.Data) == nil, nil
+			}
+		}
+	}
+	return false, false, nil
+}
+
+// readKept reads the manifests below the newest, once.
+func (a *aside) readKept() error {
+	if a.read {
+		return nil
+	}
+	gens, err := a.List()
+	if err != nil {
+		return err
+	}
+	for _, g := range slices.Backward(gens) {
+		if g >= a.newest.Generation {
+			continue
+		}
+		m, err := a.Read(g)
+		switch {
+		case err == nil:
+			a.kept = append(a.kept, m)
+		case !errors.Is(err, fs.ErrNotExist): // else it was swept
+			a.unknown = true
+		}
+	}
+	a.read = true
+	return nil
+}
+
+// Keep puts the bytes of a file of the root into quarantine/.generations/, under its own name, or under one with their checksum
+// where that name has other bytes. What was kept before is never replaced. On success the copy is durable. The file itself stays.
+func (s *Store) Keep(path string) (kept string, err error) {
+	sum, err := s.checksum(path)
+	if err != nil {
+		return "", fmt.Errorf("keep %s: %w", s.Root.Rel(path), err)
+	}
+	dir := s.Root.DamagedGenerations()
+	if err := s.makeDir(dir); err != nil {
+		return "", fmt.Errorf("keep %s: %w", s.Root.Rel(path), err)
+	}
+	kept = filepath.Join(dir, filepath.Base(path))
+	if was, err := s.checksum(kept); err == nil && was != sum {
+		kept += "-" + sum.String()
+	}
+	if was, err := s.checksum(kept); err == nil && was == sum {
+		return kept, s.FS.SyncDir(dir) // another run has kept it, and may not have synced its name (R14)
+	}
+	if err := durable.ReplaceWith(s.FS, kept, path, s.Settings.FileMode.FS()); err != nil {
+		return "", fmt.Errorf("keep %s: %w", s.Root.Rel(path), err)
+	}
+	return kept, nil
+}
