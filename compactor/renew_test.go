@@ -38,7 +38,7 @@ func aged(t *testing.T) cohort.Root {
 // grow makes all files of a root older.
 func grow(t *testing.T, root cohort.Root, by time.Duration) {
 	t.Helper()
-	walk(t, root, func(path string, info fs.FileInfo) {
+	walk(t, root, func(path string, _ fs.FileInfo) {
 		then := time.Now().Add(-by)
 		if err := os.Chtimes(path, then, then); err != nil {
 			t.Fatal(err)
