@@ -156,6 +156,9 @@ func Fold(ctx context.Context, cfg Config) (report Report, err error) {
 		report.Elapsed = r.Now().Sub(start)
 	}()
 	err = r.rounds(ctx)
+	if ctx.Err() == nil {
+		r.renew() // also where the rounds failed: a root that waits for a person must not be purged meanwhile
+	}
 	if err == nil {
 		err = r.unpublished
 	}

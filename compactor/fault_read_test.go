@@ -192,7 +192,7 @@ func TestUnreadableNeverStopsTheOthers(t *testing.T) {
 			if report.Rows != 1 || report.Skipped != 1 || report.Clean() {
 				t.Errorf("%d rows, %d skipped, clean %v; want 1, 1, false", report.Rows, report.Skipped, report.Clean())
 			}
-			if got := (&script{root: root}).mask(said.text()); !strings.HasPrefix(got, want) || !strings.Contains(got, "permission denied") {
+			if got := (&script{root: root}).mask(said.text()); !strings.HasPrefix(got, want) || !strings.Contains(got, "permission denied: the umask or the group of its writer") {
 				t.Errorf("notices %q, want %q", got, want)
 			}
 			if s, err := audit.ReadStatus(context.Background(), compactor.Config{Root: root, FS: broken{durable.OS, path, syscall.EACCES}}); what == "stream" && (err != nil || s.Cohorts[0].Unreadable != 1) {

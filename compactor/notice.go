@@ -37,15 +37,15 @@ type SkippedStream struct {
 }
 
 func (n SkippedStream) String() string {
-	if n.Stream == (journal.Stream{}) {
-		return fmt.Sprintf("not all streams could be listed: %v", n.Err)
-	}
+	wayOut := ""
 	if errors.Is(n.Err, fs.ErrPermission) { // each fold says it, as its records are acknowledged and not folded
-		return fmt.Sprintf("stream %v: not read to its end: %v: the umask or the group of its writer keeps this user from reading it: "+
-			"its owner, or root, lets it with chgrp -R GROUP and chmod -R g+rwX on its directory; a root that was made with --dir-mode 2775 "+
-			"--file-mode 0664 has no such streams", n.Stream, n.Err)
+		wayOut = ": the umask or the group of its writer keeps this user from reading it: its owner, or root, lets it with chgrp -R GROUP and " +
+			"chmod -R g+rwX on its directory; a root that was made with --dir-mode 2775 --file-mode 0664 has no such streams"
 	}
-	return fmt.Sprintf("stream %v: not read to its end: %v", n.Stream, n.Err)
+	if n.Stream == (journal.Stream{}) {
+		return fmt.Sprintf("not all streams could be listed: %v%s", n.Err, wayOut)
+	}
+	return fmt.Sprintf("stream %v: not read to its end: %v%s", n.Stream, n.Err, wayOut)
 }
 
 // UnseenStream tells that the storage does not answer for a stream, or shows it as it was before a fold read it: a cache is

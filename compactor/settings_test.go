@@ -237,6 +237,11 @@ func TestBringBackAnywhere(t *testing.T) {
 // TestAnotherKeyStopsAll changes the key in runfold.json. Nothing is folded, repaired or judged with it.
 func TestAnotherKeyStopsAll(t *testing.T) {
 	root := prepared(t)
+	lost := listed(t, root)[0]
+	misfit := root.Stream("z", lost.ID) // a repair would move it
+	if err := os.CopyFS(misfit, os.DirFS(root.Stream(lost.Cohort, lost.ID))); err != nil {
+		t.Fatal(err)
+	}
 	right, err := os.ReadFile(root.Settings())
 	if err != nil {
 		t.Fatal(err)
@@ -268,6 +273,9 @@ func TestAnotherKeyStopsAll(t *testing.T) {
 		t.Errorf("what was refused changes the root (-before +after):\n%s", diff)
 	}
 	put(t, root.Settings(), right)
+	if err := os.RemoveAll(root.Cohort("z")); err != nil {
+		t.Fatal(err)
+	}
 	completesOn(t, durable.OS, root, "with the right key")
 }
 
@@ -296,5 +304,60 @@ func TestCheckFindsAParentOfAnotherRoot(t *testing.T) {
 	}
 	if len(got) != 1 || !strings.Contains(got[0], "its parent to 01JE0000000000000000000000") {
 		t.Errorf("check says %q", got)
+	}
+}
+
+// TestCopiesStayInQuarantine puts whole streams into quarantine/ that must not come back: a copy of one that stands in the root, one that was
+// folded to its end, one of another root, and one about which a note tells of damage.
+func TestCopiesStayInQuarantine(t *testing.T) {
+	root := newDamagedRoot(t)
+	quarantine := func(s journal.Stream, from string) {
+		t.Helper()
+		if err := os.CopyFS(root.Quarantined(s.Cohort, s.ID), os.DirFS(from)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	appendTo(t, root, "folded", firstLines...)
+	s := listed(t, root)[0]
+	quarantine(s, root.Stream(s.Cohort, s.ID))
+	foldNow(t, compactor.Config{Root: root})
+	if err := os.RemoveAll(root.Reaped("folded", "")); err != nil { // as two more folds do; its watermark stays until the next one
+		t.Fatal(err)
+	}
+	w := openWriter(t, root, "open")
+	appendLines(t, w, secondLines...)
+	s = listed(t, root)[0]
+	quarantine(s, root.Stream(s.Cohort, s.ID))
+	other := newRoot(t)
+	appendTo(t, other, "other", firstLines...)
+	s = listed(t, other)[0]
+	quarantine(s, other.Stream(s.Cohort, s.ID))
+	foldNow(t, compactor.Config{Root: other})
+	appendTo(t, root, "noted", firstLines...)
+	for _, p := range listed(t, root) {
+		if p.Cohort == "noted" {
+			s = p
+		}
+	}
+	quarantine(s, root.Stream(s.Cohort, s.ID))
+	if err := os.RemoveAll(root.Cohort("noted")); err != nil {
+		t.Fatal(err)
+	}
+	put(t, root.Damaged(s.Cohort, s.ID, 100), []byte(`{"version":1,"length":7}`))
+	before := contents(t, root.QuarantineDir())
+	for _, apply := range []bool{false, true} {
+		r, err := audit.Repair(t.Context(), compactor.Config{Root: root}, audit.RepairOptions{Apply: apply})
+		if err != nil || len(r.Back) > 0 {
+			t.Errorf("Repair = %v, %v; want none back", r.Back, err)
+		}
+		if diff := cmp.Diff(before, contents(t, root.QuarantineDir())); diff != "" {
+			t.Errorf("quarantine/ (-before +after):\n%.500s", diff)
+		}
+	}
+	put(t, root.Damaged(s.Cohort, s.ID, 100), []byte(`{"version":1,"length":0}`))
+	r, err := audit.Repair(t.Context(), compactor.Config{Root: root}, audit.RepairOptions{})
+	isNoted := func(p audit.Problem) bool { return p.Path == root.Rel(root.Quarantined(s.Cohort, s.ID)) }
+	if err != nil || !slices.ContainsFunc(r.Back, isNoted) {
+		t.Errorf("Repair = %v, %v; want the noted one, if its note tells of no damage", r.Back, err)
 	}
 }

@@ -71,7 +71,7 @@ func TestMixed(t *testing.T) {
 				appendRuns(t, newWriter(t, root, Options{}), 2, 2)
 			})
 		}, nil, "", 0},
-		{"a stream of another root beside a manifest of ours", func(t *testing.T, root cohort.Root, id string) {
+		{"a stream of another root beside a manifest of ours", func(t *testing.T, root cohort.Root, _ string) {
 			appendRuns(t, newWriter(t, root, Options{}), 1, 1)
 			rename(t, root, aRootID)
 			plantManifest(t, root, 5, aRootID)

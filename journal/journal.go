@@ -35,6 +35,8 @@
 //	*NoRootError     there is no root, and what is there instead (matches ErrNoRoot)
 //	ErrOtherRoot     it is a root, but not the one that was meant
 //	ErrNotExclusive  the file system decides nothing: no root is made there, and nothing is appended
+//	*MixedError      its files name different roots (matches ErrMixed)
+//	*SettingsError   its runfold.json is damaged
 //	*CorruptError    a place in a stream is damaged (matches ErrCorrupt)
 //	cohort.ErrNewer  a later version wrote it
 //
