@@ -185,6 +185,13 @@ func TestReaderOnSMB(t *testing.T) {
 		if refused != 1 {
 			t.Errorf("%s: refused %d times", root.Rel(public), refused)
 		}
+		if reader, err = share.Open(public); err != nil { // what was published now, and stays open
+			t.Fatal(err)
+		}
+		if got := damageOn(t, share, root); got != "" {
+			t.Errorf("%s: check finds\n%s", root.Rel(public), got)
+		}
+		reader.Close()
 	}
 }
 
