@@ -216,7 +216,7 @@ func TestClocksOnSMB(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if off := store.Stamp(m).Time().Sub(time.Now()).Abs(); off > time.Minute {
+			if off := time.Until(store.Stamp(m).Time()).Abs(); off > time.Minute {
 				t.Errorf("files are %v ahead: after %d generations the stamp is %v off", ahead, generations, off)
 			}
 			said := &notices{}
@@ -311,7 +311,7 @@ type garbling struct {
 	bad *int // how many copies are still to go wrong
 }
 
-func (g garbling) Link(_, new string) error {
+func (garbling) Link(_, new string) error {
 	return &os.LinkError{Op: "link", New: new, Err: syscall.EXDEV}
 }
 
