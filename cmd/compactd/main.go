@@ -41,7 +41,8 @@ const (
 )
 
 const exitCodes = `Exit codes: 0 done or nothing to do, 1 failed, 2 usage, 3 another compactor holds the
-lock, 4 damage found (the rest was done), 75 try again later (disk full).`
+lock, 4 damage found (the rest was done), 75 try again later (disk full, or a public
+file that is in use).`
 
 func main() {
 	limitMemory(compactor.DefaultBatchBytes)
