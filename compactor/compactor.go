@@ -26,7 +26,8 @@
 // among records that no fold has read yet. Package generation reads the rows and snapshots themselves, package audit
 // checks and repairs a root, and package intake brings in files of others by way of [Import].
 //
-// Errors to branch on: [ErrLocked] (another compactor is at work; nothing is wrong), journal.ErrNoRoot and
+// Errors to branch on: [ErrLocked] (another compactor is at work; nothing is wrong), generation.ErrNotPublished (all is committed, and a
+// reader on SMB is in the way of a public file), journal.ErrNoRoot and
 // journal.ErrOtherRoot, cohort.ErrNewer, and what generation.IsDamage tells of. A [Notice] is a fact of a run that is no
 // error; each kind is a type of its own.
 //

@@ -16,6 +16,7 @@ import (
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/intake"
 	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/internal/durable/durabletest"
 )
 
 // tree is every file of a root with its content.
@@ -72,6 +73,23 @@ func TestHeadroom(t *testing.T) {
 	}
 	appendTo(t, root, "c", firstLines...)
 	foldNow(t, compactor.Config{Root: root, Free: func(string) (int64, error) { return 0, errors.ErrUnsupported }})
+}
+
+// TestHeadroomOnSMB: the public files are copies there, so a fold asks for twice the room.
+func TestHeadroomOnSMB(t *testing.T) {
+	root := prepared(t)
+	h := newestOn(t, root)
+	room := h.Index.Size + h.Snapshots[0].Size + margin + 4096
+	for _, test := range []struct {
+		free int64
+		full bool
+	}{{room, true}, {2 * room, false}} {
+		disk := loaded(t, root)
+		cfg := compactor.Config{Root: root, FS: &durabletest.SMB{FS: disk}, Lock: yes{}, Free: func(string) (int64, error) { return test.free, nil }}
+		if _, err := compactor.Fold(context.Background(), cfg); durable.IsFull(err) != test.full || !test.full && err != nil {
+			t.Errorf("with %d bytes: Fold = %v", test.free, err)
+		}
+	}
 }
 
 // TestHeadroomForRecords: a record may stand in both data files, so twice the bytes of the new ones must be free: of a fold and

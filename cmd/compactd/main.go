@@ -41,8 +41,8 @@ const (
 )
 
 const exitCodes = `Exit codes: 0 done or nothing to do, 1 failed, 2 usage, 3 another compactor holds the
-lock, 4 damage found (the rest was done), 75 try again later (disk full, or the storage does not
-answer or shows an old state).`
+lock, 4 damage found (the rest was done), 75 try again later (disk full, a public file that
+is in use, or storage that does not answer or shows an old state).`
 
 func main() {
 	limitMemory(compactor.DefaultBatchBytes)

@@ -187,6 +187,10 @@ func (d *Draft) headroom(parts []*part, records int64) error {
 	for _, p := range parts {
 		need += p.old.Size
 	}
+	// On SMB the public files are copies of the new ones.
+	if about, err := d.store.FS.Statfs(string(d.store.Root)); err == nil && about.IsSMB() {
+		need *= 2
+	}
 	dir := d.store.Root.DataDir()
 	free, known := d.store.free(dir)
 	if known && free < need {

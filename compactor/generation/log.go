@@ -174,11 +174,15 @@ func IsVoid(all []Manifest, g cohort.Generation) bool {
 }
 
 // time is the latest time that the root's file system is known to have given. It is that of the manifest m, which is the newest, or
-// that of a lock's file, which every holder writes.
+// that of a lock's file, which every holder writes. On SMB these have the times of the machines that wrote them, so the server is
+// asked. It fails with fs.ErrNotExist if m was swept.
 func (s *Store) time(m Manifest) (time.Time, error) {
 	info, err := s.FS.Stat(s.Root.Manifest(m.Generation))
 	if err != nil {
 		return time.Time{}, fmt.Errorf("look at the newest manifest: %w", err)
+	}
+	if now, ok := s.serverTime(); ok {
+		return now, nil
 	}
 	now := info.ModTime()
 	if locked := s.locked(); locked.After(now) {
@@ -204,15 +208,33 @@ func (s *Store) locked() (last time.Time) {
 	return last
 }
 
+// serverTime asks a server that stamps directories and not files. If it cannot be asked, the times of the files must do.
+func (s *Store) serverTime() (now time.Time, ok bool) {
+	about, err := s.FS.Statfs(string(s.Root))
+	if err != nil || !about.IsSMB() {
+		return time.Time{}, false
+	}
+	now, err = durable.Now(s.FS, string(s.Root), s.Settings.DirMode.FS())
+	return now, err == nil
+}
+
 // Stamp is the latest time that the root's file system is known to have given, as a stamp. m is the newest manifest. Stamp is
-// 0 if no such time is known.
+// 0 if no such time is known. It is for those who fold: on SMB it makes a directory for a moment.
 func (s *Store) Stamp(m Manifest) cohort.Stamp {
 	now, _ := s.time(m)
 	if m.Generation == 0 {
-		now = s.locked()
+		now = s.firstTime()
 	}
 	if now.Before(time.Unix(0, 1)) {
 		return 0
 	}
 	return cohort.Stamp(now.UnixNano())
+}
+
+// firstTime is time where there is no manifest yet.
+func (s *Store) firstTime() time.Time {
+	if now, ok := s.serverTime(); ok {
+		return now
+	}
+	return s.locked()
 }

@@ -422,6 +422,7 @@ func TestSyscalls(t *testing.T) {
 		"Move":        "open dir, rename src name, fsync dir",
 		"Move across": "open other, open dir, rename src name, fsync other, fsync dir",
 		"Remove":      "open dir, unlink src, fsync dir",
+		"Now":         "mkdir temp, unlink temp",
 		"MkdirAll":    "open dir, mkdir name, fsync dir, open name, mkdir sub, fsync name",
 	}
 	for verb, want := range tests {
@@ -514,6 +515,9 @@ func runVerb(verb, dir string) error {
 		return Move(OS, src, filepath.Join(dir, "other", "name"))
 	case "Remove":
 		return Remove(OS, src)
+	case "Now":
+		_, err := Now(OS, dir, 0o755)
+		return err
 	case "MkdirAll":
 		return MkdirAll(OS, filepath.Join(name, "sub"), 0o755)
 	case "race":

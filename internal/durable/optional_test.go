@@ -87,6 +87,40 @@ func TestLinkErrnos(t *testing.T) {
 	}
 }
 
+// forgetful is a file system that cannot tell one file from another, as those of FUSE that make up inodes.
+type forgetful struct{ FS }
+
+func (f forgetful) Stat(name string) (fs.FileInfo, error) {
+	info, err := f.FS.Stat(name)
+	return unlikeAll{info}, err
+}
+
+type unlikeAll struct{ fs.FileInfo }
+
+func (unlikeAll) SameFile(fs.FileInfo) bool { return false }
+
+// TestLinkInDoubt: the link was made, the errno says that there are none, and no inode tells whose file stands there. A public file
+// is copied all the same. A commit is refused, and its caller compares the token.
+func TestLinkInDoubt(t *testing.T) {
+	for errno, without := range noLinksHere {
+		if !without {
+			continue
+		}
+		dir := t.TempDir()
+		f := failing{FS: forgetful{saying{FS: OS, about: roomy}}, op: "link", err: errno, after: true}
+		src, name := filepath.Join(dir, "src"), filepath.Join(dir, "name")
+		if err := Create(f, src, []byte("one"), 0o644); !errors.Is(err, fs.ErrExist) {
+			t.Errorf("%v: Create = %v", errno, err)
+		}
+		if err := ReplaceWith(f, name, src, 0o644); err != nil || content(t, name) != "one" {
+			t.Errorf("%v: ReplaceWith = %v", errno, err)
+		}
+		if diff := cmp.Diff([]string{"name", "src"}, names(t, dir)); diff != "" {
+			t.Errorf("%v: names (-want +got):\n%s", errno, diff)
+		}
+	}
+}
+
 // TestLinkSaysFull: ENOSPC of link(2) means a full disk, unless the file system says that there is room.
 func TestLinkSaysFull(t *testing.T) {
 	for name, about := range map[string]saying{

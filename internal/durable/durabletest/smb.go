@@ -5,17 +5,20 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/runfold/runfold/internal/durable"
 )
 
 // SMB is a file system that does to the programs of one machine what a share of SMB does, as it was measured with kernels of
 // Linux. While a name of a file is open, another name of it cannot be opened: EINVAL. What is open cannot be replaced: EACCES, and the
-// name is gone until it is closed. There are no inodes to count.
+// name is gone until it is closed. There are no inodes to count. Files have the time of the machine, and directories that of the server.
 type SMB struct {
 	durable.FS
 	// Refused is called after a rename over a name that is open was refused. If nil, nothing is done.
 	Refused func(name string)
+	// Ahead is by how much the clock of the machine is ahead of the server's.
+	Ahead time.Duration
 
 	mu   sync.Mutex // guards open
 	open []*openOnSMB
@@ -29,8 +32,31 @@ type openOnSMB struct {
 }
 
 // Statfs says that it is SMB.
-func (s *SMB) Statfs(string) (durable.Statfs, error) {
+func (*SMB) Statfs(string) (durable.Statfs, error) {
 	return durable.Statfs{Type: 0xFE534D42, BlockSize: 1024, Blocks: 1 << 30, FreeBlocks: 1 << 29}, nil
+}
+
+// Stat tells the machine's time of files.
+func (s *SMB) Stat(name string) (fs.FileInfo, error) {
+	info, err := s.FS.Stat(name)
+	if err != nil || info.IsDir() {
+		return info, err
+	}
+	return machineTime{info, s.Ahead}, nil
+}
+
+type machineTime struct {
+	fs.FileInfo
+	ahead time.Duration
+}
+
+func (m machineTime) ModTime() time.Time { return m.FileInfo.ModTime().Add(m.ahead) }
+
+func (m machineTime) SameFile(other fs.FileInfo) bool {
+	if o, ok := other.(machineTime); ok {
+		other = o.FileInfo
+	}
+	return durable.SameFile(m.FileInfo, other)
 }
 
 // Open opens a file, unless another name of it is open.
