@@ -31,7 +31,8 @@ func (s *Store) Heal(newest Manifest) error {
 		if err := s.CheckFile(p.Data); err != nil { // it may be one file with the public name, and somebody wrote there
 			return fmt.Errorf("publish generation %d again: %w", newest.Generation, s.damagedData(newest, p.Data, err))
 		}
-		if g, err := s.Shown(p); err == nil && g == 0 {
+		// On a share it may be the file of a generation that is swept, which this machine still sees.
+		if g, err := s.Shown(p); err == nil && g == 0 && !s.MayBeOld(0) {
 			s.notify(NotOurs{s.Root.Rel(p.Name)})
 		}
 	}
