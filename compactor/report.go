@@ -29,13 +29,15 @@ type Report struct {
 
 	Swept     int           `json:"swept_streams"`
 	SweptGens int           `json:"swept_generations"`
-	Reaped    int           `json:"reaped_streams"`           // of dead writers, moved to reaped/
-	TornTails int           `json:"torn_tails"`               // of those, kept in quarantine/
-	Damage    int           `json:"damage"`                   // places in streams that could not be read
-	Skipped   int           `json:"skipped_streams"`          // not read to their end for another reason
-	Unseen    int           `json:"unseen_streams,omitempty"` // not read to their end, as the storage does not answer or shows an old state
-	Conflicts int           `json:"conflicts"`                // commits that another compactor won
+	Reaped    int           `json:"reaped_streams"`  // of dead writers, moved to reaped/
+	TornTails int           `json:"torn_tails"`      // of those, kept in quarantine/
+	Damage    int           `json:"damage"`          // places in streams that could not be read
+	Skipped   int           `json:"skipped_streams"` // not read to their end for another reason
+	Conflicts int           `json:"conflicts"`       // commits that another compactor won
 	Elapsed   time.Duration `json:"elapsed_ns"`
+
+	// Unseen are streams that were not read to their end, because the storage does not answer or shows an old state.
+	Unseen int `json:"unseen_streams,omitempty"`
 }
 
 // Clean tells whether every byte that the run met was in order. If not, all else was folded; audit.Check says more. A stream that is

@@ -99,7 +99,7 @@ func Runs(ctx context.Context, cfg Config, unfolded bool) iter.Seq2[Run, error] 
 
 // moment is a root at one moment.
 type moment struct {
-	store    *generation.Store
+	store    *generation.Store // set by look
 	data     *generation.Data
 	form     cohort.KeyForm
 	tail     []Run               // unfolded, in the order of their seqs
@@ -116,6 +116,9 @@ func look(ctx context.Context, cfg Config, unfolded bool) (*moment, error) {
 	}
 	for try := 0; ; try++ {
 		m, err := r.moment(ctx, unfolded)
+		if err == nil {
+			m.store = r.store
+		}
 		if !errors.Is(err, generation.ErrConflict) || try == maxConflicts || ctx.Err() != nil {
 			return m, r.store.Doubt(err, 0)
 		}
@@ -133,7 +136,7 @@ func (r *run) moment(ctx context.Context, unfolded bool) (*moment, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &moment{store: r.store, data: old, form: r.streams.Settings.Key}
+	m := &moment{data: old, form: r.streams.Settings.Key}
 	if unfolded {
 		err = r.addTail(ctx, m, newest)
 	}

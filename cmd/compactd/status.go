@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"text/tabwriter"
 	"time"
 
@@ -65,13 +66,11 @@ func (a *app) printStatus(s audit.Status) error {
 		for _, p := range s.Damaged {
 			fmt.Fprintf(out, "damage      %s\n", terminal.Line(p.String()))
 		}
-		for _, p := range s.Unseen {
-			fmt.Fprintf(out, "not seen    %s\n", terminal.Line(p.String()))
-		}
 	}
 	if s.Generation > 0 {
 		fmt.Fprintf(out, "columns     %d, and %d values in _extra that no column holds\n", s.Columns, s.InExtra.Values())
 	}
+	printUnseen(out, s)
 	if s.Narrow > 0 {
 		fmt.Fprintf(out, "narrow key  %d records gave way to others of their key with another cohort, target, view, symbol or model_family\n", s.Narrow)
 	}
@@ -95,11 +94,6 @@ func (a *app) printStatus(s audit.Status) error {
 	if s.Quarantine > 0 {
 		fmt.Fprintf(out, "quarantine  %d damaged places and streams\n", s.Quarantine)
 	}
-	for _, c := range s.Cohorts {
-		if c.Unseen > 0 {
-			fmt.Fprintf(out, "not seen    %d streams of cohort %s: the storage does not answer or shows an old state\n", c.Unseen, c.Cohort)
-		}
-	}
 	if len(s.Cohorts) == 0 {
 		_, err := fmt.Fprintf(out, "streams     none: everything is folded\n")
 		return err
@@ -111,6 +105,18 @@ func (a *app) printStatus(s audit.Status) error {
 			c.UnfoldedBytes, age(c), c.TornBytes, c.Unreadable)
 	}
 	return t.Flush()
+}
+
+// printUnseen tells what the storage does not show.
+func printUnseen(out io.Writer, s audit.Status) {
+	for _, p := range s.Unseen {
+		fmt.Fprintf(out, "not seen    %s\n", terminal.Line(p.String()))
+	}
+	for _, c := range s.Cohorts {
+		if c.Unseen > 0 {
+			fmt.Fprintf(out, "not seen    %d streams of cohort %s: the storage does not answer or shows an old state\n", c.Unseen, c.Cohort)
+		}
+	}
 }
 
 func age(c audit.CohortStatus) string {

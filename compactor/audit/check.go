@@ -118,10 +118,10 @@ type checker struct {
 	done     Checked
 	all      []generation.Manifest // the newest manifest and its ancestors on the disk, oldest first
 	versions map[cohort.Key]cohort.Version
+	since    cohort.Stamp    // see generation.Store.Doubt
 	bad      map[string]bool // data files that are not what was committed: nothing that follows from it is told
 	unjudged int64           // folded records that were not looked for, as the index is one of these
 	causes   []*cause
-	since    cohort.Stamp // see generation.Store.Doubt
 }
 
 // damage tells of damage once for each path in data/: what else is wrong with such a file follows from it.
@@ -493,12 +493,12 @@ func (c *checker) streams(ctx context.Context, newest generation.Manifest) error
 
 func (c *checker) stream(s journal.Place, mark generation.Watermark, newest generation.Manifest) {
 	path := cohort.SegmentIn(s.Dir)
-	c.since = mark.Grown
-	defer func() { c.since = 0 }()
 	r, err := c.Journal().Open(s, journal.Position{})
 	if errors.Is(err, fs.ErrNotExist) {
 		return // swept since the listing
 	}
+	c.since = mark.Grown
+	defer func() { c.since = 0 }()
 	if err != nil {
 		c.damage(path, "%v", err)
 		return

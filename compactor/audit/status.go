@@ -79,6 +79,7 @@ func ReadStatus(ctx context.Context, cfg compactor.Config) (Status, error) {
 		return Status{}, err
 	}
 	s, err := readStatus(ctx, store)
+	s.partUnseen()
 	if err == nil {
 		err = store.StillThere()
 	}
@@ -97,18 +98,17 @@ func readStatus(ctx context.Context, store *generation.Store) (Status, error) {
 	if newest.Generation > 0 {
 		s.FoldedAt = newest.CreatedAt
 		s.FoldedBy = newest.Program + " on " + newest.Host
-		if err = s.lookAtPublic(store, newest); err != nil {
+		if s.Published, s.Damaged, err = publicStatus(store, newest); err != nil {
 			return Status{}, err
 		}
-		extras, err := extrasOf(store, newest)
-		switch err = store.Doubt(err, 0); {
+		switch extras, err := extrasOf(store, newest); {
 		case err == nil:
 			s.InExtra = extras
 		case !generation.IsDamage(err):
 			return Status{}, err
-		case len(s.Damaged) == 0 && len(s.Unseen) == 0:
+		case len(s.Damaged) == 0:
 			path := store.Root.Data(newest.Index.Name)
-			s.Damaged = append(s.Damaged, Problem{store.Root.Rel(path), err.Error(), true})
+			s.Damaged = append(s.Damaged, Problem{store.Root.Rel(path), err.Error(), !durable.IsAway(store.Doubt(err, 0))})
 		}
 		s.Columns, s.Ahead = len(newest.Schema), newest.Ahead
 	}
@@ -132,9 +132,9 @@ func extrasOf(store *generation.Store, m generation.Manifest) (index.Extras, err
 	return d.Index.Extras()
 }
 
-// lookAtPublic looks at the data files of a generation and at the names that show them. A name that is missing, or shows an earlier
+// publicStatus looks at the data files of a generation and at the names that show them. A name that is missing, or shows an earlier
 // generation, is what a fold that was killed leaves; anything else there is damage.
-func (s *Status) lookAtPublic(store *generation.Store, newest generation.Manifest) error {
+func publicStatus(store *generation.Store, newest generation.Manifest) (published bool, damaged []Problem, err error) {
 	bad := map[string]bool{}
 	for _, d := range newest.Files() {
 		err := store.CheckSize(d)
@@ -144,12 +144,12 @@ func (s *Status) lookAtPublic(store *generation.Store, newest generation.Manifes
 		if err = store.Doubt(err, 0); err != nil {
 			bad[d.Name] = true
 			path := store.Root.Data(d.Name)
-			s.add(Problem{store.Root.Rel(path), strings.TrimPrefix(err.Error(), path+": "), !durable.IsAway(err)})
+			damaged = append(damaged, Problem{store.Root.Rel(path), strings.TrimPrefix(err.Error(), path+": "), !durable.IsAway(err)})
 		}
 	}
 	old, err := store.Unpublished(newest)
 	if err != nil {
-		return err
+		return false, nil, err
 	}
 	for _, p := range old {
 		if bad[p.Data.Name] {
@@ -157,25 +157,29 @@ func (s *Status) lookAtPublic(store *generation.Store, newest generation.Manifes
 		}
 		g, err := store.Shown(p)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && !generation.IsDamage(err) {
-			return err
+			return false, nil, err
 		}
-		switch path := store.Root.Rel(p.Name); {
-		case err != nil || g != 0:
-		case store.MayBeOld(0):
-			s.add(Problem{path, fmt.Sprintf("the storage does not show it as generation %d yet", newest.Generation), false})
-		default:
-			s.add(Problem{path, "is not what any kept generation published: compactd once publishes the newest one", true})
+		if err == nil && g == 0 && store.MayBeOld(0) {
+			damaged = append(damaged, Problem{store.Root.Rel(p.Name), fmt.Sprintf("the storage does not show it as generation %d yet", newest.Generation), false})
+			continue
+		}
+		if err == nil && g == 0 {
+			damaged = append(damaged, Problem{store.Root.Rel(p.Name), "is not what any kept generation published: compactd once publishes the newest one", true})
 		}
 	}
-	s.Published = len(old) == 0
-	return nil
+	return len(old) == 0, damaged, nil
 }
 
-func (s *Status) add(p Problem) {
-	if p.Damage {
-		s.Damaged = append(s.Damaged, p)
-	} else {
-		s.Unseen = append(s.Unseen, p)
+// partUnseen moves what is only not seen from Damaged to Unseen.
+func (s *Status) partUnseen() {
+	all := s.Damaged
+	s.Damaged = nil
+	for _, p := range all {
+		if p.Damage {
+			s.Damaged = append(s.Damaged, p)
+		} else {
+			s.Unseen = append(s.Unseen, p)
+		}
 	}
 }
 
