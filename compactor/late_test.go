@@ -206,7 +206,7 @@ func TestAwayAnywhere(t *testing.T) {
 					continue // what the whole root says otherwise: TestReadFailsAnywhere
 				}
 				for k := 0; ; k++ {
-					if k%sparse != 0 || testing.Short() && k%17 != 0 {
+					if k%sparse != 0 || testing.Short() && k%7 != 0 {
 						continue
 					}
 					disk := loaded(t, root)
