@@ -161,6 +161,12 @@ func TestLateStorage(t *testing.T) {
 			what := names[rnd.IntN(len(names))]
 			said := &notices{}
 			alarm, err := looks[what](compactor.Config{Root: root, FS: machines[i], KeepAge: -1, KeepGenerations: 2, Notify: said.add})
+			for _, n := range said.list {
+				switch n.(type) {
+				case generation.NotOurs, compactor.DamagedBytes, compactor.SkippedStream:
+					alarm += n.String()
+				}
+			}
 			if alarm != "" || !again(err) {
 				t.Fatalf("round %d, %s on machine %d, %d%% old: %v, alarm %s, notices %s", round, what, i, age[i], err, alarm, said.text())
 			}
@@ -200,7 +206,7 @@ func TestAwayAnywhere(t *testing.T) {
 					continue // what the whole root says otherwise: TestReadFailsAnywhere
 				}
 				for k := 0; ; k++ {
-					if k%sparse != 0 || testing.Short() && k%17 != 0 {
+					if k%sparse != 0 || testing.Short() && k%7 != 0 {
 						continue
 					}
 					disk := loaded(t, root)

@@ -142,6 +142,7 @@ func (c *checker) isUnseen(path string, args []any) bool {
 		if err, ok := arg.(error); ok {
 			if err = c.Doubt(err, c.since); durable.IsAway(err) {
 				c.unseen(path, "%v", err)
+				c.bad[path] = true // what follows from it says nothing of the bytes, either
 				return true
 			}
 		}

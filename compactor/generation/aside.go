@@ -52,8 +52,8 @@ func (a *aside) keep(p Public) (broken bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if shown || a.unknown {
-		return false, nil // it is of a generation whose data file is gone, or may be
+	if shown || a.unknown || a.MayBeOld(0) {
+		return false, nil // it is of a generation whose data file is gone, or may be, or on a share that this machine still sees
 	}
 	a.notify(NotOurs{a.Root.Rel(p.Name), a.Root.Rel(kept)})
 	return true, nil

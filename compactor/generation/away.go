@@ -3,6 +3,7 @@ package generation
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"time"
 
@@ -24,14 +25,11 @@ const OldestView = 10 * time.Minute
 func (s *Store) Doubt(err error, since cohort.Stamp) error {
 	err = durable.Away(err, s.remote)
 	var away *durable.AwayError
-	if err == nil || errors.As(err, &away) {
+	if err == nil || errors.Is(err, io.EOF) || errors.As(err, &away) {
 		return err
 	}
 	var lacks *MissingError
 	missing := errors.As(err, &lacks) || errors.Is(err, fs.ErrNotExist) || journal.IsCutOff(err) || errors.Is(err, errSize)
-	if !missing && !IsDamage(err) && !errors.Is(err, journal.ErrOtherRoot) {
-		return err
-	}
 	if s.isGone() || missing && s.MayBeOld(since) {
 		return &durable.AwayError{Err: errors.New(err.Error())} // without what it matches
 	}

@@ -45,7 +45,7 @@ func (p *probe) written() (reading, error) {
 	if err != nil {
 		return reading{}, err
 	}
-	return p.look(before, name)
+	return look(before, name)
 }
 
 // syncAgain makes a client that writes later write now, so that the server has given the time.
@@ -64,11 +64,11 @@ func (p *probe) made() (reading, error) {
 	if err := os.Mkdir(name, 0o777); err != nil {
 		return reading{}, err
 	}
-	return p.look(before, name)
+	return look(before, name)
 }
 
 // look reads the time of what was made since before, and removes it.
-func (p *probe) look(before time.Time, name string) (reading, error) {
+func look(before time.Time, name string) (reading, error) {
 	after := time.Now()
 	info, err := os.Stat(name)
 	if err = errors.Join(err, os.Remove(name)); err != nil {

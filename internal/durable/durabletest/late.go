@@ -206,7 +206,7 @@ func (f *lateFile) ReadAt(p []byte, off int64) (int, error) {
 }
 
 func (f *lateFile) Stat() (fs.FileInfo, error) { return f.info, nil }
-func (f *lateFile) Close() error               { return nil }
+func (*lateFile) Close() error                 { return nil }
 
 // change does a call that changes names. Whatever it returns, the server has answered, and what was old of these names is gone.
 func (l *Late) change(op string, call func() error, names ...string) error {
