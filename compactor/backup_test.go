@@ -509,3 +509,73 @@ func TestBackupToOtherFileSystem(t *testing.T) {
 	}
 	holds(t, durable.OS, cohort.Root(filepath.Join(dir, "b")), bothRows, "a backup elsewhere")
 }
+
+// TestCopyByHand copies a root with plain tools while others append, fold and sweep before each of the directories, in the order that
+// docs/operations.md gives. A repair makes a root of the copy that holds what was acknowledged before the copy began.
+func TestCopyByHand(t *testing.T) {
+	base, w := toBackUpLive(t)
+	saved := cohort.Root(filepath.Join(t.TempDir(), "runs"))
+	if err := os.CopyFS(string(saved), os.DirFS(string(base))); err != nil {
+		t.Fatal(err)
+	}
+	live, late := growth(t, base, func() { appendLines(t, w, `{"run_id":"newlate","stage":"S","v":9}`) })
+	order := []string{"cohorts", "reaped", "manifests", "data", "quarantine"}
+	for k := -1; k < len(order); k++ {
+		root := cohort.Root(filepath.Join(t.TempDir(), "runs"))
+		if err := os.CopyFS(string(root), os.DirFS(string(saved))); err != nil {
+			t.Fatal(err)
+		}
+		backup := backupOf(root)
+		if err := os.CopyFS(string(backup), &onlyFiles{os.DirFS(string(root))}); err != nil {
+			t.Fatal(err)
+		}
+		for i, dir := range order {
+			if k < 0 || i == k {
+				if segment := root.Segment(live.Cohort, live.ID); i == max(k, 0) {
+					extend(t, segment, late)
+				}
+				for n := range 3 {
+					appendTo(t, root, "c", fmt.Sprintf(`{"run_id":"new%d-%d","stage":"S","v":9}`, i, n))
+					foldNow(t, compactor.Config{Root: root, DeadAfter: -1, ReapGrace: -1})
+				}
+			}
+			if _, err := os.Stat(filepath.Join(string(root), dir)); err != nil {
+				continue
+			}
+			if err := os.CopyFS(filepath.Join(string(backup), dir), os.DirFS(filepath.Join(string(root), dir))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		when := fmt.Sprintf("others before step %d", k)
+		r, err := audit.Repair(t.Context(), compactor.Config{Root: backup}, audit.RepairOptions{Apply: true})
+		if err != nil || !r.Lossless() {
+			t.Fatalf("%s: Repair = %+v, %v, lossless %v", when, r, err, r.Lossless())
+		}
+		got := values(t, backup)
+		for key := range got {
+			if strings.HasPrefix(key, "new") {
+				delete(got, key)
+			}
+		}
+		if diff := cmp.Diff(backedUpRows, got); diff != "" {
+			t.Fatalf("%s: rows (-want +got):\n%s", when, diff)
+		}
+		if got := damage(t, backup); got != "" {
+			t.Fatalf("%s: check finds\n%s", when, got)
+		}
+	}
+}
+
+// onlyFiles is the top of a directory without the directories in it.
+type onlyFiles struct{ fs.FS }
+
+func (o *onlyFiles) ReadDir(name string) ([]fs.DirEntry, error) {
+	all, err := fs.ReadDir(o.FS, name)
+	var files []fs.DirEntry
+	for _, e := range all {
+		if !e.IsDir() {
+			files = append(files, e)
+		}
+	}
+	return files, err
+}
