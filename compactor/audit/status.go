@@ -39,6 +39,9 @@ type Status struct {
 	InExtra    index.Extras       `json:"in_extra"`    // values that no column holds, by column and reason
 	Ahead      *generation.Ahead  `json:"clock_ahead,omitempty"`
 
+	// Unsealed are the streams of which everything is folded, but no seal, and what becomes of them: their writers live or were killed.
+	Unsealed []Unsealed `json:"unsealed,omitempty"`
+
 	// Damaged are files that are not what was committed, as far as a look at names and sizes tells; Check reads them.
 	Damaged []Problem `json:"damaged,omitempty"`
 }
@@ -97,7 +100,10 @@ func ReadStatus(ctx context.Context, cfg compactor.Config) (Status, error) {
 	if s.Quarantine, err = countQuarantine(store); err != nil {
 		return Status{}, err
 	}
-	s.Cohorts, err = cohortStatus(ctx, store, newest.Streams)
+	if s.Cohorts, err = cohortStatus(ctx, store, newest.Streams); err != nil {
+		return s, err
+	}
+	s.Unsealed, err = unsealed(store, cfg, newest)
 	return s, err
 }
 
