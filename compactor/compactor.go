@@ -31,7 +31,7 @@
 // journal.ErrOtherRoot, cohort.ErrNewer, and what generation.IsDamage tells of. A [Notice] is a fact of a run that is no
 // error; each kind is a type of its own.
 //
-// [Reap], Config.Store and Config.Locker are for package audit.
+// [Reap], [Fates], Config.Store and Config.Locker are for package audit.
 //
 // # Backwards compatibility
 //

@@ -40,15 +40,19 @@ func (s *sweeper) isDead(p journal.Place, seen generation.Watermark, now cohort.
 	if limit := max(s.deadAfter, 0); (now - seen.Grown).Duration() >= limit {
 		return "it has not grown for " + limit.String(), true
 	}
-	// Where nobody has measured that a free lock proves a dead writer, only the time above decides.
-	if !s.locksTell() {
-		return "", false
-	}
-	gone, err := s.WriterIsGone(p.Stream)
-	if err != nil || !gone {
+	if gone, err := s.lockTells(p.Stream); err != nil || !gone {
 		return "", false // in doubt, the writer counts as alive
 	}
 	return "its writer has ended", true
+}
+
+// lockTells tells whether a free lock proves that the writer of a stream has ended. Where nobody has measured that locks tell, only
+// time decides.
+func (s *sweeper) lockTells(of journal.Stream) (gone bool, err error) {
+	if !s.locksTell() {
+		return false, nil
+	}
+	return s.WriterIsGone(of)
 }
 
 // reap moves dead streams to reaped/, tells of each move that succeeded, and counts them. The next round reads them again.

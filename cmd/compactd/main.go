@@ -127,7 +127,7 @@ func (a *app) command() *cobra.Command {
 	all.StringVar(&a.rootID, "root-id", "", "refuse any root but the one with this `id` (default $"+rootid.Var+")")
 	a.hasFlag = all.Changed
 	cmd.AddCommand(a.initCommand(), a.onceCommand(), a.runCommand(), a.statusCommand(), a.columnsCommand(), a.checkCommand(),
-		a.dumpCommand(), a.runsCommand(), a.previousCommand(), a.importCommand(), a.repairCommand(), a.doctorCommand(), a.probeCommand())
+		a.dumpCommand(), a.runsCommand(), a.previousCommand(), a.importCommand(), a.repairCommand(), a.backupCommand(), a.doctorCommand(), a.probeCommand())
 	a.finish(cmd)
 	return cmd
 }
@@ -269,6 +269,8 @@ func hint(err error) string {
 		return "docs/operations.md says which file systems are known to work"
 	case errors.Is(err, generation.ErrNotPublished):
 		return "nothing is lost: close the file in that program, or read a copy of it; the next fold publishes it"
+	case errors.Is(err, errNoBackup) && (durable.IsFull(err) || errors.Is(err, context.Canceled) || errors.Is(err, fs.ErrPermission)):
+		return "the root is as it was, and nothing is left of the backup; it must be able to read all of the root, and to write beside DIR"
 	case durable.IsFull(err):
 		return "nothing is lost: free some space and fold again, which goes on from the last generation"
 	case durable.IsAway(err):

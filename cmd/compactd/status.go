@@ -8,19 +8,25 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/audit"
+	"github.com/runfold/runfold/internal/quantity"
 	"github.com/runfold/runfold/internal/terminal"
 )
 
 func (a *app) statusCommand() *cobra.Command {
 	var asJSON bool
+	var flags compactor.Config
 	cmd := &cobra.Command{
 		Use:   "status --root DIR",
 		Short: "Show what is folded, what waits, and who folds",
 		Long: `Show the newest generation and, per cohort, streams and unfolded records.
 
 It reads only, takes no lock, and may run at any time. It exits with 4 if it finds damage; it reads what is not folded yet, and of
-all else looks at names and sizes: compactd check reads everything.`,
+all else looks at names and sizes: compactd check reads everything.
+
+Of a stream without a seal it says when a fold moves it to reaped/ or deletes it there, if it has nothing new: its writer lives, or
+was killed. It reckons with the defaults of --dead-after and --grace; give it what the compactor is given, if that is another.`,
 		Example: `  compactd status --root runs
   compactd status --root runs --json | jq '.cohorts[] | select(.unfolded_records > 0)'`,
 		Args: cobra.NoArgs,
@@ -29,6 +35,7 @@ all else looks at names and sizes: compactd check reads everything.`,
 			if err != nil {
 				return err
 			}
+			cfg.DeadAfter, cfg.ReapGrace = flags.DeadAfter, flags.ReapGrace
 			s, err := audit.ReadStatus(cmd.Context(), cfg)
 			if err != nil {
 				return err
@@ -48,6 +55,8 @@ all else looks at names and sizes: compactd check reads everything.`,
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().Var((*quantity.Duration)(&flags.DeadAfter), "dead-after", "what the compactor is given (default 24h)")
+	cmd.Flags().Var((*quantity.Duration)(&flags.ReapGrace), "grace", "what the compactor is given (default 10m)")
 	return cmd
 }
 
@@ -103,6 +112,7 @@ func (a *app) printStatus(s audit.Status) error {
 			fmt.Fprintf(out, "not seen    %d streams of cohort %s: the storage does not answer or shows an old state\n", c.Unseen, c.Cohort)
 		}
 	}
+	a.printUnsealed(s.Unsealed)
 	if len(s.Cohorts) == 0 {
 		_, err := fmt.Fprintf(out, "streams     none: everything is folded\n")
 		return err
@@ -114,6 +124,20 @@ func (a *app) printStatus(s audit.Status) error {
 			c.UnfoldedBytes, age(c), c.TornBytes, c.Unreadable)
 	}
 	return t.Flush()
+}
+
+// shownUnsealed is how many streams without a seal are shown to people: the writers of most of them live.
+const shownUnsealed = 10
+
+// printUnsealed tells what becomes of streams without a seal, those that a fold moves or deletes next first.
+func (a *app) printUnsealed(all []audit.Unsealed) {
+	for i, u := range all {
+		if i == shownUnsealed {
+			fmt.Fprintf(a.stdout, "            and %d more: --json lists all\n", len(all)-i)
+			return
+		}
+		fmt.Fprintf(a.stdout, "no seal     %s: %s\n", u.Stream, u.Text())
+	}
 }
 
 func age(c audit.CohortStatus) string {

@@ -5,8 +5,9 @@
 //	ReadStatus   tells what waits, how old it is and who folds
 //	Dump         prints one file of a root as text
 //	Repair       says what is damaged and what can be done; with Apply, does it
+//	Backup       copies a root, whole, into another directory
 //
-// All of them only read and take no lock, except Repair with Apply. Their results are right while others append and fold.
+// All of them only read the root and take no lock, except Repair with Apply. Their results are right while others append and fold.
 //
 //	done, err := audit.Check(ctx, compactor.Config{Root: "runs"}, func(p audit.Problem) { fmt.Println(p) })
 //	if err == nil && done.Problems > 0 { ... }

@@ -117,3 +117,25 @@ func ExampleRepair() {
 	// false true 1
 	// true 2
 }
+
+func ExampleBackup() {
+	dir, remove := atWork()
+	defer remove()
+
+	to := filepath.Join(filepath.Dir(string(dir)), "saved")
+	b, err := audit.Backup(context.Background(), compactor.Config{Root: dir}, to)
+	if err != nil {
+		log.Fatal(err) // no backup was made
+	}
+	fmt.Printf("generation %d with %d rows, and %d records that are not folded\n", uint64(b.Generation), b.Rows, b.Unfolded)
+	for run, err := range compactor.Runs(context.Background(), compactor.Config{Root: cohort.Root(to)}, true) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(run.RunID)
+	}
+	// Output:
+	// generation 1 with 1 rows, and 1 records that are not folded
+	// r-0
+	// r-1
+}

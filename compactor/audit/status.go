@@ -41,6 +41,9 @@ type Status struct {
 	InExtra    index.Extras       `json:"in_extra"`    // values that no column holds, by column and reason
 	Ahead      *generation.Ahead  `json:"clock_ahead,omitempty"`
 
+	// Unsealed are the streams of which everything is folded, but no seal, and what becomes of them: their writers live or were killed.
+	Unsealed []Unsealed `json:"unsealed,omitempty"`
+
 	// Damaged are files that are not what was committed, as far as a look at names and sizes tells; Check reads them.
 	Damaged []Problem `json:"damaged,omitempty"`
 	// Unseen are files that the storage does not show, because it does not answer or shows an old state.
@@ -79,14 +82,14 @@ func ReadStatus(ctx context.Context, cfg compactor.Config) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	s, err := readStatus(ctx, store)
+	s, err := readStatus(ctx, cfg, store)
 	if err == nil {
 		err = store.StillThere()
 	}
 	return s, store.Doubt(err, 0)
 }
 
-func readStatus(ctx context.Context, store *generation.Store) (Status, error) {
+func readStatus(ctx context.Context, cfg compactor.Config, store *generation.Store) (Status, error) {
 	newest, err := store.Newest()
 	if err != nil {
 		return Status{}, err
@@ -120,7 +123,10 @@ func readStatus(ctx context.Context, store *generation.Store) (Status, error) {
 		return Status{}, err
 	}
 	s.Stuck = countStuck(store, newest.Streams)
-	s.Cohorts, err = cohortStatus(ctx, store, newest.Streams)
+	if s.Cohorts, err = cohortStatus(ctx, store, newest.Streams); err != nil {
+		return s, err
+	}
+	s.Unsealed, err = unsealed(store, cfg, newest)
 	return s, err
 }
 

@@ -214,16 +214,16 @@ func (e *expiry) files(kept map[string]bool) {
 	for _, name := range old {
 		e.remove(name)
 	}
-	e.sweepTemp(e.Root.DataDir())
-	e.sweepTemp(e.Root.Manifests())
-	e.sweepTemp(string(e.Root))
+	e.sweep(e.Root.DataDir(), durable.IsTemp)
+	e.sweep(e.Root.Manifests(), durable.IsTemp)
+	e.sweep(string(e.Root), durable.IsTemp)
 	if e.Settings.Snapshots == cohort.PerCohort {
 		for _, f := range e.newest.Snapshots {
-			e.sweepTemp(e.Root.Cohort(f.Cohort))
+			e.sweep(e.Root.Cohort(f.Cohort), durable.IsTemp)
 		}
 	}
 	for _, id := range e.cohortsIn(e.Root.QuarantineDir()) {
-		e.sweepTemp(e.Root.Quarantine(id))
+		e.sweep(e.Root.Quarantine(id), durable.IsTemp)
 	}
 }
 
@@ -280,9 +280,9 @@ func (e *expiry) areStranded(kept map[string]bool) bool {
 	return len(all) > 0
 }
 
-// sweepTemp removes the temporary files of dir that have not been written for the age.
-func (e *expiry) sweepTemp(dir string) {
-	for _, name := range e.old(dir, durable.IsTemp) {
+// sweep removes the files of dir that are not needed and have not been written for the age. Nothing may name them.
+func (e *expiry) sweep(dir string, unneeded func(name string) bool) {
+	for _, name := range e.old(dir, unneeded) {
 		e.remove(name)
 	}
 }

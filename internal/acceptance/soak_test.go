@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -44,6 +46,8 @@ func TestSoak(t *testing.T) {
 	for i := range 2 {
 		compactors.Go(func() { foldAndDie(t, ctx, root, rand.New(rand.NewPCG(*seed, uint64(i))), &folds, &killed) })
 	}
+	var backups, cut atomic.Int64
+	compactors.Go(func() { backUpAndDie(t, ctx, root, rand.New(rand.NewPCG(*seed, 2)), &backups, &cut) })
 	all, victims := comeAndGo(t, ctx, root)
 	compactors.Wait()
 	for range 3 { // what the last ones left is reaped and deleted
@@ -51,6 +55,7 @@ func TestSoak(t *testing.T) {
 	}
 	rows := readIndex(t, root)
 	agree(t, root, rows)
+	maps.DeleteFunc(rows, func(key string, _ row) bool { return strings.HasPrefix(key, "backup-") })
 	compare(t, all, rows)
 	acked, sent := 0, 0
 	for _, w := range all {
@@ -59,6 +64,7 @@ func TestSoak(t *testing.T) {
 	if victims == 0 || killed.Load() == 0 || acked == 0 {
 		t.Errorf("%d writers and %d compactors were killed, %d records acknowledged: nothing was shown", victims, killed.Load(), acked)
 	}
+	t.Logf("figure: %d whole backups and %d kills of backups beside", backups.Load(), cut.Load())
 	t.Logf("figure: %d writers of which %d were killed, %d records acknowledged and %d more sent, %d folds and %d kills of compactors in %v",
 		len(all), victims, acked, sent-acked, folds.Load(), killed.Load(), limit)
 }
@@ -121,6 +127,58 @@ func foldAndDie(t *testing.T, ctx context.Context, root cohort.Root, rnd *rand.R
 		default:
 			t.Errorf("compactd once: %v: %s", err, words.String())
 		}
+	}
+}
+
+// backUpAndDie backs the root up again and again, and kills every other backup at a random moment, until ctx ends and one was whole at
+// least. Before each one it appends a record, which must be in the backup. One that was killed is not there.
+func backUpAndDie(t *testing.T, ctx context.Context, root cohort.Root, rnd *rand.Rand, whole, killed *atomic.Int64) {
+	dir := t.TempDir()
+	for n := 0; ctx.Err() == nil || whole.Load() == 0; n++ {
+		run, to := fmt.Sprint("backup-", n), cohort.Root(fmt.Sprint(dir, "/", n))
+		if out, err := exec.Command("journal-append", "--root", string(root), "--cohort", "backups", "--run-id", run, "--stage", "S").CombinedOutput(); err != nil {
+			t.Errorf("journal-append: %v: %s", err, out)
+			return
+		}
+		cmd := exec.Command("compactd", "backup", "--root", string(root), string(to))
+		var words strings.Builder
+		cmd.Stderr = &words
+		if err := cmd.Start(); err != nil {
+			t.Error(err)
+			return
+		}
+		after := time.Hour
+		if rnd.IntN(2) == 0 {
+			after = time.Duration(rnd.Int64N(int64(10 * time.Millisecond << rnd.IntN(6))))
+		}
+		timer := time.AfterFunc(after, func() { cmd.Process.Kill() })
+		err := cmd.Wait()
+		timer.Stop()
+		var exit *exec.ExitError
+		switch {
+		case err == nil:
+			whole.Add(1)
+			holdsRun(t, to, run)
+		case errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL:
+			killed.Add(1)
+			if exists(string(to)) { // killed after its rename
+				holdsRun(t, to, run)
+			}
+		default:
+			t.Errorf("compactd backup: %v: %s", err, words.String())
+		}
+		os.RemoveAll(string(to))
+	}
+}
+
+// holdsRun checks a backup, and looks for a run in it.
+func holdsRun(t *testing.T, backup cohort.Root, run string) {
+	t.Helper()
+	if out, err := exec.Command("compactd", "check", "--root", string(backup)).CombinedOutput(); err != nil {
+		t.Errorf("check of a backup: %v: %s", err, out)
+	}
+	if out, err := exec.Command("compactd", "runs", "--root", string(backup), "--unfolded").CombinedOutput(); err != nil || !strings.Contains("\n"+string(out), "\n"+run+":S\t") {
+		t.Errorf("the backup lacks %s, which was acknowledged before it began: %v", run, err)
 	}
 }
 
