@@ -201,7 +201,7 @@ func (c Config) Locker(settings cohort.Settings) Locker {
 	if c.Lock != nil {
 		return c.Lock
 	}
-	return FileLock{Path: c.Root.CompactLock(), Perm: settings.FileMode.FS(), Wait: c.Wait, Notify: c.Notify}
+	return FileLock{Path: c.Root.CompactLock(), Perm: settings.FileMode.FS(), Wait: c.Wait, Program: c.Program, Notify: c.Notify}
 }
 
 // rounds folds batch after batch until nothing is left.

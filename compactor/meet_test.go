@@ -144,7 +144,9 @@ func (e *encounter) second(j int) (calls int) {
 		fault.Hook = durabletest.StopAt(j)
 	}
 	e.was.maybe = append(e.was.maybe, e.brings[e.b.name])
-	switch err := e.b.do(e.config(e.disk, fault)); {
+	cfg := e.config(e.disk, fault)
+	cfg.Lock = touching{e.disk, e.root.CompactLock() + ".2"} // the first has the lock, and was passed over; it comes back below
+	switch err := e.b.do(cfg); {
 	case err == nil:
 		e.was.sure = e.was.sure.add(e.brings[e.b.name])
 	case j < 0:

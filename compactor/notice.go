@@ -138,6 +138,20 @@ func (n LockUnsupported) String() string {
 	return fmt.Sprintf("folding without %s: %v: nothing is lost, the commit decides between two that fold at once", n.Path, n.Err)
 }
 
+// PassedOver tells that the holder of the lock has not counted for so long that it is taken for gone, and that this run and those
+// after it take the successor of the lock.
+type PassedOver struct {
+	Path   string
+	Holder string
+	Still  time.Duration
+	Next   string
+}
+
+func (n PassedOver) String() string {
+	return fmt.Sprintf("%s is held by %s, which has shown no sign of life for %v: it is passed over, and %s is the lock from now on; "+
+		"if it comes back, the commit decides", n.Path, n.Holder, n.Still.Round(time.Second), n.Next)
+}
+
 // Skipped tells that a scheduled run was left out because the one before had not ended.
 type Skipped struct{ Total int }
 

@@ -337,7 +337,7 @@ func (s *stage) config(disk *durabletest.CrashFS, seen durable.FS) compactor.Con
 	return compactor.Config{Root: s.root, FS: seen, Lock: touching{disk, s.root.CompactLock()}, KeepAge: -1, KeepGenerations: 1, DeadAfter: -1, ReapGrace: -1}
 }
 
-// touching is a Locker that always says yes, and leaves the time of its lock file as FileLock does.
+// touching is a Locker that always says yes, and leaves the times of its files as FileLock does.
 type touching struct {
 	fsys durable.FS
 	path string
@@ -346,10 +346,19 @@ type touching struct {
 func (l touching) Lock(context.Context) (func() error, error) { return l.touch, l.touch() }
 
 func (l touching) touch() error {
-	if err := l.fsys.Remove(l.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	for _, path := range []string{l.path, l.path + ".holder"} {
+		if err := l.write(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l touching) write(path string) error {
+	if err := l.fsys.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	w, err := l.fsys.Create(l.path, 0o644)
+	w, err := l.fsys.Create(path, 0o644)
 	if err != nil {
 		return err
 	}

@@ -432,10 +432,7 @@ func (c *checker) public(ctx context.Context, newest generation.Manifest) error 
 }
 
 // isBusy tells whether a compactor holds the lock, as far as locks work here. The lock is not kept.
-func (c *checker) isBusy() bool {
-	free, err := durable.LockIsFree(c.Root.CompactLock())
-	return err == nil && !free
-}
+func (c *checker) isBusy() bool { return compactor.FileLock{Path: c.Root.CompactLock()}.IsHeld() }
 
 // streams reads every stream from its first byte.
 func (c *checker) streams(ctx context.Context, newest generation.Manifest) error {

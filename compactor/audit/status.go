@@ -75,7 +75,7 @@ func ReadStatus(ctx context.Context, cfg compactor.Config) (Status, error) {
 	}
 	s := Status{
 		Root: store.Root, RootID: store.Settings.RootID, Generation: newest.Generation, Rows: newest.Index.Rows, NextSeq: newest.NextSeq,
-		Narrow: newest.Narrow, Merged: newest.Merged, Holder: lockHolder(store.Root), InExtra: index.Extras{},
+		Narrow: newest.Narrow, Merged: newest.Merged, Holder: compactor.FileLock{Path: store.Root.CompactLock()}.Holder(), InExtra: index.Extras{},
 	}
 	if newest.Generation > 0 {
 		s.FoldedAt = newest.CreatedAt
@@ -146,13 +146,6 @@ func publicStatus(store *generation.Store, newest generation.Manifest) (publishe
 		}
 	}
 	return len(old) == 0, damaged, nil
-}
-
-func lockHolder(root cohort.Root) string {
-	if body := durable.LockHolder(root.CompactLock()); body != "" {
-		return strings.ReplaceAll(strings.TrimSpace(body), "\n", ", ")
-	}
-	return ""
 }
 
 func cohortStatus(ctx context.Context, store *generation.Store, marks []generation.Watermark) ([]CohortStatus, error) {

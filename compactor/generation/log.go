@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/runfold/runfold/cohort"
@@ -165,17 +167,34 @@ func IsVoid(all []Manifest, g cohort.Generation) bool {
 }
 
 // time is the latest time that the root's file system is known to have given. It is that of the manifest m, which is the newest, or
-// that of the lock file, which every holder writes.
+// that of a lock's file, which every holder writes.
 func (s *Store) time(m Manifest) (time.Time, error) {
 	info, err := s.FS.Stat(s.Root.Manifest(m.Generation))
 	if err != nil {
 		return time.Time{}, fmt.Errorf("look at the newest manifest: %w", err)
 	}
 	now := info.ModTime()
-	if lock, err := s.FS.Stat(s.Root.CompactLock()); err == nil && lock.ModTime().After(now) {
-		now = lock.ModTime()
+	if locked := s.locked(); locked.After(now) {
+		now = locked
 	}
 	return now, nil
+}
+
+// locked is when the lock, or a file beside it, was written last. A holder that may not write the lock file writes one beside it.
+func (s *Store) locked() (last time.Time) {
+	entries, err := s.FS.ReadDir(string(s.Root))
+	if err != nil {
+		return time.Time{}
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), filepath.Base(s.Root.CompactLock())) {
+			continue
+		}
+		if info, err := s.FS.Stat(filepath.Join(string(s.Root), e.Name())); err == nil && info.ModTime().After(last) {
+			last = info.ModTime()
+		}
+	}
+	return last
 }
 
 // Stamp is the latest time that the root's file system is known to have given, as a stamp. m is the newest manifest. Stamp is
@@ -183,9 +202,7 @@ func (s *Store) time(m Manifest) (time.Time, error) {
 func (s *Store) Stamp(m Manifest) cohort.Stamp {
 	now, _ := s.time(m)
 	if m.Generation == 0 {
-		if lock, err := s.FS.Stat(s.Root.CompactLock()); err == nil {
-			now = lock.ModTime()
-		}
+		now = s.locked()
 	}
 	if now.Before(time.Unix(0, 1)) {
 		return 0

@@ -34,8 +34,12 @@ func sayLock(name string) error {
 		fmt.Println("none")
 		return nil
 	case err == nil:
+		h, err := SayHolder(name, "host child\n", 0o644)
+		if err != nil {
+			return err
+		}
 		fmt.Println("locked")
-		return l.Unlock()
+		return errors.Join(h.Close(), l.Unlock())
 	}
 	return err
 }

@@ -32,7 +32,7 @@ func TestLockFileOfAnotherUser(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		say := func(want string) {
+		sayOther := func(want string) {
 			t.Helper()
 			cmd := exec.Command(self, "-test.run", "^$")
 			cmd.Dir = dir
@@ -46,10 +46,15 @@ func TestLockFileOfAnotherUser(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		say(want[0])
+		h, err := SayHolder(l.name, "host root\n", mode)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sayOther(want[0])
+		h.f.Close() // the superuser is killed: the words stay, and nobody else may write them
 		if err := l.Unlock(); err != nil {
 			t.Fatal(err)
 		}
-		say(want[1])
+		sayOther(want[1])
 	}
 }
