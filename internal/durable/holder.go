@@ -109,7 +109,7 @@ func WhoHolds(lock string) (words, sign string) {
 		return body, body
 	}
 	words, sign = parseHolder(text)
-	return words, sign + body
+	return words, sign + "\n" + body
 }
 
 // parseHolder takes a file apart. Of one that is being written it gives what is there.
