@@ -59,9 +59,8 @@ const (
 )
 
 // Lock takes the lock file. It tries again with growing, jittered delays until Wait is over. Where no lock is to be had, it tells
-// LockUnsupported and succeeds. It never
-// blocks in the kernel, because a network file system without a lock manager may hang there, and such a process cannot even be
-// killed. The function that releases the lock also ends the goroutine that counts.
+// LockUnsupported and succeeds. It never blocks in the kernel, because a network file system without a lock manager may hang there,
+// and such a process cannot even be killed. The function that releases the lock also ends the goroutine that counts.
 func (l FileLock) Lock(ctx context.Context) (func() error, error) {
 	l = l.withDefaults()
 	deadline := time.Now().Add(l.Wait)
@@ -173,9 +172,9 @@ func (l FileLock) words() string {
 		host = "unknown"
 	}
 	// The name is only asked of the environment: a directory service may be slow, and a lock must not wait for one.
-	user := cmp.Or(os.Getenv("USER"), os.Getenv("LOGNAME"), os.Getenv("USERNAME"))
+	user := cmp.Or(os.Getenv("USER"), os.Getenv("LOGNAME"), os.Getenv("USERNAME"), "unknown")
 	if id := os.Getuid(); id >= 0 { // it is -1 on Windows
-		user = fmt.Sprintf("%s (%d)", cmp.Or(user, "unknown"), id)
+		user += " (" + strconv.Itoa(id) + ")"
 	}
 	text := ""
 	for _, line := range [][2]string{

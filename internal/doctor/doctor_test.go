@@ -160,3 +160,30 @@ func TestReadRefuses(t *testing.T) {
 		t.Errorf("a newer one: %v", err)
 	}
 }
+
+// TestCompactLock says what a fold would meet: of a lock that was passed over, too.
+func TestCompactLock(t *testing.T) {
+	root := cohort.Root(t.TempDir())
+	says := func(want string) {
+		t.Helper()
+		p := &probe{dir: filepath.Join(string(root), ".doctor-x")}
+		if got, detail := p.compactLock(); got != want || (got == no) != (detail != "") {
+			t.Errorf("compactLock = %q, %q, want %q", got, detail, want)
+		}
+	}
+	says("not made yet")
+	l, err := durable.TryLock(root.CompactLock(), "", 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Unlock()
+	says(held)
+	if err := os.WriteFile(root.CompactLock()+".2", nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	says(free)
+	if err := os.Mkdir(root.CompactLock()+".3", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	says(no)
+}

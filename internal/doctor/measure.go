@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/internal/durable"
 )
 
@@ -40,6 +41,7 @@ var checks = []check{
 	{"fsync of a directory", true, "a new name is acknowledged only after it", (*probe).syncDir},
 	{Removal, false, "what is no longer needed is removed; where that fails it stays, which is told", (*probe).removal},
 	{FileLocks, false, "keep two compactors from doing the same work: without them folds and appends go on; on a local file system a free lock proves a dead writer", (*probe).locks},
+	{"lock of the compactor", false, "a fold takes it if it can, and waits or ends while another one holds it", (*probe).compactLock},
 	{"a new name is seen", false, "how late a fold sees a new stream, from this machine; from others it can be later (NFS: 30 s)", (*probe).names},
 	{"appended bytes are seen", false, "how late a fold sees a new record, from this machine; from others it can be later (NFS: 30 s)", (*probe).bytes},
 	{"step of time stamps", false, "how close two writers on two machines can be ordered", (*probe).timeStep},
@@ -288,6 +290,21 @@ func (p *probe) locks() (string, string) {
 		return no, "after a holder that was killed: " + heard
 	}
 	return yes, "excludes processes, and ends with the holder"
+}
+
+// compactLock tries the lock of the root itself: its file may be another user's.
+func (p *probe) compactLock() (string, string) {
+	root := cohort.Root(filepath.Dir(p.dir))
+	ok, err := durable.LockIsFree(durable.LastLock(durable.OS, root.CompactLock()))
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return "not made yet", ""
+	case err != nil:
+		return no, err.Error() + ": folds go on without it"
+	case ok:
+		return free, ""
+	}
+	return held, ""
 }
 
 func (p *probe) try(file string) string {

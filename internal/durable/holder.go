@@ -36,7 +36,7 @@ const (
 // SayHolder writes the file beside a lock that the caller holds. words are lines for people, each "key value". A file of another
 // user is replaced; a link in its place is left alone, and is an error.
 //
-//	openat file O_CREAT|O_RDWR, or where that is refused unlinkat file and openat with O_EXCL; ftruncate; write
+//	openat file O_CREAT|O_RDWR, or where that is refused unlinkat file and openat with O_EXCL; ftruncate; write; fsync
 func SayHolder(lock, words string, perm fs.FileMode) (h *Holder, err error) {
 	name := lock + holderEnd
 	if err := Regular(OS, name); err != nil {
@@ -66,6 +66,7 @@ func SayHolder(lock, words string, perm fs.FileMode) (h *Holder, err error) {
 		f.Close()
 		return nil, err
 	}
+	f.Sync() // the file stays open, and NFS may show others nothing of it before a sync; an error is dropped: the next count may succeed
 	return h, nil
 }
 
@@ -110,7 +111,7 @@ func WhoHolds(lock string) (words, sign string) {
 		return body, body
 	}
 	words, sign = parseHolder(text)
-	return words, sign + body
+	return words, sign + "\n" + body
 }
 
 // parseHolder takes a file apart. Of one that is being written it gives what is there.

@@ -188,3 +188,30 @@ func TestSuccessors(t *testing.T) {
 		t.Errorf("LastLock in a missing directory = %s", got)
 	}
 }
+
+// TestHolderOfThePage reads the file that docs/format/lock.md shows, and writes the same.
+func TestHolderOfThePage(t *testing.T) {
+	page, err := os.ReadFile("../../docs/format/lock.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "```\n")
+	text, _, ok := strings.Cut(rest, "```\n")
+	words, s := parseHolder(text)
+	if want := "host trainer-3\npid 4711\nuser ml (1000)\nsince 2026-11-26T16:00:00Z\nprogram runfold 0.1.0\n"; !ok || words != want || s != "46f8342993fcaf57592053201369b96d 7" {
+		t.Errorf("the page's file has %q, %q", words, s)
+	}
+	lock := filepath.Join(t.TempDir(), "lock")
+	h := say(t, lock, words)
+	for range 7 {
+		if err := h.Advance(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := strings.Replace(content(t, lock+".holder"), h.token, "46f8342993fcaf57592053201369b96d", 1); got != text {
+		t.Errorf("the file is\n%s\nwant that of the page:\n%s", got, text)
+	}
+	if err := h.Close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -23,7 +23,7 @@ func LastLock(fsys FS, name string) string {
 	return numbered(name, last)
 }
 
-// NextLock is the successor of a lock file of LastLock(name). ok is false after the last number.
+// NextLock is the successor of a lock file of LastLock(name). After the last number, ok is false.
 func NextLock(name, lock string) (next string, ok bool) {
 	n := max(successorNumber(filepath.Base(name), filepath.Base(lock)), 1) + 1
 	return numbered(name, n), n <= maxSuccessor
