@@ -3,6 +3,8 @@ package journal
 import (
 	"testing"
 	"time"
+
+	"github.com/runfold/runfold/cohort"
 )
 
 // TestFine gives times of files, and the wall clock after the second of the file's time, in milliseconds.
@@ -39,4 +41,10 @@ func TestWholeSeconds(t *testing.T) {
 	if after := second.next(); after <= before {
 		t.Errorf("stamp %d after %d", after, before)
 	}
+}
+
+// beginsAt tells whether a first stamp is that of the storage, or within what storage that keeps whole seconds leaves open.
+func beginsAt(stamp, storage cohort.Stamp) bool {
+	whole := storage%cohort.Stamp(time.Second) == 0
+	return stamp == storage || whole && stamp > storage && stamp < storage+cohort.Stamp(coarsest)
 }
