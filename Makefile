@@ -65,7 +65,7 @@ test-machines-short: # the part of it that make test runs: the machine that diff
 	  MACHINETESTS='SameBytes|Vector|Frame|Manifest|Find|Copy|Interleave|V1|Fine|WholeSeconds|Settings|Key|Order'
 
 # What Wine or Windows does not have: signals, sh and cp, symbolic links, and other words for errors.
-WINESKIP = TestScripts/($(WINESCRIPTS))$$|TestDaemon|TestSignal|TestManyProcesses|TestKilledProcesses|TestExamples|TestDifferential|$(WINELINKS)
+WINESKIP = TestScripts/($(WINESCRIPTS))$$|TestDaemon|TestConsoleLog|TestLocked|TestSignal|TestManyProcesses|TestKilledProcesses|TestExamples|TestDifferential|$(WINELINKS)
 WINESCRIPTS = version|run-refused|root-id|repair|published-other|check-damage|copies-merged|doctor|dump|links|no-root|once|modes|no-input|encodings|cohort-names|roots|set|read-only|repeat
 WINELINKS = TestReplaceFollowsNoLink|TestDeletedLockFile|TestOnlyWalGoKnowsTheLibrary|TestSegmentThatIsNone|TestLinkedCohort|TestRoots|TestHeader|TestStreams
 
