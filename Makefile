@@ -16,7 +16,7 @@ REVIVE = github.com/mgechev/revive@v1.17.0
 STAMP ?= $(shell git status >/dev/null 2>&1 && echo -buildvcs=auto)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-short test-places test-32 test-machines test-outside test-foreign test-differential test-docs check fmt vet staticcheck unused cross fuzz soak flakes figures bench example clean
+.PHONY: help build test test-short test-places test-32 test-machines test-windows test-outside test-foreign test-differential test-docs check fmt vet staticcheck unused cross fuzz soak flakes figures bench example clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,18 @@ test-machines: ## formats on arm64 and on s390x (the highest byte comes first), 
 test-machines-short: # the part of it that make test runs: the machine that differs most, and the tests that look at bytes
 	@$(MAKE) --no-print-directory test-machines MACHINES=s390x=qemu-s390x-static \
 	  MACHINETESTS='SameBytes|Vector|Frame|Manifest|Find|Copy|Interleave|V1|Fine|WholeSeconds|Settings|Key|Order'
+
+# What Wine or Windows does not have: signals, sh and cp, symbolic links, and other words for errors.
+WINESKIP = TestScripts/($(WINESCRIPTS))$$|TestDaemon|TestConsoleLog|TestLocked|TestSignal|TestManyProcesses|TestKilledProcesses|TestExamples|TestDifferential|$(WINELINKS)
+WINESCRIPTS = version|run-refused|root-id|repair|published-other|check-damage|copies-merged|doctor|dump|links|no-root|once|modes|no-input|encodings|cohort-names|roots|set|read-only|repeat
+WINELINKS = TestReplaceFollowsNoLink|TestDeletedLockFile|TestOnlyWalGoKnowsTheLibrary|TestSegmentThatIsNone|TestLinkedCohort|TestRoots|TestHeader|TestStreams
+
+test-windows: ## the tests of the commands and of what touches the disk, for Windows, under Wine (wine64, binutils-mingw-w64-x86-64)
+	.ci/wine . '$(WINESKIP)' internal/durable journal cmd/journal-append cmd/compactd internal/acceptance
+
+.PHONY: test-windows-smoke
+test-windows-smoke: ## a short part of test-windows: append, publish, publish again, read, go on after a kill
+	.ci/wine 'TestSmoke|TestReplaceReadOnly|TestOpenLetsOthersChange|TestInitRootRace' NONE internal/durable journal internal/acceptance
 
 test-outside: ## use the packages as a program of another module does, and run the code of docs/library.md
 	cd internal/outside && $(GO) test ./...

@@ -3,6 +3,8 @@ package journal
 import (
 	"testing"
 	"time"
+
+	"github.com/runfold/runfold/cohort"
 )
 
 // TestFine gives times of files, and the wall clock after the second of the file's time, in milliseconds.
@@ -33,8 +35,16 @@ func TestWholeSeconds(t *testing.T) {
 	first, second := clock{since: time.Since}, clock{since: time.Since}
 	first.begin(file, time.Now(), 0)
 	before := first.next()
+	for time.Now().UnixNano() <= int64(before) { // the clock of Windows stands still for a while
+	}
 	second.begin(file, time.Now(), 0)
 	if after := second.next(); after <= before {
 		t.Errorf("stamp %d after %d", after, before)
 	}
+}
+
+// beginsAt tells whether a first stamp is that of the storage, or within what storage that keeps whole seconds leaves open.
+func beginsAt(stamp, storage cohort.Stamp) bool {
+	whole := storage%cohort.Stamp(time.Second) == 0
+	return stamp == storage || whole && stamp > storage && stamp < storage+cohort.Stamp(coarsest)
 }
