@@ -139,6 +139,9 @@ func (e *expiry) files(named map[string]bool) {
 			e.sweep(e.Root.Cohort(f.Cohort), durable.IsTemp)
 		}
 	}
+	if _, err := e.FS.Stat(e.Root.DamagedGenerations()); err == nil {
+		e.sweep(e.Root.DamagedGenerations(), durable.IsTemp)
+	}
 	for _, id := range e.cohortsIn(e.Root.QuarantineDir()) {
 		e.sweep(e.Root.Quarantine(id), durable.IsTemp)
 	}
