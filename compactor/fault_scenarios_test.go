@@ -165,7 +165,7 @@ var scenarios = map[string]scenario{
 		foldNow(t, compactor.Config{Root: root})
 		put(t, root.Index(), []byte("garbage"))
 		return root
-	}, do: foldOnce, want: bothRows},
+	}, do: foldOnce, want: bothRows, temps: true},
 	"import": {
 		prepare: func(t *testing.T) cohort.Root {
 			root := newRoot(t)

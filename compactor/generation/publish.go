@@ -79,6 +79,11 @@ func (s *Store) Publish(m Manifest, late bool) error {
 			return nil
 		}
 		m = newest
+		// Another compactor has committed it, and may not have synced it. If the power failed now, its public files without its
+		// manifest would say that manifests are missing (R20).
+		if err := s.SyncManifests(); err != nil {
+			return err
+		}
 	}
 }
 
