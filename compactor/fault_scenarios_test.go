@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -127,18 +128,44 @@ var scenarios = map[string]scenario{
 		remove(t, root.Manifest(2))
 		return root
 	}, do: repairOnce, want: bothRows, repairs: true},
+	"repair with a backup": { // which lies in the root here, so that it is on the same disk
+		prepare: func(t *testing.T) cohort.Root {
+			root := newDamagedRoot(t)
+			appendTo(t, root, "c", firstLines[0])
+			foldNow(t, compactor.Config{Root: root})
+			appendTo(t, root, "c", firstLines[1])
+			backup := copyRoot(t, root, false)
+			foldNow(t, compactor.Config{Root: root})
+			appendTo(t, root, "c", secondLines...)
+			foldNow(t, compactor.Config{Root: root})
+			spoil(t, root, "index", 3)
+			spoil(t, root, "snapshots", 2)
+			if err := os.CopyFS(filepath.Join(string(root), "backup"), os.DirFS(string(backup))); err != nil {
+				t.Fatal(err)
+			}
+			return root
+		},
+		do: func(cfg compactor.Config) error {
+			r, err := audit.Repair(context.Background(), cfg, audit.RepairOptions{Apply: true, From: filepath.Join(string(cfg.Root), "backup")})
+			if err == nil && !r.Lossless() {
+				err = fmt.Errorf("lost: %+v", r)
+			}
+			return err
+		},
+		want: bothRows, repairs: true,
+	},
 	"repair of an older generation": {prepare: func(t *testing.T) cohort.Root {
 		root := preparedIn(t, newDamagedRoot(t))
 		foldNow(t, compactor.Config{Root: root})
 		spoil(t, root, "snapshots", 1)
 		return root
-	}, do: repairOnce, want: bothRows},
+	}, do: repairOnce, want: bothRows, temps: true},
 	"repair of a public file": {prepare: func(t *testing.T) cohort.Root {
 		root := preparedIn(t, newDamagedRoot(t))
 		foldNow(t, compactor.Config{Root: root})
 		put(t, root.Index(), []byte("garbage"))
 		return root
-	}, do: foldOnce, want: bothRows},
+	}, do: foldOnce, want: bothRows, temps: true},
 	"import": {
 		prepare: func(t *testing.T) cohort.Root {
 			root := newRoot(t)
@@ -329,7 +356,7 @@ func (s scenario) again(t *testing.T, disk durable.FS, root cohort.Root, when st
 // noTemp wants that no temporary file is left.
 func noTemp(t *testing.T, disk durable.FS, root cohort.Root, when string) {
 	t.Helper()
-	for _, dir := range []string{root.DataDir(), root.Manifests(), string(root), root.Quarantine("c"), root.Quarantine("d")} {
+	for _, dir := range []string{root.DataDir(), root.Manifests(), string(root), root.Quarantine("c"), root.Quarantine("d"), root.DamagedGenerations()} {
 		entries, err := disk.ReadDir(dir)
 		for _, e := range entries {
 			if durable.IsTemp(e.Name()) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -142,6 +143,51 @@ func TestSweepAfterRepair(t *testing.T) {
 	for name := range before {
 		if strings.Contains(name, "0003-") && !after[name] || strings.Contains(name, "0004-") && !after[name] {
 			t.Errorf("no copy of %s is left", name)
+		}
+	}
+}
+
+// badSector is a file system that cannot read one file.
+type badSector struct {
+	durable.FS
+	name string
+}
+
+func (b badSector) Open(name string) (durable.ReadFile, error) {
+	file, err := b.FS.Open(name)
+	if err == nil && name == b.name {
+		return unread{file}, nil
+	}
+	return file, err
+}
+
+type unread struct{ durable.ReadFile }
+
+func (unread) Read([]byte) (int, error)          { return 0, syscall.EIO }
+func (unread) ReadAt([]byte, int64) (int, error) { return 0, syscall.EIO }
+
+// TestPublicFileThatCannotBeRead: the public index is a copy, and the disk does not give its bytes. The data is whole, so readers and
+// folds go on, and the file is replaced.
+func TestPublicFileThatCannotBeRead(t *testing.T) {
+	for _, name := range []string{"index.parquet", "snapshot_index.json"} {
+		root := preparedIn(t, newDamagedRoot(t))
+		foldNow(t, compactor.Config{Root: root})
+		path := string(root) + "/" + name
+		put(t, path, append([]byte(nil), read(t, path)...))
+		cfg := compactor.Config{Root: root, FS: badSector{durable.OS, path}}
+		for _, err := range compactor.Runs(t.Context(), cfg, true) {
+			if err != nil {
+				t.Errorf("%s: Runs = %v", name, err)
+			}
+		}
+		if report := foldNow(t, cfg); report.Clean() {
+			t.Errorf("%s: Fold = %+v, want damage", name, report)
+		}
+		if diff := cmp.Diff(bothRows, values(t, root)); diff != "" {
+			t.Errorf("%s: rows (-want +got):\n%s", name, diff)
+		}
+		if got := damage(t, root); got != "" {
+			t.Errorf("%s: check finds %s", name, got)
 		}
 	}
 }

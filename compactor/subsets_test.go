@@ -201,13 +201,15 @@ func TestSubsets(t *testing.T) {
 func subsets(t *testing.T, s cohort.Settings) {
 	whole := fourFolds(t, s)
 	of := digestsOf(t, whole)
-	n := 0
+	n, tried := 0, 0
+	defer func() { t.Logf("figure: %d roots with a subset of their files harmed", tried) }()
 	for _, links := range []bool{true, false} {
 		for how, harm := range harms {
 			for subset := 1; subset < 1<<len(parts); subset++ {
 				if n++; testing.Short() && n%23 != 0 || s.Snapshots == cohort.PerCohort && n%3 != 0 {
 					continue
 				}
+				tried++
 				var names []string
 				for i, p := range parts {
 					if subset>>i&1 == 1 {

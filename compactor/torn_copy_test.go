@@ -87,6 +87,7 @@ func TestTornCopies(t *testing.T) {
 	for range pieces {
 		count *= len(at)
 	}
+	t.Logf("figure: %d copies that were made while folds went on", count)
 	for n := range count {
 		if testing.Short() && n%17 != 0 {
 			continue

@@ -69,7 +69,7 @@ func (a *app) printStatus(s audit.Status) error {
 	default:
 		fmt.Fprintf(out, "generation  %d: %d rows, folded at %s by %s\n", s.Generation, s.Rows, terminal.Line(s.FoldedAt), terminal.Line(s.FoldedBy))
 		if !s.Published && len(s.Damaged) == 0 && len(s.Unseen) == 0 {
-			fmt.Fprintf(out, "published   an earlier generation: the next fold publishes this one\n")
+			fmt.Fprintf(out, "published   an earlier generation, or not all files: the next fold publishes this one\n")
 		}
 	}
 	for _, p := range s.Damaged {

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -31,7 +32,7 @@ func (r *repairer) streamsOfBackup() error {
 			return false
 		}
 		for _, f := range r.src.files {
-			if f.path != cohort.SegmentIn(filepath.Dir(f.path)) || filepath.Base(filepath.Dir(f.path)) != s.ID.String() || !hasEntries(f.path, s, l.Last) {
+			if f.path != cohort.SegmentIn(filepath.Dir(f.path)) || filepath.Base(filepath.Dir(f.path)) != s.ID.String() || !r.hasEntries(f.path, s, l.Last) {
 				continue
 			}
 			r.streamCopies = append(r.streamCopies, streamCopy{s, f.path})
@@ -52,17 +53,19 @@ func parseStream(text string) (journal.Stream, bool) {
 	return journal.Stream{Cohort: c, ID: s}, cerr == nil && serr == nil
 }
 
-// hasEntries tells whether a segment is whole up to an entry.
-func hasEntries(path string, s journal.Stream, last uint64) bool {
-	for e, err := range journal.Entries(path, s) {
-		if err != nil {
-			return false
-		}
-		if e.Seq >= last {
-			return true
+// hasEntries tells whether a segment is of this root, and whole up to an entry.
+func (r *repairer) hasEntries(path string, s journal.Stream, last uint64) bool {
+	in, err := r.Journal().Open(journal.Place{Stream: s, Dir: filepath.Dir(path), Reaped: true}, journal.Position{})
+	if err != nil {
+		return false
+	}
+	defer in.Close()
+	for in.Position().Seq < last {
+		if _, err := in.Next(); err != nil {
+			return errors.Is(err, io.EOF) && in.Position().Seq >= last
 		}
 	}
-	return false
+	return true
 }
 
 // bringStream copies a stream of the backup to reaped/, where folds read it. It is made in quarantine/ and moved as a whole: a

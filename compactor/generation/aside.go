@@ -46,16 +46,18 @@ func (a *aside) keep(p Public) (broken bool, err error) {
 		return false, err
 	}
 	kept, err := a.Keep(p.Name)
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return false, nil // another compactor replaces it, too
-	}
-	if err != nil {
+	case err != nil:
 		return false, err
-	}
-	if shown || a.unknown || a.MayBeOld(0) {
+	case shown, a.unknown, a.MayBeOld(0):
 		return false, nil // it is of a generation whose data file is gone, or may be, or on a share that this machine still sees
 	}
-	a.notify(NotOurs{a.Root.Rel(p.Name), a.Root.Rel(kept)})
+	if kept != "" {
+		kept = a.Root.Rel(kept)
+	}
+	a.notify(NotOurs{a.Root.Rel(p.Name), kept})
 	return true, nil
 }
 
@@ -149,14 +151,20 @@ func (a *aside) readKept() error {
 
 // Keep puts the bytes of a file of the root into quarantine/.generations/, under its own name, or under one with their checksum
 // where that name has other bytes. What was kept before is never replaced. On success the copy is durable. The file itself stays.
+//
+// A file that the disk cannot read is kept as a hard link, whose bytes may come back. Where links are missing there is nothing to
+// keep, and kept is empty.
 func (s *Store) Keep(path string) (kept string, err error) {
 	sum, err := s.checksum(path)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		return "", fmt.Errorf("keep %s: %w", s.Root.Rel(path), err)
 	}
 	dir := s.Root.DamagedGenerations()
 	if err := s.makeDir(dir); err != nil {
 		return "", fmt.Errorf("keep %s: %w", s.Root.Rel(path), err)
+	}
+	if err != nil {
+		return s.keepUnread(path, filepath.Join(dir, filepath.Base(path)+"-unreadable"))
 	}
 	kept = filepath.Join(dir, filepath.Base(path))
 	if was, err := s.checksum(kept); err == nil && was != sum {
@@ -169,4 +177,16 @@ func (s *Store) Keep(path string) (kept string, err error) {
 		return "", fmt.Errorf("keep %s: %w", s.Root.Rel(path), err)
 	}
 	return kept, nil
+}
+
+// keepUnread keeps a file that cannot be read.
+func (s *Store) keepUnread(path, kept string) (string, error) {
+	err := s.FS.Link(path, kept)
+	if errors.Is(err, fs.ErrExist) { // of an earlier run, which may not have synced its name; another file of this name is left alone
+		err = nil
+	}
+	if err != nil {
+		return "", nil
+	}
+	return kept, s.FS.SyncDir(s.Root.DamagedGenerations())
 }

@@ -222,6 +222,9 @@ func (e *expiry) files(kept map[string]bool) {
 			e.sweep(e.Root.Cohort(f.Cohort), durable.IsTemp)
 		}
 	}
+	if _, err := e.FS.Stat(e.Root.DamagedGenerations()); err == nil {
+		e.sweep(e.Root.DamagedGenerations(), durable.IsTemp)
+	}
 	for _, id := range e.cohortsIn(e.Root.QuarantineDir()) {
 		e.sweep(e.Root.Quarantine(id), durable.IsTemp)
 	}

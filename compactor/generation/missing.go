@@ -203,10 +203,10 @@ func (s *Store) indexedBy(path string, size int64) (g cohort.Generation, whole b
 	defer file.Close()
 	f, err := index.Open(file, size)
 	switch {
-	case IsDamage(err):
-		return 0, false, nil
-	case err != nil:
+	case errors.Is(err, cohort.ErrNewer):
 		return 0, false, fmt.Errorf("%s: %w", path, err)
+	case err != nil:
+		return 0, false, nil // damaged, or a disk that cannot read it: the data files are what counts
 	}
 	return f.Meta().Generation, true, nil
 }
@@ -226,11 +226,8 @@ func (s *Store) laterSnapshots(p Public, newest Manifest) (cohort.Generation, er
 	defer file.Close()
 	last := cohort.Seq(0)
 	for line, err := range index.Snapshots(file) {
-		switch {
-		case IsDamage(err), errors.Is(err, cohort.ErrNewer):
-			return 0, nil
-		case err != nil:
-			return 0, fmt.Errorf("read %s: %w", p.Name, err)
+		if err != nil {
+			return 0, nil // as in indexedBy
 		}
 		last = line.Seq
 	}
