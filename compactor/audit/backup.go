@@ -150,7 +150,8 @@ func (b *backup) all(ctx context.Context) error {
 	return b.syncDirs()
 }
 
-// copyStreams copies each stream that may hold more than first has folded.
+// copyStreams copies each stream that may hold more than first has folded, and each that a writer may still go on with: a root whose
+// newest generation has read a part of a stream that is nowhere looks like one that has lost it.
 func (b *backup) copyStreams(ctx context.Context, first generation.Manifest) error {
 	all, _, err := b.Journal().Streams()
 	if err != nil {
@@ -162,7 +163,7 @@ func (b *backup) copyStreams(ctx context.Context, first generation.Manifest) err
 			return err
 		}
 		if m := marks[p.Stream]; !m.Sealed {
-			if err := b.copyStream(p, m); err != nil {
+			if err := b.copyStream(p); err != nil {
 				return fmt.Errorf("stream %v: %w", p.Stream, err)
 			}
 		}
@@ -179,11 +180,11 @@ func marksOf(m generation.Manifest) map[journal.Stream]generation.Watermark {
 }
 
 // copyStream copies one stream, from where it lies now. A fold may move it to reaped/ meanwhile, or delete it there.
-func (b *backup) copyStream(p journal.Place, mark generation.Watermark) error {
+func (b *backup) copyStream(p journal.Place) error {
 	var err error
 	for range 3 { // on a share an open may find nothing although the name is there
 		for _, at := range []journal.Place{p, b.Journal().InReaped(p.Stream)} {
-			if err = b.copyFrom(at, mark); !errors.Is(err, fs.ErrNotExist) {
+			if err = b.copyFrom(at); !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
 		}
@@ -211,17 +212,14 @@ func (b *backup) without(p journal.Place) error {
 	return nil
 }
 
-// copyFrom copies a stream unless mark says that all of it is folded.
-func (b *backup) copyFrom(p journal.Place, mark generation.Watermark) error {
+// copyFrom copies a stream, up to the end of an entry.
+func (b *backup) copyFrom(p journal.Place) error {
 	if err := durable.RealDir(b.FS, p.Dir, filepath.Dir(p.Dir)); err != nil {
 		return err
 	}
 	what, err := scan(b.Journal(), p)
 	if err != nil {
 		return err
-	}
-	if what.whole == nil && (what.end <= mark.Offset || what.entries == 0) {
-		return nil
 	}
 	to := b.to.Stream(p.Cohort, p.ID)
 	if p.Reaped {
@@ -361,10 +359,40 @@ func (b *backup) copyNewest(first generation.Manifest) (generation.Manifest, err
 			delete(b.files, name)
 		}
 	}
+	if err := b.copyMore(m); err != nil {
+		return m, err
+	}
 	if err := b.mkdir(b.to.Manifests()); err != nil {
 		return m, err
 	}
 	return m, b.write(b.to.Manifest(m.Generation), bytes.NewReader(data), b.Settings.FileMode.FS())
+}
+
+// copyMore copies those streams again that m has read further than they were copied, if no fold has read them to their end.
+func (b *backup) copyMore(m generation.Manifest) error {
+	for _, mark := range m.Streams {
+		had, ok := b.streams[mark.Stream]
+		if mark.Sealed || mark.Reaped != 0 || ok && (had.what.whole != nil || had.what.end >= mark.Offset) {
+			continue
+		}
+		if ok {
+			if err := b.forget(had.dir); err != nil {
+				return err
+			}
+			delete(b.streams, mark.Stream)
+		}
+		if err := b.copyStream(b.Journal().InCohort(mark.Stream)); err != nil {
+			return fmt.Errorf("stream %v: %w", mark.Stream, err)
+		}
+		if b.streams[mark.Stream].what.end >= mark.Offset {
+			continue
+		}
+		// A fold has read it to its end meanwhile, and deleted it. If not, it is as torn or gone in the root as it is here.
+		if now, err := b.Newest(); err != nil || now.Generation > m.Generation {
+			return errors.Join(err, fmt.Errorf("stream %v went on: %w", mark.Stream, generation.ErrConflict))
+		}
+	}
+	return nil
 }
 
 // mustFollow returns an error unless what first had folded is in m. A repair that has gone back since has taken it out again.
@@ -459,11 +487,14 @@ func (b *backup) dropFolded(first, m generation.Manifest) error {
 	}
 	for s, c := range b.streams {
 		mark := marks[s]
-		if c.what.whole == nil && (mark.Sealed || c.what.end <= mark.Offset) {
+		if c.what.whole == nil && (mark.Sealed || mark.Reaped != 0 && c.what.end <= mark.Offset || mark.Offset == 0 && c.what.entries == 0) {
 			if err := b.forget(c.dir); err != nil {
 				return err
 			}
 			continue
+		}
+		if c.what.whole == nil && c.what.end <= mark.Offset {
+			continue // its writer lives, or was killed, and all of it is folded
 		}
 		b.out.Streams++
 		for _, end := range c.what.ends {

@@ -178,7 +178,7 @@ func (b *backup) forget(dir string) error {
 
 func (b *backup) syncDirs() error {
 	for dir, d := range b.dirs {
-		if err := d.Sync(); err != nil {
+		if err := durable.Sync(b.disk, d, dir); err != nil {
 			return fmt.Errorf("sync %s: %w", dir, err)
 		}
 	}

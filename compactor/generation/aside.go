@@ -41,6 +41,9 @@ func (a *aside) keep(p Public) (broken bool, err error) {
 	if err != nil || linked {
 		return false, err
 	}
+	if a.MayBeOld(0) {
+		return false, nil // on a share it may be the file of a generation that is swept, which this machine still sees
+	}
 	shown, stands, err := a.shown(p)
 	if err != nil || stands {
 		return false, err
@@ -51,8 +54,8 @@ func (a *aside) keep(p Public) (broken bool, err error) {
 		return false, nil // another compactor replaces it, too
 	case err != nil:
 		return false, err
-	case shown, a.unknown, a.MayBeOld(0):
-		return false, nil // it is of a generation whose data file is gone, or may be, or on a share that this machine still sees
+	case shown, a.unknown:
+		return false, nil // it is of a generation whose data file is gone, or may be
 	}
 	if kept != "" {
 		kept = a.Root.Rel(kept)
