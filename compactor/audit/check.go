@@ -340,9 +340,8 @@ func (c *checker) rows(ctx context.Context, newest generation.Manifest) error {
 	d, err := c.Data(newest)
 	path := c.Root.Data(newest.Index.Name)
 	if errors.Is(err, generation.ErrConflict) {
-		c.unseen(path, "%v", err) // swept, because a later generation was committed: the next check reads that
-		c.bad[path] = true        // so no record is looked for in it
-		return nil
+		c.bad[path] = true // so that no record is looked for in it
+		return nil         // swept, because a later generation was committed: the next check reads that
 	}
 	if err != nil {
 		c.damage(path, "%v", err)
