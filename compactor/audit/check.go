@@ -64,7 +64,8 @@ type Checked struct {
 // same seqs, no key twice, seqs unique and increasing, that each folded record still on the disk is in
 // the index or has a later write there, and that the public files are the newest generation.
 //
-// It writes nothing. Others may append, fold and sweep meanwhile; what they sweep or publish is not a problem. It takes the
+// It writes nothing, except on SMB where something is missing: there it makes an empty directory for a moment, to ask the server for its
+// time. Others may append, fold and sweep meanwhile; what they sweep or publish is not a problem. It takes the
 // lock only for a moment, to see whether a compactor that has committed is about to publish. It holds the keys of the index in
 // memory. yield is called in the calling goroutine.
 //
