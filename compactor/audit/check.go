@@ -454,7 +454,7 @@ func (c *checker) stream(s journal.Place, mark generation.Watermark, newest gene
 	path := cohort.SegmentIn(s.Dir)
 	c.since = mark.Grown
 	defer func() { c.since = 0 }()
-	if c.lacksSegment(s, mark) {
+	if c.lacksSegment(s, mark, newest) {
 		return
 	}
 	r, err := c.Journal().Open(s, journal.Position{})

@@ -10,7 +10,7 @@ import (
 )
 
 // lacksSegment tells of the directory of a stream that has no segment.
-func (c *checker) lacksSegment(s journal.Place, mark generation.Watermark) bool {
+func (c *checker) lacksSegment(s journal.Place, mark generation.Watermark, newest generation.Manifest) bool {
 	_, err := c.FS.Stat(cohort.SegmentIn(s.Dir))
 	if !errors.Is(err, fs.ErrNotExist) {
 		return false
@@ -20,12 +20,19 @@ func (c *checker) lacksSegment(s journal.Place, mark generation.Watermark) bool 
 	}
 	switch {
 	case s.Reaped && (mark.Sealed || mark.Reaped != 0): // its deletion was cut off (R13)
+	case c.isPassed(newest): // a later generation has read it to its end, and its deletion is under way
 	case mark.Offset > 0:
 		c.damage(s.Dir, "has no segment: somebody removed it, or it was lost; it was folded up to offset %d, and what came after that is gone", mark.Offset)
 	default:
 		c.note(s.Dir, "has no segment: its writer is about to make it, or was killed before that, or somebody removed it")
 	}
 	return true
+}
+
+// isPassed tells whether a generation is not the newest any more, or whether that cannot be known.
+func (c *checker) isPassed(m generation.Manifest) bool {
+	now, err := c.Newest()
+	return err != nil || now.Generation != m.Generation
 }
 
 // goneStreams tells of streams that the newest generation had not read to their end, and that are nowhere in the root.
@@ -50,7 +57,7 @@ func (c *checker) goneStreams(streams []journal.Place, newest generation.Manifes
 	for _, s := range kept {
 		here[s] = true
 	}
-	if now, err := c.Newest(); err != nil || now.Generation != newest.Generation {
+	if c.isPassed(newest) {
 		return nil // a later generation may have read it to its end
 	}
 	for _, m := range gone {
