@@ -28,14 +28,14 @@ example: build ## the main job on the example data, into ./example-runs
 	docs/examples/run.sh example-runs
 
 test: check $(VENV)/made ## everything that must hold: checks, all tests with the race detector, the pages, a program of another module, a foreign reader
-	$(GO) test -race ./... # test-docs is one of them: it finds $(VENV)
+	$(GO) test -race -timeout 30m ./... # test-docs is one of them: it finds $(VENV)
 	$(MAKE) test-places test-32 test-machines-short test-outside test-foreign test-differential
 
 test-short: ## the tests that take seconds
 	$(GO) test -short ./...
 
 test-places: ## fail, stop and kill folds at every place; the race detector leaves some out
-	$(GO) test ./journal ./compactor
+	$(GO) test -timeout 30m ./journal ./compactor
 
 test-32: ## the tests that take seconds, with ints of 32 bits; such programs run on linux/amd64
 	@if [ "$$($(GO) env GOHOSTOS)/$$($(GO) env GOHOSTARCH)" = linux/amd64 ]; then set -x; \
