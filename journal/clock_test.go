@@ -60,7 +60,7 @@ func TestStampsIncrease(t *testing.T) {
 // time of this machine's clock, and not at that of the segment, which on SMB is the same. A directory without a time is an exception.
 func TestStampBase(t *testing.T) {
 	none, fat := time.Unix(0, 0), time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)
-	past, future := time.Unix(0, 1_100_000_000_000_000_123), time.Unix(0, 4_000_000_000_000_000_456)
+	past, future := time.Unix(0, 1_100_000_000_000_000_123), time.Unix(0, 1_900_000_000_000_000_456) // before 2038
 	for _, test := range []struct{ dir, segment, want time.Time }{
 		{past, past, past}, {future, future, future}, {past, future, past}, {future, past, future},
 		{none, past, past}, {fat, future, future},

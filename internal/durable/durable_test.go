@@ -435,7 +435,7 @@ func TestSyscalls(t *testing.T) {
 				t.Fatal(err)
 			}
 			log := filepath.Join(t.TempDir(), "trace")
-			cmd := exec.Command(strace, "-f", "-y", "-o", log, "-e", "trace=openat,write,fsync,link,linkat,unlink,unlinkat,rename,renameat,renameat2,mkdir,mkdirat,statfs",
+			cmd := exec.Command(strace, "-f", "-y", "-o", log, "-e", "trace=openat,write,fsync,link,linkat,unlink,unlinkat,rename,renameat,renameat2,mkdir,mkdirat,statfs,?statfs64",
 				os.Args[0], "-test.run", "^$")
 			cmd.Env = append(os.Environ(), "RUNFOLD_VERB="+verb, "RUNFOLD_DIR="+dir)
 			if out, err := cmd.CombinedOutput(); err != nil {
@@ -458,7 +458,7 @@ func calls(trace, dir string) string {
 		if !ok || !strings.Contains(rest, dir) || strings.Contains(rest, "= -1") {
 			continue
 		}
-		op = strings.TrimSuffix(strings.TrimSuffix(op, "2"), "at")
+		op = strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(op, "64"), "2"), "at")
 		switch {
 		case op == "open" && strings.Contains(rest, "O_CREAT"):
 			op = "create"

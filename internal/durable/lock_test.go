@@ -209,6 +209,14 @@ var lockErrnos = []string{
 	"EDQUOT", "ENOTCONN", "ETIMEDOUT", "EAGAIN", "EINTR", "EBADF",
 }
 
+// statCall is the system call that looks at a name.
+func statCall() string {
+	if runtime.GOARCH == "386" {
+		return "fstatat64"
+	}
+	return "newfstatat"
+}
+
 // TestLockErrnos lets each call of TryLock answer each errno, always or only once. The lock is taken, or held by another one, or
 // there is none: that is all that TryLock may say. A refused write of the body, as of a system with mandatory locks, changes nothing.
 func TestLockErrnos(t *testing.T) {
@@ -221,11 +229,11 @@ func TestLockErrnos(t *testing.T) {
 	for _, errno := range lockErrnos {
 		cases["flock:error="+errno] = none
 		cases["openat:error="+errno] = none
-		cases["newfstatat:error="+errno] = none
+		cases[statCall()+":error="+errno] = none
 		cases["openat:error="+errno+":when=1"] = none
 	}
 	delete(cases, "openat:error=EINTR") // package os tries again for ever
-	delete(cases, "newfstatat:error=EINTR")
+	delete(cases, statCall()+":error=EINTR")
 	cases["flock:error=EAGAIN"] = held
 	cases["flock:error=EACCES"] = held // SMB
 	cases["flock:error=EINTR:when=1"] = taken
@@ -246,7 +254,7 @@ func TestLockErrnos(t *testing.T) {
 				t.Fatal(err)
 			}
 			cmd := exec.Command(strace, "-f", "-o", os.DevNull, "-P", name,
-				"-e", "trace=openat,write,flock,newfstatat", "-e", "inject="+inject, os.Args[0], "-test.run", "^$")
+				"-e", "trace=openat,write,flock,"+statCall(), "-e", "inject="+inject, os.Args[0], "-test.run", "^$")
 			cmd.Env = append(os.Environ(), "RUNFOLD_VERB=say lock", "RUNFOLD_DIR="+filepath.Dir(name))
 			if out, err := cmd.Output(); err != nil || string(out) != want {
 				t.Errorf("child says %q, %v; want %q", out, err, want)
