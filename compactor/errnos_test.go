@@ -80,7 +80,7 @@ func TestErrnosOfFold(t *testing.T) {
 					t.Errorf("%s: nobody was told", when)
 				}
 			}
-			if err == nil && report.Clean() { // it was acknowledged
+			if err == nil && report.Clean() && report.Unseen == 0 { // it was acknowledged
 				shows(t, disk, root, when)
 				if row.Op != "syncdir" || row.Then != durabletest.GoesOn {
 					shows(t, disk.Crash(durabletest.Mode{Names: durabletest.None, Data: durabletest.None}, nil), root, when+", then the power is lost")
