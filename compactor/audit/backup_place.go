@@ -164,7 +164,7 @@ func (b *backup) write(name string, r io.Reader, perm fs.FileMode) error {
 func (b *backup) closeDir(dir string) error {
 	d := b.dirs[dir]
 	delete(b.dirs, dir)
-	return errors.Join(d.Sync(), d.Close())
+	return errors.Join(durable.Sync(b.disk, d, dir), d.Close())
 }
 
 // forget removes a directory of the copy with what it holds.

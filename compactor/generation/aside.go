@@ -174,7 +174,7 @@ func (s *Store) Keep(path string) (kept string, err error) {
 		kept += "-" + sum.String()
 	}
 	if was, err := s.checksum(kept); err == nil && was == sum {
-		return kept, s.FS.SyncDir(dir) // another run has kept it, and may not have synced its name (R14)
+		return kept, durable.SyncDir(s.FS, dir) // another run has kept it, and may not have synced its name (R14)
 	}
 	if err := durable.ReplaceWith(s.FS, kept, path, s.Settings.FileMode.FS()); err != nil {
 		return "", fmt.Errorf("keep %s: %w", s.Root.Rel(path), err)
@@ -191,5 +191,5 @@ func (s *Store) keepUnread(path, kept string) (string, error) {
 	if err != nil {
 		return "", nil
 	}
-	return kept, s.FS.SyncDir(s.Root.DamagedGenerations())
+	return kept, durable.SyncDir(s.FS, s.Root.DamagedGenerations())
 }
