@@ -120,20 +120,9 @@ func (r *repairer) unknownTo(seen cohort.Generation) {
 // hasMore tells whether a generation has rows that going back to Good cannot give again: their streams are gone, they were imported, or
 // going back is not known to be without a loss.
 func (r *repairer) hasMore(c candidate) (bool, error) {
-	streams, _, err := r.Journal().Streams()
+	here, err := r.StreamsHere()
 	if err != nil {
 		return false, err
-	}
-	kept, err := r.Journal().Quarantined()
-	if err != nil {
-		return false, err
-	}
-	here := map[cohort.StreamID]bool{}
-	for _, p := range streams {
-		here[p.ID] = true
-	}
-	for _, s := range kept {
-		here[s.ID] = true
 	}
 	if r.out.doubtful || len(r.out.Unknown) > 1 {
 		return true, nil

@@ -93,8 +93,12 @@ func (e *expiry) manifests() (kept map[string]bool, ok bool, err error) {
 	}
 	sure, _ := slices.BinarySearch(gens, e.newest.Generation+1) // later ones may not be on the disk yet (R11)
 	whole := sync.OnceValue(func() cohort.Generation { return e.secondWhole(slices.Clone(read)) })
+	shown := sync.OnceValues(e.shown)
 	for i, g := range gens[:sure] {
-		if !e.isOld(gens[:sure], i) || g >= whole() || e.isShown(g) {
+		if !e.isOld(gens[:sure], i) || g >= whole() {
+			continue
+		}
+		if public, err := shown(); err != nil || public[g] {
 			continue
 		}
 		done, gone := e.remove(e.Root.Manifest(g))
@@ -176,17 +180,20 @@ func (e *expiry) isWhole(m *Manifest) bool {
 	})
 }
 
-// isShown tells whether a public name still shows a generation, if that is to be kept: else the next fold would take what stands there
-// for something that somebody else wrote.
-func (e *expiry) isShown(g cohort.Generation) bool {
+// shown are the generations that public names still show, if these are to be kept: else the next fold would take what stands there
+// for something that somebody else wrote. Public files that are copies are read for it, and so are all manifests.
+func (e *expiry) shown() (map[cohort.Generation]bool, error) {
 	if !e.keep.Shown {
-		return false
+		return nil, nil
 	}
 	old, err := e.Unpublished(e.newest)
-	return err != nil || slices.ContainsFunc(old, func(p Public) bool {
-		shown, err := e.Shown(p)
-		return err == nil && shown == g
-	})
+	shown := map[cohort.Generation]bool{}
+	for _, p := range old {
+		if g, err := e.Shown(p); err == nil {
+			shown[g] = true
+		}
+	}
+	return shown, err
 }
 
 // isOld tells whether the i-th generation was succeeded more than the age before now, and is not

@@ -269,7 +269,7 @@ func (s *Store) orphaned(newest Manifest, name string) (*MissingError, error) {
 	if len(of) == 0 {
 		return nil, nil
 	}
-	here, err := s.streamsHere()
+	here, err := s.StreamsHere()
 	if err != nil {
 		return nil, nil // a cohort cannot be listed: its streams may be there, and the scan tells of it
 	}
@@ -290,8 +290,8 @@ func dropDamage(err error) error {
 	return err
 }
 
-// streamsHere are the streams on the disk, wherever they lie.
-func (s *Store) streamsHere() (map[cohort.StreamID]bool, error) {
+// StreamsHere are the streams on the disk, wherever they lie: in cohorts/, in reaped/ or in quarantine/. It fails unless all could be listed.
+func (s *Store) StreamsHere() (map[cohort.StreamID]bool, error) {
 	all, _, err := s.Journal().Streams()
 	if err != nil {
 		return nil, err

@@ -78,8 +78,8 @@ func (s *Store) Publish(m Manifest, late bool) error {
 		case newest.Generation > m.Generation:
 			// Another run made this manifest and may not have synced it. If a power loss took it, the public names would show a
 			// generation that no manifest knows (R11).
-			if err := durable.SyncDir(s.FS, s.Root.Manifests()); err != nil {
-				return fmt.Errorf("publish generation %d: sync manifests: %w", newest.Generation, err)
+			if err := s.SyncManifests(); err != nil {
+				return fmt.Errorf("publish generation %d: %w", newest.Generation, err)
 			}
 			m, tries = newest, 0
 			continue

@@ -61,7 +61,11 @@ func (s *Store) Stranded(m Manifest, names []string) ([]Stranded, error) {
 		return nil, err
 	}
 	defer newest.Close()
-	l := lookout{Store: s, newest: newest, gone: map[cohort.StreamID]bool{}, counted: map[cohort.Key]cohort.Version{}}
+	here, err := s.StreamsHere()
+	if err != nil {
+		return nil, err
+	}
+	l := lookout{Store: s, newest: newest, here: here, counted: map[cohort.Key]cohort.Version{}}
 	var all []Stranded
 	for _, name := range slices.Backward(slices.Sorted(slices.Values(names))) {
 		rows, err := l.only(name)
@@ -90,7 +94,7 @@ func (s *Store) Stranded(m Manifest, names []string) ([]Stranded, error) {
 type lookout struct {
 	*Store
 	newest  *Data
-	gone    map[cohort.StreamID]bool
+	here    map[cohort.StreamID]bool // streams on the disk
 	counted map[cohort.Key]cohort.Version
 	err     error // of the newest generation
 }
@@ -118,11 +122,7 @@ func (l *lookout) only(name string) (rows int64, err error) {
 		if err != nil {
 			return 0, err
 		}
-		gone, err := l.isGone(row)
-		if err != nil {
-			return 0, err
-		}
-		if !gone {
+		if row.Stream == "" || l.here[row.Stream] { // an imported row has no stream: who imported it has the source
 			continue
 		}
 		if some = append(some, row); len(some) < lookedUp {
@@ -136,28 +136,6 @@ func (l *lookout) only(name string) (rows int64, err error) {
 	}
 	n, err := l.missing(some)
 	return rows + n, err
-}
-
-// isGone tells whether the stream of a row is on the disk no more. An imported row has none: who imported it has the source.
-func (l *lookout) isGone(row index.Identity) (bool, error) {
-	if row.Stream == "" {
-		return false, nil
-	}
-	if is, known := l.gone[row.Stream]; known {
-		return is, nil
-	}
-	for _, dir := range []string{l.Root.Stream(row.Cohort, row.Stream), l.Root.Reaped(row.Cohort, row.Stream)} {
-		_, err := l.FS.Stat(dir)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return false, err
-		}
-		if err == nil {
-			l.gone[row.Stream] = false
-			return false, nil
-		}
-	}
-	l.gone[row.Stream] = true
-	return true, nil
 }
 
 // missing counts those rows that the newest generation has neither as they are nor with a later write. A key that was
