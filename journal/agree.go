@@ -116,17 +116,24 @@ func agree(fsys durable.FS, root cohort.Root, s cohort.Settings) error {
 // manifestHead is how many bytes of a manifest are read at first. The root id stands in them.
 const manifestHead = 1 << 10
 
+// manifestsOf lists the numbers of the manifests that are files, in order.
+func manifestsOf(fsys durable.FS, root cohort.Root) (gens []cohort.Generation, err error) {
+	entries, err := fsys.ReadDir(root.Manifests())
+	for _, e := range entries {
+		if g, ok := cohort.ParseManifestName(e.Name()); ok && e.Type().IsRegular() {
+			gens = append(gens, g)
+		}
+	}
+	return gens, err
+}
+
 // newestRootID is the root id in the newest manifest that can be read; ok is false if there is none.
 func newestRootID(fsys durable.FS, root cohort.Root, want string) (id string, ok bool) {
-	entries, err := fsys.ReadDir(root.Manifests())
+	gens, err := manifestsOf(fsys, root)
 	if err != nil {
 		return "", false
 	}
-	for _, e := range slices.Backward(entries) {
-		g, ok := cohort.ParseManifestName(e.Name())
-		if !ok || !e.Type().IsRegular() {
-			continue
-		}
+	for _, g := range slices.Backward(gens) {
 		// The beginning has no checksum of its own. So it is believed only where it says what runfold.json says as well; else
 		// the whole manifest is read, because it may be damaged just there.
 		if headNames(fsys, root.Manifest(g), want) {
@@ -222,15 +229,11 @@ func Testimony(root cohort.Root, o RootOptions) ([]Said, error) {
 		}
 		said[i].N++
 	}
-	entries, err := fsys.ReadDir(root.Manifests())
+	gens, err := manifestsOf(fsys, root)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("list manifests: %w", err)
 	}
-	for _, e := range slices.Backward(entries) {
-		g, ok := cohort.ParseManifestName(e.Name())
-		if !ok || !e.Type().IsRegular() {
-			continue
-		}
+	for _, g := range slices.Backward(gens) {
 		data, err := durable.Read(fsys, root.Manifest(g), cohort.MaxManifest)
 		if err != nil {
 			continue

@@ -36,15 +36,11 @@ func (c *clock) next() cohort.Stamp {
 // highestStamp is the highest stamp in the newest manifest that can be read, 0 if there is none. New stamps are above it. This
 // keeps the order after the file system's clock was set back. If no manifest can be read, an append goes on without it.
 func highestStamp(fsys durable.FS, root cohort.Root) cohort.Stamp {
-	entries, err := fsys.ReadDir(root.Manifests())
+	gens, err := manifestsOf(fsys, root)
 	if err != nil {
 		return 0
 	}
-	for _, e := range slices.Backward(entries) {
-		g, ok := cohort.ParseManifestName(e.Name())
-		if !ok || !e.Type().IsRegular() {
-			continue
-		}
+	for _, g := range slices.Backward(gens) {
 		data, err := durable.Read(fsys, root.Manifest(g), cohort.MaxManifest)
 		if err != nil {
 			continue
