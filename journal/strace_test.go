@@ -2,7 +2,6 @@ package journal
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -12,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/acceptance"
 )
 
 // strace finds the tracer, or ends the test: as a failure where it must run.
@@ -20,17 +20,7 @@ func strace(t *testing.T) string {
 	if emulator != "" {
 		t.Skip("strace would see the calls of the emulator")
 	}
-	path, err := exec.LookPath("strace")
-	if err == nil {
-		err = exec.Command(path, "-f", "-o", os.DevNull, "true").Run()
-	}
-	if err != nil && os.Getenv("RUNFOLD_MUST_RUN") != "" {
-		t.Fatalf("strace does not run: %v", err)
-	}
-	if err != nil {
-		t.Skipf("strace does not run here: %v", err)
-	}
-	return path
+	return acceptance.Strace(t)
 }
 
 // TestSyscalls compares what a Writer's first two appends and its end do with the comments of newStream

@@ -6,28 +6,14 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-)
 
-// strace finds the tracer, or ends the test: as a failure where it must run.
-func strace(t *testing.T) string {
-	t.Helper()
-	path, err := exec.LookPath("strace")
-	if err == nil {
-		err = exec.Command(path, "-f", "-o", os.DevNull, "true").Run()
-	}
-	if err != nil && os.Getenv("RUNFOLD_MUST_RUN") != "" {
-		t.Fatalf("strace does not run: %v", err)
-	}
-	if err != nil {
-		t.Skipf("strace does not run here: %v", err)
-	}
-	return path
-}
+	"github.com/runfold/runfold/internal/acceptance"
+)
 
 // TestFoldWhereLocksFail lets flock, or the open of compact.lock, answer in each way that means "not here". once folds, and tells it
 // once; doctor sees the same and exits with 0 as well.
 func TestFoldWhereLocksFail(t *testing.T) {
-	tracer := strace(t)
+	tracer := acceptance.Strace(t)
 	const smb = "flock:error=EACCES:held"                                            // of compact.lock alone: somebody holds it. Else a security policy refuses each lock
 	doctored := map[string]bool{"flock:error=524": true, "flock:error=EACCES": true} // which needs a second
 	injects := []string{

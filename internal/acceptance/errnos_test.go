@@ -32,17 +32,6 @@ func straced(t *testing.T, inject []string, stdin, name string, args ...string) 
 	return string(out), cmd.ProcessState.ExitCode()
 }
 
-func mustTrace(t *testing.T) {
-	t.Helper()
-	err := exec.Command("strace", "-f", "-o", os.DevNull, "true").Run()
-	if err != nil && os.Getenv("RUNFOLD_MUST_RUN") != "" {
-		t.Fatalf("strace does not run: %v", err)
-	}
-	if err != nil {
-		t.Skipf("strace does not run here: %v", err)
-	}
-}
-
 // syscalls are the calls of the kernel that a kind of the table is.
 var syscalls = map[string]string{
 	"link": "linkat", "statfs": "statfs,fstatfs", "fsync": "fsync", "rename": "renameat", "remove": "unlinkat",
@@ -78,7 +67,7 @@ func errnoName(t *testing.T, row durabletest.Errno) string {
 // TestErrnosOfCommands runs the commands where the kernel answers every call of a kind with one errno. They exit as the table says,
 // and doctor has foretold it. What was acknowledged is in the index once the calls work again.
 func TestErrnosOfCommands(t *testing.T) {
-	mustTrace(t)
+	Strace(t)
 	runs := 0
 	defer func() { t.Logf("figure: %d runs of commands in which all calls of a kind failed", runs) }()
 	for i, row := range durabletest.Errnos() {
@@ -125,7 +114,7 @@ func TestErrnosOfCommands(t *testing.T) {
 
 // TestDirSyncOfCommands: where directories cannot be synced, and files can, an append and a fold go on.
 func TestDirSyncOfCommands(t *testing.T) {
-	mustTrace(t)
+	Strace(t)
 	for _, row := range durabletest.Errnos() {
 		if row.Op != "syncdir" {
 			continue

@@ -104,30 +104,43 @@ func comeAndGo(t *testing.T, ctx context.Context, root cohort.Root) (all []*writ
 // killed at least.
 func foldAndDie(t *testing.T, ctx context.Context, root cohort.Root, rnd *rand.Rand, folds, killed *atomic.Int64) {
 	for ctx.Err() == nil || killed.Load() == 0 { // a busy machine may get nowhere in the time
-		cmd := exec.Command("compactd", append([]string{"once", "--wait", "1m", "--root", string(root)}, hasty...)...)
-		var words strings.Builder
-		cmd.Stderr = &words
-		if err := cmd.Start(); err != nil {
+		wasKilled, err := runOrKill(rnd, 7, append([]string{"once", "--wait", "1m", "--root", string(root)}, hasty...)...)
+		switch {
+		case err != nil:
 			t.Error(err)
 			return
-		}
-		after := time.Hour
-		if rnd.IntN(2) == 0 {
-			after = time.Duration(rnd.Int64N(int64(10 * time.Millisecond << rnd.IntN(7))))
-		}
-		timer := time.AfterFunc(after, func() { cmd.Process.Kill() })
-		err := cmd.Wait()
-		timer.Stop()
-		var exit *exec.ExitError
-		switch {
-		case err == nil:
-			folds.Add(1)
-		case errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL:
+		case wasKilled:
 			killed.Add(1)
 		default:
-			t.Errorf("compactd once: %v: %s", err, words.String())
+			folds.Add(1)
 		}
 	}
+}
+
+// runOrKill runs compactd, and kills every other run at a random moment within 10 ms doubled up to so many times less one. An error is one of
+// the command, which was not killed.
+func runOrKill(rnd *rand.Rand, doublings int, args ...string) (killed bool, err error) {
+	cmd := exec.Command("compactd", args...)
+	var words strings.Builder
+	cmd.Stderr = &words
+	if err := cmd.Start(); err != nil {
+		return false, err
+	}
+	after := time.Hour
+	if rnd.IntN(2) == 0 {
+		after = time.Duration(rnd.Int64N(int64(10 * time.Millisecond << rnd.IntN(doublings))))
+	}
+	timer := time.AfterFunc(after, func() { cmd.Process.Kill() })
+	err = cmd.Wait()
+	timer.Stop()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL {
+		return true, nil
+	}
+	if err != nil {
+		err = fmt.Errorf("compactd %s: %w: %s", args[0], err, words.String())
+	}
+	return false, err
 }
 
 // backUpAndDie backs the root up again and again, and kills every other backup at a random moment, until ctx ends and one was whole at
@@ -140,32 +153,19 @@ func backUpAndDie(t *testing.T, ctx context.Context, root cohort.Root, rnd *rand
 			t.Errorf("journal-append: %v: %s", err, out)
 			return
 		}
-		cmd := exec.Command("compactd", "backup", "--root", string(root), string(to))
-		var words strings.Builder
-		cmd.Stderr = &words
-		if err := cmd.Start(); err != nil {
+		wasKilled, err := runOrKill(rnd, 6, "backup", "--root", string(root), string(to))
+		switch {
+		case err != nil:
 			t.Error(err)
 			return
-		}
-		after := time.Hour
-		if rnd.IntN(2) == 0 {
-			after = time.Duration(rnd.Int64N(int64(10 * time.Millisecond << rnd.IntN(6))))
-		}
-		timer := time.AfterFunc(after, func() { cmd.Process.Kill() })
-		err := cmd.Wait()
-		timer.Stop()
-		var exit *exec.ExitError
-		switch {
-		case err == nil:
+		case !wasKilled:
 			whole.Add(1)
 			holdsRun(t, to, run)
-		case errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL:
+		default:
 			killed.Add(1)
 			if exists(string(to)) { // killed after its rename
 				holdsRun(t, to, run)
 			}
-		default:
-			t.Errorf("compactd backup: %v: %s", err, words.String())
 		}
 		os.RemoveAll(string(to))
 	}

@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/runfold/runfold/internal/acceptance"
 )
 
 // failing is the real file system with one call that fails.
@@ -395,25 +397,10 @@ func TestReadOpensAgain(t *testing.T) {
 	}
 }
 
-func stracePath(t *testing.T) string {
-	t.Helper()
-	strace, err := exec.LookPath("strace")
-	if err == nil { // a container may forbid it
-		err = exec.Command(strace, "-o", os.DevNull, os.Args[0], "-test.run", "^$").Run()
-	}
-	if err != nil && os.Getenv("RUNFOLD_MUST_RUN") != "" {
-		t.Fatal("strace does not run here:", err)
-	}
-	if err != nil {
-		t.Skip("strace does not run here:", err)
-	}
-	return strace
-}
-
 // TestSyscalls compares what strace sees with what the doc comments say. Calls that fail, such as the
 // removal of a temporary name that rename has taken, are left out.
 func TestSyscalls(t *testing.T) {
-	strace := stracePath(t)
+	strace := acceptance.Strace(t)
 	tests := map[string]string{
 		"Create":      "open dir, create temp, write temp, fsync temp, link temp name, unlink temp, fsync dir",
 		"Replace":     "open dir, create temp, write temp, fsync temp, rename temp name, fsync dir",

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"testing"
+
+	"github.com/runfold/runfold/internal/acceptance"
 )
 
 // holdLock takes a lock, says so, and holds it until its standard input ends.
@@ -220,7 +222,7 @@ func statCall() string {
 // TestLockErrnos lets each call of TryLock answer each errno, always or only once. The lock is taken, or held by another one, or
 // there is none: that is all that TryLock may say. A refused write of the body, as of a system with mandatory locks, changes nothing.
 func TestLockErrnos(t *testing.T) {
-	strace := stracePath(t)
+	strace := acceptance.Strace(t)
 	const taken, held, none = "locked\n", "taken\n", "none\n"
 	cases := map[string]string{
 		"write:error=EACCES":         taken,
