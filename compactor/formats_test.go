@@ -20,7 +20,6 @@ import (
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/audit"
-	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/internal/doctor"
 	"github.com/runfold/runfold/internal/durable"
@@ -157,7 +156,7 @@ func TestFoldOntoVersion1(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			root := copyOf(t, filepath.Join("testdata/formats", name, "root"))
-			before := newestOf(t, root)
+			before := newestOn(t, root)
 			if before.Version != want.version {
 				t.Fatalf("a manifest of version %d, want %d", before.Version, want.version)
 			}
@@ -166,7 +165,7 @@ func TestFoldOntoVersion1(t *testing.T) {
 			}
 			saysOf(t, root, fmt.Sprintf("the root's manifests were of version %d and are of version 3 from now on: older programs can append", want.version),
 				want.rewritten)
-			after := newestOf(t, root)
+			after := newestOn(t, root)
 			if after.Version != 3 || len(after.Settings) == 0 {
 				t.Errorf("a manifest of version %d with the settings %q, want 3 and those of the root", after.Version, after.Settings)
 			}
@@ -229,15 +228,6 @@ func TestRowsOfVersion1AppendedAgain(t *testing.T) {
 			}
 		})
 	}
-}
-
-func newestOf(t *testing.T, root cohort.Root) generation.Manifest {
-	t.Helper()
-	m, err := newest(durable.OS, root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
 }
 
 // saysOf folds all that is there, and holds what is said to be lines that have these parts, no more and no fewer.

@@ -80,7 +80,7 @@ func TestPublishAfterClose(t *testing.T) {
 			t.Errorf("change of columns: %v", err)
 		}
 	}
-	spoil(t, root, "index", newestOf(t, root).Generation)
+	spoil(t, root, "index", newestOn(t, root).Generation)
 	if err := repairOnce(cfg); err != nil {
 		t.Errorf("repair: %v", err)
 	}

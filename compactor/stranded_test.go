@@ -1,0 +1,88 @@
+package compactor_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/audit"
+)
+
+// TestStrandedRowsHaveNoStream: an index of another copy of the root has a row that the newest generation lacks. While its stream lies anywhere,
+// in quarantine/ as well, the row is not nowhere else.
+func TestStrandedRowsHaveNoStream(t *testing.T) {
+	root := newRoot(t)
+	appendTo(t, root, "c", firstLines[0])
+	foldNow(t, compactor.Config{Root: root})
+	other := cohort.Root(filepath.Join(t.TempDir(), "other"))
+	if err := os.CopyFS(string(other), os.DirFS(string(root))); err != nil {
+		t.Fatal(err)
+	}
+	appendTo(t, other, "c", secondLines[1])
+	stream := filepath.Base(filepath.Dir(onlyStreamIn(t, other)))
+	segment, err := os.ReadFile(onlyStreamIn(t, other))
+	if err != nil {
+		t.Fatal(err)
+	}
+	foldNow(t, compactor.Config{Root: other})
+	appendTo(t, root, "c", `{"run_id":"here","stage":"S"}`)
+	foldNow(t, compactor.Config{Root: root})
+	name := takeIndex(t, other, root)
+
+	kept := filepath.Join(root.Quarantine("c"), stream)
+	if err := os.MkdirAll(kept, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	put(t, cohort.SegmentIn(kept), segment)
+	if found := strandedIn(t, root); found != 0 {
+		t.Errorf("%d files have rows that are nowhere else, while their stream is in quarantine/", found)
+	}
+	if err := os.RemoveAll(kept); err != nil {
+		t.Fatal(err)
+	}
+	if found := strandedIn(t, root); found != 1 {
+		t.Errorf("%d files have rows that are nowhere else, want 1", found)
+	}
+	if err := os.Remove(root.Data(name)); err != nil { // newRoot wants a root without damage at the end
+		t.Fatal(err)
+	}
+}
+
+// onlyStreamIn is the segment of the one stream under cohorts/.
+func onlyStreamIn(t *testing.T, root cohort.Root) string {
+	t.Helper()
+	all, err := filepath.Glob(cohort.SegmentIn(filepath.Join(root.Cohorts(), "*", "*")))
+	if err != nil || len(all) != 1 {
+		t.Fatalf("segments %v, %v; want one", all, err)
+	}
+	return all[0]
+}
+
+// takeIndex puts the newest index of another copy of a root among the data files of the root.
+func takeIndex(t *testing.T, from, to cohort.Root) (name string) {
+	t.Helper()
+	name = newestOn(t, from).Index.Name
+	data, err := os.ReadFile(from.Data(name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, to.Data(name), data)
+	return name
+}
+
+// strandedIn counts the index files of which Check says that rows are nowhere else.
+func strandedIn(t *testing.T, root cohort.Root) (n int) {
+	t.Helper()
+	_, err := audit.Check(context.Background(), compactor.Config{Root: root}, func(p audit.Problem) {
+		if p.Damage && filepath.Dir(p.Path) == "data" {
+			n++
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
