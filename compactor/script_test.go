@@ -231,7 +231,7 @@ func (s *script) index(t *testing.T) string {
 	t.Helper()
 	var out []string
 	for row := range publishedRows(t, durable.OS, s.root) {
-		out = append(out, regexp.MustCompile(`,"_(stamp|record_id|digest|stream)":("[^"]*"|-?\d+)`).ReplaceAllString(row, ""))
+		out = append(out, regexp.MustCompile(`,"_(stamp|record_id|digest|stream|writer)":("[^"]*"|-?\d+)`).ReplaceAllString(row, ""))
 	}
 	return strings.Join(out, "\n")
 }

@@ -23,6 +23,9 @@ type Draft struct {
 	// Manifest is what will be committed. At first it has all of its parent's content, with a number and token of its own.
 	Manifest
 
+	// From is the version of the index that Write has made the draft's own of; 0 if there was none.
+	From int
+
 	store *Store
 	made  []string // the data files that this draft makes
 }
@@ -138,6 +141,9 @@ func (d *Draft) Write(old *Data, found map[cohort.Key]index.Found, c Changes) (s
 
 // fill writes the content of the index, and the snapshots files.
 func (d *Draft) fill(old *Data, found map[cohort.Key]index.Found, c Changes, rows *newFile, parts []*part) (index.Stats, error) {
+	if old.Index != nil {
+		d.From = old.Index.Version()
+	}
 	meta := index.Meta{Generation: d.Generation, Token: d.Token, Program: d.Program}
 	var stats index.Stats
 	var written Snapshots
