@@ -1,9 +1,12 @@
 package compactor_test
 
 import (
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/runfold/runfold/cohort"
@@ -162,4 +165,45 @@ func find(s index.Schema, name string) bool {
 		}
 	}
 	return false
+}
+
+// withoutStart is a file system on which the start of no segment can be read.
+type withoutStart struct{ durable.FS }
+
+func (w withoutStart) Open(name string) (durable.ReadFile, error) {
+	f, err := w.FS.Open(name)
+	if err != nil || filepath.Base(name) != "00000000000000000001" {
+		return f, err
+	}
+	return startless{f, name}, nil
+}
+
+type startless struct {
+	durable.ReadFile
+	name string
+}
+
+func (s startless) ReadAt(p []byte, off int64) (int, error) {
+	if off == 0 {
+		return 0, &fs.PathError{Op: "pread", Path: s.name, Err: syscall.EIO}
+	}
+	return s.ReadFile.ReadAt(p, off)
+}
+
+// TestHeaderThatCannotBeReadNow leaves a stream to the next fold if the file system gives an error for its header: else its rows would be
+// without a writer for ever.
+func TestHeaderThatCannotBeReadNow(t *testing.T) {
+	t.Setenv("USER", "ann")
+	root := newRoot(t)
+	w := openWriter(t, root, "c")
+	appendLines(t, w, `{"run_id":"a","stage":"S","v":1}`)
+	foldNow(t, compactor.Config{Root: root})
+	appendLines(t, w, `{"run_id":"b","stage":"S","v":1}`)
+	if r := foldNow(t, compactor.Config{Root: root, FS: withoutStart{durable.OS}}); r.Skipped != 1 || r.Rows != 1 {
+		t.Errorf("%d skipped, %d rows, want 1 and 1", r.Skipped, r.Rows)
+	}
+	foldNow(t, compactor.Config{Root: root})
+	if got := writersOf(t, root)["b:S"]; got != me() {
+		t.Errorf("the writer is %q, want %q", got, me())
+	}
 }

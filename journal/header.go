@@ -123,3 +123,10 @@ func (r *Reader) readHeader() error {
 	r.headless = true
 	return nil
 }
+
+// ParseHeader reads the payload of a header, such as [Entries] yields it.
+func ParseHeader(payload []byte) (Header, error) {
+	var h Header
+	err := json.Unmarshal(payload, &h)
+	return h, err
+}
