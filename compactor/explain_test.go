@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -302,6 +303,39 @@ func TestExplainOnlyReads(t *testing.T) {
 	}
 	if diff := cmp.Diff(before, contents(t, string(root))); diff != "" {
 		t.Errorf("Explain changed (-before +after):\n%s", diff)
+	}
+}
+
+// onList calls do before a directory is listed the first time.
+type onList struct {
+	durable.FS
+	dir string
+	do  func()
+}
+
+func (o *onList) ReadDir(name string) ([]fs.DirEntry, error) {
+	if do := o.do; name == o.dir && do != nil {
+		o.do = nil
+		do()
+	}
+	return o.FS.ReadDir(name)
+}
+
+// TestExplainFoldedMeanwhile folds and deletes the stream of a write just before the streams are listed: a generation has it.
+func TestExplainFoldedMeanwhile(t *testing.T) {
+	root := newRoot(t)
+	appendTo(t, root, "c", `{"run_id":"b","stage":"S"}`)
+	foldNow(t, compactor.Config{Root: root})
+	appendTo(t, root, "c", `{"run_id":"a","stage":"S","record_id":"one"}`)
+	fsys := &onList{FS: durable.OS, dir: root.Cohorts(), do: func() {
+		for i := range 3 {
+			foldNow(t, compactor.Config{Root: root})
+			appendTo(t, root, "c", fmt.Sprintf(`{"run_id":"b","stage":"S","v":%d}`, i))
+		}
+	}}
+	e, err := audit.Explain(context.Background(), compactor.Config{Root: root, FS: fsys}, "a")
+	if got := told(e); err != nil || len(got) != 1 || !strings.Contains(got[0], " current") || fsys.do != nil {
+		t.Errorf("Explain = %q, %v", got, err)
 	}
 }
 
