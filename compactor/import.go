@@ -75,7 +75,8 @@ type importer struct {
 	recs   []cohort.Record
 	seqs   map[string]cohort.Seq // by record id
 	report ImportReport
-	done   bool // it is committed
+	did    *generation.Changed // in this try
+	done   bool                // it is committed
 }
 
 // The stamps of imported records lie below cohort.FirstClockStamp. Those without a seq are negative: they count the nanoseconds of
@@ -180,6 +181,7 @@ func (im *importer) take() error {
 	if err != nil {
 		return err
 	}
+	next.Verb, next.Changed = generation.DidImport, im.did
 	next.NextSeq = im.number(puts, taken, prev.NextSeq)
 	next.HighestStamp = max(prev.HighestStamp, highest)
 	next.Narrow = prev.Narrow + int64(im.report.Narrow)
@@ -222,6 +224,8 @@ func (im *importer) decide(old *generation.Data, prev generation.Manifest) ([]in
 	}
 	im.report.Newer, im.report.Taken, im.report.Narrowing = out.superseded, len(out.puts), out.narrow
 	im.report.Known += out.duplicates + out.repeats
+	im.did = out.changed()
+	im.did.Raised, im.did.Imported = 0, int64(len(out.puts)) // an import raises no row
 	return out.puts, found, out.highest, nil
 }
 

@@ -38,6 +38,7 @@ func (r *run) write(prev generation.Manifest, b *batch) (*generation.Draft, erro
 	b.records = nil // a quarter of what a million records take, and puts say all from here on
 	next.NextSeq, next.HighestStamp = out.nextSeq, max(prev.HighestStamp, out.highest)
 	next.Narrow = prev.Narrow + int64(out.narrow.Narrow)
+	next.Verb, next.Changed = generation.DidFold, out.changed()
 	r.report.add(out)
 	if len(out.puts) == 0 && len(out.raised) == 0 && prev.Generation > 0 {
 		if len(keys) > 0 { // the index has decided
@@ -63,6 +64,11 @@ func (r *run) write(prev generation.Manifest, b *batch) (*generation.Draft, erro
 	r.report.InExtra = r.report.InExtra.Plus(stats.Extra)
 	r.report.Merged.Add(stats)
 	return next, nil
+}
+
+// changed is what a manifest says of it.
+func (f folded) changed() *generation.Changed {
+	return &generation.Changed{Added: int64(len(f.puts) - f.replaced), Replaced: int64(f.replaced), Raised: int64(len(f.raised))}
 }
 
 func (r *Report) add(out folded) {
