@@ -1,12 +1,17 @@
 package generation
 
-import "github.com/runfold/runfold/cohort"
+import (
+	"time"
+
+	"github.com/runfold/runfold/cohort"
+)
 
 // lineage tells which manifests are of the history of the newest one. It is asked from the newest down: every link leads to a
 // lower number, so one pass is enough.
 type lineage struct {
-	begun   bool
+	newest  *Manifest
 	links   map[cohort.Generation]string // the digest that a later manifest names; empty where it names the number only
+	due     map[cohort.Generation]bool   // of the links, those of firsts that retention keeps, and that were not met yet
 	repairs []Manifest
 	blind   bool // a manifest was not there to be asked, or is of a version that names its parent only
 }
@@ -15,13 +20,19 @@ type lineage struct {
 func (l *lineage) unread() { l.blind = true }
 
 // isVoid takes the next manifest. It is true if m is not of the history of the newest one, as far as the manifests above it tell: a
-// repair has gone back to an earlier one, a compactor that slept created it too late (R2), or what links it to the newest is gone.
+// repair has gone back to an earlier one, a compactor that slept created it too late (R2), or what linked it to the newest was swept.
 func (l *lineage) isVoid(m *Manifest) bool {
+	if l.newest == nil {
+		*l = lineage{newest: m, links: map[cohort.Generation]string{m.Generation: ""}, due: map[cohort.Generation]bool{}, blind: l.blind}
+	}
+	for g := range l.due {
+		l.blind = l.blind || g > m.Generation // it should be here: somebody has put it aside
+	}
 	digest, linked := l.links[m.Generation]
-	if l.begun && linked && digest != "" && digest != m.digest || l.begun && !linked && !l.blind || IsVoid(l.repairs, m.Generation) {
+	if linked && digest != "" && digest != m.digest || !linked && !l.blind || IsVoid(l.repairs, m.Generation) {
 		return true
 	}
-	l.begun = true
+	delete(l.due, m.Generation)
 	l.follow(m)
 	return false
 }
@@ -33,19 +44,24 @@ func (l *lineage) follow(m *Manifest) {
 	} else {
 		l.link(m.Generation-1, m.Parent)
 	}
-	for _, first := range []*First{m.Firsts.Hour, m.Firsts.Day} {
-		if first != nil {
-			l.link(first.Generation, first.SHA256)
-		}
-	}
+	keeps := l.newest.Keeps()
+	l.first(m.Firsts.Hour, hour, keeps.Hourly)
+	l.first(m.Firsts.Day, day, keeps.Daily)
 	l.blind = l.blind || m.Firsts == Firsts{} && m.Generation > 1
 }
 
 func (l *lineage) link(g cohort.Generation, digest string) {
-	if l.links == nil {
-		l.links = map[cohort.Generation]string{}
-	}
 	if l.links[g] == "" {
 		l.links[g] = digest
+	}
+}
+
+func (l *lineage) first(f *First, period, stays time.Duration) {
+	if f == nil {
+		return
+	}
+	l.link(f.Generation, f.SHA256)
+	if l.newest.At.Time().Sub(f.At.Time().Truncate(period)) < stays {
+		l.due[f.Generation] = true
 	}
 }
