@@ -17,7 +17,7 @@ import (
 )
 
 func (a *app) runsCommand() *cobra.Command {
-	var id, stage string
+	var id, stage, at string
 	var unfolded, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "runs --root DIR",
@@ -27,10 +27,16 @@ cohort. With --unfolded the list is what a fold would make of the root now: who 
 own record at once. Runs that are not folded yet end with the word unfolded, and with --json have
 the record that was appended.
 
+With --at the list is that of an earlier generation: of its number, or of a time: 2026-01-31T12:00:00Z, a date (its first moment,
+UTC), or a time ago such as 2h. Of a time it is the newest generation that is kept and was committed at or before it, by the clock
+of the machine that committed; which one that is, is said on standard error. "compactd history" lists what is kept.
+
 Where --cohort or --stage leave nothing, that is said on standard error; the exit code is 0.
 
 It reads only, takes no lock, and may run at any time.`,
 		Example: `  compactd runs --root runs --cohort churn_eu --stage TRAINING
+  compactd runs --root runs --at 2h
+  compactd runs --root runs --at 1234 --json
   compactd runs --root runs --unfolded --json | jq 'select(.unfolded_record) | .unfolded_record.metrics'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -43,9 +49,13 @@ It reads only, takes no lock, and may run at any time.`,
 					return usageError{fmt.Errorf("--cohort: %w", err)}
 				}
 			}
+			all, err := a.runsAt(cmd.Context(), cfg, at, unfolded)
+			if err != nil {
+				return err
+			}
 			out := bufio.NewWriterSize(a.stdout, 64<<10)
 			only := runsFilter{cohort: id, stage: stage}
-			for r, err := range compactor.Runs(cmd.Context(), cfg, unfolded) {
+			for r, err := range all {
 				if err == nil && only.passes(r) {
 					err = printRun(out, r, asJSON)
 				}
@@ -62,6 +72,7 @@ It reads only, takes no lock, and may run at any time.`,
 	f := cmd.Flags()
 	f.StringVar(&id, "cohort", "", "only runs of this cohort")
 	f.StringVar(&stage, "stage", "", "only runs of this stage")
+	f.StringVar(&at, "at", "", "the runs of this `GENERATION|TIME`")
 	f.BoolVar(&unfolded, "unfolded", false, "also what was appended and is not folded yet")
 	f.BoolVar(&asJSON, "json", false, "print a line of JSON for each")
 	return cmd
