@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,7 +19,7 @@ import (
 
 func (a *app) runsCommand() *cobra.Command {
 	var id, stage string
-	var unfolded, asJSON bool
+	var unfolded, withdrawn, protected, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "runs --root DIR",
 		Short: "List the runs, also those that no fold has read yet",
@@ -27,11 +28,15 @@ cohort. With --unfolded the list is what a fold would make of the root now: who 
 own record at once. Runs that are not folded yet end with the word unfolded, and with --json have
 the record that was appended.
 
+With --withdrawn the list is that of the rows that were taken out, with the time of the withdrawal and its reason; with --protected
+that of the rows that folds refuse to withdraw.
+
 Where --cohort or --stage leave nothing, that is said on standard error; the exit code is 0.
 
 It reads only, takes no lock, and may run at any time.`,
 		Example: `  compactd runs --root runs --cohort churn_eu --stage TRAINING
-  compactd runs --root runs --unfolded --json | jq 'select(.unfolded_record) | .unfolded_record.metrics'`,
+  compactd runs --root runs --unfolded --json | jq 'select(.unfolded_record) | .unfolded_record.metrics'
+  compactd runs --root runs --withdrawn --json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := a.config()
@@ -42,6 +47,12 @@ It reads only, takes no lock, and may run at any time.`,
 				if _, err := cohort.ParseID(id); err != nil {
 					return usageError{fmt.Errorf("--cohort: %w", err)}
 				}
+			}
+			if withdrawn && protected || unfolded && (withdrawn || protected) {
+				return usageError{errors.New("--unfolded, --withdrawn and --protected exclude each other: each is a list of its own")}
+			}
+			if withdrawn || protected {
+				return a.printActedOn(cmd.Context(), cfg, runsFilter{cohort: id, stage: stage}, withdrawn, asJSON)
 			}
 			out := bufio.NewWriterSize(a.stdout, 64<<10)
 			only := runsFilter{cohort: id, stage: stage}
@@ -63,8 +74,25 @@ It reads only, takes no lock, and may run at any time.`,
 	f.StringVar(&id, "cohort", "", "only runs of this cohort")
 	f.StringVar(&stage, "stage", "", "only runs of this stage")
 	f.BoolVar(&unfolded, "unfolded", false, "also what was appended and is not folded yet")
+	f.BoolVar(&withdrawn, "withdrawn", false, "the rows that were taken out")
+	f.BoolVar(&protected, "protected", false, "the rows that folds refuse to withdraw")
 	f.BoolVar(&asJSON, "json", false, "print a line of JSON for each")
 	return cmd
+}
+
+// printActedOn lists the rows that are withdrawn, or those that are protected.
+func (a *app) printActedOn(ctx context.Context, cfg compactor.Config, only runsFilter, withdrawn, asJSON bool) (err error) {
+	var rows []compactor.Standing
+	if withdrawn {
+		rows, err = compactor.Standings(ctx, cfg, nil, compactor.AllRows)
+	} else {
+		rows, err = compactor.Protected(ctx, cfg)
+	}
+	if err != nil {
+		return err
+	}
+	rows = slices.DeleteFunc(rows, func(s compactor.Standing) bool { return !only.passes(s.Run) })
+	return a.printStandings(rows, true, asJSON)
 }
 
 // runsFilter passes runs of one cohort and stage, each empty for all, and notes why none passed.
