@@ -108,7 +108,8 @@ func ActAndFold(ctx context.Context, cfg Config, a cohort.Action, reason string,
 	return did, err
 }
 
-// writtenAgain are those of the rows that are withdrawn now, and not as they were looked at.
+// writtenAgain are those of the rows that are withdrawn now, and not as they were looked at. They are of the same cohort as before, as the withdrawal
+// would not be about them otherwise.
 func writtenAgain(cfg Config, rows []Standing) (again []Standing, err error) {
 	r, err := open(cfg)
 	if err != nil {
@@ -130,7 +131,6 @@ func writtenAgain(cfg Config, rows []Standing) (again []Standing, err error) {
 	_, out, err := data.FindBoth(keys)
 	for _, row := range rows {
 		if found, ok := out[row.Key]; ok && found.Version.Compare(row.version) > 0 {
-			row.Cohort = found.Cohort // a later write may be of another one
 			again = append(again, row)
 		}
 	}
