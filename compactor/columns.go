@@ -57,6 +57,7 @@ func (r *run) changeColumns(change ColumnChange) (generation.Manifest, error) {
 	if err != nil {
 		return generation.Manifest{}, err
 	}
+	next.Verb, next.Changed = generation.DidColumns, &generation.Changed{}
 	old, err := r.store.Summed(prev)
 	if err != nil {
 		return generation.Manifest{}, err

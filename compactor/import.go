@@ -77,7 +77,8 @@ type importer struct {
 	recs   []cohort.Record
 	seqs   map[string]cohort.Seq // by record id
 	report ImportReport
-	done   bool // it is committed
+	did    *generation.Changed // in this try
+	done   bool                // it is committed
 }
 
 // The stamps of imported records lie below cohort.FirstClockStamp. Those without a seq are negative: they count the nanoseconds of
@@ -182,6 +183,7 @@ func (im *importer) take() error {
 	if err != nil {
 		return err
 	}
+	next.Verb, next.Changed = generation.DidImport, im.did
 	next.NextSeq = im.number(d.puts, taken, prev.NextSeq)
 	for i := range d.putsOut { // what stays out needs no place among the others
 		d.putsOut[i].Seq = next.NextSeq
@@ -239,6 +241,8 @@ func (im *importer) decide(old *generation.Data, prev generation.Manifest) (d de
 	im.report.Newer, im.report.Taken, im.report.Narrowing = d.superseded, len(d.puts), d.narrow
 	im.report.Withdrawn = len(d.putsOut)
 	im.report.Known += d.duplicates + d.repeats
+	im.did = d.changed()
+	im.did.Raised, im.did.Imported = 0, int64(len(d.puts)) // an import raises no row
 	return d, nil
 }
 

@@ -74,8 +74,13 @@ func runOf(h index.Identity) Run {
 // nothing. An error ends the iteration; it comes with a zero Run. The checksums of pages are compared, and not that of the whole
 // file: audit.Check does that. If manifests or a data file of the newest generation are missing, that error comes after the last row.
 func Runs(ctx context.Context, cfg Config, unfolded bool) iter.Seq2[Run, error] {
+	return runsOf(ctx, func() (*moment, error) { return look(ctx, cfg, unfolded) })
+}
+
+// runsOf yields all rows of what look opens.
+func runsOf(ctx context.Context, look func() (*moment, error)) iter.Seq2[Run, error] {
 	return func(yield func(Run, error) bool) {
-		m, err := look(ctx, cfg, unfolded)
+		m, err := look()
 		if err != nil {
 			yield(Run{}, err)
 			return

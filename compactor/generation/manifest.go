@@ -28,6 +28,14 @@ type Manifest struct {
 	// RepairedFrom is set if a repair has gone back: it is the generation whose content this one has again.
 	// The generations between the two are void.
 	RepairedFrom *cohort.Generation `json:"repaired_from,omitempty"`
+	// Verb, User and Changed say what the commit did, and by whom: see Changed. Manifests of older versions do not say it.
+	Verb    Verb     `json:"verb,omitempty"`
+	User    string   `json:"user,omitempty"` // for people only
+	Changed *Changed `json:"changed,omitempty"`
+	// At is when it was made, by the file system's clock; 0: not known.
+	At cohort.Stamp `json:"at,omitempty"`
+	// Firsts links it to earlier generations that stay longer than its parent.
+	Firsts Firsts `json:"firsts,omitzero"`
 
 	// Requires names what a reader must know to read this generation correctly, beyond the version. A name that it does not know
 	// is cohort.ErrNewer. This version knows "withdrawn".
@@ -42,6 +50,7 @@ type Manifest struct {
 	Schema index.Schema `json:"schema"`
 	// Columns is what the root wants of its columns.
 	Columns   index.Columns `json:"columns,omitzero"`
+	Retention *Retention    `json:"retention,omitempty"` // of generations; nil: see Keeps
 	Index     DataFile      `json:"index"`
 	Snapshots Snapshots     `json:"snapshots"`
 	// Withdrawn is nil in a root without actions. Programs that do not know it must not fold such a root: see Requires.
@@ -192,6 +201,8 @@ func (m *Manifest) validate() error {
 		return fmt.Errorf("%w: repaired from generation %d, which is not an earlier one", ErrCorrupt, *m.RepairedFrom)
 	case m.Withdrawn.validate(m) != nil:
 		return fmt.Errorf("%w: withdrawn: %w", ErrCorrupt, m.Withdrawn.validate(m))
+	case m.At < 0 || !m.Firsts.areBefore(m.Generation):
+		return fmt.Errorf("%w: at %d, firsts %+v: no time, or no earlier generations", ErrCorrupt, m.At, m.Firsts)
 	case !sorted:
 		return fmt.Errorf("%w: streams are not sorted", ErrCorrupt)
 	}
