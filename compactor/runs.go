@@ -43,18 +43,23 @@ func (r Run) TimeText() string {
 	return cohort.FormatTime(r.Timestamp)
 }
 
-// MarshalJSON leaves the timestamp out if nobody knows it.
-func (r Run) MarshalJSON() ([]byte, error) {
-	return json.Marshal(struct {
-		Key       cohort.Key      `json:"key"`
-		Cohort    cohort.ID       `json:"cohort_id"`
-		RunID     string          `json:"run_id"`
-		Stage     string          `json:"stage"`
-		Seq       cohort.Seq      `json:"snapshot_seq"`
-		Timestamp string          `json:"timestamp,omitempty"`
-		Record    json.RawMessage `json:"unfolded_record,omitempty"`
-	}{r.Key, r.Cohort, r.RunID, r.Stage, r.Seq, r.TimeText(), r.Record})
+// runJSON is a Run as JSON, without the timestamp if nobody knows it.
+type runJSON struct {
+	Key       cohort.Key      `json:"key"`
+	Cohort    cohort.ID       `json:"cohort_id"`
+	RunID     string          `json:"run_id"`
+	Stage     string          `json:"stage"`
+	Seq       cohort.Seq      `json:"snapshot_seq"`
+	Timestamp string          `json:"timestamp,omitempty"`
+	Record    json.RawMessage `json:"unfolded_record,omitempty"`
 }
+
+func (r Run) forJSON() runJSON {
+	return runJSON{r.Key, r.Cohort, r.RunID, r.Stage, r.Seq, r.TimeText(), r.Record}
+}
+
+// MarshalJSON leaves the timestamp out if nobody knows it.
+func (r Run) MarshalJSON() ([]byte, error) { return json.Marshal(r.forJSON()) }
 
 func runOf(h index.Identity) Run {
 	return Run{Key: h.Key, Cohort: h.Cohort, RunID: h.RunID, Stage: h.Stage, Seq: h.Seq, Timestamp: h.Time}
