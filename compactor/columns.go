@@ -57,6 +57,7 @@ func (r *run) changeColumns(change ColumnChange) (generation.Manifest, error) {
 	if err != nil {
 		return generation.Manifest{}, err
 	}
+	next.Verb, next.Changed = generation.DidColumns, &generation.Changed{}
 	old, err := r.store.Summed(prev)
 	if err != nil {
 		return generation.Manifest{}, err
@@ -71,7 +72,7 @@ func (r *run) changeColumns(change ColumnChange) (generation.Manifest, error) {
 		return prev, nil
 	}
 	if prev.Generation == 0 || !same {
-		if _, err := next.Write(old, nil, generation.Changes{}); err != nil {
+		if _, err := next.Write(old, generation.Changes{}); err != nil {
 			return generation.Manifest{}, err
 		}
 	}

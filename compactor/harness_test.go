@@ -40,8 +40,23 @@ func audited(t testing.TB, root cohort.Root) cohort.Root {
 				t.Errorf("at the end of the test, check finds %v", p)
 			}
 		}
+		allSayTheirVerb(t, root)
 	})
 	return root
+}
+
+// allSayTheirVerb is for those who write a new kind of commit: history has nothing else to tell what it was.
+func allSayTheirVerb(t testing.TB, root cohort.Root) {
+	t.Helper()
+	gens, err := generations(durable.OS, root)
+	if err != nil {
+		t.Error(err)
+	}
+	for _, g := range gens {
+		if m, err := manifest(durable.OS, root, g); err == nil && m.Verb == "" {
+			t.Errorf("manifest %d does not say its verb: set Draft.Verb and Draft.Changed where it is drafted", uint64(g))
+		}
+	}
 }
 
 // newCohortsRoot is newRoot with snapshots per cohort.
@@ -99,6 +114,9 @@ func damageOn(t testing.TB, fsys durable.FS, root cohort.Root) string {
 func parse(t testing.TB, line string) cohort.Record {
 	t.Helper()
 	r, err := cohort.ParseRecord([]byte(line), 0)
+	if strings.HasPrefix(line, `{"action":`) {
+		r, err = cohort.ParseAction([]byte(line))
+	}
 	if err != nil {
 		t.Fatalf("%s: %v", line, err)
 	}

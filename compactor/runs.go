@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/runfold/runfold/cohort"
@@ -42,18 +43,23 @@ func (r Run) TimeText() string {
 	return cohort.FormatTime(r.Timestamp)
 }
 
-// MarshalJSON leaves the timestamp out if nobody knows it.
-func (r Run) MarshalJSON() ([]byte, error) {
-	return json.Marshal(struct {
-		Key       cohort.Key      `json:"key"`
-		Cohort    cohort.ID       `json:"cohort_id"`
-		RunID     string          `json:"run_id"`
-		Stage     string          `json:"stage"`
-		Seq       cohort.Seq      `json:"snapshot_seq"`
-		Timestamp string          `json:"timestamp,omitempty"`
-		Record    json.RawMessage `json:"unfolded_record,omitempty"`
-	}{r.Key, r.Cohort, r.RunID, r.Stage, r.Seq, r.TimeText(), r.Record})
+// runJSON is a Run as JSON, without the timestamp if nobody knows it.
+type runJSON struct {
+	Key       cohort.Key      `json:"key"`
+	Cohort    cohort.ID       `json:"cohort_id"`
+	RunID     string          `json:"run_id"`
+	Stage     string          `json:"stage"`
+	Seq       cohort.Seq      `json:"snapshot_seq"`
+	Timestamp string          `json:"timestamp,omitempty"`
+	Record    json.RawMessage `json:"unfolded_record,omitempty"`
 }
+
+func (r Run) forJSON() runJSON {
+	return runJSON{r.Key, r.Cohort, r.RunID, r.Stage, r.Seq, r.TimeText(), r.Record}
+}
+
+// MarshalJSON leaves the timestamp out if nobody knows it.
+func (r Run) MarshalJSON() ([]byte, error) { return json.Marshal(r.forJSON()) }
 
 func runOf(h index.Identity) Run {
 	return Run{Key: h.Key, Cohort: h.Cohort, RunID: h.RunID, Stage: h.Stage, Seq: h.Seq, Timestamp: h.Time}
@@ -68,8 +74,13 @@ func runOf(h index.Identity) Run {
 // nothing. An error ends the iteration; it comes with a zero Run. The checksums of pages are compared, and not that of the whole
 // file: audit.Check does that. If manifests or a data file of the newest generation are missing, that error comes after the last row.
 func Runs(ctx context.Context, cfg Config, unfolded bool) iter.Seq2[Run, error] {
+	return runsOf(ctx, func() (*moment, error) { return look(ctx, cfg, unfolded) })
+}
+
+// runsOf yields all rows of what look opens.
+func runsOf(ctx context.Context, look func() (*moment, error)) iter.Seq2[Run, error] {
 	return func(yield func(Run, error) bool) {
-		m, err := look(ctx, cfg, unfolded)
+		m, err := look()
 		if err != nil {
 			yield(Run{}, err)
 			return
@@ -163,22 +174,43 @@ func (r *run) addTail(ctx context.Context, m *moment, newest generation.Manifest
 	if now.Generation != newest.Generation {
 		return fmt.Errorf("generation %d came: %w", now.Generation, generation.ErrConflict)
 	}
-	keys := make([]cohort.Key, len(b.records))
-	for i, c := range b.records {
-		keys[i] = c.key
-	}
-	found, err := m.data.Find(keys)
+	d, err := r.decide(m.data, &b, newest.NextSeq)
 	if err != nil {
 		return err
 	}
-	out := fold(b.records, found, newest.NextSeq)
-	m.replaced = make(map[cohort.Key]bool, len(found))
-	for _, p := range out.puts {
-		if _, ok := found[p.Key]; ok {
+	m.replaced = make(map[cohort.Key]bool, len(d.found))
+	for _, p := range slices.Concat(d.withdraw, d.puts) {
+		if _, ok := d.found[p.Key]; ok {
 			m.replaced[p.Key] = true
 		}
-		rec := raised(b.held[b.refs[p.N].held-1], out.later[p.N])
+	}
+	for _, key := range d.leave {
+		m.replaced[key] = true
+	}
+	for _, p := range d.puts {
+		rec := raised(b.held[b.refs[p.N].held-1], d.later[p.N])
 		m.tail = append(m.tail, Run{p.Key, rec.Cohort, rec.RunID, rec.Stage, p.Seq, rec.Time().UTC().Truncate(time.Microsecond), rec.JSON})
+	}
+	return m.addReturned(d.ret)
+}
+
+// addReturned adds the withdrawn rows that a fold would bring back now.
+func (m *moment) addReturned(ret []index.Put) error {
+	if len(ret) == 0 {
+		return nil
+	}
+	seqs := make(map[cohort.Key]cohort.Seq, len(ret))
+	for _, p := range ret {
+		seqs[p.Key] = p.Seq
+	}
+	for h, err := range m.data.Withdrawn.Index.Identities() {
+		if err != nil {
+			return err
+		}
+		if seq, ok := seqs[h.Key]; ok {
+			h.Seq = seq
+			m.tail = append(m.tail, runOf(h))
+		}
 	}
 	return nil
 }

@@ -154,6 +154,7 @@ type reading struct {
 	ends    []textEnds     // of each record
 	refs    []ref
 	held    []cohort.Record
+	actions []cohort.Record
 	memory  cohort.Memory // of those
 	bytes   int64
 	shapes  int64 // what those take in memory that no other stream had before
@@ -201,6 +202,9 @@ func (s *scanner) read(r *reading, left budget, shaper *index.Shaper) {
 		case err != nil:
 			r.err = err
 			return
+		case rec.Action != cohort.NoAction:
+			left.takeAction(rec)
+			r.actions = append(r.actions, rec)
 		default:
 			shape, size := shaper.Of(rec)
 			left.takeShape(size)
@@ -322,6 +326,11 @@ func (b *batch) add(r *reading) {
 		c.n += first
 		b.records, b.refs = append(b.records, c), append(b.refs, at)
 	}
+	for i := range r.actions {
+		r.actions[i].Writer = r.writer
+		b.left.takeAction(r.actions[i])
+	}
+	b.actions = append(b.actions, r.actions...)
 	b.places, b.writers = append(b.places, r.p), append(b.writers, r.writer)
 	b.bytes += r.bytes
 }

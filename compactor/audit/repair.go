@@ -281,7 +281,7 @@ func (r *repairer) goBack() error {
 		return err
 	}
 	next.Schema, next.Columns = next.Columns.Apply(next.Schema, nil) // the files are those of today, and so are the rules for columns
-	if _, err := next.Write(old, nil, generation.Changes{Whole: true}); err != nil {
+	if _, err := next.Write(old, generation.Changes{Whole: true}); err != nil {
 		return err
 	}
 	if _, err = next.Commit(); err != nil {
