@@ -81,7 +81,7 @@ func (r *run) changeColumns(change ColumnChange) (generation.Manifest, error) {
 		return generation.Manifest{}, err
 	}
 	r.base = done.Generation // what is gone from here on was not taken by others before
-	r.say.tellChanges(prev, done)
+	r.say.tellChanges(prev, done, next.From)
 	old.Close() // index.parquet may be the same file, and Windows and SMB replace no file that is open
 	return done, r.store.Publish(done, false)
 }

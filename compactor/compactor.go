@@ -177,6 +177,7 @@ type run struct {
 	again   bool              // a round was added to note what could not be moved
 	base    cohort.Generation // what the current round builds on
 
+	from        int   // the version of the index that the last commit began with
 	unpublished error // see published
 	replaced    int   // public files that were of no generation
 }
@@ -329,7 +330,7 @@ func (r *run) advance(ctx context.Context, prev generation.Manifest, b *batch) (
 	r.report.TornTails += b.tornTails
 	r.stands(next, *b)
 	r.base = next.Generation // what is gone from here on was not taken by others before
-	if r.say.tellChanges(prev, next) {
+	if r.say.tellChanges(prev, next, r.from) {
 		r.report.Rewrites++
 	}
 	if next.Ahead != nil && (prev.Ahead == nil || *prev.Ahead != *next.Ahead) {
@@ -359,22 +360,23 @@ func (r *run) attempt(ctx context.Context, prev generation.Manifest, b *batch) (
 	if err := ctx.Err(); err != nil {
 		return generation.Manifest{}, errors.Join(fmt.Errorf("stopped before the commit: %w", err), draft.Discard())
 	}
+	r.from = draft.From
 	return draft.Commit()
 }
 
-// tellChanges tells of what a commit did once for many to come.
-func (s *speaker) tellChanges(prev, next generation.Manifest) (rewritten bool) {
+// tellChanges tells of what a commit did once for many to come. from is the version of the index that it began with.
+func (s *speaker) tellChanges(prev, next generation.Manifest, from int) (rewritten bool) {
 	if prev.Generation > 0 && prev.Version < next.Version {
 		s.tell(Upgraded{prev.Version, next.Version})
 	}
-	if prev.Index.Rows == 0 || prev.Index.Name == next.Index.Name || prev.Schema.Equal(next.Schema) {
+	if prev.Index.Rows == 0 || prev.Index.Name == next.Index.Name || prev.Schema.Equal(next.Schema) && from == next.IndexVersion() {
 		return false
 	}
 	was := map[string]index.Kind{}
 	for _, c := range prev.Schema {
 		was[c.Name] = c.Kind
 	}
-	n := Rewritten{Rows: prev.Index.Rows, From: prev.IndexVersion(), To: next.IndexVersion()}
+	n := Rewritten{Rows: prev.Index.Rows, From: from, To: next.IndexVersion()}
 	for _, c := range next.Schema {
 		switch kind, known := was[c.Name]; {
 		case !known:

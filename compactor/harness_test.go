@@ -211,7 +211,7 @@ func rowsOn(t testing.TB, fsys durable.FS, root cohort.Root) map[string]string {
 		if err := json.Unmarshal(fields["_key"], &key); err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range []string{"_key", "_extra", "_stamp", "_stream", "_record_id", "_digest", "snapshot_seq"} {
+		for _, name := range []string{"_key", "_extra", "_stamp", "_stream", "_writer", "_record_id", "_digest", "snapshot_seq"} {
 			delete(fields, name)
 		}
 		for name, value := range fields { // a column that became double prints integers as 1.0

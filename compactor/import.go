@@ -97,6 +97,7 @@ func (im *importer) place(recs []Imported) {
 	last := lowestStamp
 	for _, imported := range recs {
 		r := imported.Record
+		r.Writer = "" // nobody appended it to this root
 		r.Stamp = cohort.Stamp(imported.Seq)
 		if imported.Seq == 0 {
 			r.Stamp = last + 1
@@ -277,7 +278,7 @@ func (im *importer) commit(prev generation.Manifest, next *generation.Draft, old
 	}
 	im.done, im.report.Generation = true, done.Generation
 	im.base = done.Generation // from here on only a generation above our own means that others have committed
-	im.say.tellChanges(prev, done)
+	im.say.tellChanges(prev, done, next.From)
 	old.Close() // index.parquet may be the same file, and Windows and SMB replace no file that is open
 	return im.store.Publish(done, false)
 }

@@ -233,7 +233,7 @@ func (s *script) index(t *testing.T) string {
 	t.Helper()
 	var out []string
 	for row := range publishedRows(t, durable.OS, s.root) {
-		out = append(out, regexp.MustCompile(`,"_(stamp|record_id|digest|stream)":("[^"]*"|-?\d+)`).ReplaceAllString(row, ""))
+		out = append(out, regexp.MustCompile(`,"_(stamp|record_id|digest|stream|writer)":("[^"]*"|-?\d+)`).ReplaceAllString(row, ""))
 	}
 	return strings.Join(out, "\n")
 }
@@ -243,7 +243,7 @@ func (s *script) withdrawn(t *testing.T) string {
 	t.Helper()
 	out := withdrawnOf(t, durable.OS, s.root)
 	for i := range out {
-		out[i] = regexp.MustCompile(`,?"_?(stamp|record_id|digest|stream|written)":("[^"]*"|-?\d+)`).ReplaceAllString(out[i], "")
+		out[i] = regexp.MustCompile(`,?"_?(stamp|record_id|digest|stream|written|writer)":("[^"]*"|-?\d+)`).ReplaceAllString(out[i], "")
 	}
 	return s.mask(strings.Join(out, "\n"))
 }

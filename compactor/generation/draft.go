@@ -20,6 +20,9 @@ type Draft struct {
 	// Manifest is what will be committed. At first it has all of its parent's content, with a number and token of its own.
 	Manifest
 
+	// From is the version of the index that Write has made the draft's own of; 0 if there was none.
+	From int
+
 	store *Store
 	made  []string // the data files that this draft makes
 }
@@ -126,6 +129,9 @@ func (d *Draft) Write(old *Data, c Changes) (stats index.Stats, err error) {
 	pairs := d.pairs(old, c)
 	if err := d.headroom(pairs, c.Bytes); err != nil {
 		return index.Stats{}, err
+	}
+	if old.Index != nil {
+		d.From = old.Index.Version()
 	}
 	for _, p := range pairs {
 		done, err := p.write(d, c)

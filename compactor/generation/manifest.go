@@ -117,8 +117,10 @@ func (c *CRC) UnmarshalText(text []byte) error {
 
 const (
 	// Part of the format, do not change. Version 1 has the snapshots of all cohorts in one file. Version 2 has a file for each
-	// cohort. Version 3 has one or the other.
-	manifestVersion  = 3
+	// cohort. Versions 3 and above have one or the other. Version 4 came with version 3 of the index.
+	manifestVersion  = 4
+	writerVersion    = 4
+	eitherVersion    = 3
 	oneVersion       = 1
 	perCohortVersion = 2
 	// A reader that does not know withdrawn rows would give them up, and fold older writes of their keys into the index.
@@ -211,7 +213,7 @@ func (m *Manifest) validate() error {
 
 // hasOneForAll tells whether the snapshots of all cohorts belong in one file.
 func (m *Manifest) hasOneForAll() bool {
-	return m.Version == oneVersion || m.Version == manifestVersion && len(m.Snapshots) == 1 && m.Snapshots[0].Cohort == ""
+	return m.Version == oneVersion || m.Version >= eitherVersion && len(m.Snapshots) == 1 && m.Snapshots[0].Cohort == ""
 }
 
 // isPair tells whether the snapshots file, in a root with one for all cohorts, was made together with the index.
@@ -237,10 +239,13 @@ func (m *Manifest) arePerCohort() bool {
 // IndexVersion is the version of the format in which generations like this one write their index. A commit that changes no
 // row names the index of an earlier one.
 func (m *Manifest) IndexVersion() int {
-	if m.Version < manifestVersion {
+	switch {
+	case m.Version < eitherVersion:
 		return 1
+	case m.Version < writerVersion:
+		return 2
 	}
-	return 2
+	return 3
 }
 
 // Files are all data files that the manifest names, the index first, then the snapshots.

@@ -236,9 +236,9 @@ func TestManifestOfTodayThatBreaksARule(t *testing.T) {
 }
 
 func TestNewerManifestIsNotDamage(t *testing.T) {
-	_, err := DecodeManifest(resealed(t, `"version": 1`, `"version": 4`))
+	_, err := DecodeManifest(resealed(t, `"version": 1`, `"version": 5`))
 	if !errors.Is(err, cohort.ErrNewer) || errors.Is(err, ErrCorrupt) {
-		t.Errorf("DecodeManifest of version 4 = %v, want ErrNewer and not ErrCorrupt", err)
+		t.Errorf("DecodeManifest of version 5 = %v, want ErrNewer and not ErrCorrupt", err)
 	}
 	m := sampleToday()
 	m.Requires = []string{"withdrawals"}
