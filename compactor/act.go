@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/journal"
 )
 
@@ -24,20 +26,12 @@ func Act(ctx context.Context, cfg Config, a cohort.Action, reason string, rows [
 	if err != nil {
 		return 0, err
 	}
-	by := map[cohort.ID][]cohort.Record{}
+	by := map[cohort.ID][]Standing{}
 	for _, row := range rows {
-		at, err := r.streams.Settings.Key.AimAt(row.Key)
-		if err == nil {
-			var rec cohort.Record
-			rec, err = cohort.NewAction(a, at, reason)
-			by[row.Cohort] = append(by[row.Cohort], rec)
-		}
-		if err != nil {
-			return 0, fmt.Errorf("%v %q: %w", a, row.Key, err)
-		}
+		by[row.Cohort] = append(by[row.Cohort], row)
 	}
-	for _, id := range sortedIDs(by) {
-		n, err := r.act(ctx, id, by[id])
+	for _, id := range slices.Sorted(maps.Keys(by)) {
+		n, err := r.act(ctx, id, a, reason, by[id])
 		if done += n; err != nil {
 			return done, fmt.Errorf("append to cohort %s: %w", id, err)
 		}
@@ -45,31 +39,42 @@ func Act(ctx context.Context, cfg Config, a cohort.Action, reason string, rows [
 	return done, nil
 }
 
-func sortedIDs(by map[cohort.ID][]cohort.Record) (ids []cohort.ID) {
-	for id := range by {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	return ids
-}
-
 // act appends the actions of one cohort, and counts those that are durable.
-func (r *run) act(ctx context.Context, id cohort.ID, recs []cohort.Record) (done int, err error) {
+func (r *run) act(ctx context.Context, id cohort.ID, a cohort.Action, reason string, rows []Standing) (done int, err error) {
 	w, err := r.streams.Create(id, journal.Options{Program: r.Program})
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
-	for batch := range slices.Chunk(recs, actBatch) {
+	for batch := range slices.Chunk(rows, actBatch) {
 		if err := ctx.Err(); err != nil {
 			return done, err
 		}
-		if err := w.Append(batch); err != nil {
+		recs, err := r.actions(a, reason, batch)
+		if err != nil {
+			return done, err
+		}
+		if err := w.Append(recs); err != nil {
 			return done, err
 		}
 		done += len(batch)
 	}
 	return done, nil
+}
+
+func (r *run) actions(a cohort.Action, reason string, rows []Standing) (recs []cohort.Record, err error) {
+	for _, row := range rows {
+		at, err := r.streams.Settings.Key.AimAt(row.Key)
+		var rec cohort.Record
+		if err == nil {
+			rec, err = cohort.NewAction(a, at, reason)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%v %q: %w", a, row.Key, err)
+		}
+		recs = append(recs, rec)
+	}
+	return recs, nil
 }
 
 // Acted is what ActAndFold did.
@@ -98,7 +103,7 @@ func ActAndFold(ctx context.Context, cfg Config, a cohort.Action, reason string,
 	if a != cohort.Withdraw {
 		return did, nil
 	}
-	if did.Again, err = writtenAgain(cfg, rows); err != nil || len(did.Again) == 0 {
+	if did.Again, err = writtenAgain(ctx, cfg, rows); err != nil || len(did.Again) == 0 {
 		return did, err
 	}
 	if _, err = Act(ctx, cfg, cohort.Undo, againReason, did.Again); err != nil {
@@ -110,29 +115,20 @@ func ActAndFold(ctx context.Context, cfg Config, a cohort.Action, reason string,
 
 // writtenAgain are those of the rows that are withdrawn now, and not as they were looked at. They are of the same cohort as before, as the withdrawal
 // would not be about them otherwise.
-func writtenAgain(cfg Config, rows []Standing) (again []Standing, err error) {
-	r, err := open(cfg)
-	if err != nil {
-		return nil, err
-	}
-	newest, err := r.store.Newest()
-	if err != nil {
-		return nil, err
-	}
-	data, err := r.store.Data(newest)
-	if err != nil {
-		return nil, err
-	}
-	defer data.Close()
+func writtenAgain(ctx context.Context, cfg Config, rows []Standing) (again []Standing, err error) {
 	keys := make([]cohort.Key, len(rows))
 	for i, row := range rows {
 		keys[i] = row.Key
 	}
-	_, out, err := data.FindBoth(keys)
-	for _, row := range rows {
-		if found, ok := out[row.Key]; ok && found.Version.Compare(row.version) > 0 {
-			again = append(again, row)
+	_, err = lookAt(ctx, cfg, func(data *generation.Data) (none, either Choice, err error) {
+		_, out, err := data.FindBoth(keys)
+		again = nil
+		for _, row := range rows {
+			if found, ok := out[row.Key]; ok && found.Version.Compare(row.version) > 0 {
+				again = append(again, row)
+			}
 		}
-	}
+		return nil, nil, err
+	})
 	return again, err
 }
