@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"syscall"
 
 	"golang.org/x/sync/errgroup"
 
@@ -197,7 +196,7 @@ func (d *Draft) headroom(parts []*part, records int64) error {
 	dir := d.store.Root.DataDir()
 	free, known := d.store.free(dir)
 	if known && free < need {
-		return fmt.Errorf("%s: generation %d may need %d bytes and %d are free: %w", dir, d.Generation, need, free, syscall.ENOSPC)
+		return &roomError{dir, d.Generation, need, free}
 	}
 	return nil
 }
