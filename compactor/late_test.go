@@ -294,7 +294,13 @@ func TestShorterIsDamageLater(t *testing.T) {
 // ahead sets the time of the newest manifest to what it is in an hour, as a storage would that has gone on for so long.
 func ahead(t *testing.T, root cohort.Root) {
 	t.Helper()
-	path := root.Manifest(1)
+	aheadFrom(t, root, 1)
+}
+
+// aheadFrom is ahead where the newest manifest is another one.
+func aheadFrom(t *testing.T, root cohort.Root, newest cohort.Generation) {
+	t.Helper()
+	path := root.Manifest(newest)
 	info, err := os.Stat(path)
 	if err != nil {
 		t.Fatal(err)

@@ -244,7 +244,7 @@ func (s *script) manifest(t *testing.T) string {
 		return s.mask(err.Error())
 	}
 	parent := regexp.MustCompile(`"parent": "[0-9a-f]{64}"`).ReplaceAllString(string(h.Encode()), `"parent": "SHA256"`)
-	figures := regexp.MustCompile(`"(token|root_id|created_at|host|crc32c|pid|highest_stamp|size|offset|crc|grown|reaped)":( ?)("[^"]+"|\d+)`)
+	figures := regexp.MustCompile(`"(token|root_id|created_at|host|crc32c|pid|highest_stamp|size|offset|crc|grown|reaped|synced)":( ?)("[^"]+"|\d+)`)
 	return s.mask(figures.ReplaceAllString(parent, `"$1":$2...`))
 }
 
