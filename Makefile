@@ -29,7 +29,7 @@ example: build ## the main job on the example data, into ./example-runs
 
 test: check $(VENV)/made ## everything that must hold: checks, all tests with the race detector, the pages, a program of another module, a foreign reader
 	$(GO) test -race -timeout 30m ./... # test-docs is one of them: it finds $(VENV)
-	$(MAKE) test-places test-32 test-machines-short test-outside test-foreign test-differential
+	$(MAKE) -j2 $(if $(filter output-sync,$(.FEATURES)),-O) test-places test-32 test-machines-short test-outside test-foreign test-differential
 
 test-short: ## the tests that take seconds
 	$(GO) test -short ./...

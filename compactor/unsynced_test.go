@@ -59,6 +59,7 @@ func stepsOf(t *testing.T, root cohort.Root, s journal.Stream, groups [][]byte) 
 // writer, before each change of the fold, and after up to two more steps of the writer. No record that was acknowledged is lost, and where
 // none is, nobody says that one is.
 func TestPowerLossBesideAppend(t *testing.T) {
+	t.Parallel()
 	rnd := rand.New(rand.NewPCG(*seed, 27))
 	t.Logf("-seed %d", *seed)
 	root := newRoot(t)
@@ -111,7 +112,7 @@ func TestPowerLossBesideAppend(t *testing.T) {
 			_, err := compactor.Fold(context.Background(), compactor.Config{Root: root, FS: fault, Lock: yes{}})
 			whole = err == nil && fault.Calls() <= k
 			modes, last := durabletest.Modes(), min(done+2, len(steps))
-			if !whole {
+			if !whole || sparse > 1 {
 				modes, last = modes[rnd.IntN(len(modes)):][:1], done
 			}
 			for more := done; more <= last; more++ {
