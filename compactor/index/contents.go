@@ -148,7 +148,7 @@ func addPart(h io.Writer, part []byte) {
 func inOneForm(fields []Field) []Field {
 	out := make([]Field, len(fields))
 	for i, f := range fields {
-		out[i] = Field{f.Name, oneSpelling(f.Value)}
+		out[i] = Field{f.Name, OneSpelling(f.Value)}
 	}
 	slices.SortFunc(out, func(a, b Field) int {
 		if n := strings.Compare(a.Name, b.Name); n != 0 {
@@ -159,11 +159,8 @@ func inOneForm(fields []Field) []Field {
 	return out
 }
 
-// SameValue tells whether two values of fields are the same, however columns have spelled them: 1 and 1.0 are.
-func SameValue(a, b []byte) bool { return bytes.Equal(oneSpelling(a), oneSpelling(b)) }
-
-// oneSpelling is the one spelling of all tokens that some column holds as the same value.
-func oneSpelling(value []byte) []byte {
+// OneSpelling is the one spelling of all tokens that some column holds as the same value.
+func OneSpelling(value []byte) []byte {
 	switch jsonscan.KindOf(value) {
 	case jsonscan.Int:
 		if n, err := strconv.ParseInt(string(value), 10, 64); err == nil {
@@ -223,6 +220,17 @@ func (s Snapshot) Sum(of Identity) Sum {
 	return Sum(h.Sum(nil))
 }
 
+// Timestamp is the timestamp of the line, empty if it has none, or one that was made up (see Sum).
+func (s Snapshot) Timestamp(of Identity) string { return s.parts().timeOf(of) }
+
+// Members are the user's members of the line.
+func (s Snapshot) Members() (members []Field) {
+	for m := range jsonscan.EachMember(s.parts().object()) {
+		members = append(members, Field{string(m.Name), m.Value})
+	}
+	return members
+}
+
 // parts are what a line says after run_id and stage.
 type parts struct {
 	timestamp string // empty: it has none
@@ -251,4 +259,9 @@ func (p parts) timeOf(of Identity) string {
 		return ""
 	}
 	return p.timestamp
+}
+
+// object has the user's members alone.
+func (p parts) object() []byte {
+	return append([]byte{'{'}, bytes.TrimPrefix(p.members, []byte(","))...)
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/runfold/runfold/internal/jsonscan"
 )
 
-// Remake makes the record of a row and its line: a record that gives the same row and the same line when it is folded, but for stamp, seq,
+// Remake makes the record of a row and its line: a record that gives the same row and the same line when it is folded, except stamp, seq,
 // record id, digest and stream. Its Cohort is set. Where it has no Timestamp, it must be appended with the Written that it has, also
 // if that is the zero time: then nobody knows the time of the row, and it stays so.
 //
@@ -86,7 +86,7 @@ func (m *remaking) try(body func([]byte) []byte, at stamped) (cohort.Record, err
 // whole adds the members of the line. They are all that the record has, if it had no object "snapshot".
 func (m *remaking) whole(b []byte) []byte {
 	hasStage := false
-	for member := range jsonscan.EachMember(append([]byte{'{'}, bytes.TrimPrefix(m.parts.members, []byte(","))...)) {
+	for member := range jsonscan.EachMember(m.parts.object()) {
 		hasStage = hasStage || string(member.Name) == "phase" && jsonscan.ScalarText(member.Value) == m.row.Stage
 	}
 	if !hasStage {
@@ -106,9 +106,7 @@ func (m *remaking) withSnapshot(b []byte, fields []Field) []byte {
 	for _, f := range nested(fields) {
 		b = jsonscan.AppendMember(b, f.Name, f.Value)
 	}
-	b = append(b, `,"snapshot":{`...)
-	b = append(b, bytes.TrimPrefix(m.parts.members, []byte(","))...)
-	return append(b, '}')
+	return append(jsonscan.AppendMember(b, snapshotMember, m.parts.object()), '}')
 }
 
 // nested are fields as members of a record: metrics.auc becomes auc within metrics. The second of two fields with one name, which comes
@@ -171,15 +169,5 @@ func FieldsOf(r cohort.Record) []Field {
 	return out
 }
 
-// SnapshotMembers are the members of the record's object "snapshot", which are those of its line. ok is false if it has no such object, so
-// that its line has the members of the record.
-func SnapshotMembers(r cohort.Record) (members []Field, ok bool) {
-	obj := snapshotOf(r)
-	if len(obj) == len(r.JSON) {
-		return nil, false
-	}
-	for m := range jsonscan.EachMember(obj) {
-		members = append(members, Field{string(m.Name), m.Value})
-	}
-	return members, true
-}
+// HasSnapshot tells whether the record has an object "snapshot". If not, its line has the members of the record.
+func HasSnapshot(r cohort.Record) bool { return len(snapshotOf(r)) < len(r.JSON) }

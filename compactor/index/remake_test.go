@@ -56,7 +56,7 @@ func (w written) again(t *testing.T, form cohort.KeyForm) (recs []cohort.Record)
 		if err != nil {
 			t.Fatalf("row %v, line %s: %v", w.rows[i], w.lines[i].Value, err)
 		}
-		if r.Stamp, r.ID = cohort.Stamp(1<<60+i), fmt.Sprint("again-", i); r.Timestamp != "" {
+		if r.Stamp, r.ID = 1<<60+cohort.Stamp(i), fmt.Sprint("again-", i); r.Timestamp != "" {
 			r.Written = time.Unix(1, 0) // as any clock says
 		}
 		recs = append(recs, r)
@@ -147,7 +147,7 @@ func TestRemake(t *testing.T) {
 		{"a snapshot that is a text", cohort.KeyForm{}, unknown(record(t, `{"run_id":"r","stage":"S","snapshot":"f.bin"}`)), `{"run_id":"r","stage":"S","snapshot":"f.bin"}`},
 		{"two values for one column", cohort.KeyForm{}, unknown(record(t, `{"run_id":"r","stage":"S","params.seed":1,"params":{"seed":2},"snapshot":{}}`)),
 			`{"run_id":"r","stage":"S","params":{"seed":1},"params.seed":2,"snapshot":{}}`},
-		{"a group that is none", cohort.KeyForm{}, unknown(record(t, `{"run_id":"r","stage":"S","params":5,"params.seed":1,"metrics":{},"cohort_id":"x","_extra":1,"snapshot":{}}`)),
+		{"a scalar named as a group", cohort.KeyForm{}, unknown(record(t, `{"run_id":"r","stage":"S","params":5,"params.seed":1,"metrics":{},"cohort_id":"x","_extra":1,"snapshot":{}}`)),
 			`{"run_id":"r","stage":"S","params":5,"params.seed":1,"metrics":{},"cohort_id":"x","_extra":1,"snapshot":{}}`},
 		{"a wide key", wide, unknown(record(t, `{"run_id":"r:1","stage":"S","target":7,"snapshot":{}}`)), `{"run_id":"r:1","stage":"S","target":7,"snapshot":{}}`},
 	} {
