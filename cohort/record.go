@@ -40,6 +40,9 @@ type Record struct {
 	// Written is the writer's wall clock at the append; the zero time before the append, and if it is not known. It does not order records.
 	Written time.Time
 
+	// Action is set in a record that is no run: it acts on the runs before it. NewAction makes one.
+	Action Action
+
 	RunID     string
 	Stage     string
 	Timestamp string // RFC 3339 as the user wrote it; empty when absent, see Time and AssumeZone
@@ -318,6 +321,9 @@ func scalarText(name string, value []byte) (string, error) {
 
 // Validate checks what every record must satisfy before it may be appended. An Append does it, too.
 func (r Record) Validate() error {
+	if r.Action != NoAction {
+		return r.validateAction()
+	}
 	switch {
 	case r.RunID == "":
 		return errors.New("run_id is missing")

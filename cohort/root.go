@@ -113,22 +113,51 @@ func CohortSnapshotsName(g Generation, t Token, n int) string {
 	return fmt.Sprintf("snapshots-%v-%s-%06d.json", g, t, n)
 }
 
+// WithdrawnIndexName names the data file with the withdrawn rows of one attempt at a generation.
+func WithdrawnIndexName(g Generation, t Token) string {
+	return "withdrawn-" + g.String() + "-" + string(t) + ".parquet"
+}
+
+// WithdrawnSnapshotsName names the data file with the snapshots of withdrawn rows. In a root that has a file for each cohort n counts
+// them from 1, else it is 0.
+func WithdrawnSnapshotsName(g Generation, t Token, n int) string {
+	if n == 0 {
+		return "withdrawn-" + g.String() + "-" + string(t) + ".json"
+	}
+	return fmt.Sprintf("withdrawn-%v-%s-%06d.json", g, t, n)
+}
+
+// ActionsName names the data file with the actions in force.
+func ActionsName(g Generation, t Token) string {
+	return "actions-" + g.String() + "-" + string(t) + ".ndjson"
+}
+
+// dataKinds are the prefix and the suffix of each kind of data file.
+var dataKinds = [...]struct {
+	prefix, suffix string
+	numbered       bool // there may be one for each cohort
+}{
+	{"index-", ".parquet", false}, {"snapshots-", ".json", true},
+	{"withdrawn-", ".parquet", false}, {"withdrawn-", ".json", true}, {"actions-", ".ndjson", false},
+}
+
 // ParseDataName reads any kind of data file name.
 func ParseDataName(name string) (Generation, Token, bool) {
-	body, ok := strings.CutSuffix(name, ".parquet")
-	prefix := "index-"
-	if !ok {
-		body, ok = strings.CutSuffix(name, ".json")
-		prefix = "snapshots-"
+	for _, k := range dataKinds {
+		body, ok := strings.CutSuffix(name, k.suffix)
+		body, hasPrefix := strings.CutPrefix(body, k.prefix)
+		if !ok || !hasPrefix {
+			continue
+		}
+		digits, token, _ := strings.Cut(body, "-")
+		if cut, n, ok := strings.Cut(token, "-"); ok && k.numbered && isNumber(n) {
+			token = cut
+		}
+		g, gerr := ParseGeneration(digits)
+		t, terr := ParseToken(token)
+		return g, t, gerr == nil && terr == nil
 	}
-	body, hasPrefix := strings.CutPrefix(body, prefix)
-	digits, token, hasToken := strings.Cut(body, "-")
-	if cut, n, ok := strings.Cut(token, "-"); ok && prefix == "snapshots-" && isNumber(n) {
-		token = cut
-	}
-	g, gerr := ParseGeneration(digits)
-	t, terr := ParseToken(token)
-	return g, t, ok && hasPrefix && hasToken && gerr == nil && terr == nil
+	return 0, "", false
 }
 
 // isNumber tells whether n is spelled as CohortSnapshotsName spells it.

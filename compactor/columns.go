@@ -71,7 +71,7 @@ func (r *run) changeColumns(change ColumnChange) (generation.Manifest, error) {
 		return prev, nil
 	}
 	if prev.Generation == 0 || !same {
-		if _, err := next.Write(old, nil, generation.Changes{}); err != nil {
+		if _, err := next.Write(old, generation.Changes{}); err != nil {
 			return generation.Manifest{}, err
 		}
 	}

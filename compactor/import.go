@@ -226,7 +226,7 @@ func (im *importer) decide(old *generation.Data, prev generation.Manifest) ([]in
 }
 
 func (im *importer) commit(prev generation.Manifest, next *generation.Draft, old *generation.Data, found map[cohort.Key]index.Found, puts []index.Put) error {
-	c := generation.Changes{Puts: puts, Cohort: func(p index.Put) cohort.ID { return p.Record.Cohort }}
+	c := generation.Changes{Side: generation.Side{Puts: puts, Found: found}, Cohort: func(p index.Put) cohort.ID { return p.Record.Cohort }}
 	recs := make([]cohort.Record, len(puts))
 	for i, p := range puts {
 		recs[i] = *p.Record
@@ -243,7 +243,7 @@ func (im *importer) commit(prev generation.Manifest, next *generation.Draft, old
 	if err := im.store.SyncManifests(); err != nil {
 		return err
 	}
-	if _, err := next.Write(old, found, c); err != nil {
+	if _, err := next.Write(old, c); err != nil {
 		return err
 	}
 	done, err := next.Commit()

@@ -53,8 +53,9 @@ func (r *run) write(prev generation.Manifest, b *batch) (*generation.Draft, erro
 	rows, lines := newLoader(r.streams, b, out.later), newLoader(r.streams, b, out.later)
 	defer rows.close()
 	defer lines.close()
-	stats, err := next.Write(old, found, generation.Changes{
-		Puts: out.puts, Raised: out.raised, Bytes: b.bytes, Rows: rows.load, Lines: lines.load, Cohort: b.cohort,
+	stats, err := next.Write(old, generation.Changes{
+		Side:  generation.Side{Puts: out.puts, Raised: out.raised, Found: found},
+		Bytes: b.bytes, Rows: rows.load, Lines: lines.load, Cohort: b.cohort,
 	})
 	if err != nil {
 		return nil, err

@@ -224,8 +224,8 @@ func TestDamage(t *testing.T) {
 		{name: "a newer stream", data: join(newer(1), newer(2)),
 			err: newerAt(0)},
 		{name: "a newer frame out of its turn", data: join(e[0], e[1], newer(9)), records: "1", err: newerAt(at[2])},
-		{name: "a kind of a newer program", data: join(e[0], e[1], craft(frame{kind: 4, seq: 3, recordID: "id"}), e[3], e[6]), records: "1",
-			err: fmt.Sprintf("stream c/%s at offset %d: frame of kind 4: written by a newer version of runfold", aStream, at[2])},
+		{name: "a kind of a newer program", data: join(e[0], e[1], craft(frame{kind: 5, seq: 3, recordID: "id"}), e[3], e[6]), records: "1",
+			err: fmt.Sprintf("stream c/%s at offset %d: frame of kind 5: written by a newer version of runfold", aStream, at[2])},
 		{name: "such a kind in version 1", data: join(e[0], e[1], craft(frame{version: 1, kind: 4, seq: 3, recordID: "id"}), e[3], e[4], e[5], e[6]),
 			records: "1345", damage: []string{fmt.Sprintf("%d+26: is no frame of ours although its checksum fits (entries 3 to 3)", at[2])}},
 		{name: "a newer frame after a hole", data: join(e[0], hole(join(e[1], e[2])), newer(4), e[4], e[5], e[6]),
@@ -479,7 +479,7 @@ func segmentOf(program []byte, sealed bool) (data []byte, written map[string]boo
 		case 6:
 			data = append(data, newer(max(n, 1))...)
 		case 8: // an entry of a kind to come
-			data = append(data, entry(aStream, frame{kind: 4 + kind(n%2), seq: max(uint64(n), 2), recordID: "id"})...)
+			data = append(data, entry(aStream, frame{kind: 5 + kind(n%2), seq: max(uint64(n), 2), recordID: "id"})...)
 		case 9:
 			json := fmt.Sprintf(`{"run_id":"old-%d","stage":"T"}`, n)
 			data = append(data, entry(aStream, frame{version: 1, kind: kindRecord, seq: max(uint64(n), 2), recordID: "id", payload: []byte(json)})...)

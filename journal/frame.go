@@ -17,7 +17,7 @@ import (
 //	frame:
 //	  0   4  CRC32C over the 26 characters of the stream's ULID, then frame[4:]
 //	  4   1  version, 2
-//	  5   1  kind: 1 header, 2 record, 3 seal; 4 is kept for withdrawals
+//	  5   1  kind: 1 header, 2 record, 3 seal, 4 action
 //	  6   8  seq: 1 for the header and no other, then one more each
 //	 14   8  stamp, nanoseconds
 //	 22   1  length n of the record id; 0 in headers and seals
@@ -30,7 +30,7 @@ import (
 // the stream in all of them. So a newer frame can be told from a damaged one, at any place. Zero is
 // never a valid length, version, kind or seq: zeros are not an entry.
 //
-// Version 1 has no wall clock, and only these three kinds. From version 2 on, a kind that we do not know comes from
+// Version 1 has no wall clock, and no actions. From version 2 on, a kind that we do not know comes from
 // a newer program, like a version that we do not know.
 //
 // Part of the format, do not change.
@@ -50,6 +50,7 @@ const (
 	kindHeader kind = iota + 1
 	kindRecord
 	kindSeal
+	kindAction
 )
 
 func (k kind) String() string {
@@ -60,6 +61,8 @@ func (k kind) String() string {
 		return "record"
 	case kindSeal:
 		return "seal"
+	case kindAction:
+		return "action"
 	}
 	return fmt.Sprintf("kind %d", uint8(k))
 }
@@ -71,7 +74,7 @@ type frame struct {
 	seq      uint64
 	stamp    cohort.Stamp
 	recordID string
-	written  int64 // the writer's wall clock, only in a record; see clockOf
+	written  int64 // the writer's wall clock, only in a record or action; see clockOf
 	payload  []byte
 	crc      uint32
 }
@@ -103,7 +106,10 @@ func appendFrame(dst []byte, id cohort.StreamID, f frame) []byte {
 	return dst
 }
 
-func (f frame) hasClock() bool { return f.kind == kindRecord && f.version > firstVersion }
+func (f frame) hasClock() bool { return f.hasID() && f.version > firstVersion }
+
+// hasID tells whether the frame is something that was appended.
+func (f frame) hasID() bool { return f.kind == kindRecord || f.kind == kindAction }
 
 // clockOf is a wall clock in the form of a frame. It is 0 for a time before 1970, when the clock is not set, and for a time
 // after 2261, which does not fit into a frame.
@@ -181,7 +187,7 @@ func parseFrame(b []byte, id cohort.StreamID) (frame, error) {
 
 // isNewer tells from the head of a frame whether a newer program wrote it, if its checksum fits.
 func isNewer(b []byte) bool {
-	return b[4] > frameVersion || b[4] > firstVersion && kind(b[5]) > kindSeal
+	return b[4] > frameVersion || b[4] > firstVersion && kind(b[5]) > kindAction
 }
 
 func seqOf(b []byte) uint64 { return binary.LittleEndian.Uint64(b[6:]) }
@@ -204,8 +210,8 @@ func parseHead(b []byte, length int) (f frame, n int, err error) {
 	if f.hasClock() {
 		least += clockSize
 	}
-	if f.version == 0 || f.kind < kindHeader || f.kind > kindSeal || f.seq == 0 || length < least ||
-		(f.kind == kindRecord) != (n > 0) || (f.kind == kindHeader) != (f.seq == 1) {
+	if f.version == 0 || f.kind < kindHeader || f.kind > kindAction || f.kind == kindAction && f.version == firstVersion || f.seq == 0 || length < least ||
+		f.hasID() != (n > 0) || (f.kind == kindHeader) != (f.seq == 1) {
 		return frame{}, 0, errForm
 	}
 	return f, n, nil

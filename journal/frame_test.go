@@ -100,7 +100,7 @@ func TestFrameVectors(t *testing.T) {
 			"stream": string(id), "entry": hex.EncodeToString(entry(id, f)), "version": fmt.Sprint(f.version), "kind": f.kind.String(),
 			"seq": strconv.FormatUint(f.seq, 10), "stamp": f.stamp.String(), "payload": string(f.payload),
 		}
-		if f.kind == kindRecord {
+		if f.hasID() {
 			got["record_id"] = f.recordID
 			if f.hasClock() {
 				got["clock"] = fmt.Sprint(f.written)

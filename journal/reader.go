@@ -105,7 +105,8 @@ func (r *Reader) absent(cause error) error {
 // records and keeps few. Call it before the first Next.
 func (r *Reader) ReuseMemory() { r.reuse = true }
 
-// Next returns the next record, with its Cohort, Stream, Stamp and ID. It passes over headers and seals.
+// Next returns the next record, with its Cohort, Stream, Stamp and ID. It passes over headers and seals. A record whose Action is set
+// is no run.
 //
 //	io.EOF           the end, or bytes that are not an entry, perhaps not yet: Torn counts them
 //	*CorruptError    a damaged place that was passed over: Next may be called again, and reads on after it
@@ -124,7 +125,7 @@ func (r *Reader) Next() (cohort.Record, error) {
 		}
 		rec, ok, err := r.accept(f)
 		r.ref = Ref{f.at, f.crc}
-		if isMoved(err) || isRead(err) {
+		if isMoved(err) || isRead(err) || errors.Is(err, cohort.ErrNewer) {
 			r.pos = before
 		} else if err != nil {
 			err = &CorruptError{r.path, f.at, f.size, err}
@@ -145,7 +146,7 @@ type Ref struct {
 func (r *Reader) Ref() Ref { return r.ref }
 
 // Reread returns the record at a Ref that a Reader of this stream gave before. It does not change the Position. A program that
-// needs more records than fit into memory keeps their Refs, and reads again what it needs. If the bytes are no longer
+// needs more records than fit into memory keeps their Refs, and reads again what it needs. Actions are not read again. If the bytes are no longer
 // that record, the error is a *CorruptError.
 func (r *Reader) Reread(at Ref) (cohort.Record, error) {
 	f, err := sized{}, errShort
@@ -444,6 +445,9 @@ func (r *Reader) accept(f sized) (rec cohort.Record, ok bool, err error) {
 	case kindRecord:
 		rec, err = r.record(f)
 		ok = err == nil
+	case kindAction:
+		rec, err = r.action(f)
+		ok = err == nil
 	}
 	return rec, ok, err
 }
@@ -470,6 +474,16 @@ func (r *Reader) record(f sized) (cohort.Record, error) {
 	}
 	if err != nil {
 		return cohort.Record{}, fmt.Errorf("entry %d holds no record: %w", f.seq, err)
+	}
+	r.own(&rec, f)
+	return rec, nil
+}
+
+// action reads an action. One that only a newer program knows ends the reading, as a newer frame does.
+func (r *Reader) action(f sized) (cohort.Record, error) {
+	rec, err := cohort.ParseAction(bytes.Clone(f.payload))
+	if err != nil {
+		return cohort.Record{}, fmt.Errorf("entry %d holds no action: %w", f.seq, err)
 	}
 	r.own(&rec, f)
 	return rec, nil

@@ -349,10 +349,17 @@ func (s *stream) frames(recs []*cohort.Record, program string) [][]byte {
 		add(frame{kind: kindHeader, stamp: recs[0].Stamp, payload: s.header(program)})
 	}
 	for _, r := range recs {
-		add(frame{kind: kindRecord, stamp: r.Stamp, recordID: r.ID, written: clockOf(r.Written), payload: r.JSON})
+		add(frame{kind: kindOf(r), stamp: r.Stamp, recordID: r.ID, written: clockOf(r.Written), payload: r.JSON})
 	}
 	s.texts, s.list = rest, frames
 	return frames
+}
+
+func kindOf(r *cohort.Record) kind {
+	if r.Action != cohort.NoAction {
+		return kindAction
+	}
+	return kindRecord
 }
 
 // header is the payload of the stream's first frame.

@@ -141,6 +141,8 @@ func (r Root) Create(id cohort.ID, options Options) (*Writer, error) {
 // After a failed write Append writes the records once more, to a fresh stream, with the same stamps and IDs. If that
 // fails too, the Writer is dead: this Append and every later one return both errors. A new Writer may succeed.
 //
+// A record that cohort.NewAction made is appended in the same way. It acts on the runs of the Writer's cohort.
+//
 // Any number of goroutines may call it. The first one writes and syncs for all that wait. The records must not
 // be changed until it returns. It cannot be canceled, because an fsync cannot be canceled.
 func (w *Writer) Append(recs []cohort.Record) error {
@@ -180,6 +182,9 @@ func (w *Writer) validate(r *cohort.Record) error {
 	if err := r.Validate(); err != nil {
 		return err
 	}
+	if r.Action != cohort.NoAction {
+		return w.validateAction(r)
+	}
 	// ParseRecord has checked the JSON already, and its sum shows that nothing has changed since. Any other record is parsed
 	// again: if it was acknowledged, a reader might take it for damage.
 	if len(r.JSON) <= w.settings.MaxRecord && r.Unchanged() {
@@ -194,6 +199,18 @@ func (w *Writer) validate(r *cohort.Record) error {
 		return errors.New("has fields that differ from its JSON: use cohort.ParseRecord")
 	}
 	return w.settings.Key.Validate(read)
+}
+
+// validateAction makes sure that a reader will find the same action.
+func (w *Writer) validateAction(r *cohort.Record) error {
+	read, err := cohort.ParseAction(r.JSON)
+	if err != nil {
+		return err
+	}
+	if read.Action != r.Action || read.RunID != r.RunID || read.Stage != r.Stage {
+		return errors.New("has fields that differ from its JSON: use cohort.NewAction")
+	}
+	return w.settings.Key.ValidateAction(read)
 }
 
 // join adds records to the pending group. The caller that makes the group leads it.

@@ -159,7 +159,7 @@ func (r *repairer) indexOf(f source, above cohort.Generation) (in indexFile, ok 
 	}
 	in = indexFile{f, x.Meta(), x.NumRows()}
 	known := slices.ContainsFunc(r.chain, func(m generation.Manifest) bool { return m.Generation == in.meta.Generation })
-	return in, in.meta.Generation > above && !known && !generation.IsVoid(r.chain, in.meta.Generation)
+	return in, !in.meta.Withdrawn && in.meta.Generation > above && !known && !generation.IsVoid(r.chain, in.meta.Generation)
 }
 
 // versionsOf are the rows of a generation; nil if its index is not whole either.

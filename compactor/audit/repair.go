@@ -280,7 +280,7 @@ func (r *repairer) goBack() error {
 	if err := r.SyncManifests(); err != nil { // before a data file says that the newest was committed (R21)
 		return err
 	}
-	if _, err := next.Write(old, nil, generation.Changes{Whole: true}); err != nil {
+	if _, err := next.Write(old, generation.Changes{Whole: true}); err != nil {
 		return err
 	}
 	if _, err = next.Commit(); err != nil {

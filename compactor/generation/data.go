@@ -22,6 +22,9 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 type Data struct {
 	// Index has the rows. It is nil before the first fold.
 	Index *index.File
+	// Withdrawn are the rows that do not stand in the index because they were withdrawn, as a pair of files like the first one. It is nil
+	// if there was never an action. Its own Check compares its checksum.
+	Withdrawn *Data
 
 	of    Manifest
 	store *Store
@@ -29,8 +32,11 @@ type Data struct {
 	read  *summed // the checksum of what is read of the index; nil if none is made
 }
 
-// Close closes the index.
+// Close closes what is open.
 func (d *Data) Close() {
+	if d.Withdrawn != nil {
+		d.Withdrawn.Close()
+	}
 	if d.file != nil {
 		d.file.Close() // it was only read, so its error says nothing
 	}
@@ -59,6 +65,12 @@ func (s *Store) open(m Manifest, sum bool) (*Data, error) {
 			r = d.read
 		}
 		d.Index, err = index.Open(r, m.Index.Size)
+	}
+	if err == nil && m.Withdrawn != nil {
+		if d.Withdrawn, err = s.open(m.withdrawnOf(), sum); err != nil {
+			d.Close()
+			return nil, err
+		}
 	}
 	if err != nil {
 		err = d.blame(s.dataError(m, err))

@@ -7,10 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"syscall"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/index"
@@ -85,21 +82,33 @@ func newToken() (cohort.Token, error) {
 
 // Changes is the difference between a generation and the one before.
 type Changes struct {
+	Side      // of the index
+	Withdrawn Side
+	Actions   []cohort.Record           // what comes to the actions in force; Write sorts it
+	Bytes     int64                     // of the records as JSON
+	Rows      index.Load                // loads the records of puts that have none, as Lines does; each is called by one goroutine
+	Lines     index.Load                // for the snapshots
+	Cohort    func(index.Put) cohort.ID // of a put's record
+	Whole     bool                      // write all data files anew: name none of the generation before
+}
+
+// Side is what changes in one pair of files: the index or the withdrawn rows, and their snapshots.
+type Side struct {
 	Puts, Raised []index.Put
-	Bytes        int64                     // of the records as JSON
-	Rows, Lines  index.Load                // load the records of puts that have none; each is called by one goroutine
-	Cohort       func(index.Put) cohort.ID // of a put's record
-	Whole        bool                      // write all data files anew: name none of the generation before
+	In           []index.Put                // rows that come from the other pair, see index.Moves
+	Out          []cohort.Key               // rows that leave this pair
+	Found        map[cohort.Key]index.Found // what the pair has under all of these keys, and those of In as the other pair has them
+	Stays        bool                       // nothing changes: the pair keeps its files
 }
 
 // Write writes the data files of the draft, and sets what its manifest says of them. No manifest names them yet. The
 // draft's NextSeq, HighestStamp and Schema must be those of the new generation. old is the data of the parent, which must be
-// Summed, and found is what old has under the keys of the puts. It returns what was done.
+// Summed. It returns what was done in the index.
 //
 // On success the files are durable, and all of old was compared with its checksum. On error none of the new files stays:
 // on a full disk they would leave no room for the next try (docs/durability.md, P12). Index and snapshots are written side by
 // side.
-func (d *Draft) Write(old *Data, found map[cohort.Key]index.Found, c Changes) (stats index.Stats, err error) {
+func (d *Draft) Write(old *Data, c Changes) (stats index.Stats, err error) {
 	// No commit was tried yet, so no manifest can name these files, and removing them is safe.
 	defer func() {
 		if err != nil {
@@ -111,69 +120,40 @@ func (d *Draft) Write(old *Data, found map[cohort.Key]index.Found, c Changes) (s
 	if err := durable.MkdirAll(s.FS, s.Root.DataDir(), s.Settings.DirMode.FS()); err != nil {
 		return index.Stats{}, err
 	}
-	parts := d.parts(c, found)
-	if err := d.headroom(parts, c.Bytes); err != nil {
+	pairs := d.pairs(old, c)
+	if err := d.headroom(pairs, c.Bytes); err != nil {
 		return index.Stats{}, err
 	}
-	rows, err := s.newFile(d.made[0])
-	if err != nil {
-		return index.Stats{}, fmt.Errorf("write index: %w", err)
+	for _, p := range pairs {
+		done, err := p.write(d, c)
+		if err != nil {
+			return index.Stats{}, err
+		}
+		if p.what == whatIndex {
+			d.Index, d.Snapshots, stats = p.index, d.Snapshots.with(p.written), done
+			d.Merged = new(Merged)
+			d.Merged.Add(stats)
+		} else {
+			d.Withdrawn.Index, d.Withdrawn.Snapshots = p.index, p.oldParts.with(p.written)
+		}
 	}
-	defer rows.discard(&err)
-	stats, err = d.fill(old, found, c, rows, parts)
-	if err != nil {
+	if err := d.writeRest(old, c); err != nil {
 		return index.Stats{}, err
-	}
-	// The index gets its name only now, after all of old was compared with its checksum. A file that carries a damaged row
-	// on would never be named.
-	if d.Index, err = rows.commit(); err != nil {
-		return index.Stats{}, fmt.Errorf("write index: %w", err)
-	}
-	// The structure is read back, because a later fold copies row groups of this file without decoding them.
-	if err := s.verify(d.Index); err != nil {
-		return index.Stats{}, fmt.Errorf("read back index: %w", err)
 	}
 	return stats, nil
 }
 
-// fill writes the content of the index, and the snapshots files.
-func (d *Draft) fill(old *Data, found map[cohort.Key]index.Found, c Changes, rows *newFile, parts []*part) (index.Stats, error) {
-	meta := index.Meta{Generation: d.Generation, Token: d.Token, Program: d.Program}
-	var stats index.Stats
-	var written Snapshots
-	var both errgroup.Group
-	both.Go(func() (err error) {
-		stats, err = index.Merge(rows, old.Index, found, d.Schema, append(slices.Clip(c.Puts), c.Raised...), c.Rows, meta)
-		if err != nil {
-			return old.blame(fmt.Errorf("write index: %w", err))
+// writeRest writes the actions, and compares with their checksums what of old the pairs have not read: the decision came from there.
+func (d *Draft) writeRest(old *Data, c Changes) (err error) {
+	if d.Withdrawn != nil && (len(c.Actions) > 0 || c.Whole) {
+		if d.Withdrawn.Actions, err = d.writeActions(old, c.Actions); err != nil {
+			return fmt.Errorf("write actions: %w", err)
 		}
-		rows.rows = stats.Rows
-		// A flipped bit of old must not get a new, fitting checksum. And only because old was read whole here may the sweep
-		// delete the streams that old had folded (P6, docs/decisions/0014).
-		return old.Check()
-	})
-	both.Go(func() error {
-		for _, p := range parts {
-			file, err := d.store.writePart(p, old, c.Lines)
-			if err != nil {
-				return fmt.Errorf("write snapshots: %w", err)
-			}
-			written = append(written, SnapshotsFile{p.cohort, file})
-		}
-		return nil
-	})
-	if err := both.Wait(); err != nil {
-		return index.Stats{}, err
 	}
-	d.Snapshots = d.Snapshots.with(written)
-	// Index and snapshots are made by different code from the same records. Different counts mean that one of them lost or
-	// doubled something: such a generation is not committed.
-	if lines := d.Snapshots.Rows(); rows.rows != lines {
-		return index.Stats{}, fmt.Errorf("%w: index would have %d rows and snapshots %d", ErrCorrupt, rows.rows, lines)
+	if err := old.Check(); err != nil || old.Withdrawn == nil {
+		return err
 	}
-	d.Merged = new(Merged)
-	d.Merged.Add(stats)
-	return stats, nil
+	return old.Withdrawn.Check()
 }
 
 // margin is room for small things: the fixed part of the manifest, directories, the file system's own data.
@@ -181,11 +161,11 @@ const margin = 1 << 20
 
 // headroom returns an error that matches durable.IsFull if the new data files may fill the disk. Writers need room for their
 // records more than a fold does (docs/durability.md, P12). If the free space is not known, the write itself finds out.
-func (d *Draft) headroom(parts []*part, records int64) error {
-	// The new files take at most about as much as the old ones, and twice the records. The draft still names the old index.
-	need := d.Index.Size + int64(len(d.Streams))*256 + margin + 2*records
-	for _, p := range parts {
-		need += p.old.Size
+func (d *Draft) headroom(pairs []*pair, records int64) error {
+	// The new files take at most about as much as the old ones, and twice the records. A row that moves is in the old files, too.
+	need := int64(len(d.Streams))*256 + margin + 2*records
+	for _, p := range pairs {
+		need += p.size()
 	}
 	// On SMB the public files are copies of the new ones.
 	if about, err := d.store.FS.Statfs(string(d.store.Root)); err == nil && about.IsSMB() {

@@ -30,7 +30,7 @@ type Manifest struct {
 	RepairedFrom *cohort.Generation `json:"repaired_from,omitempty"`
 
 	// Requires names what a reader must know to read this generation correctly, beyond the version. A name that it does not know
-	// is cohort.ErrNewer. This version knows no names.
+	// is cohort.ErrNewer. This version knows "withdrawn".
 	Requires []string `json:"requires,omitempty"`
 	// Settings is a copy of runfold.json, in case that is lost. It is nil in manifests of version 1 and 2.
 	Settings json.RawMessage `json:"settings,omitempty"`
@@ -44,6 +44,8 @@ type Manifest struct {
 	Columns   index.Columns `json:"columns,omitzero"`
 	Index     DataFile      `json:"index"`
 	Snapshots Snapshots     `json:"snapshots"`
+	// Withdrawn is nil in a root without actions. Programs that do not know it must not fold such a root: see Requires.
+	Withdrawn *Withdrawn `json:"withdrawn,omitempty"`
 	// Ahead is the record whose stamp is furthest ahead of the storage's clock, if one is by more than ten minutes.
 	Ahead *Ahead `json:"ahead,omitempty"`
 	// Merged says how the index was made. It is nil in older manifests, which do not say it.
@@ -110,6 +112,8 @@ const (
 	manifestVersion  = 3
 	oneVersion       = 1
 	perCohortVersion = 2
+	// A reader that does not know withdrawn rows would give them up, and fold older writes of their keys into the index.
+	requiresWithdrawn = "withdrawn"
 )
 
 // Encode returns the manifest as a file: one JSON object whose first line is its checksum. So any
@@ -141,7 +145,7 @@ func DecodeManifest(data []byte) (Manifest, error) {
 	if version.Version > manifestVersion {
 		return Manifest{}, fmt.Errorf("version %d: %w", version.Version, cohort.ErrNewer)
 	}
-	if len(version.Requires) > 0 {
+	if slices.ContainsFunc(version.Requires, func(name string) bool { return name != requiresWithdrawn }) {
 		return Manifest{}, fmt.Errorf("it requires %q: %w", version.Requires, cohort.ErrNewer)
 	}
 	m := Manifest{digest: digestOf(data)}
@@ -186,6 +190,8 @@ func (m *Manifest) validate() error {
 		return fmt.Errorf("%w: %d rows, %d snapshots, next_seq %d", ErrCorrupt, m.Index.Rows, rows, m.NextSeq)
 	case m.RepairedFrom != nil && *m.RepairedFrom >= m.Generation:
 		return fmt.Errorf("%w: repaired from generation %d, which is not an earlier one", ErrCorrupt, *m.RepairedFrom)
+	case m.Withdrawn.validate(m) != nil:
+		return fmt.Errorf("%w: withdrawn: %w", ErrCorrupt, m.Withdrawn.validate(m))
 	case !sorted:
 		return fmt.Errorf("%w: streams are not sorted", ErrCorrupt)
 	}
@@ -226,11 +232,11 @@ func (m *Manifest) IndexVersion() int {
 	return 2
 }
 
-// Files are all data files that the manifest names, the index first.
+// Files are all data files that the manifest names, the index first, then the snapshots.
 func (m *Manifest) Files() []DataFile {
 	all := []DataFile{m.Index}
 	for _, s := range m.Snapshots {
 		all = append(all, s.DataFile)
 	}
-	return all
+	return append(all, m.Withdrawn.files()...)
 }

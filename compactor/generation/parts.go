@@ -2,12 +2,78 @@ package generation
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/index"
 )
+
+// pair is an index and its snapshots that a draft writes: those of the rows that stand, or those of the withdrawn rows.
+type pair struct {
+	what     string // whatIndex or whatWithdrawn
+	old      *Data  // its rows until now; nil if there was never such a pair
+	from     *Data  // where rows that move come from
+	side     Side
+	name     string // of the index that is written
+	oldParts Snapshots
+	parts    []*part
+
+	index   DataFile // what was written
+	written Snapshots
+}
+
+const (
+	whatIndex     = "index"
+	whatWithdrawn = "withdrawn rows"
+)
+
+// pairs are the pairs that c changes. They note in d.made which files this attempt makes.
+func (d *Draft) pairs(old *Data, c Changes) (all []*pair) {
+	var withdrawn Snapshots
+	first := d.Withdrawn == nil && len(c.Actions) > 0
+	if d.Withdrawn != nil {
+		withdrawn = d.Withdrawn.Snapshots
+	}
+	if first {
+		d.Withdrawn = new(Withdrawn)
+		d.Requires = append(slices.Clip(d.Requires), requiresWithdrawn)
+	} else if d.Withdrawn != nil {
+		d.Withdrawn = new(*d.Withdrawn) // the parent's is the same until here
+	}
+	if !c.Stays || c.Whole {
+		p := &pair{what: whatIndex, old: old, from: old.Withdrawn, side: c.Side, oldParts: d.Snapshots, name: cohort.IndexName(d.Generation, d.Token)}
+		d.made = append(d.made, p.name)
+		p.split(d, c, func(n int) string {
+			if n == 0 {
+				return cohort.SnapshotsName(d.Generation, d.Token)
+			}
+			return cohort.CohortSnapshotsName(d.Generation, d.Token, n)
+		})
+		all = append(all, p)
+	}
+	if d.Withdrawn != nil && (first || !c.Withdrawn.Stays || c.Whole) {
+		p := &pair{what: whatWithdrawn, old: old.Withdrawn, from: old, side: c.Withdrawn, oldParts: withdrawn, name: cohort.WithdrawnIndexName(d.Generation, d.Token)}
+		d.made = append(d.made, p.name)
+		p.split(d, c, func(n int) string { return cohort.WithdrawnSnapshotsName(d.Generation, d.Token, n) })
+		all = append(all, p)
+	}
+	return all
+}
+
+// size is about how much the old files have from which the new ones are made.
+func (p *pair) size() (n int64) {
+	if p.old != nil && p.old.Index != nil {
+		n = p.old.of.Index.Size
+	}
+	for _, part := range p.parts {
+		n += part.old.Size + part.from.Size
+	}
+	return n
+}
 
 // part is a snapshots file that a commit writes, for one cohort or for all. The cohort is empty if it is for all.
 type part struct {
@@ -16,78 +82,179 @@ type part struct {
 	old      SnapshotsFile // its name is empty if there is none yet
 	puts     []index.Put
 	replaced map[cohort.Key]bool // keys of old lines that are left out
+	from     SnapshotsFile       // where lines come from that move
+	moved    map[cohort.Key]cohort.Seq
 }
 
-// parts are the snapshots files that c changes. In a root with one file for all cohorts, it is that file. Else it is the files
-// of the cohorts in which a row is put, and of those in which a row is replaced, because a key may move from one cohort to
-// another. parts notes in d.made which files this attempt makes.
-func (d *Draft) parts(c Changes, found map[cohort.Key]index.Found) []*part {
+// split makes the parts: the snapshots files that the side changes. In a root with one file for all cohorts, it is that file. Else it is the
+// files of the cohorts in which a row is put, and of those in which a row is replaced, because a key may move from one cohort to
+// another.
+func (p *pair) split(d *Draft, c Changes, name func(n int) string) {
 	byCohort := map[cohort.ID]*part{}
+	perCohort := d.store.Settings.Snapshots == cohort.PerCohort
 	of := func(id cohort.ID) *part {
-		p := byCohort[id]
-		if p == nil {
-			old, _ := d.Snapshots.Of(id)
-			p = &part{cohort: id, old: old, replaced: map[cohort.Key]bool{}}
-			byCohort[id] = p
+		if !perCohort {
+			id = ""
 		}
-		return p
-	}
-	d.made = []string{cohort.IndexName(d.Generation, d.Token)}
-	if d.store.Settings.Snapshots != cohort.PerCohort {
-		only := of("")
-		only.puts, only.name = c.Puts, cohort.SnapshotsName(d.Generation, d.Token)
-		for _, p := range c.Puts {
-			if _, ok := found[p.Key]; ok {
-				only.replaced[p.Key] = true
+		to := byCohort[id]
+		if to == nil {
+			to = &part{cohort: id, replaced: map[cohort.Key]bool{}, moved: map[cohort.Key]cohort.Seq{}}
+			to.old, _ = p.oldParts.Of(id)
+			if p.from != nil {
+				to.from, _ = p.from.of.Snapshots.Of(id)
 			}
+			byCohort[id] = to
 		}
-		d.made = append(d.made, only.name)
-		return []*part{only}
+		return to
 	}
-	for _, p := range c.Puts {
-		to := of(c.Cohort(p))
-		to.puts = append(to.puts, p)
-		if was, ok := found[p.Key]; ok {
-			of(was.Cohort).replaced[p.Key] = true
+	if perCohort {
+		for _, put := range p.side.Puts {
+			to := of(c.Cohort(put))
+			to.puts = append(to.puts, put)
+		}
+	} else {
+		of("").puts = p.side.Puts
+	}
+	for _, put := range p.side.Puts {
+		if was, ok := p.side.Found[put.Key]; ok {
+			of(was.Cohort).replaced[put.Key] = true
 		}
 	}
-	for i := 0; c.Whole && i < len(d.Snapshots); i++ {
-		of(d.Snapshots[i].Cohort)
+	for _, key := range p.side.Out {
+		of(p.side.Found[key].Cohort).replaced[key] = true
 	}
-	all := slices.SortedFunc(maps.Values(byCohort), func(a, b *part) int { return cmp.Compare(a.cohort, b.cohort) })
-	for i, p := range all {
-		p.name = cohort.CohortSnapshotsName(d.Generation, d.Token, i+1)
-		d.made = append(d.made, p.name)
+	for _, put := range p.side.In {
+		of(p.side.Found[put.Key].Cohort).moved[put.Key] = put.Seq
 	}
-	return all
+	for i := 0; c.Whole && i < len(p.oldParts); i++ {
+		of(p.oldParts[i].Cohort)
+	}
+	p.parts = slices.SortedFunc(maps.Values(byCohort), func(a, b *part) int { return cmp.Compare(a.cohort, b.cohort) })
+	for i, part := range p.parts {
+		part.name = name(0)
+		if perCohort {
+			part.name = name(i + 1)
+		}
+		d.made = append(d.made, part.name)
+	}
+}
+
+// write writes the files of the pair and makes them durable.
+func (p *pair) write(d *Draft, c Changes) (stats index.Stats, err error) {
+	rows, err := d.store.newFile(p.name)
+	if err != nil {
+		return index.Stats{}, fmt.Errorf("write %s: %w", p.what, err)
+	}
+	defer rows.discard(&err)
+	stats, err = p.fill(d, c, rows)
+	if err != nil {
+		return index.Stats{}, err
+	}
+	// The index gets its name only now, after all of old was compared with its checksum. A file that carries a damaged row
+	// on would never be named.
+	if p.index, err = rows.commit(); err != nil {
+		return index.Stats{}, fmt.Errorf("write %s: %w", p.what, err)
+	}
+	// The structure is read back, because a later fold copies row groups of this file without decoding them.
+	if err := d.store.verify(p.index); err != nil {
+		return index.Stats{}, fmt.Errorf("read back %s: %w", p.what, err)
+	}
+	return stats, nil
+}
+
+// fill writes the content of the index, and the snapshots files.
+func (p *pair) fill(d *Draft, c Changes, rows *newFile) (index.Stats, error) {
+	meta := index.Meta{Generation: d.Generation, Token: d.Token, Program: d.Program, Withdrawn: p.what == whatWithdrawn}
+	var old *index.File
+	if p.old != nil {
+		old = p.old.Index
+	}
+	moves := index.Moves{Out: p.side.Out, In: p.side.In, FromFound: p.side.Found}
+	if p.from != nil {
+		moves.From = p.from.Index
+	}
+	var stats index.Stats
+	var both errgroup.Group
+	both.Go(func() (err error) {
+		puts := append(slices.Clip(p.side.Puts), p.side.Raised...)
+		stats, err = index.MergeMoved(rows, old, p.side.Found, d.Schema, puts, moves, c.Rows, meta)
+		rows.rows = stats.Rows
+		if err != nil {
+			err = fmt.Errorf("write %s: %w", p.what, err)
+		}
+		if p.old == nil {
+			return err
+		}
+		if err != nil {
+			return p.old.blame(err)
+		}
+		// A flipped bit of old must not get a new, fitting checksum. And only because old was read whole here may the sweep
+		// delete the streams that old had folded (P6, docs/decisions/0014).
+		return p.old.Check()
+	})
+	both.Go(func() error {
+		for _, part := range p.parts {
+			file, err := d.store.writePart(part, p, c.Lines)
+			if err != nil {
+				return fmt.Errorf("write snapshots: %w", err)
+			}
+			p.written = append(p.written, SnapshotsFile{part.cohort, file})
+		}
+		return nil
+	})
+	if err := both.Wait(); err != nil {
+		return index.Stats{}, err
+	}
+	// Index and snapshots are made by different code from the same records. Different counts mean that one of them lost or
+	// doubled something: such a generation is not committed.
+	if lines := p.oldParts.with(p.written).Rows(); rows.rows != lines {
+		return index.Stats{}, fmt.Errorf("%w: index would have %d rows and snapshots %d", ErrCorrupt, rows.rows, lines)
+	}
+	return stats, nil
 }
 
 // writePart writes a snapshots file and makes it durable.
-func (s *Store) writePart(p *part, old *Data, load index.Load) (file DataFile, err error) {
-	w, err := s.newFile(p.name)
+func (s *Store) writePart(part *part, p *pair, load index.Load) (file DataFile, err error) {
+	w, err := s.newFile(part.name)
 	if err != nil {
 		return DataFile{}, err
 	}
 	defer w.discard(&err)
-	if w.rows, err = p.merge(w, old, load); err != nil {
+	if w.rows, err = part.merge(w, p, load); err != nil {
 		return DataFile{}, err
 	}
 	return w.commit()
 }
 
-func (p *part) merge(w *newFile, old *Data, load index.Load) (int64, error) {
-	if p.old.Name == "" {
-		return index.MergeSnapshots(w, nil, p.puts, load, nil)
+func (part *part) merge(w *newFile, p *pair, load index.Load) (n int64, err error) {
+	var old *index.OldSnapshots
+	var check []*checkedReader
+	if part.old.Name != "" {
+		r, err := p.old.snapshots(part.old)
+		if err != nil {
+			return 0, err
+		}
+		defer r.Close()
+		old = &index.OldSnapshots{R: r, Size: r.want.Size, Rows: r.want.Rows, Next: p.old.of.NextSeq}
+		check = append(check, r)
 	}
-	r, err := old.snapshots(p.old)
-	if err != nil {
+	moved := index.MovedLines{Seqs: part.moved}
+	if len(part.moved) > 0 {
+		r, err := p.from.snapshots(part.from)
+		if err != nil {
+			return 0, err
+		}
+		defer r.Close()
+		moved.From = r
+		check = append(check, r)
+	}
+	if n, err = index.MergeMovedSnapshots(w, old, part.puts, moved, load, part.replaced); err != nil {
 		return 0, err
 	}
-	defer r.Close()
-	lines := &index.OldSnapshots{R: r, Size: r.want.Size, Rows: r.want.Rows, Next: old.of.NextSeq}
-	n, err := index.MergeSnapshots(w, lines, p.puts, load, p.replaced)
-	if err != nil {
-		return 0, err
+	for _, r := range check {
+		if err := r.check(); err != nil {
+			return 0, err
+		}
 	}
-	return n, r.check()
+	return n, nil
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
-	"strings"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/index"
@@ -40,11 +39,17 @@ func (s *Store) Unnamed(m Manifest, all []Manifest) ([]string, error) {
 	ours := named(all)
 	var names []string
 	for _, entry := range entries {
-		if name := entry.Name(); strings.HasSuffix(name, ".parquet") && isUnnamed(name, m, ours) {
+		if name := entry.Name(); isIndex(name) && isUnnamed(name, m, ours) {
 			names = append(names, name)
 		}
 	}
 	return names, err
+}
+
+// isIndex tells whether a data file has that name of an index, and not of withdrawn rows.
+func isIndex(name string) bool {
+	g, t, ok := cohort.ParseDataName(name)
+	return ok && name == cohort.IndexName(g, t)
 }
 
 // Stranded looks through index files of data/ for rows that only they hold. names are those of files that no manifest named when m
@@ -145,13 +150,16 @@ func (l *lookout) missing(rows []index.Identity) (n int64, err error) {
 	for i, r := range rows {
 		keys[i] = r.Key
 	}
-	found, err := l.newest.Find(keys)
+	found, out, err := l.newest.FindBoth(keys)
 	if err != nil {
 		l.err = err
 		return 0, err
 	}
 	for _, r := range rows {
 		f, ok := found[r.Key]
+		if !ok {
+			f, ok = out[r.Key]
+		}
 		had, told := l.counted[r.Key]
 		if ok && (f.Stamp < cohort.FirstClockStamp || f.Compare(r.Version) >= 0 || f.SameWrite(r.Version)) || told && had.Compare(r.Version) >= 0 {
 			continue

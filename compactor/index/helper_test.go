@@ -20,7 +20,9 @@ const (
 )
 
 // meta is what the tests write into footers.
-func meta(g cohort.Generation) Meta { return Meta{g, testToken, "runfold test"} }
+func meta(g cohort.Generation) Meta {
+	return Meta{Generation: g, Token: testToken, Program: "runfold test"}
+}
 
 // record parses one record and gives it what an append would.
 func record(t testing.TB, text string) cohort.Record {

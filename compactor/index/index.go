@@ -111,4 +111,6 @@ type Meta struct {
 	Generation cohort.Generation
 	Token      cohort.Token
 	Program    string // name and version of the program that wrote it, for people
+	// Withdrawn tells that the rows are not those of an index: they were withdrawn.
+	Withdrawn bool
 }

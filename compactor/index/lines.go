@@ -48,6 +48,7 @@ type line struct {
 	seq   cohort.Seq
 	text  []byte // all of it, without ",\n"; valid until the next line is read
 	value []byte // the part of text after the key
+	tail  []byte // the part of text after the seq
 }
 
 // lineReader splits a file into its entries.
@@ -158,7 +159,7 @@ func parseLine(text []byte) (l line, ok bool) {
 	if !c.bad && !bytes.HasPrefix(c.rest, []byte(",")) && string(c.rest) != "}" {
 		c.bad = true
 	}
-	l.key, l.seq = cohort.Key(key), cohort.Seq(seq)
+	l.key, l.seq, l.tail = cohort.Key(key), cohort.Seq(seq), c.rest
 	return l, !c.bad && text[len(text)-1] == '}'
 }
 

@@ -34,7 +34,16 @@ func Merge(w io.Writer, old *File, found map[cohort.Key]Found, schema Schema, pu
 	return mergeSized(w, old, found, schema, puts, load, meta, fullGroup)
 }
 
+// MergeMoved is Merge with rows that leave old, and rows that come from another file. found must have the keys of both.
+func MergeMoved(w io.Writer, old *File, found map[cohort.Key]Found, schema Schema, puts []Put, moves Moves, load Load, meta Meta) (Stats, error) {
+	return mergeAll(w, old, found, schema, puts, moves, load, meta, fullGroup)
+}
+
 func mergeSized(w io.Writer, old *File, found map[cohort.Key]Found, schema Schema, puts []Put, load Load, meta Meta, size groupSize) (Stats, error) {
+	return mergeAll(w, old, found, schema, puts, Moves{}, load, meta, size)
+}
+
+func mergeAll(w io.Writer, old *File, found map[cohort.Key]Found, schema Schema, puts []Put, moves Moves, load Load, meta Meta, size groupSize) (Stats, error) {
 	to := newLayout(schema)
 	out, err := newWriter(w, to, size, meta)
 	if err != nil {
@@ -42,7 +51,12 @@ func mergeSized(w io.Writer, old *File, found map[cohort.Key]Found, schema Schem
 	}
 	puts, raised := splitPuts(puts)
 	m := merger{out: out, encoder: newEncoder(to), puts: puts, load: load, drop: replaced(found, puts), raised: raised, found: found}
-	expect := int64(len(puts))
+	for _, key := range moves.Out {
+		if f, ok := found[key]; ok {
+			m.drop[string(key)] = f.group
+		}
+	}
+	expect := int64(len(puts) + len(moves.In))
 	if old != nil {
 		expect += old.NumRows() - int64(len(m.drop))
 		if err := m.mergeOld(old); err != nil {
@@ -50,6 +64,9 @@ func mergeSized(w io.Writer, old *File, found map[cohort.Key]Found, schema Schem
 		}
 	}
 	if err := m.putRest(); err != nil {
+		return Stats{}, err
+	}
+	if err := m.putMoved(moves); err != nil {
 		return Stats{}, err
 	}
 	if err := out.close(); err != nil {

@@ -21,6 +21,7 @@ const (
 	metaToken      = "runfold.token"
 	metaProgram    = "runfold.program"
 	metaSchema     = "runfold.schema"
+	metaWithdrawn  = "runfold.withdrawn" // "true" in a file of withdrawn rows, else absent
 )
 
 // File is an open index. It only reads, so any number of calls may run at once.
@@ -131,7 +132,7 @@ func (f *File) readMeta() error {
 	if f.meta.Token, err = cohort.ParseToken(get(metaToken)); err != nil {
 		return damaged("%w", err)
 	}
-	f.meta.Program = get(metaProgram)
+	f.meta.Program, f.meta.Withdrawn = get(metaProgram), get(metaWithdrawn) == "true"
 	var s Schema
 	if err := json.Unmarshal([]byte(get(metaSchema)), &s); err != nil {
 		return damaged("%s: %w", metaSchema, err)

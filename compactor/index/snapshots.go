@@ -50,6 +50,11 @@ type OldSnapshots struct {
 // is before the user's members, is checked, and a line in another form is ErrDamaged. Memory is bounded by the
 // longest line.
 func MergeSnapshots(w io.Writer, old *OldSnapshots, puts []Put, load Load, replaced map[cohort.Key]bool) (entries int64, err error) {
+	return MergeMovedSnapshots(w, old, puts, MovedLines{}, load, replaced)
+}
+
+// MergeMovedSnapshots is MergeSnapshots with lines that come from another file. The keys that leave old are among the replaced ones.
+func MergeMovedSnapshots(w io.Writer, old *OldSnapshots, puts []Put, moved MovedLines, load Load, replaced map[cohort.Key]bool) (entries int64, err error) {
 	out := snapshotsWriter{w: w}
 	switch {
 	case old == nil:
@@ -62,6 +67,9 @@ func MergeSnapshots(w io.Writer, old *OldSnapshots, puts []Put, load Load, repla
 	}
 	for i := 0; i < len(puts) && err == nil; i++ {
 		err = out.put(puts[i], load)
+	}
+	if err == nil {
+		err = out.move(moved)
 	}
 	if err != nil {
 		return 0, err

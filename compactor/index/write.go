@@ -55,6 +55,9 @@ func newWriter(w io.Writer, l *layout, full groupSize, meta Meta) (out *writer, 
 	pw.SetKeyValueMetadata(metaToken, string(meta.Token))
 	pw.SetKeyValueMetadata(metaProgram, meta.Program)
 	pw.SetKeyValueMetadata(metaSchema, string(schema))
+	if meta.Withdrawn {
+		pw.SetKeyValueMetadata(metaWithdrawn, "true")
+	}
 	out.w = pw
 	return out, nil
 }

@@ -1,0 +1,80 @@
+package generation
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor/index"
+)
+
+// Withdrawn is what a generation knows of withdrawals: the actions in force, and the rows that do not stand in the index because of
+// them. The rows are a second pair of files in the formats of the first pair, so that a row moves between the two as it is.
+type Withdrawn struct {
+	Actions   DataFile  `json:"actions"` // its rows are the actions
+	Index     DataFile  `json:"index"`
+	Snapshots Snapshots `json:"snapshots"`
+}
+
+// files are the data files; none of a nil Withdrawn.
+func (w *Withdrawn) files() []DataFile {
+	if w == nil {
+		return nil
+	}
+	all := []DataFile{w.Actions, w.Index}
+	for _, s := range w.Snapshots {
+		all = append(all, s.DataFile)
+	}
+	return all
+}
+
+// validate checks the names, which are made here again, and the counts.
+func (w *Withdrawn) validate(m *Manifest) error {
+	has := slices.Contains(m.Requires, requiresWithdrawn)
+	if w == nil {
+		if has {
+			return errors.New("is required, and missing")
+		}
+		return nil
+	}
+	actions, at, aok := cohort.ParseDataName(w.Actions.Name)
+	rows, rt, rok := cohort.ParseDataName(w.Index.Name)
+	switch {
+	case !has:
+		return errors.New("is not required")
+	case !aok || actions > m.Generation || w.Actions.Name != cohort.ActionsName(actions, at):
+		return fmt.Errorf("%q are no actions of this or an earlier generation", w.Actions.Name)
+	case !rok || rows > m.Generation || w.Index.Name != cohort.WithdrawnIndexName(rows, rt):
+		return fmt.Errorf("%q are no withdrawn rows of this or an earlier generation", w.Index.Name)
+	case w.Index.Rows != w.Snapshots.Rows() || w.Index.Rows < 0:
+		return fmt.Errorf("%d rows and %d snapshots", w.Index.Rows, w.Snapshots.Rows())
+	}
+	last := cohort.ID("")
+	for i, s := range w.Snapshots {
+		made, token, ok := cohort.ParseDataName(s.Name)
+		prefix := strings.TrimSuffix(cohort.WithdrawnSnapshotsName(made, token, 0), ".json")
+		if !ok || made > m.Generation || !strings.HasPrefix(s.Name, prefix) || i > 0 && s.Cohort <= last || s.Rows < 0 {
+			return fmt.Errorf("snapshots %q are not those of this or an earlier generation", s.Name)
+		}
+		last = s.Cohort
+	}
+	return nil
+}
+
+// withdrawnOf is a manifest whose index and snapshots are the withdrawn rows of m, to open them as such.
+func (m *Manifest) withdrawnOf() Manifest {
+	out := *m
+	out.Index, out.Snapshots, out.Withdrawn = m.Withdrawn.Index, m.Withdrawn.Snapshots, nil
+	return out
+}
+
+// FindBoth looks keys up in the index and among the withdrawn rows, as Find does. No key stands in both.
+func (d *Data) FindBoth(keys []cohort.Key) (found, withdrawn map[cohort.Key]index.Found, err error) {
+	if found, err = d.Find(keys); err != nil || d.Withdrawn == nil {
+		return found, nil, err
+	}
+	withdrawn, err = d.Withdrawn.Find(keys)
+	return found, withdrawn, err
+}
