@@ -50,6 +50,7 @@ type batch struct {
 	refs    []ref           // by candidate.n
 	held    []cohort.Record // by ref.held - 1
 	places  []journal.Place // by ref.place
+	actions []cohort.Record
 	shapes  *index.Shapes
 	bytes   int64 // of all records as JSON
 
@@ -98,6 +99,9 @@ func (b budget) share(n int) budget {
 func (b *budget) takeEntry(texts int) {
 	b.all -= entryBytes + int64(max(texts-usualTexts, 0))
 }
+
+// takeAction takes what an action needs: itself, and the row that it may move.
+func (b *budget) takeAction(r cohort.Record) { b.all -= int64(len(r.JSON)) + 4*entryBytes }
 
 // takeShape takes what a new shape needs.
 func (b *budget) takeShape(bytes int64) {

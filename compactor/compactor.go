@@ -247,6 +247,9 @@ func (r *run) tellOf(report Report) {
 	if report.Narrow > 0 {
 		r.say.tell(NarrowKey{report.Narrowing})
 	}
+	if report.Refused > 0 {
+		r.say.tell(RefusedWithdrawals{report.Refused, report.RefusedOf})
+	}
 	if report.ByID > 0 {
 		r.say.tell(RepeatedByID{report.ByID})
 	}

@@ -10,8 +10,7 @@ import (
 
 // folded is what one batch of records changes.
 type folded struct {
-	puts    []index.Put            // in seq order; N is the candidate's n
-	raised  []index.Put            // rows that stay as they are and get another stamp
+	sides
 	later   map[int32]cohort.Stamp // by N: the stamps of puts that were appended again
 	nextSeq cohort.Seq
 	highest cohort.Stamp
@@ -22,6 +21,7 @@ type folded struct {
 	superseded int       // an older write of a key that has a newer one
 	replaced   int       // puts that replace a row of the index
 	narrow     Narrowing // superseded or replaced, and perhaps another result
+	Withdrawing
 }
 
 // folding is a fold under way.
@@ -29,13 +29,15 @@ type folding struct {
 	folded
 	recs  []candidate
 	found map[cohort.Key]index.Found
+	out   map[cohort.Key]index.Found // the withdrawn rows
+	acts  *acting
 	last  map[cohort.Key]int32 // in standing
 	all   []standing           // by their first write
 }
 
 // standing is a write of a key that was the last one, and is it unless it is gone.
 type standing struct {
-	row    *index.Found // a row of the index; nil: recs[at]
+	row    *index.Found // a row of the index, or a withdrawn one; nil: recs[at]
 	at     int32        // of a row: some record of its key
 	gone   bool
 	raised cohort.Stamp // by a repeat; 0: not
@@ -46,12 +48,15 @@ type standing struct {
 // with the id and the bytes of the one that stands is that one appended again: it raises the stamp and changes nothing
 // else (docs/decisions/0013). One with the id and other bytes is another write.
 //
+// acts decides then whether the winner of a key stands in the index or among the withdrawn rows. touched are keys of rows that acts may move
+// although the batch has no record of them.
+//
 // It is pure: no I/O, no clock, and the same winners for every order of recs and every way to split
-// them into batches. found holds what the index has under the batch's keys. recs is sorted in place.
-func fold(recs []candidate, found map[cohort.Key]index.Found, next cohort.Seq) folded {
+// them into batches. found and out hold what the index and the withdrawn rows have under the batch's keys. recs is sorted in place.
+func fold(recs []candidate, found, out map[cohort.Key]index.Found, acts *acting, touched []cohort.Key, next cohort.Seq) folded {
 	slices.SortFunc(recs, func(a, b candidate) int { return cmp.Or(a.Compare(b.Version), cmp.Compare(a.n, b.n)) })
 	f := folding{
-		folded: folded{nextSeq: next, later: map[int32]cohort.Stamp{}}, recs: recs, found: found,
+		folded: folded{nextSeq: next, later: map[int32]cohort.Stamp{}}, recs: recs, found: found, out: out, acts: acts,
 		last: make(map[cohort.Key]int32, len(recs)), all: make([]standing, 0, len(recs)),
 	}
 	for i := range recs {
@@ -59,12 +64,42 @@ func fold(recs []candidate, found map[cohort.Key]index.Found, next cohort.Seq) f
 		f.highest = max(f.highest, recs[i].Stamp)
 	}
 	f.puts = make([]index.Put, 0, len(f.last))
-	for _, s := range f.all {
-		if !s.gone {
-			f.keep(s)
+	for i := range f.all {
+		if s := &f.all[i]; !s.gone {
+			f.keep(f.recs[s.at].key, s)
 		}
 	}
+	f.move(touched)
 	return f.folded
+}
+
+// move decides over the rows that the batch has no record of, and gives seqs to all that move.
+func (f *folding) move(touched []cohort.Key) {
+	slices.Sort(touched)
+	for _, key := range slices.Compact(touched) {
+		if _, ok := f.last[key]; ok {
+			continue
+		}
+		if row, ok := f.row(key); ok {
+			f.keep(key, &standing{row: &row})
+		}
+	}
+	f.nextSeq = index.SortMoves(f.withdraw, f.found, f.nextSeq)
+	f.nextSeq = index.SortMoves(f.ret, f.out, f.nextSeq)
+	if f.acts != nil {
+		for _, r := range f.acts.fresh {
+			f.highest = max(f.highest, r.Stamp)
+		}
+	}
+}
+
+// row is the row of a key, wherever it stands.
+func (f *folding) row(key cohort.Key) (index.Found, bool) {
+	row, ok := f.found[key]
+	if !ok {
+		row, ok = f.out[key]
+	}
+	return row, ok
 }
 
 // write applies one record to what stands.
@@ -98,9 +133,7 @@ func (f *folding) replaces(s *standing, r *candidate) bool {
 		return false
 	}
 	f.narrow.add(r.key, f.facets(s), r.facets)
-	if s.row != nil {
-		f.replaced++
-	} else {
+	if s.row == nil {
 		f.superseded++
 	}
 	s.gone = true
@@ -113,7 +146,7 @@ func (f *folding) standing(of int32) *standing {
 	if i, ok := f.last[key]; ok {
 		return &f.all[i]
 	}
-	if row, ok := f.found[key]; ok {
+	if row, ok := f.row(key); ok {
 		return f.stand(key, standing{row: &row, at: of})
 	}
 	return nil
@@ -125,10 +158,11 @@ func (f *folding) stand(key cohort.Key, s standing) *standing {
 	return &f.all[len(f.all)-1]
 }
 
-func (f *folding) version(s *standing) cohort.Version {
-	v := f.recs[s.at].Version
+func (f *folding) version(s *standing) (v cohort.Version) {
 	if s.row != nil {
 		v = s.row.Version
+	} else {
+		v = f.recs[s.at].Version
 	}
 	if s.raised > 0 { // stamps of imported rows lie below
 		v.Stamp = s.raised
@@ -136,18 +170,61 @@ func (f *folding) version(s *standing) cohort.Version {
 	return v
 }
 
-// keep makes a winner what the index gets.
-func (f *folding) keep(s standing) {
+// keep makes a winner what the files get.
+func (f *folding) keep(key cohort.Key, s *standing) {
+	_, inIndex := f.found[key]
+	_, isOut := f.out[key]
+	out, refused := f.acts.isOut(key, f.version(s), f.facets(s).Cohort)
+	f.refuse(key, refused)
 	switch {
 	case s.row == nil:
-		r := f.recs[s.at]
+		f.put(key, s, out, inIndex, isOut)
+	case out != isOut:
+		p := index.Put{Key: key} // SortMoves gives the seq
 		if s.raised > 0 {
-			f.later[r.n] = s.raised
+			p.Record = &cohort.Record{Stamp: s.raised}
 		}
-		f.puts = append(f.puts, index.Put{Key: r.key, Seq: f.nextSeq, N: r.n})
-		f.nextSeq++
+		if out {
+			f.withdraw = append(f.withdraw, p)
+			f.Withdrawn++
+		} else {
+			f.ret = append(f.ret, p)
+			f.Returned++
+		}
 	case s.raised > 0:
-		f.raised = append(f.raised, index.Put{Key: f.recs[s.at].key, Seq: s.row.Seq, Record: &cohort.Record{Stamp: s.raised}, Raise: true})
+		p := index.Put{Key: key, Seq: s.row.Seq, Record: &cohort.Record{Stamp: s.raised}, Raise: true}
+		if isOut {
+			f.raisedOut = append(f.raisedOut, p)
+		} else {
+			f.raised = append(f.raised, p)
+		}
+	}
+}
+
+// put writes a record of the batch. The row of its key goes, in whichever pair it stands.
+func (f *folding) put(key cohort.Key, s *standing, out, inIndex, isOut bool) {
+	r := f.recs[s.at]
+	if s.raised > 0 {
+		f.later[r.n] = s.raised
+	}
+	p := index.Put{Key: key, Seq: f.nextSeq, N: r.n}
+	f.nextSeq++
+	if !out {
+		f.puts = append(f.puts, p)
+		if inIndex {
+			f.replaced++
+		}
+		if isOut {
+			f.leaveOut = append(f.leaveOut, key)
+			f.Returned++
+		}
+		return
+	}
+	f.putsOut = append(f.putsOut, p)
+	f.StayedOut++
+	if inIndex {
+		f.leave = append(f.leave, key)
+		f.Withdrawn++
 	}
 }
 

@@ -46,7 +46,7 @@ func TestFoldLastWriteWins(t *testing.T) {
 		stamped("new", 61, "b"), // comes too late
 		stamped("eq", 20, "a"),  // is the row already
 	}
-	got := fold(candidates(cohort.KeyForm{}, recs), found, 7)
+	got := fold(candidates(cohort.KeyForm{}, recs), found, nil, nil, nil, 7)
 	var puts []string
 	for _, p := range got.puts {
 		puts = append(puts, fmt.Sprintf("%d %s %d %s", p.Seq, p.Key, recs[p.N].Stamp, recs[p.N].ID))
@@ -64,26 +64,26 @@ func TestFoldLastWriteWins(t *testing.T) {
 func TestFoldCountsNarrowKeys(t *testing.T) {
 	a, b, c := stamped("r", 1, "a"), stamped("r", 2, "b"), stamped("r", 3, "c")
 	a.Target, b.Target, c.Target = "x", "y", "y"
-	got := fold(candidates(cohort.KeyForm{}, []cohort.Record{c, b, a}), nil, 1).narrow
+	got := fold(candidates(cohort.KeyForm{}, []cohort.Record{c, b, a}), nil, nil, nil, nil, 1).narrow
 	want := Narrowing{1, []string{"target"}, []Narrowed{{"r:S", []cohort.Difference{{Field: "target", Gone: "x", Stays: "y"}}}}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("only a and b differ in target (-want +got):\n%s", diff)
 	}
 	found := map[cohort.Key]index.Found{"r:S": {Version: cohort.Version{Stamp: 0}, Facets: cohort.Facets{Cohort: "old", Target: "y"}}}
-	got = fold(candidates(cohort.KeyForm{}, []cohort.Record{c}), found, 1).narrow
+	got = fold(candidates(cohort.KeyForm{}, []cohort.Record{c}), found, nil, nil, nil, 1).narrow
 	want = Narrowing{1, []string{"cohort_id"}, []Narrowed{{"r:S", []cohort.Difference{{Field: "cohort_id", Gone: "old"}}}}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("a row of another cohort (-want +got):\n%s", diff)
 	}
 	found["r:S"] = index.Found{Version: cohort.Version{Stamp: 9}, Facets: cohort.Facets{Target: "z"}}
-	if got := fold(candidates(cohort.KeyForm{}, []cohort.Record{a, b, c}), found, 1).narrow; got.Narrow != 3 || len(got.NarrowExamples) != 1 {
+	if got := fold(candidates(cohort.KeyForm{}, []cohort.Record{a, b, c}), found, nil, nil, nil, 1).narrow; got.Narrow != 3 || len(got.NarrowExamples) != 1 {
 		t.Errorf("three records that come too late = %+v", got)
 	}
 	wide, err := cohort.ParseKeyForm([]string{"run_id", "phase", "target"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := fold(candidates(wide, []cohort.Record{a, b, c}), nil, 1)
+	out := fold(candidates(wide, []cohort.Record{a, b, c}), nil, nil, nil, nil, 1)
 	if len(out.puts) != 2 || out.narrow.Narrow != 0 {
 		t.Errorf("under a wide key: %d rows, narrow %d; want 2 and 0", len(out.puts), out.narrow.Narrow)
 	}
@@ -129,7 +129,7 @@ func winners(t *testing.T, recs []cohort.Record, size int, rnd *rand.Rand) map[c
 		if size > len(recs) {
 			n = len(rest)
 		}
-		out := fold(candidates(cohort.KeyForm{}, rest[:n]), found, next)
+		out := fold(candidates(cohort.KeyForm{}, rest[:n]), found, nil, nil, nil, next)
 		for _, p := range out.puts {
 			if p.Seq <= last {
 				t.Errorf("seq %d after %d", p.Seq, last)
@@ -180,7 +180,7 @@ func TestFoldRepeats(t *testing.T) {
 		"another id over such a row":         {[]cohort.Record{saying(stamped("r", 20, "new"), 1)}, row(old), counts{puts: 1, replaced: 1}},
 		"an earlier record of the id of one": {[]cohort.Record{saying(stamped("r", 5, "job"), 1)}, row(old), counts{superseded: 1}},
 	} {
-		out := fold(candidates(cohort.KeyForm{}, test.recs), test.found, 7)
+		out := fold(candidates(cohort.KeyForm{}, test.recs), test.found, nil, nil, nil, 7)
 		got := counts{len(out.puts), len(out.raised), out.repeats, out.byID, out.replaced, out.superseded, out.duplicates}
 		if got != test.want {
 			t.Errorf("%s: %+v, want %+v", name, got, test.want)
@@ -205,7 +205,7 @@ func TestFoldCountsEachRecordOnce(t *testing.T) {
 			r.Target = string(rune('x' + rnd.IntN(2)))
 			recs, distinct[cohort.KeyForm{}.Of(r)] = append(recs, r), true
 		}
-		got := fold(candidates(cohort.KeyForm{}, recs), found, 5)
+		got := fold(candidates(cohort.KeyForm{}, recs), found, nil, nil, nil, 5)
 		if sum := len(got.puts) + got.superseded + got.duplicates + got.repeats; sum != len(recs) {
 			t.Fatalf("%d puts, %d superseded, %d duplicates, %d repeats: %d of %d records", len(got.puts), got.superseded, got.duplicates, got.repeats, sum, len(recs))
 		}

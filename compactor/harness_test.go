@@ -99,6 +99,9 @@ func damageOn(t testing.TB, fsys durable.FS, root cohort.Root) string {
 func parse(t testing.TB, line string) cohort.Record {
 	t.Helper()
 	r, err := cohort.ParseRecord([]byte(line), 0)
+	if strings.HasPrefix(line, `{"action":`) {
+		r, err = cohort.ParseAction([]byte(line))
+	}
 	if err != nil {
 		t.Fatalf("%s: %v", line, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -25,6 +26,7 @@ type Imported struct {
 type ImportReport struct {
 	Taken      int
 	Known      int // the root has the same record already
+	Withdrawn  int // the key was withdrawn, and stays so
 	Newer      int // the root, or the import itself, has a later write of the key
 	Renumbered int // another row has their snapshot_seq
 	Narrowing      // of those with a later write, and of rows that they replaced
@@ -165,12 +167,12 @@ func (im *importer) take() error {
 		return err
 	}
 	defer old.Close()
-	puts, found, highest, err := im.decide(old, prev)
+	d, err := im.decide(old, prev)
 	if err != nil {
 		return err
 	}
-	if len(puts) == 0 {
-		return old.Check()
+	if len(d.puts)+len(d.putsOut) == 0 {
+		return errors.Join(old.Check(), checkOf(old.Withdrawn))
 	}
 	taken, err := takenSeqs(old)
 	if err != nil {
@@ -180,56 +182,74 @@ func (im *importer) take() error {
 	if err != nil {
 		return err
 	}
-	next.NextSeq = im.number(puts, taken, prev.NextSeq)
-	next.HighestStamp = max(prev.HighestStamp, highest)
+	next.NextSeq = im.number(d.puts, taken, prev.NextSeq)
+	for i := range d.putsOut { // what stays out needs no place among the others
+		d.putsOut[i].Seq = next.NextSeq
+		next.NextSeq++
+	}
+	next.HighestStamp = max(prev.HighestStamp, d.highest)
 	next.Narrow = prev.Narrow + int64(im.report.Narrow)
 	if im.dryRun {
-		return old.Check()
+		return errors.Join(old.Check(), checkOf(old.Withdrawn))
 	}
-	return im.commit(prev, next, old, found, puts)
+	return im.commit(prev, next, old, d)
 }
 
 // decide folds the records into what the index holds, and counts the results.
-func (im *importer) decide(old *generation.Data, prev generation.Manifest) ([]index.Put, map[cohort.Key]index.Found, cohort.Stamp, error) {
+func (im *importer) decide(old *generation.Data, prev generation.Manifest) (d decided, err error) {
 	all, keys := make([]candidate, len(im.recs)), make([]cohort.Key, len(im.recs))
 	for i, r := range im.recs {
 		all[i] = candidateOf(im.streams.Settings.Key, r, int32(i), nil)
 		keys[i] = all[i].key
 	}
-	found, err := old.Find(keys)
-	if err != nil {
-		return nil, nil, 0, err
+	if d.found, d.out, err = old.FindBoth(keys); err != nil {
+		return d, err
 	}
-	stamps := im.stamps(keys, found)
+	had := d.found
+	if len(d.out) > 0 {
+		had = maps.Clone(d.found)
+		maps.Copy(had, d.out)
+	}
+	stamps := im.stamps(keys, had)
 	for i := range all {
 		all[i].Stamp = stamps[i]
 	}
 	all = slices.DeleteFunc(all, func(r candidate) bool {
-		old, ok := found[r.key]
+		old, ok := had[r.key]
 		known := ok && (old.RecordID == r.RecordID || old.Stamp == r.Stamp && old.Stamp > 0) // the same row, or the same seq
 		if known {
 			im.report.Known++
 		}
 		return known
 	})
-	out := fold(all, found, prev.NextSeq)
-	for i := range out.puts {
-		p := &out.puts[i]
-		r := im.recs[p.N]
-		r.Stamp = stamps[p.N]
-		r = raised(r, out.later[p.N])
-		p.Record = &r
+	acts, err := actingOn(im.streams.Settings.Key, old, nil, keys)
+	if err != nil {
+		return d, err
 	}
-	im.report.Newer, im.report.Taken, im.report.Narrowing = out.superseded, len(out.puts), out.narrow
-	im.report.Known += out.duplicates + out.repeats
-	return out.puts, found, out.highest, nil
+	d.folded = fold(all, d.found, d.out, acts, nil, prev.NextSeq)
+	for _, puts := range [][]index.Put{d.puts, d.putsOut} {
+		for i := range puts {
+			p := &puts[i]
+			r := im.recs[p.N]
+			r.Stamp = stamps[p.N]
+			r = raised(r, d.later[p.N])
+			p.Record = &r
+		}
+	}
+	im.report.Newer, im.report.Taken, im.report.Narrowing = d.superseded, len(d.puts), d.narrow
+	im.report.Withdrawn = len(d.putsOut)
+	im.report.Known += d.duplicates + d.repeats
+	return d, nil
 }
 
-func (im *importer) commit(prev generation.Manifest, next *generation.Draft, old *generation.Data, found map[cohort.Key]index.Found, puts []index.Put) error {
-	c := generation.Changes{Side: generation.Side{Puts: puts, Found: found}, Cohort: func(p index.Put) cohort.ID { return p.Record.Cohort }}
-	recs := make([]cohort.Record, len(puts))
-	for i, p := range puts {
-		recs[i] = *p.Record
+func (im *importer) commit(prev generation.Manifest, next *generation.Draft, old *generation.Data, d decided) error {
+	c := generation.Changes{
+		Side: d.ofIndex(d.found, d.out), Withdrawn: d.ofWithdrawn(d.found, d.out),
+		Cohort: func(p index.Put) cohort.ID { return p.Record.Cohort },
+	}
+	recs := make([]cohort.Record, 0, len(d.puts)+len(d.putsOut))
+	for _, p := range slices.Concat(d.puts, d.putsOut) {
+		recs = append(recs, *p.Record)
 		c.Bytes += int64(len(p.Record.JSON))
 	}
 	shapes := index.NewShapes(prev.Schema, prev.Columns, unusedOf(old))
@@ -239,6 +259,7 @@ func (im *importer) commit(prev generation.Manifest, next *generation.Draft, old
 		schema.Add(shape)
 	}
 	next.Schema, next.Columns = schema.Schema()
+	c.Stays = c.Stays && prev.Generation > 0 && next.Schema.Equal(prev.Schema)
 	// The data files of N+1 must not be durable before manifest N is: without it they would say that manifests are missing (R21).
 	if err := im.store.SyncManifests(); err != nil {
 		return err
@@ -257,17 +278,22 @@ func (im *importer) commit(prev generation.Manifest, next *generation.Draft, old
 	return im.store.Publish(done, false)
 }
 
-// takenSeqs are the seqs of the index.
+// takenSeqs are the seqs of all rows, also of the withdrawn ones.
 func takenSeqs(old *generation.Data) (map[cohort.Seq]bool, error) {
 	taken := map[cohort.Seq]bool{}
 	if old.Index == nil {
 		return taken, nil
 	}
-	for h, err := range old.Index.Identities() {
-		if err != nil {
-			return nil, err
+	for _, d := range []*generation.Data{old, old.Withdrawn} {
+		if d == nil {
+			continue
 		}
-		taken[h.Seq] = true
+		for h, err := range d.Index.Identities() {
+			if err != nil {
+				return nil, err
+			}
+			taken[h.Seq] = true
+		}
 	}
 	return taken, nil
 }

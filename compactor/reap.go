@@ -141,6 +141,9 @@ func (s *sweeper) standsTwice(prev, next generation.Manifest, id cohort.ID) bool
 	}
 	was, ok := prev.Snapshots.Of(id)
 	now, _ := next.Snapshots.Of(id)
+	if prev.Withdrawn != nil && (next.Withdrawn == nil || prev.Withdrawn.Actions.Name == next.Withdrawn.Actions.Name) {
+		return false
+	}
 	return prev.Index.Name != next.Index.Name && (!ok || was.Name != now.Name)
 }
 

@@ -25,6 +25,7 @@ type Report struct {
 	InExtra    index.Extras      `json:"in_extra"`   // the same by column and reason
 	Rewrites   int               `json:"rewrites"`   // commits that wrote every row again, see Rewritten
 	Narrowing
+	Withdrawing
 	generation.Merged
 
 	Swept     int           `json:"swept_streams"`

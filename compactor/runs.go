@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/runfold/runfold/cohort"
@@ -163,22 +164,43 @@ func (r *run) addTail(ctx context.Context, m *moment, newest generation.Manifest
 	if now.Generation != newest.Generation {
 		return fmt.Errorf("generation %d came: %w", now.Generation, generation.ErrConflict)
 	}
-	keys := make([]cohort.Key, len(b.records))
-	for i, c := range b.records {
-		keys[i] = c.key
-	}
-	found, err := m.data.Find(keys)
+	d, err := r.decide(m.data, &b, newest.NextSeq)
 	if err != nil {
 		return err
 	}
-	out := fold(b.records, found, newest.NextSeq)
-	m.replaced = make(map[cohort.Key]bool, len(found))
-	for _, p := range out.puts {
-		if _, ok := found[p.Key]; ok {
+	m.replaced = make(map[cohort.Key]bool, len(d.found))
+	for _, p := range slices.Concat(d.withdraw, d.puts) {
+		if _, ok := d.found[p.Key]; ok {
 			m.replaced[p.Key] = true
 		}
-		rec := raised(b.held[b.refs[p.N].held-1], out.later[p.N])
+	}
+	for _, key := range d.leave {
+		m.replaced[key] = true
+	}
+	for _, p := range d.puts {
+		rec := raised(b.held[b.refs[p.N].held-1], d.later[p.N])
 		m.tail = append(m.tail, Run{p.Key, rec.Cohort, rec.RunID, rec.Stage, p.Seq, rec.Time().UTC().Truncate(time.Microsecond), rec.JSON})
+	}
+	return m.addReturned(d.ret)
+}
+
+// addReturned adds the withdrawn rows that a fold would bring back now.
+func (m *moment) addReturned(ret []index.Put) error {
+	if len(ret) == 0 {
+		return nil
+	}
+	seqs := make(map[cohort.Key]cohort.Seq, len(ret))
+	for _, p := range ret {
+		seqs[p.Key] = p.Seq
+	}
+	for h, err := range m.data.Withdrawn.Index.Identities() {
+		if err != nil {
+			return err
+		}
+		if seq, ok := seqs[h.Key]; ok {
+			h.Seq = seq
+			m.tail = append(m.tail, runOf(h))
+		}
 	}
 	return nil
 }

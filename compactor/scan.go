@@ -153,6 +153,7 @@ type reading struct {
 	ends    []textEnds     // of each record
 	refs    []ref
 	held    []cohort.Record
+	actions []cohort.Record
 	memory  cohort.Memory // of those
 	bytes   int64
 	shapes  int64 // what those take in memory that no other stream had before
@@ -195,6 +196,9 @@ func (s *scanner) read(r *reading, left budget, shaper *index.Shaper) {
 		case err != nil:
 			r.err = err
 			return
+		case rec.Action != cohort.NoAction:
+			left.takeAction(rec)
+			r.actions = append(r.actions, rec)
 		default:
 			shape, size := shaper.Of(rec)
 			left.takeShape(size)
@@ -310,6 +314,10 @@ func (b *batch) add(r *reading) {
 		c.n += first
 		b.records, b.refs = append(b.records, c), append(b.refs, at)
 	}
+	for _, a := range r.actions {
+		b.left.takeAction(a)
+	}
+	b.actions = append(b.actions, r.actions...)
 	b.places = append(b.places, r.p)
 	b.bytes += r.bytes
 }

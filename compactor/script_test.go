@@ -70,6 +70,8 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 		return s.fold(t, d)
 	case "index":
 		return s.index(t)
+	case "withdrawn":
+		return s.withdrawn(t)
 	case "snapshots":
 		var id string
 		maybe(t, d, "cohort", &id)
@@ -234,6 +236,16 @@ func (s *script) index(t *testing.T) string {
 		out = append(out, regexp.MustCompile(`,"_(stamp|record_id|digest|stream)":("[^"]*"|-?\d+)`).ReplaceAllString(row, ""))
 	}
 	return strings.Join(out, "\n")
+}
+
+// withdrawn is what the newest generation has of withdrawals: rows, their snapshots, and actions.
+func (s *script) withdrawn(t *testing.T) string {
+	t.Helper()
+	out := withdrawnOf(t, durable.OS, s.root)
+	for i := range out {
+		out[i] = regexp.MustCompile(`,?"_?(stamp|record_id|digest|stream|written)":("[^"]*"|-?\d+)`).ReplaceAllString(out[i], "")
+	}
+	return s.mask(strings.Join(out, "\n"))
 }
 
 // manifest is the newest one without what differs from run to run.

@@ -1,12 +1,14 @@
 package compactor
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/generation"
+	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/journal"
 )
 
@@ -25,38 +27,37 @@ func (r *run) write(prev generation.Manifest, b *batch) (*generation.Draft, erro
 		return nil, err
 	}
 	defer old.Close()
-	keys := make([]cohort.Key, len(b.records))
-	for i, c := range b.records {
-		keys[i] = c.key
-	}
-	found, err := old.Find(keys)
+	d, err := r.decide(old, b, prev.NextSeq)
 	if err != nil {
 		return nil, err
 	}
-	out := fold(b.records, found, prev.NextSeq)
+	out := d.folded
 	next.Ahead = r.ahead(prev, b, out.highest)
 	b.records = nil // a quarter of what a million records take, and puts say all from here on
 	next.NextSeq, next.HighestStamp = out.nextSeq, max(prev.HighestStamp, out.highest)
 	next.Narrow = prev.Narrow + int64(out.narrow.Narrow)
 	r.report.add(out)
-	if len(out.puts) == 0 && len(out.raised) == 0 && prev.Generation > 0 {
-		if len(keys) > 0 { // the index has decided
-			err = old.Check()
+	if out.isEmpty() && len(b.actions) == 0 && prev.Generation > 0 {
+		if d.looked { // the index has decided
+			err = errors.Join(old.Check(), checkOf(old.Withdrawn))
 		}
 		return next, err
 	}
 	schema := b.shapes.Extender()
-	for _, p := range out.puts {
+	for _, p := range slices.Concat(out.puts, out.putsOut) {
 		schema.Add(b.refs[p.N].shape)
 	}
 	next.Schema, next.Columns = schema.Schema()
 	rows, lines := newLoader(r.streams, b, out.later), newLoader(r.streams, b, out.later)
 	defer rows.close()
 	defer lines.close()
-	stats, err := next.Write(old, generation.Changes{
-		Side:  generation.Side{Puts: out.puts, Raised: out.raised, Found: found},
+	c := generation.Changes{
+		Side: out.ofIndex(d.found, d.out), Withdrawn: out.ofWithdrawn(d.found, d.out), Actions: b.actions,
 		Bytes: b.bytes, Rows: rows.load, Lines: lines.load, Cohort: b.cohort,
-	})
+	}
+	// Columns come also with records that stay out, so that a row has its columns when it comes back.
+	c.Stays = c.Stays && prev.Generation > 0 && next.Schema.Equal(prev.Schema)
+	stats, err := next.Write(old, c)
 	if err != nil {
 		return nil, err
 	}
@@ -66,6 +67,44 @@ func (r *run) write(prev generation.Manifest, b *batch) (*generation.Draft, erro
 	return next, nil
 }
 
+func checkOf(d *generation.Data) error {
+	if d == nil {
+		return nil
+	}
+	return d.Check()
+}
+
+// decided is what a batch changes, and what it was decided from.
+type decided struct {
+	folded
+	found, out map[cohort.Key]index.Found
+	looked     bool // something was looked up
+}
+
+// decide folds a batch into what a generation has. It reads, and changes nothing.
+func (r *run) decide(old *generation.Data, b *batch, next cohort.Seq) (d decided, err error) {
+	form := r.streams.Settings.Key
+	touched, err := aimedAt(form, old, b.actions)
+	if err != nil {
+		return d, err
+	}
+	keys := make([]cohort.Key, len(b.records), len(b.records)+len(touched))
+	for i, c := range b.records {
+		keys[i] = c.key
+	}
+	keys = append(keys, touched...)
+	d.looked = len(keys) > 0
+	if d.found, d.out, err = old.FindBoth(keys); err != nil {
+		return d, err
+	}
+	acts, err := actingOn(form, old, b.actions, keys)
+	if err != nil {
+		return d, err
+	}
+	d.folded = fold(b.records, d.found, d.out, acts, touched, next)
+	return d, nil
+}
+
 func (r *Report) add(out folded) {
 	r.Added += len(out.puts) - out.replaced
 	r.Replaced += out.replaced
@@ -73,7 +112,8 @@ func (r *Report) add(out folded) {
 	r.Duplicates += out.duplicates
 	r.Repeated += out.repeats
 	r.ByID += out.byID
-	r.Narrowing = r.plus(out.narrow)
+	r.Narrowing = r.Narrowing.plus(out.narrow)
+	r.Withdrawing.plus(out.Withdrawing)
 }
 
 // farAhead is how far a stamp may be ahead of the storage's clock before it is told.
@@ -92,13 +132,22 @@ func (r *run) ahead(prev generation.Manifest, b *batch, highest cohort.Stamp) *g
 	if !isFar(highest) {
 		return nil
 	}
-	i := slices.IndexFunc(b.records, func(c candidate) bool { return c.Stamp == highest })
-	p := b.places[b.refs[b.records[i].n].place]
+	p := b.placeOf(highest)
 	host, err := r.streams.Host(p)
 	if err != nil {
 		host = "unknown"
 	}
 	return &generation.Ahead{Stamp: highest, Stream: p.Stream.String(), Host: host}
+}
+
+// placeOf is the stream that brought a stamp.
+func (b *batch) placeOf(s cohort.Stamp) journal.Place {
+	if i := slices.IndexFunc(b.records, func(c candidate) bool { return c.Stamp == s }); i >= 0 {
+		return b.places[b.refs[b.records[i].n].place]
+	}
+	i := slices.IndexFunc(b.actions, func(r cohort.Record) bool { return r.Stamp == s })
+	of := journal.Stream{Cohort: b.actions[i].Cohort, ID: b.actions[i].Stream}
+	return b.places[slices.IndexFunc(b.places, func(p journal.Place) bool { return p.Stream == of })]
 }
 
 // since is the time since a generation was made, 0 if its clock or ours does not allow to tell.

@@ -119,10 +119,12 @@ type checker struct {
 	*generation.Store
 	yield    func(Problem)
 	done     Checked
-	all      []generation.Manifest // the newest manifest and its ancestors on the disk, oldest first
-	versions map[cohort.Key]cohort.Version
-	bad      map[string]bool // data files that are not what was committed: nothing that follows from it is told
-	unjudged int64           // folded records that were not looked for, as the index is one of these
+	all      []generation.Manifest         // the newest manifest and its ancestors on the disk, oldest first
+	versions map[cohort.Key]cohort.Version // of the rows, also of the withdrawn ones
+	acts     map[cohort.Version]bool       // actions in force
+	lostOut  bool                          // the withdrawn rows or the actions cannot be read
+	bad      map[string]bool               // data files that are not what was committed: nothing that follows from it is told
+	unjudged int64                         // folded records that were not looked for, as the index is one of these
 	causes   []*cause
 	since    cohort.Stamp // see generation.Store.Doubt
 	lacks    bool         // manifests are missing: what is published is of a later generation
@@ -281,12 +283,21 @@ func (c *checker) rows(ctx context.Context, newest generation.Manifest) error {
 		return nil
 	}
 	defer d.Close()
-	ids := c.indexRows(d.Index, newest)
+	ids := c.pair(d, newest.Index, newest.Snapshots, newest)
+	c.done.Rows = int64(len(ids))
 	c.extras(d.Index, path)
-	if int64(len(ids)) != newest.Index.Rows {
-		c.damage(path, "has %d readable rows, its manifest says %d", len(ids), newest.Index.Rows)
+	c.withdrawn(d, ids, newest)
+	return ctx.Err()
+}
+
+// pair reads an index and its snapshots side by side.
+func (c *checker) pair(d *generation.Data, of generation.DataFile, snapshots generation.Snapshots, newest generation.Manifest) []identity {
+	path := c.Root.Data(of.Name)
+	ids := c.indexRows(d.Index, path, newest)
+	if int64(len(ids)) != of.Rows {
+		c.damage(path, "has %d readable rows, its manifest says %d", len(ids), of.Rows)
 	}
-	for _, s := range newest.Snapshots {
+	for _, s := range snapshots {
 		if c.bad[path] {
 			break // there is nothing to compare them with, and dataFiles has compared their checksums
 		}
@@ -298,7 +309,7 @@ func (c *checker) rows(ctx context.Context, newest generation.Manifest) error {
 			break
 		}
 	}
-	return ctx.Err()
+	return ids
 }
 
 // identity is what index and snapshots must agree on.
@@ -306,11 +317,11 @@ type identity struct {
 	cohort cohort.ID
 	key    cohort.Key
 	seq    cohort.Seq
+	at     cohort.Version
 }
 
-// indexRows checks keys and seqs of the index and returns them in file order.
-func (c *checker) indexRows(file *index.File, newest generation.Manifest) []identity {
-	path := c.Root.Data(newest.Index.Name)
+// indexRows checks keys and seqs of an index and returns them in file order.
+func (c *checker) indexRows(file *index.File, path string, newest generation.Manifest) []identity {
 	var ids []identity
 	last := cohort.Seq(0)
 	for h, err := range file.Identities() {
@@ -329,9 +340,8 @@ func (c *checker) indexRows(file *index.File, newest generation.Manifest) []iden
 		}
 		last = max(last, h.Seq)
 		c.versions[h.Key] = h.Version
-		ids = append(ids, identity{h.Cohort, h.Key, h.Seq})
+		ids = append(ids, identity{h.Cohort, h.Key, h.Seq, h.Version})
 	}
-	c.done.Rows = int64(len(ids))
 	return ids
 }
 
@@ -516,8 +526,13 @@ func (c *checker) record(path string, rec cohort.Record, isFolded bool, newest g
 	case !isFolded:
 		c.done.Unfolded++
 		return
-	case c.bad[c.Root.Data(newest.Index.Name)]:
+	case c.bad[c.Root.Data(newest.Index.Name)], c.lostOut:
 		c.unjudged++
+		return
+	case rec.Action != cohort.NoAction:
+		if !c.acts[rec.Version()] {
+			c.among(path, "action %s (%v %q) was folded and is not among the actions", rec.ID, rec.Action, rec.RunID)
+		}
 		return
 	}
 	key := c.Settings.Key.Of(rec)

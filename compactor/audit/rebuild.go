@@ -249,7 +249,7 @@ func wholeRows(x *index.File, before map[cohort.Key]cohort.Version) (ids []ident
 			found++
 		}
 		highest = max(highest, h.Version.Stamp)
-		ids = append(ids, identity{h.Cohort, h.Key, h.Seq})
+		ids = append(ids, identity{h.Cohort, h.Key, h.Seq, h.Version})
 	}
 	return ids, highest, found == len(before)
 }

@@ -145,7 +145,7 @@ func (d *Draft) Write(old *Data, c Changes) (stats index.Stats, err error) {
 
 // writeRest writes the actions, and compares with their checksums what of old the pairs have not read: the decision came from there.
 func (d *Draft) writeRest(old *Data, c Changes) (err error) {
-	if d.Withdrawn != nil && (len(c.Actions) > 0 || c.Whole) {
+	if d.Withdrawn != nil && c.writesWithdrawn() {
 		if d.Withdrawn.Actions, err = d.writeActions(old, c.Actions); err != nil {
 			return fmt.Errorf("write actions: %w", err)
 		}

@@ -238,5 +238,5 @@ func (m *Manifest) Files() []DataFile {
 	for _, s := range m.Snapshots {
 		all = append(all, s.DataFile)
 	}
-	return append(all, m.Withdrawn.files()...)
+	return append(all, m.Withdrawn.Files()...)
 }

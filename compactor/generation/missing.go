@@ -257,13 +257,13 @@ func (s *Store) orphaned(newest Manifest, name string) (*MissingError, error) {
 	if err != nil {
 		return nil, dropDamage(err)
 	}
-	var of []cohort.StreamID
+	of := map[cohort.StreamID][]index.Identity{}
 	for row, err := range f.IdentitiesFrom(newest.NextSeq) {
 		if err != nil {
 			return nil, dropDamage(err)
 		}
-		if row.Stream != "" && !slices.Contains(of, row.Stream) {
-			of = append(of, row.Stream)
+		if row.Stream != "" {
+			of[row.Stream] = append(of[row.Stream], row)
 		}
 	}
 	if len(of) == 0 {
@@ -273,13 +273,45 @@ func (s *Store) orphaned(newest Manifest, name string) (*MissingError, error) {
 	if err != nil {
 		return nil, nil // a cohort cannot be listed: its streams may be there, and the scan tells of it
 	}
-	for _, id := range of {
-		if !here[id] {
+	for id, rows := range of {
+		if here[id] {
+			continue
+		}
+		returned, err := s.areWithdrawn(newest, rows)
+		if err != nil {
+			return nil, err
+		}
+		if !returned {
 			return s.missing(newest, newest.Generation+1, path,
 				fmt.Sprintf("has rows of stream %s, which is deleted only after a commit of generation %d", id, newest.Generation+1)), nil
 		}
 	}
 	return nil, nil
+}
+
+// areWithdrawn tells whether all these rows stand among the withdrawn rows of m: a fold that was to bring them back did not commit. Their
+// streams may be gone for long.
+func (s *Store) areWithdrawn(m Manifest, rows []index.Identity) (bool, error) {
+	if m.Withdrawn == nil {
+		return false, nil
+	}
+	d, err := s.Data(m)
+	if err != nil {
+		return false, err
+	}
+	defer d.Close()
+	keys := make([]cohort.Key, len(rows))
+	for i, r := range rows {
+		keys[i] = r.Key
+	}
+	out, err := d.Withdrawn.Find(keys)
+	if err != nil {
+		return false, err
+	}
+	return !slices.ContainsFunc(rows, func(r index.Identity) bool {
+		was, ok := out[r.Key]
+		return !ok || !was.SameWrite(r.Version) // its stamp may have been raised
+	}), nil
 }
 
 // dropDamage is nil if err is about bytes that nobody has committed.

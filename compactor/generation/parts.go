@@ -18,6 +18,7 @@ type pair struct {
 	old      *Data  // its rows until now; nil if there was never such a pair
 	from     *Data  // where rows that move come from
 	side     Side
+	whole    bool   // write the snapshots of all cohorts
 	name     string // of the index that is written
 	oldParts Snapshots
 	parts    []*part
@@ -45,7 +46,7 @@ func (d *Draft) pairs(old *Data, c Changes) (all []*pair) {
 		d.Withdrawn = new(*d.Withdrawn) // the parent's is the same until here
 	}
 	if !c.Stays || c.Whole {
-		p := &pair{what: whatIndex, old: old, from: old.Withdrawn, side: c.Side, oldParts: d.Snapshots, name: cohort.IndexName(d.Generation, d.Token)}
+		p := &pair{what: whatIndex, whole: c.Whole, old: old, from: old.Withdrawn, side: c.Side, oldParts: d.Snapshots, name: cohort.IndexName(d.Generation, d.Token)}
 		d.made = append(d.made, p.name)
 		p.split(d, c, func(n int) string {
 			if n == 0 {
@@ -55,13 +56,19 @@ func (d *Draft) pairs(old *Data, c Changes) (all []*pair) {
 		})
 		all = append(all, p)
 	}
-	if d.Withdrawn != nil && (first || !c.Withdrawn.Stays || c.Whole) {
-		p := &pair{what: whatWithdrawn, old: old.Withdrawn, from: old, side: c.Withdrawn, oldParts: withdrawn, name: cohort.WithdrawnIndexName(d.Generation, d.Token)}
+	if d.Withdrawn != nil && c.writesWithdrawn() {
+		p := &pair{what: whatWithdrawn, whole: true, old: old.Withdrawn, from: old, side: c.Withdrawn, oldParts: withdrawn, name: cohort.WithdrawnIndexName(d.Generation, d.Token)}
 		d.made = append(d.made, p.name)
 		p.split(d, c, func(n int) string { return cohort.WithdrawnSnapshotsName(d.Generation, d.Token, n) })
 		all = append(all, p)
 	}
 	return all
+}
+
+// writesWithdrawn tells whether the files of withdrawn rows and actions are written, in a root that has them: with each new index. So
+// each generation with an index of its own is a whole second copy of the one before, and streams may go (R18).
+func (c Changes) writesWithdrawn() bool {
+	return !c.Stays || !c.Withdrawn.Stays || len(c.Actions) > 0 || c.Whole
 }
 
 // size is about how much the old files have from which the new ones are made.
@@ -126,7 +133,7 @@ func (p *pair) split(d *Draft, c Changes, name func(n int) string) {
 	for _, put := range p.side.In {
 		of(p.side.Found[put.Key].Cohort).moved[put.Key] = put.Seq
 	}
-	for i := 0; c.Whole && i < len(p.oldParts); i++ {
+	for i := 0; p.whole && i < len(p.oldParts); i++ {
 		of(p.oldParts[i].Cohort)
 	}
 	p.parts = slices.SortedFunc(maps.Values(byCohort), func(a, b *part) int { return cmp.Compare(a.cohort, b.cohort) })

@@ -18,8 +18,8 @@ type Withdrawn struct {
 	Snapshots Snapshots `json:"snapshots"`
 }
 
-// files are the data files; none of a nil Withdrawn.
-func (w *Withdrawn) files() []DataFile {
+// Files are the data files; none of a nil Withdrawn.
+func (w *Withdrawn) Files() []DataFile {
 	if w == nil {
 		return nil
 	}

@@ -1,0 +1,178 @@
+package compactor_test
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/internal/durable"
+)
+
+// withdrawnOf is what the newest generation has of withdrawals, as text: rows, snapshots, actions.
+func withdrawnOf(t testing.TB, fsys durable.FS, root cohort.Root) (out []string) {
+	t.Helper()
+	store, err := compactor.Config{Root: root, FS: fsys}.Store()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := store.Newest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := store.Data(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if d.Withdrawn == nil {
+		return nil
+	}
+	for row, err := range d.Withdrawn.Index.Rows() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, string(row))
+	}
+	for _, s := range m.Withdrawn.Snapshots {
+		r, err := d.Withdrawn.Snapshots(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := io.ReadAll(r)
+		r.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, string(data))
+	}
+	for r, err := range d.Actions() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, string(r.Cohort)+" "+string(r.JSON))
+	}
+	return out
+}
+
+// withActions puts actions among the writes of chains.
+func withActions(rnd *rand.Rand, set [][]string) [][]string {
+	var out [][]string
+	for i, chain := range set {
+		var mixed []string
+		act := func() {
+			for rnd.IntN(3) == 0 {
+				stage := [...]string{"", `,"stage":"S"`}[rnd.IntN(2)]
+				name := [...]string{"withdraw", "withdraw", "undo", "protect", "unprotect"}[rnd.IntN(5)]
+				mixed = append(mixed, fmt.Sprintf(`{"action":%q,"run_id":"r-%d"%s,"reason":"%d"}`, name, i, stage, len(mixed)))
+			}
+		}
+		act()
+		for _, line := range chain {
+			mixed = append(mixed, line)
+			act()
+		}
+		out = append(out, mixed)
+	}
+	return out
+}
+
+// told is what a chain says, read line by line: the try of its last write, and "out" before it if that is withdrawn.
+func told(t *testing.T, chain []string) string {
+	t.Helper()
+	try, out, protected := "", "", false
+	for _, line := range chain {
+		r := parse(t, line)
+		switch r.Action {
+		case cohort.NoAction:
+			try, out = cohort.FieldText(r.JSON, "try"), ""
+		case cohort.Withdraw:
+			if !protected {
+				out = "out "
+			}
+		case cohort.Undo:
+			out = ""
+		case cohort.Protect, cohort.Unprotect:
+			protected = r.Action == cohort.Protect
+		}
+	}
+	return out + try
+}
+
+// standing is where the rows of a root stand, as told says it, and what they say.
+func standing(t *testing.T, root cohort.Root) (where, content map[string]string) {
+	t.Helper()
+	content = rows(t, root)
+	where = tries(content)
+	for _, line := range withdrawnOf(t, durable.OS, root) {
+		if !strings.HasPrefix(line, `{"run_id"`) {
+			continue
+		}
+		key := cohort.FieldText([]byte(line), "_key")
+		if _, twice := where[key]; twice {
+			t.Errorf("%s stands in both pairs", key)
+		}
+		try := cohort.FieldText([]byte(line), "try")
+		if try == "" { // no column had it
+			try = cohort.FieldText([]byte(cohort.FieldText([]byte(line), "_extra")), "try")
+		}
+		where[key] = "out " + try
+	}
+	return where, content
+}
+
+// TestMetamorphicActions is TestMetamorphic with withdrawals, undos and protections among the writes: where a row stands depends on
+// what was appended, never on the streams and folds in which it came.
+func TestMetamorphicActions(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(*seed, 7))
+	t.Logf("-seed %d", *seed)
+	rounds, keys := 6, 40
+	if testing.Short() || sparse > 1 {
+		rounds, keys = 2, 20
+	}
+	set := withActions(rnd, chains(rnd, keys))
+	want, outs := map[string]string{}, 0
+	for i, chain := range set {
+		said := told(t, chain)
+		want[fmt.Sprintf("r-%d:S", i)] = said
+		if strings.HasPrefix(said, "out") {
+			outs++
+		}
+	}
+	if outs == 0 || outs == keys {
+		t.Fatalf("%d of %d runs are withdrawn: the test would show nothing", outs, keys)
+	}
+	plain := newRoot(t)
+	for _, chain := range set {
+		appendTo(t, plain, "c", chain...)
+	}
+	foldNow(t, compactor.Config{Root: plain})
+	where, content := standing(t, plain)
+	if diff := cmp.Diff(want, where); diff != "" {
+		t.Fatalf("rows do not stand where the lines say (-lines +rows):\n%s", diff)
+	}
+	killed, whole := 0, 0
+	for round := range rounds {
+		root := newRoot(t)
+		if round%2 == 1 {
+			root = newCohortsRoot(t)
+		}
+		scatter(t, rnd, root, set, &killed, &whole)
+		foldNow(t, compactor.Config{Root: root, Lock: yes{}})
+		got, rows := standing(t, root)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("round %d: where rows stand depends on the split (-plain +split):\n%s", round, diff)
+		}
+		if diff := cmp.Diff(content, rows); diff != "" {
+			t.Fatalf("round %d: rows depend on the split (-plain +split):\n%s", round, diff)
+		}
+		if n := streamsLeft(t, root); n != 0 {
+			t.Errorf("round %d: %d streams are left", round, n)
+		}
+	}
+}
