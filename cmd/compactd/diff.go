@@ -95,7 +95,11 @@ func differences(d history.Diff) string {
 func printRows(out *bufio.Writer, rows []history.Row) {
 	signs := map[string]string{history.Added: "+", history.Gone: "-", history.Changed: "~"}
 	for _, r := range rows {
-		fmt.Fprintf(out, "%s %s\t%s\n", signs[r.Change], terminal.Field(string(r.Key)), r.Cohort)
+		withdrawn := ""
+		if r.Withdrawn {
+			withdrawn = "\twithdrawn"
+		}
+		fmt.Fprintf(out, "%s %s\t%s%s\n", signs[r.Change], terminal.Field(string(r.Key)), r.Cohort, withdrawn)
 		for _, f := range r.Fields {
 			fmt.Fprintf(out, "    %s: %s -> %s\n", terminal.Field(f.Name), shownValue(f.Was), shownValue(f.Now))
 		}

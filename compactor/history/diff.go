@@ -44,6 +44,8 @@ type Row struct {
 	Cohort cohort.ID  `json:"cohort_id"` // in To; of a row that is gone, in From
 	Was    cohort.Seq `json:"was_seq,omitempty"`
 	Now    cohort.Seq `json:"now_seq,omitempty"`
+	// Withdrawn tells of a row that is gone that To has it among its withdrawn ones.
+	Withdrawn bool `json:"withdrawn,omitempty"`
 
 	// Fields are those that have changed, at most maxFields; LeftOut counts the others. It may be empty, if only the order or the spelling
 	// of the fields differs.

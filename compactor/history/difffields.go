@@ -140,9 +140,9 @@ func (c *comparison) rows(ctx context.Context, l *lists) ([]Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := []Row{}
-	for _, f := range l.first(l.by[Gone]) {
-		out = append(out, Row{Change: Gone, Key: f.key, Cohort: f.was.cohort, Was: f.was.seq})
+	out, err := c.gone(l.first(l.by[Gone]))
+	if err != nil {
+		return nil, err
 	}
 	for i, f := range changed {
 		r := Row{Change: Changed, Key: f.key, Cohort: f.now.cohort, Was: f.was.seq, Now: f.now.seq, Fields: fields[i]}
@@ -155,6 +155,22 @@ func (c *comparison) rows(ctx context.Context, l *lists) ([]Row, error) {
 		out = append(out, Row{Change: Added, Key: f.key, Cohort: f.now.cohort, Now: f.now.seq})
 	}
 	return out, nil
+}
+
+// gone are rows that the newer generation does not have, or among the withdrawn ones.
+func (c *comparison) gone(all []found) ([]Row, error) {
+	out, keys := []Row{}, []cohort.Key{}
+	for _, f := range all {
+		out, keys = append(out, Row{Change: Gone, Key: f.key, Cohort: f.was.cohort, Was: f.was.seq}), append(keys, f.key)
+	}
+	if c.now.data.Withdrawn == nil || len(keys) == 0 {
+		return out, nil
+	}
+	withdrawn, err := c.now.data.Withdrawn.Find(keys)
+	for i := range out {
+		_, out[i].Withdrawn = withdrawn[out[i].Key]
+	}
+	return out, err
 }
 
 // fields are what differs in each of some rows.

@@ -38,7 +38,7 @@ func keptText(kept []cohort.Generation) string {
 		for last+1 < len(kept) && kept[last+1] == kept[last]+1 {
 			last++
 		}
-		part := fmt.Sprint(kept[i])
+		part := fmt.Sprint(uint64(kept[i]))
 		if last > i {
 			part = fmt.Sprintf("%d to %d", kept[i], kept[last])
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"iter"
+	"maps"
 	"math"
 
 	"github.com/runfold/runfold/cohort"
@@ -21,8 +22,12 @@ const maxPairs = 200_000
 // both have takes no memory. What is left is paired by key.
 type comparison struct {
 	was, now *side
-	most     int // keys that are held at once
+	most     int   // keys that are held at once
+	where    Where // if nil, all keys are meant
 }
+
+// Where yields the rows of an index that are meant.
+type Where = func(context.Context, *index.File) iter.Seq2[index.Identity, error]
 
 // pair is what the two generations have under one key. At least one of both is there.
 type pair struct {
@@ -46,7 +51,7 @@ func (c *comparison) parts(ctx context.Context) iter.Seq2[map[cohort.Key]*pair, 
 		}
 		pairs, rows, err := c.collect(ctx, c.most, func(cohort.Key) bool { return true })
 		if err == nil && pairs != nil {
-			err = c.settle(ctx, pairs)
+			err = c.finish(ctx, pairs)
 		}
 		if err != nil || pairs != nil {
 			yield(pairs, err)
@@ -56,7 +61,7 @@ func (c *comparison) parts(ctx context.Context) iter.Seq2[map[cohort.Key]*pair, 
 		for part := range n {
 			pairs, _, err := c.collect(ctx, math.MaxInt, func(key cohort.Key) bool { return maphash.String(seed, string(key))%n == part })
 			if err == nil {
-				err = c.settle(ctx, pairs)
+				err = c.finish(ctx, pairs)
 			}
 			if !yield(pairs, err) || err != nil {
 				return
@@ -149,6 +154,37 @@ func identities(ctx context.Context, s *side) (next func() (index.Identity, erro
 		}
 		return h, nil
 	}, stop
+}
+
+// finish leaves the pairs that are meant, and finds those whose rows say the same.
+func (c *comparison) finish(ctx context.Context, pairs map[cohort.Key]*pair) error {
+	if err := c.choose(ctx, pairs); err != nil {
+		return err
+	}
+	return c.settle(ctx, pairs)
+}
+
+// choose leaves the pairs whose newer row is meant, or if there is none, whose older one is.
+func (c *comparison) choose(ctx context.Context, pairs map[cohort.Key]*pair) error {
+	if c.where == nil {
+		return nil
+	}
+	meant := make(map[cohort.Key]bool)
+	for _, s := range []*side{c.now, c.was} {
+		if s.data.Index == nil {
+			continue
+		}
+		for h, err := range c.where(ctx, s.data.Index) {
+			if err != nil {
+				return err
+			}
+			if p := pairs[h.Key]; p != nil && (s == c.now || p.now == nil) {
+				meant[h.Key] = true
+			}
+		}
+	}
+	maps.DeleteFunc(pairs, func(key cohort.Key, _ *pair) bool { return !meant[key] })
+	return nil
 }
 
 // settle finds the pairs whose rows say the same.
