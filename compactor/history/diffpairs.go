@@ -26,8 +26,8 @@ type comparison struct {
 	where    Where // if nil, all keys are meant
 }
 
-// Where yields the rows of an index that are meant.
-type Where = func(context.Context, *index.File) iter.Seq2[index.Identity, error]
+// Where yields the rows of some files that are meant, such as those that package query selects. A file may be nil: it has no rows.
+type Where = func(ctx context.Context, files ...*index.File) iter.Seq2[index.Identity, error]
 
 // pair is what the two generations have under one key. At least one of both is there.
 type pair struct {
@@ -164,23 +164,18 @@ func (c *comparison) finish(ctx context.Context, pairs map[cohort.Key]*pair) err
 	return c.settle(ctx, pairs)
 }
 
-// choose leaves the pairs whose newer row is meant, or if there is none, whose older one is.
+// choose leaves the pairs of which one row is meant.
 func (c *comparison) choose(ctx context.Context, pairs map[cohort.Key]*pair) error {
 	if c.where == nil {
 		return nil
 	}
 	meant := make(map[cohort.Key]bool)
-	for _, s := range []*side{c.now, c.was} {
-		if s.data.Index == nil {
-			continue
+	for h, err := range c.where(ctx, c.was.data.Index, c.now.data.Index) {
+		if err != nil {
+			return err
 		}
-		for h, err := range c.where(ctx, s.data.Index) {
-			if err != nil {
-				return err
-			}
-			if p := pairs[h.Key]; p != nil && (s == c.now || p.now == nil) {
-				meant[h.Key] = true
-			}
+		if pairs[h.Key] != nil {
+			meant[h.Key] = true
 		}
 	}
 	maps.DeleteFunc(pairs, func(key cohort.Key, _ *pair) bool { return !meant[key] })

@@ -38,6 +38,9 @@ type Restored struct {
 	// Now is the newest generation afterwards, and Later counts the rows that differ from To there: others have written them meanwhile.
 	Now   cohort.Generation `json:"now,omitempty"`
 	Later int64             `json:"later,omitempty"`
+	// GaveWay counts the records, of others or of Restore, that gave way to later ones in the last fold: others have written the same keys
+	// meanwhile. It does not count those that another compactor has folded before.
+	GaveWay int64 `json:"gave_way,omitempty"`
 	// Damage tells that a fold met damage: compactor.Report.Clean.
 	Damage bool `json:"damage,omitempty"`
 }
@@ -48,8 +51,7 @@ type RestoreOptions struct {
 	Apply bool
 	// Limit is how many rows of each kind are listed.
 	Limit int
-	// Where yields the rows of an index that are meant. A row of To is restored if it is meant; one that To does not have is withdrawn if it
-	// is meant as it is now. If nil, all.
+	// Where yields the rows that are meant. A key is restored if its row in To is meant, or the one that it has now. If nil, all.
 	Where Where
 
 	most   int                         // see DiffOptions
@@ -137,6 +139,9 @@ func (r *restoring) fold(ctx context.Context, done bool) error {
 	report, err := compactor.Fold(ctx, r.cfg)
 	r.out.Now = max(r.out.Now, report.Generation)
 	r.out.Damage = r.out.Damage || !report.Clean()
+	if done {
+		r.out.GaveWay = int64(report.Superseded)
+	}
 	if errors.Is(err, compactor.ErrLocked) {
 		return &BusyError{err, done}
 	}

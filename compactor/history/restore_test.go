@@ -21,6 +21,7 @@ import (
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/audit"
 	"github.com/runfold/runfold/compactor/index"
+	"github.com/runfold/runfold/compactor/query"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/internal/durable/durabletest"
 	"github.com/runfold/runfold/journal"
@@ -250,13 +251,16 @@ func TestRestoreLater(t *testing.T) {
 	root, want := prepared(t)
 	n := 0
 	done := restore(t, root, 1, RestoreOptions{Apply: true, before: func(recs []cohort.Record) error {
-		if n++; n == 2 { // those of cohort a were appended
+		switch n++; n {
+		case 1:
+			appendTo(t, root, "a", `{"run_id":"moves","stage":"S","v":8}`)
+		case 2: // those of cohort a were appended, and "moves" not yet
 			appendTo(t, root, "a", `{"run_id":"changes","stage":"S","v":9}`, `{"run_id":"latest","stage":"S"}`)
 		}
 		return nil
 	}})
-	if done.Later != 2 {
-		t.Errorf("Restore = %+v, want two rows that came later", done)
+	if done.Later != 2 || done.GaveWay != 2 {
+		t.Errorf("Restore = %+v, want two rows that came later, and two records that gave way", done)
 	}
 	got := says(t, root, 0)
 	if !strings.Contains(got["changes:S"], "v=9") || got["latest:S"] == "" {
@@ -390,14 +394,12 @@ func TestWithdrawnIsGone(t *testing.T) {
 func TestRestoreWhere(t *testing.T) {
 	root, want := prepared(t)
 	now := says(t, root, 0)
-	some := func(_ context.Context, f *index.File) iter.Seq2[index.Identity, error] {
-		return func(yield func(index.Identity, error) bool) {
-			for h, err := range f.Identities() {
-				if (err != nil || h.RunID == "new" || h.RunID == "moves") && !yield(h, err) {
-					return
-				}
-			}
-		}
+	e, err := query.Parse("run_id = 'new' or v = 'text'") // as they are now
+	if err != nil {
+		t.Fatal(err)
+	}
+	some := func(ctx context.Context, files ...*index.File) iter.Seq2[index.Identity, error] {
+		return query.Select(ctx, e, files...)
 	}
 	if done := restore(t, root, 1, RestoreOptions{Apply: true, Where: some}); done.Written != 1 || done.Withdrawn != 1 || done.Later != 0 {
 		t.Errorf("Restore = %+v", done)
