@@ -13,8 +13,9 @@ import (
 	"github.com/runfold/runfold/compactor/index"
 )
 
-// maxPairs bounds the keys that are held at once, at about 300 bytes each.
-const maxPairs = 200_000
+// maxPairs bounds the keys that are held at once, at about 300 bytes each. Twice as many are held at most, if neither generation has
+// the keys of the other.
+const maxPairs = 400_000
 
 // comparison finds the keys that two generations do not have one write of.
 //
@@ -57,7 +58,7 @@ func (c *comparison) parts(ctx context.Context) iter.Seq2[map[cohort.Key]*pair, 
 			yield(pairs, err)
 			return
 		}
-		seed, n := maphash.MakeSeed(), uint64(rows/c.most+1)
+		seed, n := maphash.MakeSeed(), uint64(max(rows[0], rows[1])/c.most+1)
 		for part := range n {
 			pairs, _, err := c.collect(ctx, math.MaxInt, func(key cohort.Key) bool { return maphash.String(seed, string(key))%n == part })
 			if err == nil {
@@ -70,12 +71,17 @@ func (c *comparison) parts(ctx context.Context) iter.Seq2[map[cohort.Key]*pair, 
 	}
 }
 
-// collect pairs the keys that are wanted. If they are more than most, pairs is nil. rows is how many rows only one generation has.
-func (c *comparison) collect(ctx context.Context, most int, wanted func(cohort.Key) bool) (pairs map[cohort.Key]*pair, rows int, err error) {
+// collect pairs the keys that are wanted. If they are more than most, pairs is nil. rows is how many rows only the older generation has, and only
+// the newer one.
+func (c *comparison) collect(ctx context.Context, most int, wanted func(cohort.Key) bool) (pairs map[cohort.Key]*pair, rows [2]int, err error) {
 	pairs = map[cohort.Key]*pair{}
 	cohorts := map[cohort.ID]cohort.ID{} // each text once
 	err = c.walk(ctx, func(old bool, h index.Identity) {
-		rows++
+		if old {
+			rows[0]++
+		} else {
+			rows[1]++
+		}
 		if pairs == nil || !wanted(h.Key) {
 			return
 		}
