@@ -243,8 +243,9 @@ func hint(err error) string {
 	var none *journal.NoRootError
 	var unheard outputError
 	var ambiguous *compactor.AmbiguousError
+	var gone *history.NotKeptError
 	switch {
-	case errors.As(err, new(*history.NotKeptError)):
+	case errors.As(err, &gone) && !gone.Void:
 		return "compactd run and once keep generations for longer with --keep-age"
 	case errors.As(err, &ambiguous):
 		return "--where " + ambiguous.Fields[0] + "=VALUE says which row of the run is meant"

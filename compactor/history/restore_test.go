@@ -250,7 +250,7 @@ func TestRestoreTwice(t *testing.T) {
 func TestRestoreLater(t *testing.T) {
 	root, want := prepared(t)
 	n := 0
-	done := restore(t, root, 1, RestoreOptions{Apply: true, before: func(recs []cohort.Record) error {
+	done := restore(t, root, 1, RestoreOptions{Apply: true, before: func([]cohort.Record) error {
 		switch n++; n {
 		case 1:
 			appendTo(t, root, "a", `{"run_id":"moves","stage":"S","v":8}`)
@@ -388,6 +388,36 @@ func TestWithdrawnIsGone(t *testing.T) {
 	want := says(t, root, 2)
 	restore(t, root, 2, RestoreOptions{Apply: true})
 	isAs(t, root, 2, want)
+}
+
+// TestRestoreOld restores roots of earlier versions to each generation that they have, with rows that nobody knows the time of.
+func TestRestoreOld(t *testing.T) {
+	for _, name := range []string{"v1", "v1-cohorts", "v2"} {
+		t.Run(name, func(t *testing.T) {
+			root := cohort.Root(filepath.Join(t.TempDir(), "runs"))
+			if err := os.CopyFS(string(root), os.DirFS(filepath.Join("..", "testdata", "formats", name, "root"))); err != nil {
+				t.Fatal(err)
+			}
+			var changed []string
+			for h := range says(t, root, 0) {
+				runID, stage, _ := strings.Cut(string(h), ":")
+				changed = append(changed, fmt.Sprintf(`{"run_id":%q,"stage":%q,"timestamp":"2026-01-01T00:00:00Z","now":"text"}`, runID, stage))
+			}
+			appendTo(t, root, "now", changed...)
+			last := fold(t, root)
+			for _, g := range kept(storeOf(t, root)) {
+				if g == last {
+					continue
+				}
+				want := says(t, root, g)
+				restore(t, root, g, RestoreOptions{Apply: true})
+				isAs(t, root, g, want)
+			}
+			if text := says(t, root, 0)["x:S"]; text != "" && !strings.HasPrefix(text, "0001-01-01") {
+				t.Errorf("an imported row without a time is %s", text)
+			}
+		})
+	}
 }
 
 // TestRestoreWhere restores some keys.

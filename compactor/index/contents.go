@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/parquet-go/parquet-go"
@@ -84,6 +85,9 @@ func (f *File) content(r parquet.Row) (Content, error) {
 		fixed[i] = r[p]
 	}
 	c := Content{Identity: identityOf(fixed)}
+	if isMadeUp(f.layout.version, c.Stream == "", c.Version.Stamp, c.Time.UnixMicro()) {
+		c.Time = time.Time{}
+	}
 	for i, col := range f.layout.dynamic {
 		if v := r[len(firstColumns)+i]; !v.IsNull() {
 			c.Fields = append(c.Fields, Field{col.Name, appendValue(nil, v)})
