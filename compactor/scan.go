@@ -147,6 +147,7 @@ type reading struct {
 	old, mark generation.Watermark
 	done      chan struct{} // closed when all below stands; nil: it is not being read
 
+	writer  string         // who wrote it; empty if nobody knows it, or no record was read
 	records []candidate    // without their texts until texts are whole
 	facets  *cohort.Facets // of the last record
 	texts   []byte         // of all records: key, then id
@@ -184,6 +185,11 @@ func (s *scanner) read(r *reading, left budget, shaper *index.Shaper) {
 	in.ReuseMemory()
 	for left.all > 0 && left.shapes > 0 {
 		rec, err := in.Next()
+		if err == nil && len(r.refs) == 0 {
+			if r.writer, r.err = writerOf(in); r.err != nil {
+				return // before the record: the next fold may be able to read the header
+			}
+		}
 		r.mark.Position = in.Position()
 		var damage *journal.CorruptError
 		switch {
@@ -207,6 +213,12 @@ func (s *scanner) read(r *reading, left budget, shaper *index.Shaper) {
 		}
 	}
 	r.cut = true
+}
+
+// writerOf is who wrote a stream, empty if its header cannot be read.
+func writerOf(in *journal.Reader) (string, error) {
+	h, _, err := in.Header()
+	return h.Writer(), err
 }
 
 func (r *reading) add(form cohort.KeyForm, rec cohort.Record, at journal.Ref, shape index.Shape, held bool) {
@@ -314,11 +326,12 @@ func (b *batch) add(r *reading) {
 		c.n += first
 		b.records, b.refs = append(b.records, c), append(b.refs, at)
 	}
-	for _, a := range r.actions {
-		b.left.takeAction(a)
+	for i := range r.actions {
+		r.actions[i].Writer = r.writer
+		b.left.takeAction(r.actions[i])
 	}
 	b.actions = append(b.actions, r.actions...)
-	b.places = append(b.places, r.p)
+	b.places, b.writers = append(b.places, r.p), append(b.writers, r.writer)
 	b.bytes += r.bytes
 }
 

@@ -44,6 +44,9 @@ type Reader struct {
 	young  bool   // the segment may not exist yet
 	reuse  bool   // see ReuseMemory
 
+	head     *Header // nil: not read yet
+	headless bool    // it cannot be read
+
 	w      *window // nil if there is no segment yet
 	pos    Position
 	size   int64
@@ -454,7 +457,7 @@ func (r *Reader) accept(f sized) (rec cohort.Record, ok bool, err error) {
 
 // checkHeader returns an error unless the header names this cohort and, if the stream was opened in a root, that root.
 func (r *Reader) checkHeader(f sized) error {
-	var h header
+	var h Header
 	if err := json.Unmarshal(f.payload, &h); err != nil {
 		return fmt.Errorf("header: %w", err)
 	}
@@ -464,6 +467,7 @@ func (r *Reader) checkHeader(f sized) error {
 	if r.rootID != "" && h.RootID != r.rootID {
 		return fmt.Errorf("read stream %v: %w", r.stream, movedError{"root", h.RootID})
 	}
+	r.head = &h
 	return nil
 }
 

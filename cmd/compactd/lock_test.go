@@ -72,7 +72,7 @@ func TestLocked(t *testing.T) {
 	root := newRoot(t, "r-1")
 	lock := hold(t, root)
 	for _, args := range [][]string{
-		{"once"}, {"once", "--wait", "1ms"}, {"once", "--json"},
+		{"once"}, {"once", "--wait", "1ms"}, {"once", "--json"}, {"withdraw", "--run-id", "r-1", "--wait", "1ms"}, {"protect", "--where", "run_id = 'r-1'", "--wait", "1ms"},
 		{"import", "--cohort", "a", "--snapshots", "../../docs/examples/old/snapshot_index.json"},
 	} {
 		args = append(args, "--root", string(root))

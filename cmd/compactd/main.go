@@ -127,8 +127,8 @@ func (a *app) command() *cobra.Command {
 	all.StringVar(&a.root, "root", "", "the root directory (required)")
 	all.StringVar(&a.rootID, "root-id", "", "refuse any root but the one with this `id` (default $"+rootid.Var+")")
 	a.hasFlag = all.Changed
-	cmd.AddCommand(a.initCommand(), a.onceCommand(), a.runCommand(), a.statusCommand(), a.columnsCommand(), a.checkCommand(),
-		a.dumpCommand(), a.runsCommand(), a.diffCommand(), a.restoreCommand(), a.previousCommand(), a.importCommand(), a.repairCommand(), a.backupCommand(), a.doctorCommand(), a.probeCommand())
+	cmd.AddCommand(a.initCommand(), a.onceCommand(), a.runCommand(), a.statusCommand(), a.historyCommand(), a.retentionCommand(), a.columnsCommand(), a.checkCommand(),
+		a.dumpCommand(), a.runsCommand(), a.diffCommand(), a.restoreCommand(), a.previousCommand(), a.explainCommand(), a.withdrawCommand(), a.protectCommand(), a.unprotectCommand(), a.importCommand(), a.repairCommand(), a.backupCommand(), a.doctorCommand(), a.probeCommand())
 	a.finish(cmd)
 	return cmd
 }
@@ -243,10 +243,10 @@ func hint(err error) string {
 	var none *journal.NoRootError
 	var unheard outputError
 	var ambiguous *compactor.AmbiguousError
-	var gone *history.NotKeptError
+	var notKept *generation.NotKeptError
 	switch {
-	case errors.As(err, &gone) && !gone.Void:
-		return "compactd run and once keep generations for longer with --keep-age"
+	case errors.As(err, &notKept):
+		return "compactd history lists what is kept; compactd retention show tells how long generations stay, and compactd retention set changes it for those to come"
 	case errors.As(err, &ambiguous):
 		return "--where " + ambiguous.Fields[0] + "=VALUE says which row of the run is meant"
 	case errors.As(err, &unheard):

@@ -1,8 +1,7 @@
 // Package history looks at the generations that a root keeps: what differs between two of them, and how the root comes back to an earlier
 // one.
 //
-// A generation is not kept for ever: see compactor.Config.KeepGenerations and KeepAge. One that is gone is a *NotKeptError, which
-// names those that are there.
+// A generation is not kept for ever. One that is gone is a *generation.NotKeptError, which names the nearest ones that are there.
 package history
 
 import (
@@ -65,7 +64,7 @@ type DiffOptions struct {
 //
 // It takes no lock and writes nothing; others may append and fold meanwhile. Of rows that are one write in both generations only the
 // fixed columns are read. Memory is bounded, however many rows differ; many are compared in several passes. If a
-// generation is swept meanwhile, the error is a *NotKeptError.
+// generation is swept meanwhile, the error is a *generation.NotKeptError.
 func Compare(ctx context.Context, store *generation.Store, from, to cohort.Generation, o DiffOptions) (Diff, error) {
 	was, err := open(store, from)
 	if err != nil {

@@ -79,7 +79,7 @@ func (e *BusyError) Unwrap() error { return e.Err }
 //
 // Without Apply it only reads, and says what it would do with the records that are folded until now. With Apply, it folds first, appends, and folds
 // again. It stops where its context ends, or its process dies: then some rows are restored. Another call does the rest, and one that finds nothing to do
-// writes nothing. Its own folds remove no generation; others may, so that to is a *NotKeptError then.
+// writes nothing. Its own folds remove no generation; others may, so that to is a *generation.NotKeptError then.
 //
 // Any number of calls may run at once, while others append and fold. What others write between the two folds is decided as ever, by the later stamp; rows that
 // differ from to afterwards are counted in Later. Files of to are compared with their checksums before anything is written: damage

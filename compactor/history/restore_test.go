@@ -20,6 +20,7 @@ import (
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/audit"
+	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/compactor/query"
 	"github.com/runfold/runfold/internal/durable"
@@ -405,13 +406,16 @@ func TestRestoreOld(t *testing.T) {
 			}
 			appendTo(t, root, "now", changed...)
 			last := fold(t, root)
-			for _, g := range kept(storeOf(t, root)) {
-				if g == last {
+			for c, err := range storeOf(t, root).History() {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if c.Generation >= last || c.Void {
 					continue
 				}
-				want := says(t, root, g)
-				restore(t, root, g, RestoreOptions{Apply: true})
-				isAs(t, root, g, want)
+				want := says(t, root, c.Generation)
+				restore(t, root, c.Generation, RestoreOptions{Apply: true})
+				isAs(t, root, c.Generation, want)
 			}
 			if text := says(t, root, 0)["x:S"]; text != "" && !strings.HasPrefix(text, "0001-01-01") {
 				t.Errorf("an imported row without a time is %s", text)
@@ -456,7 +460,7 @@ func TestRestoreRefused(t *testing.T) {
 	if err := unlock(); err != nil {
 		t.Fatal(err)
 	}
-	if r, err := Restore(t.Context(), compactor.Config{Root: root}, 7, RestoreOptions{Apply: true}); !errors.As(err, new(*NotKeptError)) {
+	if r, err := Restore(t.Context(), compactor.Config{Root: root}, 7, RestoreOptions{Apply: true}); !errors.As(err, new(*generation.NotKeptError)) {
 		t.Errorf("Restore of a generation that is not there = %+v, %v", r, err)
 	}
 

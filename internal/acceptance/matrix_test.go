@@ -113,7 +113,7 @@ func TestMatrix(t *testing.T) {
 		m.foldsWith(t, then)
 		m.appendAtOnce(t, then)
 		words := m.foldsWith(t, now)
-		for _, part := range []string{"the root's manifests were of version 1 and are of version 3 from now on", "its format was version 1 and is version 2"} {
+		for _, part := range []string{"the root's manifests were of version 1 and are of version 4 from now on", "its format was version 1 and is version 3"} {
 			if strings.Count(words, part) != 1 {
 				t.Errorf("the first fold of today's compactor says not once %q: %s", part, words)
 			}

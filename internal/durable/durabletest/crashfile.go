@@ -94,7 +94,7 @@ type writeFile struct{ handle }
 func (w *writeFile) Write(p []byte) (int, error) {
 	err := w.use("write", func() error {
 		w.i.data = append(w.i.data, p...)
-		w.i.modTime = time.Now()
+		w.i.modTime = w.i.fsys.time()
 		return nil
 	})
 	if err != nil {
