@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -29,8 +30,8 @@ func explain(t *testing.T, root cohort.Root, asked string) audit.Explanation {
 	return e
 }
 
-// told are the writes of all keys of an Explanation, each on a line without what differs from run to run.
-func told(e audit.Explanation) (lines []string) {
+// writesTold are the writes of all keys of an Explanation, each on a line without what differs from run to run.
+func writesTold(e audit.Explanation) (lines []string) {
 	for _, h := range e.Keys {
 		for i, w := range h.Writes {
 			b := fmt.Sprintf("%s %d: %s by %s", h.Key, i+1, w.RecordID, w.User)
@@ -97,7 +98,7 @@ func TestExplain(t *testing.T) {
 		"a:S 2: two by bob, replaces 1, replaced by 3, v 1>2 (reaped)", // 25000 and 25000.0 are one number
 		"a:S 3: three by bob in 2-2 since current, replaces 2, list >[1], metrics.auc 25000>1, v 2> (reaped)",
 	}
-	if diff := cmp.Diff(want, told(explain(t, root, "a:S"))); diff != "" {
+	if diff := cmp.Diff(want, writesTold(explain(t, root, "a:S"))); diff != "" {
 		t.Errorf("after two folds (-want +got):\n%s", diff)
 	}
 	by("cyd", `{"run_id":"a","stage":"S","metrics":{"auc":1},"list":[1],"record_id":"three"}`)
@@ -106,7 +107,7 @@ func TestExplain(t *testing.T) {
 		"a:S 3: three by bob in 2-2 since current, replaces 2, replaced by 5, list >[1], metrics.auc 25000>1, v 2> (reaped)",
 		"a:S 4: three by cyd unfolded, raises 3 (cohorts)",
 		`a:S 5: four by dan unfolded, replaces 3, metrics.auc 1>, snapshot >{"x":1} (cohorts)`)
-	if diff := cmp.Diff(want, told(explain(t, root, "a:S"))); diff != "" {
+	if diff := cmp.Diff(want, writesTold(explain(t, root, "a:S"))); diff != "" {
 		t.Errorf("with what is not folded (-want +got):\n%s", diff)
 	}
 	if e := explain(t, root, "a"); len(e.Keys) != 1 || e.Generations != 2 || e.First != 1 || e.Newest != 2 || e.Streams != 3 || len(e.Unread) > 0 {
@@ -122,13 +123,13 @@ func TestExplain(t *testing.T) {
 		"a:S 2: three by bob in 2-2 since, replaces 1, replaced by 3, list >[1], metrics.auc 25000>1, v 1>" + goneStream,
 		"a:S 3: four by dan in 3-6 since current, replaces 2, metrics.auc 1>" + goneStream,
 	}
-	if diff := cmp.Diff(want, told(explain(t, root, "a:S"))); diff != "" {
+	if diff := cmp.Diff(want, writesTold(explain(t, root, "a:S"))); diff != "" {
 		t.Errorf("after the streams are deleted (-want +got):\n%s", diff)
 	}
 	foldNow(t, compactor.Config{Root: root, KeepAge: -1})
 	by("eve", `{"run_id":"c","stage":"S","v":9}`)
 	foldNow(t, compactor.Config{Root: root, KeepAge: -1, KeepGenerations: 2})
-	got := told(explain(t, root, "a:S"))
+	got := writesTold(explain(t, root, "a:S"))
 	if len(got) != 1 || !strings.HasPrefix(got[0], "a:S 1: four by dan in ") || !strings.HasSuffix(got[0], goneStream+"; "+wasBefore) {
 		t.Errorf("after the generations are swept: %q", got)
 	}
@@ -150,11 +151,11 @@ func TestExplainLate(t *testing.T) {
 	if err := os.Rename(aside, filepath.Dir(from)); err != nil {
 		t.Fatal(err)
 	}
-	if got := told(explain(t, root, "a")); len(got) != 2 || !strings.Contains(got[0], "early by ") || !strings.Contains(got[0], " unfolded, replaced by 2") {
+	if got := writesTold(explain(t, root, "a")); len(got) != 2 || !strings.Contains(got[0], "early by ") || !strings.Contains(got[0], " unfolded, replaced by 2") {
 		t.Errorf("before the fold that reads it: %q", got)
 	}
 	foldNow(t, compactor.Config{Root: root})
-	got := told(explain(t, root, "a"))
+	got := writesTold(explain(t, root, "a"))
 	if len(got) != 2 || strings.Contains(got[0], " in ") || strings.Contains(got[0], "unfolded") || !strings.Contains(got[1], "in 1-2 since current, replaces 1, v 1>2") {
 		t.Errorf("after it: %q", got)
 	}
@@ -219,7 +220,7 @@ func TestExplainElsewhere(t *testing.T) {
 		for _, line := range want {
 			lines = append(lines, strings.Replace(line, " by ann", " by ann"+suffix, 1)+" ("+dir+")")
 		}
-		if diff := cmp.Diff(lines, told(e)); diff != "" || len(e.Unread) != 1 || e.Streams != 1 {
+		if diff := cmp.Diff(lines, writesTold(e)); diff != "" || len(e.Unread) != 1 || e.Streams != 1 {
 			t.Errorf("in %s/: not read %q, %d streams (-want +got):\n%s", dir, e.Unread, e.Streams, diff)
 		}
 	}
@@ -229,7 +230,7 @@ func TestExplainElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := explain(t, root, "x")
-	if got := told(e); len(got) != 1 || !strings.HasSuffix(got[0], "by  in 1-1 since current ? it was imported: nobody appended it to this root") {
+	if got := writesTold(e); len(got) != 1 || !strings.HasSuffix(got[0], "by  in 1-1 since current ? it was imported: nobody appended it to this root") {
 		t.Errorf("an imported row: %q", got)
 	}
 	if e.Keys[0].Writes[0].Time != "" {
@@ -237,7 +238,7 @@ func TestExplainElsewhere(t *testing.T) {
 	}
 	const byHeader = " ? who wrote it: its stream was folded and deleted, with its header, and the row does not say it"
 	for _, version := range []string{"v1", "v2"} {
-		got := told(explain(t, copyOf(t, filepath.Join("testdata/formats", version, "root")), "a"))
+		got := writesTold(explain(t, copyOf(t, filepath.Join("testdata/formats", version, "root")), "a"))
 		if last := got[len(got)-1]; !strings.Contains(last, " current") || !strings.Contains(last, byHeader) {
 			t.Errorf("a row of %s: %q", version, got)
 		}
@@ -305,6 +306,39 @@ func TestExplainOnlyReads(t *testing.T) {
 	}
 }
 
+// onList calls do before a directory is listed the first time.
+type onList struct {
+	durable.FS
+	dir string
+	do  func()
+}
+
+func (o *onList) ReadDir(name string) ([]fs.DirEntry, error) {
+	if do := o.do; name == o.dir && do != nil {
+		o.do = nil
+		do()
+	}
+	return o.FS.ReadDir(name)
+}
+
+// TestExplainFoldedMeanwhile folds and deletes the stream of a write just before the streams are listed: a generation has it.
+func TestExplainFoldedMeanwhile(t *testing.T) {
+	root := newRoot(t)
+	appendTo(t, root, "c", `{"run_id":"b","stage":"S"}`)
+	foldNow(t, compactor.Config{Root: root})
+	appendTo(t, root, "c", `{"run_id":"a","stage":"S","record_id":"one"}`)
+	fsys := &onList{FS: durable.OS, dir: root.Cohorts(), do: func() {
+		for i := range 3 {
+			foldNow(t, compactor.Config{Root: root})
+			appendTo(t, root, "c", fmt.Sprintf(`{"run_id":"b","stage":"S","v":%d}`, i))
+		}
+	}}
+	e, err := audit.Explain(context.Background(), compactor.Config{Root: root, FS: fsys}, "a")
+	if got := writesTold(e); err != nil || len(got) != 1 || !strings.Contains(got[0], " current") || fsys.do != nil {
+		t.Errorf("Explain = %q, %v", got, err)
+	}
+}
+
 // TestExplainLive asks while others append, fold and sweep. What was acknowledged before is always known.
 func TestExplainLive(t *testing.T) {
 	root := newRoot(t)
@@ -347,7 +381,47 @@ func TestExplainRaised(t *testing.T) {
 		foldNow(t, compactor.Config{Root: root})
 	}
 	want := []string{"a:S 1: one by ann in 1-1 since" + goneStream, "a:S 2: one by ann in 2-5 since current, raises 1" + goneStream}
-	if diff := cmp.Diff(want, told(explain(t, root, "a"))); diff != "" {
+	if diff := cmp.Diff(want, writesTold(explain(t, root, "a"))); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestExplainWithdrawn tells of withdrawals beside the writes, and where the row stands.
+func TestExplainWithdrawn(t *testing.T) {
+	root := newRoot(t)
+	by := func(user, line string) {
+		t.Setenv("USER", user)
+		appendTo(t, root, "c", line)
+		foldNow(t, compactor.Config{Root: root})
+	}
+	acts := func() (lines []string) {
+		for _, a := range explain(t, root, "a:S").Keys[0].Actions {
+			user, _, _ := strings.Cut(a.Writer, "@")
+			lines = append(lines, fmt.Sprintf("%s %s by %s, in force %v", a.Action, a.Reason, user, a.InForce))
+		}
+		return lines
+	}
+	by("ann", `{"run_id":"a","stage":"S","v":1,"record_id":"one"}`)
+	by("bob", `{"action":"withdraw","run_id":"a","reason":"wrong label"}`)
+	w := explain(t, root, "a").Keys[0].Writes[0]
+	if !w.Withdrawn || w.Current || w.First != 1 || w.Last != 1 || w.WithdrawnFirst != 2 || w.WithdrawnLast != 2 || w.User != "ann" {
+		t.Errorf("a withdrawn row: %+v", w)
+	}
+	if diff := cmp.Diff([]string{"withdraw wrong label by bob, in force true"}, acts()); diff != "" {
+		t.Errorf("actions (-want +got):\n%s", diff)
+	}
+	by("cyd", `{"run_id":"other","stage":"S"}`)
+	by("cyd", `{"action":"undo","run_id":"a","stage":"S"}`)
+	by("cyd", `{"action":"withdraw","run_id":"a","stage":"T"}`) // of another key
+	t.Setenv("USER", "dan")
+	appendTo(t, root, "c", `{"action":"protect","run_id":"a"}`)
+	appendTo(t, root, "d", `{"action":"withdraw","run_id":"a"}`) // of another cohort
+	w = explain(t, root, "a").Keys[0].Writes[0]
+	if w.Withdrawn || !w.Current || w.WithdrawnFirst != 2 || w.User != "ann" {
+		t.Errorf("a row that came back: %+v", w)
+	}
+	want := []string{"withdraw wrong label by , in force true", "undo  by cyd, in force true", "protect  by dan, in force false"}
+	if diff := cmp.Diff(want, acts()); diff != "" {
+		t.Errorf("actions, the first of a stream that is gone (-want +got):\n%s", diff)
 	}
 }

@@ -1,6 +1,7 @@
 package compactor_test
 
 import (
+	"context"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -104,8 +105,15 @@ func TestWriterOfImport(t *testing.T) {
 	if err := importOf(compactor.Config{Root: root}, `{"x:S": {"snapshot_seq": 8, "v": 4, "_writer": "mine"}}`); err != nil {
 		t.Fatal(err)
 	}
-	if got, ok := writersOf(t, root)["x:S"]; !ok || got != "" {
-		t.Errorf("the row is there: %v, and its writer is %q, want none", ok, got)
+	rec := parse(t, `{"run_id":"y","stage":"S"}`)
+	rec.Cohort, rec.Writer = "c", "somebody"
+	if _, err := compactor.Import(context.Background(), compactor.Config{Root: root}, []compactor.Imported{{Record: rec}}, false); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []cohort.Key{"x:S", "y:S"} {
+		if got, ok := writersOf(t, root)[key]; !ok || got != "" {
+			t.Errorf("the row of %s is there: %v, and its writer is %q, want none", key, ok, got)
+		}
 	}
 	if got := dumpOf(t, root.Index()); !strings.Contains(got, `"_extra":{"_writer":"mine"}`) {
 		t.Errorf("the field is lost: %s", got)
@@ -121,6 +129,11 @@ func TestFoldOntoVersion2(t *testing.T) {
 	}
 	if got := damage(t, root); got != "" {
 		t.Errorf("before any fold of today: %s", got)
+	}
+	for key, writer := range writersOf(t, root) {
+		if writer != "" {
+			t.Errorf("the writer of %s is %q, which is the user's", key, writer)
+		}
 	}
 	saysOf(t, root, "the root's manifests were of version 3 and are of version 4 from now on: older programs can append",
 		"all 5 rows of the index were written again: a column is gone, its format was version 2 and is version 3",
@@ -146,9 +159,16 @@ func TestFoldOntoVersion2Alone(t *testing.T) {
 // TestRepairOfVersion2 goes back to a generation of version 2 whose columns have a name that is taken today.
 func TestRepairOfVersion2(t *testing.T) {
 	root := copyOf(t, "testdata/formats/v2-writer/root")
-	spoil(t, root, "index", newestOn(t, root).Generation)
+	before := newestOn(t, root).Generation
+	spoil(t, root, "index", before)
+	if err := os.Remove(root.Index()); err != nil { // which would be a whole copy
+		t.Fatal(err)
+	}
 	if err := repairOnce(compactor.Config{Root: root}); err != nil {
 		t.Fatal(err)
+	}
+	if m, err := newest(durable.OS, root); err != nil || m.Generation <= before+1 {
+		t.Fatalf("generation %d, %v: no repair went back, or no fold came after it", m.Generation, err)
 	}
 	if got := newestOn(t, root); got.Version != 4 || got.Columns.Is("_writer") || find(got.Schema, "_writer") {
 		t.Errorf("version %d, columns %v", got.Version, got.Schema)

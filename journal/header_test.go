@@ -2,6 +2,7 @@ package journal
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -68,7 +69,14 @@ func TestHeaderOfReader(t *testing.T) {
 	dir := newRoot(t)
 	root := openRoot(t, dir)
 	w := newWriter(t, dir, Options{Program: "test " + strings.Repeat("long ", 1000)}) // longer than most headers
-	want := []cohort.Record{rec(t, 0), rec(t, 1), rec(t, 2)}
+	var want []cohort.Record
+	for i := range 3 { // larger than what a Reader has of a stream in memory
+		r, err := cohort.ParseRecord(fmt.Appendf(nil, `{"run_id":"r%d","stage":"S","text":"%s"}`, i, strings.Repeat(fmt.Sprint(i), 100_000)), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, r)
+	}
 	if err := w.Append(want); err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +106,7 @@ func TestHeaderOfReader(t *testing.T) {
 			t.Errorf("Header of a Reader at %d = %+v, %v, %v", from[n].Offset, h, ok, err)
 		}
 		if string(got.JSON) != string(want[n].JSON) || in.Position() != at || in.Ref() != ref {
-			t.Errorf("after Header the record is %s, at %v, want %s at %v", got.JSON, in.Position(), want[n].JSON, at)
+			t.Errorf("after Header the record is %.50s, at %v, want %.50s at %v", got.JSON, in.Position(), want[n].JSON, at)
 		}
 		from = append(from, at)
 		in.Close()

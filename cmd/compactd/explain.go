@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/audit"
 	"github.com/runfold/runfold/internal/terminal"
 )
@@ -66,8 +67,16 @@ func printExplanation(out io.Writer, e audit.Explanation) error {
 		if h.Older {
 			b.WriteString("  older ones are known, and not shown\n")
 		}
+		acts := h.Actions
 		for i, w := range h.Writes {
+			for len(acts) > 0 && acts[0].Stamp < w.Stamp {
+				printAction(&b, acts[0])
+				acts = acts[1:]
+			}
 			printWrite(&b, i+1, w, h.Writes)
+		}
+		for _, a := range acts {
+			printAction(&b, a)
 		}
 		if _, err := io.WriteString(out, b.String()); err != nil {
 			return err
@@ -81,6 +90,31 @@ func printExplanation(out io.Writer, e audit.Explanation) error {
 	return err
 }
 
+// printAction prints an action where it stands among the writes.
+func printAction(b *strings.Builder, a audit.Action) {
+	fmt.Fprintf(b, "-  %s  %s, record %s, cohort %s\n", a.Time, a.Action, terminal.Field(a.RecordID), a.Cohort)
+	line := func(format string, args ...any) { fmt.Fprintf(b, "   "+format+"\n", args...) }
+	if a.Reason != "" {
+		line("reason %s", terminal.Line(a.Reason))
+	}
+	if by := writtenBy(a.Writer, a.Program, a.Written); by != "" {
+		line("%s", by)
+	}
+	printStream(b, a.Stream, a.Path)
+	if !a.InForce {
+		line("no fold has read it yet")
+	}
+}
+
+func printStream(b *strings.Builder, id cohort.StreamID, path string) {
+	switch {
+	case path != "":
+		fmt.Fprintf(b, "   stream %s\n", terminal.Line(path))
+	case id != "":
+		fmt.Fprintf(b, "   stream %s, which is gone\n", id)
+	}
+}
+
 // printWrite prints one write: its place in the order, then a line for each thing that is known.
 func printWrite(b *strings.Builder, n int, w audit.Write, all []audit.Write) {
 	at := w.Time
@@ -89,7 +123,7 @@ func printWrite(b *strings.Builder, n int, w audit.Write, all []audit.Write) {
 	}
 	fmt.Fprintf(b, "%d. %s  record %s, cohort %s\n", n, at, terminal.Field(w.RecordID), w.Cohort)
 	line := func(format string, args ...any) { fmt.Fprintf(b, "   "+format+"\n", args...) }
-	if by := writtenBy(w); by != "" {
+	if by := writtenBy(w.Writer, w.Program, w.Written); by != "" {
 		line("%s", by)
 	}
 	switch {
@@ -98,11 +132,7 @@ func printWrite(b *strings.Builder, n int, w audit.Write, all []audit.Write) {
 	case w.RowTime != "":
 		line("timestamp of the row %s", w.RowTime)
 	}
-	if w.Path != "" {
-		line("stream %s", terminal.Line(w.Path))
-	} else if w.Stream != "" {
-		line("stream %s, which is gone", w.Stream)
-	}
+	printStream(b, w.Stream, w.Path)
 	line("%s", visibility(w))
 	for _, text := range relations(w, all) {
 		line("%s", text)
@@ -118,16 +148,16 @@ func printWrite(b *strings.Builder, n int, w audit.Write, all []audit.Write) {
 	}
 }
 
-func writtenBy(w audit.Write) string {
+func writtenBy(writer, program, at string) string {
 	var parts []string
-	if w.Writer != "" {
-		parts = append(parts, "by "+terminal.Line(w.Writer))
+	if writer != "" {
+		parts = append(parts, "by "+terminal.Line(writer))
 	}
-	if w.Program != "" {
-		parts = append(parts, "with "+terminal.Line(w.Program))
+	if program != "" {
+		parts = append(parts, "with "+terminal.Line(program))
 	}
-	if w.Written != "" {
-		parts = append(parts, "at "+w.Written)
+	if at != "" {
+		parts = append(parts, "at "+at)
 	}
 	if len(parts) == 0 {
 		return ""
@@ -141,6 +171,10 @@ func visibility(w audit.Write) string {
 	switch {
 	case w.Unfolded:
 		return "no fold has read it yet"
+	case w.Withdrawn:
+		return fmt.Sprintf("its row is withdrawn, since generation %d or before%s", uint64(w.WithdrawnFirst), seq)
+	case w.First == 0 && w.WithdrawnFirst > 0:
+		return fmt.Sprintf("its row was withdrawn in the generations %d to %d%s", uint64(w.WithdrawnFirst), uint64(w.WithdrawnLast), seq)
 	case w.First == 0:
 		return "its row is in no generation that is kept"
 	case w.Current && w.First == w.Last:

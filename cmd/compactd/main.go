@@ -126,7 +126,7 @@ func (a *app) command() *cobra.Command {
 	all.StringVar(&a.root, "root", "", "the root directory (required)")
 	all.StringVar(&a.rootID, "root-id", "", "refuse any root but the one with this `id` (default $"+rootid.Var+")")
 	a.hasFlag = all.Changed
-	cmd.AddCommand(a.initCommand(), a.onceCommand(), a.runCommand(), a.statusCommand(), a.historyCommand(), a.columnsCommand(), a.checkCommand(),
+	cmd.AddCommand(a.initCommand(), a.onceCommand(), a.runCommand(), a.statusCommand(), a.historyCommand(), a.retentionCommand(), a.columnsCommand(), a.checkCommand(),
 		a.dumpCommand(), a.runsCommand(), a.previousCommand(), a.explainCommand(), a.withdrawCommand(), a.protectCommand(), a.unprotectCommand(), a.importCommand(), a.repairCommand(), a.backupCommand(), a.doctorCommand(), a.probeCommand())
 	a.finish(cmd)
 	return cmd

@@ -72,6 +72,9 @@ func (a *app) printStatus(s audit.Status) error {
 			fmt.Fprintf(out, "published   an earlier generation, or not all files: the next fold publishes this one\n")
 		}
 	}
+	if s.Generation > 0 {
+		fmt.Fprintf(out, "history     generations kept: %d; only for those before the newest: %s\n", s.Generations, megabytes(s.HistoryBytes))
+	}
 	for _, p := range s.Damaged {
 		fmt.Fprintf(out, "damage      %s\n", terminal.Line(p.String()))
 	}

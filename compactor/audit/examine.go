@@ -53,8 +53,8 @@ func (r *repairer) generations(ctx context.Context) error {
 		return err
 	}
 	r.out.Anew = r.out.Anew || r.out.Newest != r.out.Good
-	if r.out.Anew || r.out.Good == 0 {
-		return nil // a second repair looks at older ones
+	if r.out.Good == 0 {
+		return nil
 	}
 	return r.older(ctx)
 }

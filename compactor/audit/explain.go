@@ -35,8 +35,29 @@ type Explanation struct {
 type KeyHistory struct {
 	Key    cohort.Key `json:"key"`
 	Writes []Write    `json:"writes"`
+	// Actions are the withdrawals and protections that name the key, and their ends, oldest first. Their stamps say where they stand among the
+	// writes. At most 1000 of a run.
+	Actions []Action `json:"actions,omitempty"`
 	// Older tells that older writes than these are known, and were left out: at most 1000 of a key are shown.
 	Older bool `json:"older,omitempty"`
+}
+
+// Action is a withdrawal, a protection, or the end of one.
+type Action struct {
+	Stamp    cohort.Stamp    `json:"stamp"`
+	Time     string          `json:"time"`
+	RecordID string          `json:"record_id"`
+	Action   string          `json:"action"` // withdraw, undo, protect or unprotect
+	Reason   string          `json:"reason,omitempty"`
+	Cohort   cohort.ID       `json:"cohort_id"`
+	Stream   cohort.StreamID `json:"stream,omitempty"`
+	Path     string          `json:"path,omitempty"`   // where the stream is now; empty if it was folded and deleted
+	Writer   string          `json:"writer,omitempty"` // user@host:pid; empty if the stream is gone
+	Program  string          `json:"program,omitempty"`
+	Written  string          `json:"written,omitempty"`
+	InForce  bool            `json:"in_force"` // the newest generation has it; if not, no fold has read it yet, as far as known
+
+	record cohort.Record
 }
 
 // Write is one write of a key: a record that was appended, or one that was imported.
@@ -70,6 +91,11 @@ type Write struct {
 	First cohort.Generation `json:"first,omitempty"`
 	Last  cohort.Generation `json:"last,omitempty"`
 	Since bool              `json:"since,omitempty"`
+	// WithdrawnFirst and WithdrawnLast are the kept generations that have its row among the withdrawn ones, both 0 if none has. Withdrawn
+	// tells that the newest one has.
+	WithdrawnFirst cohort.Generation `json:"withdrawn_first,omitempty"`
+	WithdrawnLast  cohort.Generation `json:"withdrawn_last,omitempty"`
+	Withdrawn      bool              `json:"withdrawn,omitempty"`
 	// Unfolded tells that no fold has read it yet, and Current that its row is in the newest generation.
 	Unfolded bool `json:"unfolded,omitempty"`
 	Current  bool `json:"current,omitempty"`
@@ -102,7 +128,7 @@ var ErrUnknownRun = errors.New("no such key or run is known")
 
 // Explain finds every write of a key that is still known, and says who made it, when, what it replaced, and what replaced it. asked is
 // a key, a run id, or RUN_ID:STAGE. It looks in all streams, those in reaped/ and in quarantine/ included, where superseded writes stand as well, and in
-// the index of each kept generation.
+// the index of each kept generation, the withdrawn rows included. Actions that name the key stand beside its writes.
 //
 // If nothing is known, the error matches ErrUnknownRun, and the Explanation says where it looked. A stream, entry or generation that cannot be read
 // ends nothing: Unread says so. Where a manifest or data file is damaged, Check tells more.
@@ -139,7 +165,8 @@ type explainer struct {
 	asked  string
 	runs   []string // run ids that may be meant
 	keys   map[cohort.Key]*KeyHistory
-	writes int // of all keys
+	acts   []Action // that name a run which may be meant
+	writes int      // of all keys
 	fields fieldMemory
 	heads  map[cohort.StreamID]journal.Header
 	out    Explanation

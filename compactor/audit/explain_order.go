@@ -16,6 +16,7 @@ func (e *explainer) finish() {
 		for i := range h.Writes {
 			h.Writes[i].complete()
 		}
+		h.Actions = e.actionsOf(h)
 		e.out.Keys = append(e.out.Keys, *h)
 	}
 	slices.SortFunc(e.out.Keys, func(a, b KeyHistory) int { return cmp.Compare(a.Key, b.Key) })

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/generation"
@@ -19,13 +20,13 @@ func (e *explainer) generations(ctx context.Context) error {
 		return err
 	}
 	var before cohort.Generation // the last one whose rows are known
-	var name string              // of its index
-	var rows []rowWrite          // in it
-	for _, m := range all {
+	var names string             // of its files
+	var rows []rowWrite          // in them
+	for _, m := range all {      // their files are the same where a commit changed no row
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if m.Index.Name != name {
+		if namesOf(m) != names {
 			found, err := e.rowsOf(m)
 			if errors.Is(err, generation.ErrConflict) {
 				continue // it was swept meanwhile
@@ -34,7 +35,7 @@ func (e *explainer) generations(ctx context.Context) error {
 				e.unread("generation %d: %v", uint64(m.Generation), err)
 				continue
 			}
-			rows, name = found, m.Index.Name
+			rows, names = found, namesOf(m)
 		}
 		for _, r := range rows {
 			e.visible(r, m.Generation, before+1 == m.Generation)
@@ -84,20 +85,56 @@ func (e *explainer) manifests() (all []generation.Manifest, newest generation.Ma
 	return kept, newest, nil
 }
 
-// rowWrite is a row of the index.
-type rowWrite struct {
-	key cohort.Key
-	at  cohort.Version
-	seq cohort.Seq
+// namesOf are the names of the files that Explain reads of a generation.
+func namesOf(m generation.Manifest) string {
+	names := m.Index.Name
+	if m.Withdrawn != nil {
+		names += " " + m.Withdrawn.Index.Name + " " + m.Withdrawn.Actions.Name
+	}
+	return names
 }
 
-// rowsOf finds the rows of one generation that are asked for, and takes what they tell of writes that no stream has.
+// rowWrite is a row of the index, or a withdrawn one.
+type rowWrite struct {
+	key       cohort.Key
+	at        cohort.Version
+	seq       cohort.Seq
+	withdrawn bool
+}
+
+// rowsOf finds the rows of one generation that are asked for, and takes what they tell of writes that no stream has. It takes the actions, too.
 func (e *explainer) rowsOf(m generation.Manifest) (rows []rowWrite, err error) {
 	d, err := e.Data(m)
 	if err != nil {
 		return nil, err
 	}
 	defer d.Close()
+	if rows, err = e.rowsIn(d, false); err != nil || d.Withdrawn == nil {
+		return rows, err
+	}
+	withdrawn, err := e.rowsIn(d.Withdrawn, true)
+	if err != nil {
+		return nil, err
+	}
+	for i := range e.acts {
+		e.acts[i].InForce = false // said anew by each generation, so at last by the newest
+	}
+	for rec, err := range d.Actions() {
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(e.runs, rec.RunID) {
+			continue
+		}
+		if a := e.action(rec); a != nil {
+			a.InForce = true
+		}
+	}
+	return append(rows, withdrawn...), nil
+}
+
+// rowsIn finds rows in one pair of files.
+func (e *explainer) rowsIn(d *generation.Data, withdrawn bool) (rows []rowWrite, err error) {
 	if d.Index == nil {
 		return nil, nil
 	}
@@ -109,7 +146,7 @@ func (e *explainer) rowsOf(m generation.Manifest) (rows []rowWrite, err error) {
 		if !e.isMeant(p.Key, p.RunID, p.Stage) {
 			continue
 		}
-		rows = append(rows, rowWrite{p.Key, p.Version, p.Seq})
+		rows = append(rows, rowWrite{p.Key, p.Version, p.Seq, withdrawn})
 		if err := e.row(d.Index, p); err != nil {
 			return nil, err
 		}
@@ -138,6 +175,10 @@ func (e *explainer) visible(r rowWrite, g cohort.Generation, isNext bool) {
 	if w == nil {
 		return
 	}
+	if r.withdrawn {
+		w.WithdrawnFirst, w.WithdrawnLast, w.Seq = cmp.Or(w.WithdrawnFirst, g), g, r.seq
+		return
+	}
 	if w.First == 0 {
 		w.First, w.Since = g, isNext
 	}
@@ -148,7 +189,7 @@ func (e *explainer) visible(r rowWrite, g cohort.Generation, isNext bool) {
 func (e *explainer) current(rows []rowWrite, known bool) {
 	for _, r := range rows {
 		if w := e.write(r.key, r.at); w != nil && known {
-			w.Current = true
+			w.Current, w.Withdrawn = !r.withdrawn, r.withdrawn
 		}
 	}
 }
@@ -162,7 +203,7 @@ func (e *explainer) unfolded(newest generation.Manifest) {
 	for _, h := range e.keys {
 		for i := range h.Writes {
 			w := &h.Writes[i]
-			w.Unfolded = !w.isRow && w.offset >= 0 && w.offset >= marks[journal.Stream{Cohort: w.Cohort, ID: w.Stream}] && w.First == 0
+			w.Unfolded = !w.isRow && w.offset >= 0 && w.offset >= marks[journal.Stream{Cohort: w.Cohort, ID: w.Stream}] && w.First+w.WithdrawnFirst == 0
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"slices"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/index"
@@ -69,18 +70,39 @@ func (e *explainer) stream(ctx context.Context, p journal.Place, in *journal.Rea
 		case err != nil:
 			e.unread("stream %v: %v", p.Stream, err)
 			return nil
+		case rec.Action != cohort.NoAction:
+			e.acted(rec, e.Root.Rel(p.Dir), in)
 		default:
 			if key := form.Of(rec); e.isMeant(key, rec.RunID, rec.Stage) {
-				h, ok, err := in.Header()
-				if err != nil {
-					e.unread("stream %v: its header: %v", p.Stream, err)
-				}
-				if ok {
-					e.heads[p.ID] = h
-				}
+				e.head(p.Stream, in)
 				e.appended(key, rec, e.Root.Rel(p.Dir), in.Ref().Offset)
 			}
 		}
+	}
+}
+
+// head reads who wrote a stream.
+func (e *explainer) head(s journal.Stream, in *journal.Reader) {
+	h, ok, err := in.Header()
+	if err != nil {
+		e.unread("stream %v: its header: %v", s, err)
+	}
+	if ok {
+		e.heads[s.ID] = h
+	}
+}
+
+// acted takes an action of a stream, or of quarantine/ if in is nil.
+func (e *explainer) acted(rec cohort.Record, path string, in *journal.Reader) {
+	if !slices.Contains(e.runs, rec.RunID) {
+		return
+	}
+	if in != nil {
+		e.head(journal.Stream{Cohort: rec.Cohort, ID: rec.Stream}, in)
+	}
+	if a := e.action(rec); a != nil {
+		h := e.heads[rec.Stream]
+		a.Path, a.Writer, a.Program = path, h.Writer(), h.Program
 	}
 }
 
@@ -124,6 +146,14 @@ func (e *explainer) kept(s journal.Stream, entry journal.Entry, path string) {
 		if key := e.Settings.Key.Of(rec); e.isMeant(key, rec.RunID, rec.Stage) {
 			e.appended(key, rec, path, -1)
 		}
+	case "action":
+		rec, err := cohort.ParseAction(entry.Payload)
+		if err != nil {
+			e.unread("%s: entry %d: %v", path, entry.Seq, err)
+			return
+		}
+		rec.Cohort, rec.Stream, rec.Stamp, rec.ID, rec.Written = s.Cohort, s.ID, entry.Stamp, entry.RecordID, entry.Written
+		e.acted(rec, path, nil)
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"syscall"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/index"
@@ -183,7 +182,7 @@ func (d *Draft) headroom(pairs []*pair, records int64) error {
 	dir := d.store.Root.DataDir()
 	free, known := d.store.free(dir)
 	if known && free < need {
-		return fmt.Errorf("%s: generation %d may need %d bytes and %d are free: %w", dir, d.Generation, need, free, syscall.ENOSPC)
+		return &roomError{dir, d.Generation, need, free}
 	}
 	return nil
 }

@@ -27,6 +27,9 @@ func newTimed(t *testing.T) *timed {
 	if err := r.disk.Mkdir(string(r.Root), 0o777); err != nil {
 		t.Fatal(err)
 	}
+	if err := durable.SyncDir(r.disk, "/"); err != nil { // a root is durable before anything is in it
+		t.Fatal(err)
+	}
 	return r
 }
 
@@ -46,6 +49,7 @@ const sizeOfIndex = 1000
 func (r *timed) commit(t *testing.T, after time.Duration, same bool) Manifest {
 	t.Helper()
 	r.now = r.now.Add(after)
+	r.lock(t)
 	newest, err := r.Newest()
 	if err != nil {
 		t.Fatal(err)
@@ -61,6 +65,30 @@ func (r *timed) commit(t *testing.T, after time.Duration, same bool) Manifest {
 	return m
 }
 
+// lock writes the file that each holder of the lock writes: it tells what time it is.
+func (r *timed) lock(t *testing.T) {
+	t.Helper()
+	if err := durable.Replace(r.disk, r.Root.CompactLock(), nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// sweep expires, some time after what came before.
+func (r *timed) sweep(t *testing.T, after time.Duration, keep Keep) Expired {
+	t.Helper()
+	r.now = r.now.Add(after)
+	r.lock(t)
+	newest, err := r.Newest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	done, err := r.Expire(newest, keep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return done
+}
+
 // finish gives a draft data files, and commits it.
 func (r *timed) finish(d *Draft, same bool) (Manifest, error) {
 	d.Verb, d.Changed = DidFold, &Changed{}
@@ -71,6 +99,9 @@ func (r *timed) finish(d *Draft, same bool) (Manifest, error) {
 		d.Index = DataFile{d.made[0], sizeOfIndex, rows, 1}
 		d.Snapshots = Snapshots{{"", DataFile{d.made[1], sizeOfIndex, rows, 1}}}
 		if err := durable.MkdirAll(r.FS, r.Root.DataDir(), 0o777); err != nil {
+			return Manifest{}, err
+		}
+		if err := durable.SyncDir(r.FS, string(r.Root)); err != nil {
 			return Manifest{}, err
 		}
 		for _, name := range d.made {

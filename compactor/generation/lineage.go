@@ -1,6 +1,7 @@
 package generation
 
 import (
+	"slices"
 	"time"
 
 	"github.com/runfold/runfold/cohort"
@@ -14,6 +15,22 @@ type lineage struct {
 	due     map[cohort.Generation]bool   // of the links, those of firsts that retention keeps, and that were not met yet
 	repairs []Manifest
 	blind   bool // a manifest was not there to be asked, or is of a version that names its parent only
+}
+
+// Ancestors splits manifests, oldest first, into those of the history of the newest one and others: a compactor that slept created
+// them too late (R2), or what linked them to the newest was swept. What a repair went back before is still among the first; IsVoid tells.
+func Ancestors(all []Manifest) (line, others []Manifest) {
+	var l lineage
+	for i := range slices.Backward(all) {
+		if l.isVoid(&all[i]) && !IsVoid(all, all[i].Generation) {
+			others = append(others, all[i])
+		} else {
+			line = append(line, all[i])
+		}
+	}
+	slices.Reverse(line)
+	slices.Reverse(others)
+	return line, others
 }
 
 // unread notes that a manifest cannot be read, or was swept since it was listed: what it stands on is not known.

@@ -77,8 +77,12 @@ func (r Retention) keeps(m *Manifest, now time.Time) bool {
 	if m.At == 0 {
 		return false
 	}
+	return now.Sub(m.At.Time()) < r.All || r.thins(m, now)
+}
+
+// thins tells whether m stays as the first of its hour or day, where those after it may have gone.
+func (r Retention) thins(m *Manifest, now time.Time) bool {
 	at := m.At.Time()
-	return now.Sub(at) < r.All ||
-		m.isFirstOf(hour) && now.Sub(at.Truncate(hour)) < r.Hourly ||
-		m.isFirstOf(day) && now.Sub(at.Truncate(day)) < r.Daily
+	return now.Sub(at) >= r.All && (m.isFirstOf(hour) && now.Sub(at.Truncate(hour)) < r.Hourly ||
+		m.isFirstOf(day) && now.Sub(at.Truncate(day)) < r.Daily)
 }

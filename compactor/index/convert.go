@@ -23,7 +23,7 @@ func newConverter(from, to *layout) *converter {
 	c := &converter{from: from, to: to, encoder: newEncoder(to), places: make([]int, len(from.dynamic))}
 	for i, col := range from.dynamic {
 		c.places[i] = -1
-		if p, ok := to.place[col.Name]; ok && to.kindAt(p) != 0 { // what was a dynamic column may be a fixed one now: see wasFree
+		if p, ok := to.place[col.Name]; ok {
 			c.places[i] = p
 			c.looks = c.looks || to.kindAt(p) != jsonscan.Kind(col.Kind)
 		}

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
@@ -80,6 +81,24 @@ func pageRuns(ctx context.Context, root journal.Root) error {
 			return err
 		}
 		fmt.Println(run.Seq, run.Key, run.Record != nil)
+	}
+	return nil
+}
+
+func pageThen(ctx context.Context, root journal.Root) error {
+	store, err := generation.Open(root.Dir, journal.RootOptions{})
+	if err != nil {
+		return err
+	}
+	then, _, err := store.At(time.Now())
+	if err != nil {
+		return err
+	}
+	for run, err := range compactor.RunsOf(ctx, compactor.Config{Root: root.Dir}, then.Generation) {
+		if err != nil {
+			return err
+		}
+		fmt.Println(run.Seq, run.Key)
 	}
 	return nil
 }
@@ -265,6 +284,7 @@ func TestPage(t *testing.T) {
 		{"runs", pageRuns(ctx, root)},
 		{"fold", pageFold(ctx, root)},
 		{"append again", pageAgain(root, closed, record(t, 18, 0.5))},
+		{"then", pageThen(ctx, root)},
 		{"previous", pagePrevious(ctx, root)},
 		{"schedule", pageSchedule(ended, root)},
 		{"rows", pageRows(root)},
