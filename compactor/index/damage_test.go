@@ -2,6 +2,7 @@ package index
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -46,8 +47,23 @@ func use(data []byte) (rows []string, err error) {
 	if _, err := f.Find([]cohort.Key{"r1:TRAINING", "r200:TRAINING"}); err != nil {
 		return nil, err
 	}
+	for _, err := range f.Choose(context.Background(), Choice{Columns: []string{"a", "s", "_extra"}, Row: oddRow}) {
+		if err != nil {
+			return nil, err
+		}
+	}
 	_, err = mergeSized(io.Discard, f, nil, f.Schema(), nil, nil, meta(2), groupSize{100, 1 << 20})
 	return rows, err
+}
+
+// oddRow chooses some rows, and looks at what bounds and _extra say.
+func oddRow(v []Value) (bool, error) {
+	for _, err := range EachExtra(v[2].Text()) {
+		if err != nil {
+			return false, err
+		}
+	}
+	return v[0].Int()%2 == 1 && len(v[1].Text()) > 0, nil
 }
 
 func TestTruncated(t *testing.T) {

@@ -57,8 +57,9 @@ var allowed = map[string][]string{
 	"compactor":            {"cohort", "compactor/generation", "compactor/index", "internal/build", "internal/doctor", "internal/durable", "journal"},
 	"compactor/audit":      {"cohort", "compactor", "compactor/generation", "compactor/index", "internal/durable", "journal"},
 	"compactor/intake":     {"cohort", "compactor", "compactor/index", "internal/jsonscan", "journal"},
+	"compactor/query":      {"cohort", "compactor/index", "internal/jsonscan"},
 	"cmd/journal-append":   {"cohort", "internal/build", "internal/durable", "internal/jsonscan", "internal/quantity", "internal/rootid", "internal/terminal", "journal"},
-	"cmd/compactd":         {"cohort", "compactor", "compactor/audit", "compactor/generation", "compactor/index", "compactor/intake", "internal/build", "internal/doctor", "internal/durable", "internal/jsonscan", "internal/quantity", "internal/rootid", "internal/terminal", "journal"},
+	"cmd/compactd":         {"cohort", "compactor", "compactor/audit", "compactor/generation", "compactor/index", "compactor/intake", "compactor/query", "internal/build", "internal/doctor", "internal/durable", "internal/jsonscan", "internal/quantity", "internal/rootid", "internal/terminal", "journal"},
 }
 
 func TestArrows(t *testing.T) {

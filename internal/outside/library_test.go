@@ -16,6 +16,7 @@ import (
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/audit"
 	"github.com/runfold/runfold/compactor/generation"
+	"github.com/runfold/runfold/compactor/query"
 	"github.com/runfold/runfold/journal"
 )
 
@@ -115,6 +116,37 @@ func pageRows(root journal.Root) error {
 		fmt.Printf("%s\n", row)
 	}
 	return nil
+}
+
+func pageSelect(ctx context.Context, root journal.Root) error {
+	data, err := newestData(root)
+	if err != nil {
+		return err
+	}
+	defer data.Close()
+	e, err := query.Parse("metrics.auc > 0.7 and stage = 'TRAINING'")
+	if err != nil {
+		return err // it shows where the expression is wrong
+	}
+	for row, err := range query.Select(ctx, e, data.Index) {
+		if err != nil {
+			return err
+		}
+		fmt.Println(row.Seq, row.Key)
+	}
+	return nil
+}
+
+func newestData(root journal.Root) (*generation.Data, error) {
+	store, err := generation.Open(root.Dir, journal.RootOptions{})
+	if err != nil {
+		return nil, err
+	}
+	newest, err := store.Newest()
+	if err != nil {
+		return nil, err
+	}
+	return store.Data(newest)
 }
 
 func pageStreams(root journal.Root) error {
@@ -217,6 +249,7 @@ func TestPage(t *testing.T) {
 		{"previous", pagePrevious(ctx, root)},
 		{"schedule", pageSchedule(ended, root)},
 		{"rows", pageRows(root)},
+		{"select", pageSelect(ctx, root)},
 		{"streams", pageStreams(root)},
 		{"audit", pageAudit(ctx, root)},
 	} {
