@@ -22,6 +22,7 @@ type folded struct {
 	replaced   int       // puts that replace a row of the index
 	narrow     Narrowing // superseded or replaced, and perhaps another result
 	Withdrawing
+	Erasing
 }
 
 // folding is a fold under way.
