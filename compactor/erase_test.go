@@ -68,6 +68,9 @@ func secretsIn(t testing.TB, fsys durable.FS, root cohort.Root) (found []string)
 func secretRows(t testing.TB, path string, data []byte, digests map[cohort.Digest]bool) (found []string) {
 	t.Helper()
 	f, err := index.Open(bytes.NewReader(data), int64(len(data)))
+	if err != nil && durable.IsTemp(filepath.Base(path)) {
+		return nil // cut off by a crash; its bytes were looked through
+	}
 	if err != nil {
 		t.Fatalf("%s: %v", path, err)
 	}
