@@ -3,6 +3,7 @@ package compactor_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -52,6 +53,12 @@ func secretsIn(t testing.TB, fsys durable.FS, root cohort.Root) (found []string)
 		}
 	}
 	walkOn(t, fsys, string(root), func(path string, data []byte) {
+		var note struct {
+			Bytes []byte `json:"bytes_base64"`
+		}
+		if json.Unmarshal(data, &note) == nil {
+			data = append(data, note.Bytes...)
+		}
 		for _, s := range secrets {
 			if bytes.Contains(data, []byte(s)) || strings.Contains(path, s) {
 				found = append(found, fmt.Sprintf("%s holds %q", root.Rel(path), s))
@@ -234,5 +241,83 @@ func TestEraseStaysErased(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, values(t, root)); diff != "" {
 		t.Errorf("rows (-want +got):\n%s", diff)
+	}
+}
+
+// TestEraseQuarantine erases what quarantine/ keeps of a run: notes about damaged bytes, the damaged stream, and files of generations.
+func TestEraseQuarantine(t *testing.T) {
+	root := newDamagedRoot(t)
+	cfg := compactor.Config{Root: root}
+	appendTo(t, root, "c", secretLines...)
+	segment := root.Segment("c", listed(t, root)[0].ID)
+	data, err := os.ReadFile(segment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change(t, segment, flip(bytes.Index(data, []byte("secret-one"))))
+	if r := foldNow(t, cfg); r.Damage != 1 {
+		t.Fatalf("%d damaged places", r.Damage)
+	}
+	store, err := cfg.Store()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{root.Index(), root.Snapshots()} {
+		if _, err := store.Keep(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	appendTo(t, root, "c", `{"run_id":"o","stage":"S","v":1}`)
+	foldNow(t, cfg)
+	unreadable := filepath.Join(root.DamagedGenerations(), "index-00000000000000000001-0123456789abcdef.parquet")
+	put(t, unreadable, []byte(`garbage`))
+	done := eraseNow(t, cfg, compactor.Erasure{RunID: "person"})
+	if len(done.Holding) != 1 || done.Holding[0].Path != root.Rel(unreadable) {
+		t.Fatalf("left: %+v; want what cannot be read", done.Holding)
+	}
+	if err := os.Remove(unreadable); err != nil {
+		t.Fatal(err)
+	}
+	if done := eraseNow(t, cfg, compactor.Erasure{}); !done.IsDone() {
+		t.Errorf("left: %+v", done.Holding)
+	}
+	if found := secretsIn(t, durable.OS, root); len(found) > 0 {
+		t.Errorf("after the erasure:\n%s", strings.Join(found, "\n"))
+	}
+	if diff := cmp.Diff(map[string]string{"a:S": "1", "o:S": "1"}, values(t, root)); diff != "" {
+		t.Errorf("rows (-want +got):\n%s", diff)
+	}
+}
+
+// TestEraseKeepsStrangers leaves a stream in quarantine/ that no fold has taken: its other records are nowhere else.
+func TestEraseKeepsStrangers(t *testing.T) {
+	root := newDamagedRoot(t)
+	cfg := compactor.Config{Root: root}
+	appendTo(t, root, "c", secretLines...)
+	foldNow(t, cfg)
+	appendTo(t, root, "c", secretLines[1], `{"run_id":"unseen","stage":"S","v":1}`)
+	s := listed(t, root)[0]
+	if err := os.MkdirAll(root.Quarantine("c"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(root.Stream("c", s.ID), root.Quarantined("c", s.ID)); err != nil {
+		t.Fatal(err)
+	}
+	done := eraseNow(t, cfg, compactor.Erasure{RunID: "person"})
+	if len(done.Holding) != 1 || done.Holding[0].Path != root.Rel(root.Quarantined("c", s.ID)) || !strings.Contains(done.Holding[0].Why, "no fold has taken") {
+		t.Errorf("left: %+v; want the stream", done.Holding)
+	}
+}
+
+// TestEraseNamesLinks tells of a hard link to a file that it removes.
+func TestEraseNamesLinks(t *testing.T) {
+	root := toErase(t, newRoot(t))
+	name := newestOn(t, root).Index.Name
+	if err := os.Link(root.Data(name), filepath.Join(t.TempDir(), "copy")); err != nil {
+		t.Skip(err)
+	}
+	done := eraseNow(t, compactor.Config{Root: root}, compactor.Erasure{RunID: "person"})
+	if len(done.Holding) != 1 || done.Holding[0].Path != "data/"+name || !strings.Contains(done.Holding[0].Why, "another name") {
+		t.Errorf("left: %+v; want the link", done.Holding)
 	}
 }

@@ -93,6 +93,7 @@ type purge struct {
 	newest Manifest
 	since  cohort.Generation
 	apart  map[cohort.Token]bool // attempts whose rows are nowhere else
+	others []fs.FileInfo         // see namesElsewhere
 	done   Purged
 }
 
@@ -179,6 +180,7 @@ func (p *purge) files(kept []Manifest) error {
 		return fmt.Errorf("remove data files: %w", err)
 	}
 	names := named(kept)
+	p.namesElsewhere()
 	for _, entry := range entries {
 		name := entry.Name()
 		if durable.IsTemp(name) {
@@ -204,20 +206,41 @@ func (p *purge) files(kept []Manifest) error {
 	return nil
 }
 
-// linked tells of names that a data file has outside of the root. A public name may have the same bytes still.
+// linked tells of names that a data file has outside of the root.
 func (p *purge) linked(path string) {
 	info, err := p.FS.Stat(path)
 	if err != nil {
 		return
 	}
 	n, known := durable.Links(info)
-	for _, q := range p.public(p.newest) {
-		if public, err := p.FS.Stat(q.Name); err == nil && durable.SameFile(info, public) {
+	for _, other := range p.others {
+		if durable.SameFile(info, other) {
 			n--
 		}
 	}
 	if known && n > 1 {
-		p.left(path, fmt.Errorf("it was removed here, and the file has %d more names (hard links), perhaps in a copy of the root: remove them there", n-1))
+		p.left(path, fmt.Errorf("it was removed here, and the file has another name outside of the root (hard links: %d), perhaps in a copy of it: remove that", n-1))
+	}
+}
+
+// namesElsewhere are the files of the root that may be one file with a data file: public ones, which may have the same bytes still, and those
+// in quarantine/, which are looked through later.
+func (p *purge) namesElsewhere() {
+	var paths []string
+	for _, q := range p.public(p.newest) {
+		paths = append(paths, q.Name)
+	}
+	entries, err := p.FS.ReadDir(p.Root.DamagedGenerations())
+	if err != nil {
+		entries = nil // as a rule there are none
+	}
+	for _, e := range entries {
+		paths = append(paths, filepath.Join(p.Root.DamagedGenerations(), e.Name()))
+	}
+	for _, path := range paths {
+		if info, err := p.FS.Stat(path); err == nil {
+			p.others = append(p.others, info)
+		}
 	}
 }
 
