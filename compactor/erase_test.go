@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -319,5 +320,45 @@ func TestEraseNamesLinks(t *testing.T) {
 	done := eraseNow(t, compactor.Config{Root: root}, compactor.Erasure{RunID: "person"})
 	if len(done.Holding) != 1 || done.Holding[0].Path != "data/"+name || !strings.Contains(done.Holding[0].Why, "another name") {
 		t.Errorf("left: %+v; want the link", done.Holding)
+	}
+}
+
+// TestCertificate changes each statement of a certificate: Verify finds it.
+func TestCertificate(t *testing.T) {
+	root := toErase(t, newRoot(t))
+	cfg := compactor.Config{Root: root}
+	done := eraseNow(t, cfg, compactor.Erasure{RunID: "person"})
+	good, err := compactor.Certify(cfg, done, "somebody@here")
+	if err != nil {
+		t.Fatal(err)
+	}
+	appendTo(t, root, "c", `{"run_id":"o","stage":"S","v":1}`)
+	foldNow(t, cfg)
+	for name, change := range map[string]func(*compactor.Certificate){
+		"":                   func(*compactor.Certificate) {},
+		"no tombstone":       func(c *compactor.Certificate) { c.Digests = append(c.Digests, cohort.NameDigest{1}) },
+		"a later stamp":      func(c *compactor.Certificate) { c.Stamp++ },
+		"another base":       func(c *compactor.Certificate) { c.From.SHA256 = strings.Repeat("0", 64) },
+		"another generation": func(c *compactor.Certificate) { c.Clean[0].SHA256 = strings.Repeat("0", 64) },
+		"gone only later":    func(c *compactor.Certificate) { c.Since += 2 },
+		"a row that stands": func(c *compactor.Certificate) {
+			store, err := cfg.Store()
+			if err != nil {
+				t.Fatal(err)
+			}
+			all, err := store.Erased(newestOn(t, root))
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Digests, c.Stamp = append(c.Digests, all.Salt.OfKey("a:S")), c.Stamp+1<<40
+		},
+	} {
+		c := good
+		c.Digests, c.Clean = slices.Clone(good.Digests), slices.Clone(good.Clean)
+		change(&c)
+		wrong, err := c.Verify(context.Background(), cfg)
+		if err != nil || (len(wrong) == 0) != (name == "") {
+			t.Errorf("%q: %v, %v", name, wrong, err)
+		}
 	}
 }

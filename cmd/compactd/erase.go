@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -24,6 +25,7 @@ type eraseFlags struct {
 	what        compactor.Erasure
 	goOn, json  bool
 	certificate string
+	verify      string
 	fold        compactor.Config
 }
 
@@ -44,12 +46,16 @@ What it cannot remove it names, and exits with 75: streams whose writers go on, 
 outside of the root. Deal with that, then run it again, or "compactd erase --continue --apply". It may be cut off at any time, and
 run again.
 
+With --certificate it writes a JSON file that states what was erased, as salted digests, when, by whom, and from which
+generations. It is signed by nobody. --verify compares such a file with the root, and with a run that is named.
+
 It does not reach backups and other copies of the root, snapshots of the file system, and blocks of deleted files on the disk. Names of
 cohorts and columns stay.`,
 		Example: `  compactd erase --root runs --run-id r-17
   compactd erase --root runs --run-id r-17 --apply --certificate r-17.json
   compactd erase --root runs --where "tags.owner = 'x'" --apply
-  compactd erase --root runs --continue --apply`,
+  compactd erase --root runs --continue --apply
+  compactd erase --root runs --verify r-17.json --run-id r-17`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.erase(cmd.Context(), o) },
 	}
@@ -60,6 +66,8 @@ cohorts and columns stay.`,
 	f.BoolVar(&o.goOn, "continue", false, "erase no more runs, and remove what is left of earlier ones")
 	f.BoolVar(&o.what.Apply, "apply", false, "do it")
 	f.BoolVar(&o.json, "json", false, "print the report as JSON")
+	f.StringVar(&o.certificate, "certificate", "", "write a certificate into this new `file`, with --apply")
+	f.StringVar(&o.verify, "verify", "", "compare the certificate in this `file` with the root, and do nothing else")
 	foldFlags(cmd, &o.fold)
 	return cmd
 }
@@ -73,10 +81,14 @@ func (o *eraseFlags) validate() error {
 		}
 	}
 	switch {
-	case n != 1:
+	case o.verify != "" && (o.where != "" || o.goOn || o.what.Apply || o.certificate != ""):
+		return errors.New("--verify does nothing else")
+	case o.verify == "" && n != 1:
 		return errors.New("give one of --run-id, --where and --continue")
 	case o.what.Stage != "" && o.what.RunID == "":
 		return errors.New("--stage needs --run-id")
+	case o.certificate != "" && !o.what.Apply:
+		return errors.New("--certificate needs --apply: without it nothing is erased")
 	}
 	if o.where == "" {
 		return nil
@@ -102,11 +114,22 @@ func (a *app) erase(ctx context.Context, o eraseFlags) error {
 	if cfg, err = withFlags(cfg, o.fold); err != nil {
 		return err
 	}
+	if o.verify != "" {
+		return a.verifyErased(ctx, cfg, o)
+	}
+	if o.certificate != "" {
+		if _, err := os.Lstat(o.certificate); err == nil {
+			return usageError{fmt.Errorf("--certificate: %s exists, and is not written over", o.certificate)}
+		}
+	}
 	end := a.progress.begin("erasing", &cfg)
 	done, err := compactor.Erase(ctx, cfg, o.what)
 	end()
 	if errors.As(err, new(*query.Error)) {
 		return usageError{fmt.Errorf("--where: %w", err)}
+	}
+	if err == nil && o.certificate != "" {
+		err = a.certify(cfg, done, o.certificate)
 	}
 	if o.json {
 		err = errors.Join(err, a.printJSON(done))
