@@ -45,6 +45,26 @@ func isErasedOn(t testing.TB, fsys durable.FS, root cohort.Root, when string) {
 	}
 }
 
+// haveDataOn fails unless every manifest on a disk has its data files (R23).
+func haveDataOn(t testing.TB, disk durable.FS, root cohort.Root, when string) {
+	t.Helper()
+	gens, err := generations(disk, root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range gens {
+		m, err := manifest(disk, root, g)
+		if err != nil {
+			t.Fatalf("%s: %v", when, err)
+		}
+		for _, d := range m.Files() {
+			if info, err := disk.Stat(root.Data(d.Name)); err != nil || info.Size() != d.Size {
+				t.Fatalf("%s: generation %d is there, and %s is not whole: %v", when, g, d.Name, err)
+			}
+		}
+	}
+}
+
 // TestErasePowerLoss cuts the power before each change of the disk that an erasure makes, in every mode of what survives. The same call
 // ends it; so does --continue, once the tombstones are there. What it says that it has done stays done.
 func TestErasePowerLoss(t *testing.T) {
@@ -70,6 +90,7 @@ func TestErasePowerLoss(t *testing.T) {
 			if whole {
 				isErasedOn(t, reboot, root, when+", after its end")
 			}
+			haveDataOn(t, reboot, root, when)
 			what.RunID = "person"
 			if m, err := newest(reboot, root); err == nil && m.Erased != nil {
 				what.RunID = ""
