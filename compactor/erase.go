@@ -92,6 +92,7 @@ func Erase(ctx context.Context, cfg Config, what Erasure) (done Erased, err erro
 			break
 		}
 	}
+	e.done.Holding = append(e.done.Holding, e.links...)
 	if err == nil {
 		err = r.unpublished
 	}
@@ -104,6 +105,7 @@ type eraser struct {
 	what      Erasure
 	done      Erased
 	erased    *cohort.Erased          // all tombstones, those that this call makes included
+	links     []Holding               // hard links outside of the root
 	wasSealed map[journal.Stream]bool // by the older one of the two generations that stay
 	onceOnly  bool                    // a stream with something of them has its seal, and only the newest generation has folded that
 	since     cohort.Generation       // the first generation without what was erased, or would be
@@ -168,9 +170,15 @@ func (e *eraser) rows(ctx context.Context, prev generation.Manifest) (generation
 	if e.erased, err = old.Erased(); err != nil || prev.Generation == 0 {
 		return prev, err
 	}
+	if e.done.Since > 0 {
+		return prev, nil // this call has committed them, and met others later
+	}
 	c, err := e.choose(ctx, old)
-	if err != nil || e.noneChosen(c) {
+	if err != nil {
 		return prev, err
+	}
+	if e.noneChosen(c) {
+		return prev, errors.Join(old.Check(), checkOf(old.Withdrawn)) // a flipped bit in a filter could hide a row
 	}
 	if err := e.bury(prev, old, c); err != nil {
 		return prev, err
@@ -349,7 +357,7 @@ func (e *eraser) commit(prev generation.Manifest, old *generation.Data, c chosen
 		Withdrawn: generation.Side{Out: sortedKeys(c.out), Found: c.out},
 		NoActions: goes, Erase: e.erased,
 	})
-	if err == nil {
+	if done.Generation > 0 { // it is committed, also if it could not be published
 		e.done.Since, e.done.Salt = done.Generation, done.Erased.Name
 	}
 	return done, err

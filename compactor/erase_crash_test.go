@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -13,6 +14,7 @@ import (
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/internal/durable/durabletest"
 )
@@ -202,5 +204,61 @@ func meets(t *testing.T, root cohort.Root, other, first func(compactor.Config) e
 		if at == "" {
 			return
 		}
+	}
+}
+
+// TestEraseRace lets erasures and folds run at once, with a lock that stops nobody, while writers append. No record of others is lost, and
+// nothing of the run stays.
+func TestEraseRace(t *testing.T) {
+	root := newRoot(t)
+	cfg := compactor.Config{Root: root, Lock: yes{}, BatchBytes: 4000}
+	for _, line := range secretLines {
+		appendTo(t, root, "c", line)
+	}
+	want := map[string]string{"a:S": "1"}
+	var appending, working sync.WaitGroup
+	done := make(chan struct{})
+	work := func(do func() error) {
+		working.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if err := do(); err != nil && !errors.Is(err, generation.ErrConflict) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for range 2 {
+		work(func() error { _, err := compactor.Fold(t.Context(), cfg); return err })
+		work(func() error {
+			_, err := compactor.Erase(t.Context(), cfg, compactor.Erasure{RunID: "person", Apply: true})
+			return err
+		})
+	}
+	for w := range 3 {
+		for n := range 10 {
+			want[fmt.Sprintf("w%d-%d:S", w, n)] = "1"
+		}
+		appending.Go(func() {
+			for n := range 10 {
+				appendTo(t, root, "c", fmt.Sprintf(`{"run_id":"w%d-%d","stage":"S","v":1}`, w, n))
+			}
+		})
+	}
+	appending.Wait()
+	close(done)
+	working.Wait()
+	if last := eraseNow(t, cfg, compactor.Erasure{RunID: "person"}); !last.IsDone() {
+		t.Errorf("left: %+v", last.Holding)
+	}
+	if found := secretsIn(t, durable.OS, root); len(found) > 0 {
+		t.Errorf("after the race:\n%s", strings.Join(found, "\n"))
+	}
+	if diff := cmp.Diff(want, values(t, root)); diff != "" {
+		t.Errorf("rows (-want +got):\n%s", diff)
 	}
 }

@@ -21,7 +21,12 @@ func (e *eraser) purge(newest, second generation.Manifest) error {
 	e.done.Gone = append(e.done.Gone, p.Gone...)
 	e.done.Removed = append(e.done.Removed, p.Files...)
 	for _, l := range p.Left {
-		e.done.Holding = append(e.done.Holding, Holding{Path: l.Path, Why: l.Why})
+		h := Holding{Path: l.Path, Why: l.Why}
+		if l.Once {
+			e.links = append(e.links, h)
+		} else {
+			e.done.Holding = append(e.done.Holding, h)
+		}
 	}
 	if err != nil {
 		return err
@@ -130,7 +135,7 @@ func (e *eraser) lookAtStreams(newest generation.Manifest) error {
 		marks[m.Stream] = m
 	}
 	for _, p := range all {
-		in := e.readStream(p)
+		in := e.readStream(p, false)
 		if in.gone || in.runs == 0 && in.err == nil {
 			continue
 		}
@@ -162,8 +167,8 @@ type inStream struct {
 	err    error
 }
 
-// readStream reads a stream in any place.
-func (e *eraser) readStream(p journal.Place) (in inStream) {
+// readStream reads a stream in any place, and keeps what its other records are if that is asked for.
+func (e *eraser) readStream(p journal.Place, others bool) (in inStream) {
 	r, err := e.streams.Open(p, journal.Position{})
 	if errors.Is(err, fs.ErrNotExist) {
 		return inStream{gone: true}
@@ -172,6 +177,9 @@ func (e *eraser) readStream(p journal.Place) (in inStream) {
 		return inStream{err: err}
 	}
 	defer r.Close()
+	if !others {
+		r.ReuseMemory()
+	}
 	for {
 		rec, err := r.Next()
 		var damage *journal.CorruptError
@@ -197,7 +205,7 @@ func (e *eraser) readStream(p journal.Place) (in inStream) {
 			key := e.streams.Settings.Key.Of(rec)
 			if e.erased.Drops(key, rec.Stamp) {
 				in.runs++
-			} else {
+			} else if others {
 				in.others = append(in.others, candidate{Version: rec.Version(), key: key})
 			}
 		}
@@ -300,7 +308,7 @@ func (e *eraser) lookAtQuarantine(newest generation.Manifest) error {
 // quarantined removes a stream in quarantine/ that holds erased runs, if every other record of it stands in the newest generation.
 func (e *eraser) quarantined(newest generation.Manifest, s journal.Stream) error {
 	dir := e.Root.Quarantined(s.Cohort, s.ID)
-	in := e.readStream(journal.Place{Stream: s, Dir: dir, Reaped: true})
+	in := e.readStream(journal.Place{Stream: s, Dir: dir, Reaped: true}, true)
 	if in.err != nil && e.mentionedInFile(cohort.SegmentIn(dir)) {
 		in.runs++
 	}

@@ -182,6 +182,9 @@ func TestEraseLiveStream(t *testing.T) {
 		t.Fatalf("left: %+v; want the stream, with its writer", done.Holding)
 	}
 	foldNow(t, cfg)
+	if got := damage(t, root); got != "" {
+		t.Errorf("while the stream is there, check finds\n%s", got)
+	}
 	// A record that comes now is a new run.
 	appendLines(t, w, `{"run_id":"person","stage":"S","v":7}`)
 	foldNow(t, cfg)

@@ -22,6 +22,7 @@ type Gone struct {
 type Remains struct {
 	Path string `json:"path"` // relative to the root
 	Why  string `json:"why"`
+	Once bool   `json:"-"` // it is gone from the root, so no later call finds it
 }
 
 // Purged is what Purge did.
@@ -183,6 +184,9 @@ func (p *purge) files(kept []Manifest) error {
 	p.namesElsewhere()
 	for _, entry := range entries {
 		name := entry.Name()
+		if strings.HasPrefix(name, ".nfs") {
+			p.left(filepath.Join(dir, name), errors.New("somebody on NFS has a removed file open: it goes when that program closes it"))
+		}
 		if durable.IsTemp(name) {
 			name = ofTemp(name)
 		}
@@ -220,6 +224,7 @@ func (p *purge) linked(path string) {
 	}
 	if known && n > 1 {
 		p.left(path, fmt.Errorf("it was removed here, and the file has another name outside of the root (hard links: %d), perhaps in a copy of it: remove that", n-1))
+		p.done.Left[len(p.done.Left)-1].Once = true
 	}
 }
 
@@ -245,7 +250,7 @@ func (p *purge) namesElsewhere() {
 }
 
 func (p *purge) left(path string, why error) {
-	p.done.Left = append(p.done.Left, Remains{p.Root.Rel(path), why.Error()})
+	p.done.Left = append(p.done.Left, Remains{Path: p.Root.Rel(path), Why: why.Error()})
 }
 
 // ofTemp is the name for which a temporary file was made.
