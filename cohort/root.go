@@ -132,6 +132,11 @@ func ActionsName(g Generation, t Token) string {
 	return "actions-" + g.String() + "-" + string(t) + ".ndjson"
 }
 
+// ErasedName names the data file with the tombstones.
+func ErasedName(g Generation, t Token) string {
+	return "erased-" + g.String() + "-" + string(t) + ".ndjson"
+}
+
 // dataKinds are the prefix and the suffix of each kind of data file.
 var dataKinds = [...]struct {
 	prefix, suffix string
@@ -139,6 +144,7 @@ var dataKinds = [...]struct {
 }{
 	{"index-", ".parquet", false}, {"snapshots-", ".json", true},
 	{"withdrawn-", ".parquet", false}, {"withdrawn-", ".json", true}, {"actions-", ".ndjson", false},
+	{"erased-", ".ndjson", false},
 }
 
 // ParseDataName reads any kind of data file name.

@@ -259,6 +259,9 @@ func (r *run) tellOf(report Report) {
 	if report.Refused > 0 {
 		r.say.tell(RefusedWithdrawals{report.Refused, report.RefusedOf})
 	}
+	if report.Dropped+report.DroppedActions > 0 {
+		r.say.tell(DroppedErased{report.Erasing})
+	}
 	if report.ByID > 0 {
 		r.say.tell(RepeatedByID{report.ByID})
 	}

@@ -23,6 +23,7 @@ type folded struct {
 	rewritten  int       // puts of keys that were withdrawn
 	narrow     Narrowing // superseded or replaced, and perhaps another result
 	Withdrawing
+	Erasing
 }
 
 // added counts the rows of new keys.

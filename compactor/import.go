@@ -27,6 +27,7 @@ type ImportReport struct {
 	Taken      int
 	Known      int // the root has the same record already
 	Withdrawn  int // the key was withdrawn, and stays so
+	Erased     int // the key was erased: nothing that is imported is later than that
 	Newer      int // the root, or the import itself, has a later write of the key
 	Renumbered int // another row has their snapshot_seq
 	Narrowing      // of those with a later write, and of rows that they replaced
@@ -205,6 +206,12 @@ func (im *importer) decide(old *generation.Data, prev generation.Manifest) (d de
 		all[i] = candidateOf(im.streams.Settings.Key, r, int32(i), nil)
 		keys[i] = all[i].key
 	}
+	erased, err := old.Erased()
+	if err != nil {
+		return d, err
+	}
+	all = slices.DeleteFunc(all, func(r candidate) bool { return erased.Drops(r.key, r.Stamp) })
+	im.report.Erased = len(im.recs) - len(all)
 	if d.found, d.out, err = old.FindBoth(keys); err != nil {
 		return d, err
 	}
@@ -215,7 +222,7 @@ func (im *importer) decide(old *generation.Data, prev generation.Manifest) (d de
 	}
 	stamps := im.stamps(keys, had)
 	for i := range all {
-		all[i].Stamp = stamps[i]
+		all[i].Stamp = stamps[all[i].n]
 	}
 	all = slices.DeleteFunc(all, func(r candidate) bool {
 		old, ok := had[r.key]

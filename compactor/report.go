@@ -26,6 +26,7 @@ type Report struct {
 	Rewrites   int               `json:"rewrites"`   // commits that wrote every row again, see Rewritten
 	Narrowing
 	Withdrawing
+	Erasing
 	generation.Merged
 
 	Swept     int           `json:"swept_streams"`

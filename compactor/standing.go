@@ -100,18 +100,18 @@ func (r *run) standings(ctx context.Context, choose func(*generation.Data) (from
 		return nil, err
 	}
 	if data.Withdrawn == nil {
-		return chosen(ctx, nil, data.Index, nil, fromIndex, false)
+		return chosenRows(ctx, nil, data.Index, nil, fromIndex, false)
 	}
-	if rows, err = chosen(ctx, nil, data.Index, data.Withdrawn.Index, fromIndex, false); err != nil {
+	if rows, err = chosenRows(ctx, nil, data.Index, data.Withdrawn.Index, fromIndex, false); err != nil {
 		return nil, err
 	}
-	if rows, err = chosen(ctx, rows, data.Withdrawn.Index, data.Index, fromWithdrawn, true); err != nil {
+	if rows, err = chosenRows(ctx, rows, data.Withdrawn.Index, data.Index, fromWithdrawn, true); err != nil {
 		return nil, err
 	}
 	return rows, r.judge(data, rows)
 }
 
-func chosen(ctx context.Context, rows []Standing, f, other *index.File, choose Choice, withdrawn bool) ([]Standing, error) {
+func chosenRows(ctx context.Context, rows []Standing, f, other *index.File, choose Choice, withdrawn bool) ([]Standing, error) {
 	if f == nil || choose == nil {
 		return rows, nil
 	}

@@ -85,6 +85,10 @@ type decided struct {
 // decide folds a batch into what a generation has. It reads, and changes nothing.
 func (r *run) decide(old *generation.Data, b *batch, next cohort.Seq) (d decided, err error) {
 	form := r.streams.Settings.Key
+	gone, err := b.withoutErased(old)
+	if err != nil {
+		return d, err
+	}
 	touched, err := aimedAt(form, old, b.actions)
 	if err != nil {
 		return d, err
@@ -103,6 +107,7 @@ func (r *run) decide(old *generation.Data, b *batch, next cohort.Seq) (d decided
 		return d, err
 	}
 	d.folded = fold(b.records, d.found, d.out, acts, touched, next)
+	d.Erasing = gone
 	return d, nil
 }
 
@@ -123,6 +128,7 @@ func (r *Report) add(out *folded) {
 	r.ByID += out.byID
 	r.Narrowing = r.Narrowing.plus(out.narrow)
 	r.Withdrawing.plus(out.Withdrawing)
+	r.Erasing.plus(out.Erasing)
 }
 
 // farAhead is how far a stamp may be ahead of the storage's clock before it is told.

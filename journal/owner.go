@@ -51,6 +51,12 @@ func (r Root) Host(p Place) (string, error) {
 	return h.Host, err
 }
 
+// Writer is the machine and the process that wrote a stream, as the stream's header says; empty and 0 if it has no header that can be read.
+func (r Root) Writer(p Place) (host string, pid int, err error) {
+	h, _, err := r.header(p)
+	return h.Host, h.PID, err
+}
+
 // header reads the header of a stream; ok is false if it has none that can be read.
 func (r Root) header(p Place) (h Header, ok bool, err error) {
 	in, err := r.Open(p, Position{})

@@ -201,6 +201,9 @@ func (a *app) printImport(r intake.Report, dryRun, asJSON bool) error {
 		if r.Covered > 0 {
 			a.say("%d snapshots without a number would have taken the place of rows with some: left to the rows", r.Covered)
 		}
+		if r.Erased > 0 {
+			a.say("%d are of erased runs, which never get in again", r.Erased)
+		}
 		if r.Renumbered > 0 {
 			a.say("%d got a new snapshot_seq: theirs was taken", r.Renumbered)
 		}

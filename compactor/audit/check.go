@@ -122,8 +122,10 @@ type checker struct {
 	all      []generation.Manifest         // the newest manifest and its ancestors on the disk, oldest first
 	versions map[cohort.Key]cohort.Version // of the rows, also of the withdrawn ones
 	acts     map[cohort.Version]bool       // actions in force
+	erased   *cohort.Erased                // tombstones; nil if there are none
 	lostOut  bool                          // the withdrawn rows or the actions cannot be read
 	bad      map[string]bool               // data files that are not what was committed: nothing that follows from it is told
+	unerased int64                         // records of erased runs in streams
 	unjudged int64                         // folded records that were not looked for, as the index is one of these
 	causes   []*cause
 	since    cohort.Stamp // see generation.Store.Doubt
@@ -277,6 +279,7 @@ func (c *checker) rows(ctx context.Context, newest generation.Manifest) error {
 		return nil
 	}
 	defer d.Close()
+	c.tombstones(d, newest)
 	ids := c.pair(d, newest.Index, newest.Snapshots, newest)
 	c.done.Rows = int64(len(ids))
 	c.extras(d.Index, path)
@@ -527,6 +530,8 @@ func (c *checker) record(path string, rec cohort.Record, isFolded bool, newest g
 		return
 	case c.bad[c.Root.Data(newest.Index.Name)], c.lostOut:
 		c.unjudged++
+		return
+	case c.isErased(path, rec):
 		return
 	case rec.Action != cohort.NoAction:
 		if !c.acts[rec.Version()] {

@@ -111,8 +111,8 @@ func eachAction(in io.Reader, do func(cohort.Record) bool) error {
 	return lines.Err()
 }
 
-// writeActions writes the actions of old and more, which this sorts.
-func (d *Draft) writeActions(old *Data, more []cohort.Record) (file DataFile, err error) {
+// writeActions writes the actions of old, without those that go, and more, which this sorts.
+func (d *Draft) writeActions(old *Data, more []cohort.Record, goes func(cohort.Record) bool) (file DataFile, err error) {
 	name := cohort.ActionsName(d.Generation, d.Token)
 	d.made = append(d.made, name)
 	w, err := d.store.newFile(name)
@@ -127,6 +127,9 @@ func (d *Draft) writeActions(old *Data, more []cohort.Record) (file DataFile, er
 		return err
 	}
 	for r, err := range old.Actions() {
+		if err == nil && goes != nil && goes(r) {
+			continue
+		}
 		for err == nil && len(more) > 0 && CompareActions(more[0], r) <= 0 {
 			if CompareActions(more[0], r) < 0 { // else it is the same action, of a stream that was read again
 				err = put(more[0])

@@ -90,11 +90,13 @@ type Changes struct {
 	Side      // of the index
 	Withdrawn Side
 	Actions   []cohort.Record           // what comes to the actions in force; Write sorts it
+	NoActions func(cohort.Record) bool  // which actions of the generation before go; nil: none
 	Bytes     int64                     // of the records as JSON
 	Rows      index.Load                // loads the records of puts that have none, as Lines does; each is called by one goroutine
 	Lines     index.Load                // for the snapshots
 	Cohort    func(index.Put) cohort.ID // of a put's record
 	Whole     bool                      // write all data files anew: name none of the generation before
+	Erase     *cohort.Erased            // all tombstones from now on; nil: those of the generation before
 }
 
 // Side is what changes in one pair of files: the index or the withdrawn rows, and their snapshots.
@@ -154,9 +156,12 @@ func (d *Draft) Write(old *Data, c Changes) (stats index.Stats, err error) {
 // writeRest writes the actions, and compares with their checksums what of old the pairs have not read: the decision came from there.
 func (d *Draft) writeRest(old *Data, c Changes) (err error) {
 	if d.Withdrawn != nil && c.writesWithdrawn() {
-		if d.Withdrawn.Actions, err = d.writeActions(old, c.Actions); err != nil {
+		if d.Withdrawn.Actions, err = d.writeActions(old, c.Actions, c.NoActions); err != nil {
 			return fmt.Errorf("write actions: %w", err)
 		}
+	}
+	if err := d.erase(old, c); err != nil {
+		return err
 	}
 	if err := old.Check(); err != nil || old.Withdrawn == nil {
 		return err

@@ -38,7 +38,7 @@ type Manifest struct {
 	Firsts Firsts `json:"firsts,omitzero"`
 
 	// Requires names what a reader must know to read this generation correctly, beyond the version. A name that it does not know
-	// is cohort.ErrNewer. This version knows "withdrawn".
+	// is cohort.ErrNewer. This version knows "withdrawn" and "erased".
 	Requires []string `json:"requires,omitempty"`
 	// Settings is a copy of runfold.json, in case that is lost. It is nil in manifests of version 1 and 2.
 	Settings json.RawMessage `json:"settings,omitempty"`
@@ -55,6 +55,8 @@ type Manifest struct {
 	Snapshots Snapshots     `json:"snapshots"`
 	// Withdrawn is nil in a root without actions. Programs that do not know it must not fold such a root: see Requires.
 	Withdrawn *Withdrawn `json:"withdrawn,omitempty"`
+	// Erased is nil in a root from which nothing was erased. Programs that do not know it must not fold such a root: see Requires.
+	Erased *Erased `json:"erased,omitempty"`
 	// Ahead is the record whose stamp is furthest ahead of the storage's clock, if one is by more than ten minutes.
 	Ahead *Ahead `json:"ahead,omitempty"`
 	// Merged says how the index was made. It is nil in older manifests, which do not say it.
@@ -125,6 +127,8 @@ const (
 	perCohortVersion = 2
 	// A reader that does not know withdrawn rows would give them up, and fold older writes of their keys into the index.
 	requiresWithdrawn = "withdrawn"
+	// One that does not know tombstones would let erased runs in again.
+	requiresErased = "erased"
 )
 
 // Encode returns the manifest as a file: one JSON object whose first line is its checksum. So any
@@ -156,7 +160,7 @@ func DecodeManifest(data []byte) (Manifest, error) {
 	if version.Version > manifestVersion {
 		return Manifest{}, fmt.Errorf("version %d: %w", version.Version, cohort.ErrNewer)
 	}
-	if slices.ContainsFunc(version.Requires, func(name string) bool { return name != requiresWithdrawn }) {
+	if slices.ContainsFunc(version.Requires, func(name string) bool { return name != requiresWithdrawn && name != requiresErased }) {
 		return Manifest{}, fmt.Errorf("it requires %q: %w", version.Requires, cohort.ErrNewer)
 	}
 	m := Manifest{digest: digestOf(data)}
@@ -205,6 +209,8 @@ func (m *Manifest) validate() error {
 		return fmt.Errorf("%w: withdrawn: %w", ErrCorrupt, m.Withdrawn.validate(m))
 	case m.At < 0 || !m.Firsts.areBefore(m.Generation):
 		return fmt.Errorf("%w: at %d, firsts %+v: no time, or no earlier generations", ErrCorrupt, m.At, m.Firsts)
+	case m.Erased.validate(m) != nil:
+		return fmt.Errorf("%w: erased: %w", ErrCorrupt, m.Erased.validate(m))
 	case !sorted:
 		return fmt.Errorf("%w: streams are not sorted", ErrCorrupt)
 	}
@@ -254,5 +260,5 @@ func (m *Manifest) Files() []DataFile {
 	for _, s := range m.Snapshots {
 		all = append(all, s.DataFile)
 	}
-	return append(all, m.Withdrawn.Files()...)
+	return append(append(all, m.Withdrawn.Files()...), m.Erased.Files()...)
 }

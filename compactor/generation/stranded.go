@@ -89,7 +89,11 @@ func (s *Store) Stranded(m Manifest, names []string) ([]Stranded, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := lookout{Store: s, newest: newest, here: here, counted: map[cohort.Key]cohort.Version{}}
+	erased, err := newest.Erased()
+	if err != nil {
+		return nil, err
+	}
+	l := lookout{Store: s, newest: newest, here: here, erased: erased, counted: map[cohort.Key]cohort.Version{}}
 	var all []Stranded
 	for _, name := range slices.Backward(slices.Sorted(slices.Values(names))) {
 		rows, err := l.only(name)
@@ -119,6 +123,7 @@ type lookout struct {
 	*Store
 	newest  *Data
 	here    map[cohort.StreamID]bool // streams on the disk
+	erased  *cohort.Erased
 	counted map[cohort.Key]cohort.Version
 	err     error // of the newest generation
 }
@@ -178,6 +183,9 @@ func (l *lookout) missing(rows []index.Identity) (n int64, err error) {
 		f, ok := found[r.Key]
 		if !ok {
 			f, ok = out[r.Key]
+		}
+		if l.erased.Drops(r.Key, r.Version.Stamp) {
+			continue // it is gone on purpose
 		}
 		had, told := l.counted[r.Key]
 		if ok && (f.Stamp < cohort.FirstClockStamp || f.Compare(r.Version) >= 0 || f.SameWrite(r.Version)) || told && had.Compare(r.Version) >= 0 {

@@ -1,0 +1,198 @@
+package compactor
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor/generation"
+)
+
+// Certificate states what was erased from a root, as a file that can be kept elsewhere. It is signed by nobody: whoever can write the file can write
+// another one. What it states can be compared with the root, see Certificate.Verify.
+//
+// Its form is part of the format: docs/format/erased.md.
+type Certificate struct {
+	Version int    `json:"version"`
+	RootID  string `json:"root_id"`
+	At      string `json:"erased_at"` // the wall clock of the machine that erased
+	By      string `json:"erased_by"` // user@host
+	Program string `json:"program"`
+	// Digests are HMAC-SHA-256 of keys, runs and stages, with the salt in the first line of the data file SaltIn.
+	Digests []cohort.NameDigest `json:"digests"`
+	SaltIn  string              `json:"salt_in"`
+	Stamp   cohort.Stamp        `json:"stamp"` // what was appended before it is erased
+	// From is the last generation that had the runs, and Since the first one without them.
+	From  generation.Gone   `json:"erased_from"`
+	Since cohort.Generation `json:"gone_since"`
+	Clean []generation.Gone `json:"clean_generations"`
+	Gone  []generation.Gone `json:"removed_generations"`
+	Left  []Holding         `json:"left"` // what may still hold something of them
+}
+
+const certificateVersion = 1
+
+// Certify makes the certificate of what Erase did. If that call has only gone on with what an earlier one left, the certificate is about all that was
+// ever erased from the root.
+func Certify(cfg Config, done Erased, by string) (Certificate, error) {
+	r, err := open(cfg)
+	if err != nil {
+		return Certificate{}, err
+	}
+	m, err := r.store.Newest()
+	if err != nil {
+		return Certificate{}, err
+	}
+	all, err := r.store.Erased(m)
+	if err != nil {
+		return Certificate{}, err
+	}
+	if all == nil {
+		return Certificate{}, fmt.Errorf("nothing was erased from %s: there is nothing to certify", cfg.Root)
+	}
+	c := Certificate{
+		Version: certificateVersion, RootID: m.RootID, At: cohort.FormatTime(r.Now()), By: by, Program: r.Program,
+		Digests: slices.Clone(done.At), SaltIn: m.Erased.Name, Stamp: done.Stamp,
+		From: done.Base, Since: m.Erased.Since,
+		Clean: append([]generation.Gone{}, done.Clean...), Gone: append([]generation.Gone{}, done.Gone...), Left: append([]Holding{}, done.Holding...),
+	}
+	if len(c.Digests) == 0 {
+		c.Digests = slices.Collect(maps.Keys(all.All()))
+		for _, t := range all.All() {
+			c.Stamp = max(c.Stamp, t.Stamp)
+		}
+	}
+	if c.From.Generation == 0 {
+		c.From.Generation = c.Since - 1
+		if first, err := r.store.Read(c.Since); err == nil {
+			c.From.SHA256 = first.Parent
+		}
+	}
+	slices.SortFunc(c.Digests, func(a, b cohort.NameDigest) int { return slices.Compare(a[:], b[:]) })
+	return c, nil
+}
+
+// Verify compares a certificate with its root: that the tombstones are there, that no generation before is, that the generations which it names are
+// in the chain of manifests as it says, and that no row that is kept has one of its digests. It returns what does not hold. It reads the keys
+// of all rows of all generations.
+func (c Certificate) Verify(ctx context.Context, cfg Config) (wrong []string, err error) {
+	r, err := open(cfg)
+	if err != nil {
+		return nil, err
+	}
+	m, err := r.store.Newest()
+	if err != nil {
+		return nil, err
+	}
+	if c.Version != certificateVersion {
+		return nil, fmt.Errorf("certificate of version %d: %w", c.Version, cohort.ErrNewer)
+	}
+	if m.RootID != c.RootID {
+		return []string{fmt.Sprintf("it is of root %s, and this is %s", c.RootID, m.RootID)}, nil
+	}
+	all, err := r.store.Erased(m)
+	if err != nil {
+		return nil, err
+	}
+	v := verifier{Certificate: c, store: r.store, all: all}
+	v.tombstones()
+	return v.wrong, v.generations(ctx)
+}
+
+type verifier struct {
+	Certificate
+	store *generation.Store
+	all   *cohort.Erased
+	wrong []string
+}
+
+func (v *verifier) tell(format string, args ...any) {
+	v.wrong = append(v.wrong, fmt.Sprintf(format, args...))
+}
+
+func (v *verifier) tombstones() {
+	for _, d := range v.Digests {
+		if v.all == nil || !v.all.Has(d, v.Stamp) {
+			if len(v.wrong) == 0 || v.all != nil {
+				v.tell("the root has no tombstone with digest %v up to that stamp", d)
+			}
+		}
+	}
+}
+
+// generations reads every generation that is kept.
+func (v *verifier) generations(ctx context.Context) error {
+	gens, err := v.store.List()
+	if err != nil {
+		return err
+	}
+	var before *generation.Manifest
+	for _, g := range gens {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if g < v.Since {
+			v.tell("generation %d is there, and they were gone only since %d", g, v.Since)
+		}
+		m, err := v.store.Read(g)
+		if err != nil {
+			return err
+		}
+		if before != nil && !before.IsParentOf(&m) {
+			v.tell("generation %d does not follow %d: one of the two is void", g, before.Generation)
+		}
+		before = &m
+		for _, named := range slices.Concat(v.Clean, []generation.Gone{v.From}) {
+			if named.Generation == g && named.SHA256 != m.SHA256() {
+				v.tell("generation %d is another one: its manifest has SHA-256 %s, and not %s", g, m.SHA256(), named.SHA256)
+			}
+		}
+		if g == v.Since && m.Parent != v.From.SHA256 {
+			v.tell("generation %d was made from a manifest with SHA-256 %s, and not %s", g, m.Parent, v.From.SHA256)
+		}
+		if err := v.rows(m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rows looks for the digests among the rows of a generation.
+func (v *verifier) rows(m generation.Manifest) error {
+	if v.all == nil {
+		return nil
+	}
+	digests := make(map[cohort.NameDigest]bool, len(v.Digests))
+	for _, d := range v.Digests {
+		digests[d] = true
+	}
+	d, err := v.store.Data(m)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	for _, d := range []*generation.Data{d, d.Withdrawn} {
+		if d == nil {
+			continue
+		}
+		for h, err := range d.Index.Identities() {
+			if err != nil {
+				return err
+			}
+			if h.Version.Stamp <= v.Stamp && digests[v.all.Salt.OfKey(h.Key)] {
+				v.tell("generation %d has a row with digest %v", m.Generation, v.all.Salt.OfKey(h.Key))
+			}
+		}
+	}
+	return nil
+}
+
+// Names tells whether a certificate is about a run, or a stage of it if that is given. all are the tombstones of its root.
+func (c Certificate) Names(all *cohort.Erased, runID, stage string) bool {
+	if all == nil {
+		return false
+	}
+	return slices.Contains(c.Digests, all.Salt.OfRun(runID)) || stage != "" && slices.Contains(c.Digests, all.Salt.OfStage(runID, stage))
+}

@@ -1,0 +1,400 @@
+package compactor
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor/generation"
+	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/journal"
+)
+
+// purge removes what newest and second make superfluous: generations before, streams, and what quarantine/ has of erased runs.
+func (e *eraser) purge(newest, second generation.Manifest) error {
+	p, err := e.store.Purge(newest, second)
+	e.done.Gone = append(e.done.Gone, p.Gone...)
+	e.done.Removed = append(e.done.Removed, p.Files...)
+	for _, l := range p.Left {
+		h := Holding{Path: l.Path, Why: l.Why}
+		if l.Once {
+			e.links = append(e.links, h)
+		} else {
+			e.done.Holding = append(e.done.Holding, h)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	// Somebody who slept may have published an old generation until now. From here on its data file is not there any more.
+	if err := e.published(e.store.Heal(newest)); err != nil {
+		return err
+	}
+	if e.unpublished != nil {
+		e.done.Holding = append(e.done.Holding, Holding{Path: "index.parquet", Why: "a public file is in use, and was not replaced: " + e.unpublished.Error()})
+	}
+	return e.streamsOf(newest, second)
+}
+
+// streamsOf deletes the streams that both generations have folded, as two folds would.
+func (e *eraser) streamsOf(newest, second generation.Manifest) error {
+	before, _, err := e.streams.Streams()
+	if err != nil {
+		return err
+	}
+	e.sweeper.sweep(newest)
+	e.sweeper.empty(second, newest, e.store.Stamp(newest))
+	synced := map[string]bool{}
+	for _, p := range before {
+		_, here := e.FS.Stat(e.streams.InCohort(p.Stream).Dir)
+		dir := e.Root.Reaped(p.Cohort, p.ID)
+		_, reaped := e.FS.Stat(dir)
+		if !errors.Is(here, fs.ErrNotExist) || !errors.Is(reaped, fs.ErrNotExist) {
+			continue
+		}
+		e.done.Removed = append(e.done.Removed, e.Root.Rel(p.Dir))
+		synced[filepath.Dir(dir)] = true
+	}
+	// A deletion of a sweep is not synced; here it must not come back.
+	for dir := range synced {
+		if err := durable.SyncDir(e.FS, dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// look finds where something of erased runs stands. With Apply, what it finds in quarantine/ is removed, and all else is left.
+func (e *eraser) look(newest generation.Manifest) error {
+	if !e.what.Apply {
+		if err := e.lookAtGenerations(newest); err != nil {
+			return err
+		}
+	}
+	if err := e.lookAtStreams(newest); err != nil {
+		return err
+	}
+	if err := e.lookAtQuarantine(newest); err != nil {
+		return err
+	}
+	return e.lookAtTemps()
+}
+
+// lookAtGenerations counts the rows to be erased in every generation that is kept, as far as they can be read.
+func (e *eraser) lookAtGenerations(newest generation.Manifest) error {
+	gens, err := e.store.List()
+	if err != nil {
+		return err
+	}
+	keys := make([]cohort.Key, len(e.done.Rows))
+	for i, row := range e.done.Rows {
+		keys[i] = row.Key
+	}
+	for _, g := range gens {
+		m, err := e.store.Read(g)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		h := Holding{Path: e.Root.Rel(e.Root.Manifest(g)), Goes: true}
+		if err == nil {
+			h.Runs, err = e.rowsIn(m, keys)
+		}
+		if err != nil {
+			h.Why = fmt.Sprintf("it cannot be read (%v), and goes, too", err)
+		}
+		if err != nil || h.Runs > 0 || !m.Without(&newest) {
+			e.done.Holding = append(e.done.Holding, h)
+		}
+	}
+	return nil
+}
+
+func (e *eraser) rowsIn(m generation.Manifest, keys []cohort.Key) (n int, err error) {
+	d, err := e.store.Data(m)
+	if err != nil {
+		return 0, err
+	}
+	defer d.Close()
+	found, out, err := d.FindBoth(keys)
+	return len(found) + len(out), err
+}
+
+// lookAtStreams reads every stream for records and actions of erased runs.
+func (e *eraser) lookAtStreams(newest generation.Manifest) error {
+	all, _, err := e.streams.Streams()
+	if err != nil {
+		e.done.Holding = append(e.done.Holding, Holding{Path: e.Root.Rel(e.Root.Cohorts()), Why: "not all streams could be listed: " + err.Error()})
+	}
+	marks := map[journal.Stream]generation.Watermark{}
+	for _, m := range newest.Streams {
+		marks[m.Stream] = m
+	}
+	for _, p := range all {
+		in := e.readStream(p, false)
+		if in.gone || in.runs == 0 && in.err == nil {
+			continue
+		}
+		h := Holding{Path: e.Root.Rel(p.Dir), Runs: in.runs, Goes: !e.what.Apply && in.err == nil && (marks[p.Stream].Sealed || in.sealed)}
+		h.Host, h.PID = e.writerOf(p)
+		switch {
+		case h.Goes:
+		case in.err != nil:
+			h.Why = "it cannot be read to its end: " + in.err.Error()
+		case p.Reaped:
+			h.Why = "its writer is taken for dead, and records may still come: the folds delete it after the grace"
+		default:
+			h.Why = "its writer may go on: end it, or let it seal the stream, and fold"
+		}
+		e.done.Holding = append(e.done.Holding, h)
+		if e.what.Apply && marks[p.Stream].Sealed && !marks[p.Stream].Damaged {
+			e.onceOnly = e.onceOnly || !e.wasSealed[p.Stream]
+		}
+	}
+	return nil
+}
+
+// inStream is what was found in one stream.
+type inStream struct {
+	runs   int
+	others []candidate // records that were not erased; only their keys and versions
+	gone   bool
+	sealed bool
+	err    error
+}
+
+// readStream reads a stream in any place, and keeps what its other records are if that is asked for.
+func (e *eraser) readStream(p journal.Place, others bool) (in inStream) {
+	r, err := e.streams.Open(p, journal.Position{})
+	if errors.Is(err, fs.ErrNotExist) {
+		return inStream{gone: true}
+	}
+	if err != nil {
+		return inStream{err: err}
+	}
+	defer r.Close()
+	if !others {
+		r.ReuseMemory()
+	}
+	for {
+		rec, err := r.Next()
+		var damage *journal.CorruptError
+		switch {
+		case errors.Is(err, io.EOF):
+			in.sealed = r.Position().Sealed
+			if r.Torn() > 0 && e.mentionedIn(cohort.SegmentIn(p.Dir), r.Position().Offset, r.Torn()) {
+				in.runs++
+			}
+			return in
+		case errors.As(err, &damage):
+			if e.mentionedIn(damage.Path, damage.Offset, damage.Length) {
+				in.runs++
+			}
+		case err != nil:
+			in.err = err
+			return in
+		case rec.Action != cohort.NoAction:
+			if e.erased.DropsAction(rec) {
+				in.runs++
+			}
+		default:
+			key := e.streams.Settings.Key.Of(rec)
+			if e.erased.Drops(key, rec.Stamp) {
+				in.runs++
+			} else if others {
+				in.others = append(in.others, candidate{Version: rec.Version(), key: key})
+			}
+		}
+	}
+}
+
+// writerOf is the host and the process that wrote a stream, as its header says.
+func (e *eraser) writerOf(p journal.Place) (host string, pid int) {
+	host, pid, _ = e.streams.Writer(p)
+	return host, pid
+}
+
+// mentionedIn tells whether bytes of a file name an erased run.
+func (e *eraser) mentionedIn(path string, offset, length int64) bool {
+	file, err := e.FS.Open(path)
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	buf := make([]byte, min(max(length, 0), maxKept))
+	n, err := file.ReadAt(buf, offset)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return false
+	}
+	return e.erased.IsMentionedIn(buf[:n])
+}
+
+// mentionedInFile is mentionedIn for a whole file.
+func (e *eraser) mentionedInFile(path string) bool {
+	data, err := durable.Read(e.FS, path, maxLooked)
+	return err == nil && e.erased.IsMentionedIn(data)
+}
+
+// maxLooked bounds the bytes of a damaged file that are looked through.
+const maxLooked = 1 << 30
+
+// lookAtTemps finds temporary files of published files that hold erased runs. Those in data/ are gone.
+func (e *eraser) lookAtTemps() error {
+	dirs := []string{string(e.Root)}
+	if e.streams.Settings.Snapshots == cohort.PerCohort {
+		entries, err := e.FS.ReadDir(e.Root.Cohorts())
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		for _, entry := range entries {
+			if entry.IsDir() {
+				dirs = append(dirs, filepath.Join(e.Root.Cohorts(), entry.Name()))
+			}
+		}
+	}
+	for _, dir := range dirs {
+		entries, err := e.FS.ReadDir(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		for _, entry := range entries {
+			if durable.IsTemp(entry.Name()) {
+				if err := e.file(filepath.Join(dir, entry.Name())); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// lookAtQuarantine looks through all that quarantine/ keeps.
+func (e *eraser) lookAtQuarantine(newest generation.Manifest) error {
+	kept, err := e.streams.Quarantined()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, s := range kept {
+		if err := e.quarantined(newest, s); err != nil {
+			return err
+		}
+	}
+	cohorts, err := e.FS.ReadDir(e.Root.QuarantineDir())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, c := range cohorts {
+		dir := filepath.Join(e.Root.QuarantineDir(), c.Name())
+		files, err := e.FS.ReadDir(dir)
+		if err != nil {
+			return err
+		}
+		for _, f := range files {
+			if f.IsDir() {
+				continue
+			}
+			if err := e.file(filepath.Join(dir, f.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// quarantined removes a stream in quarantine/ that holds erased runs, if every other record of it stands in the newest generation.
+func (e *eraser) quarantined(newest generation.Manifest, s journal.Stream) error {
+	dir := e.Root.Quarantined(s.Cohort, s.ID)
+	in := e.readStream(journal.Place{Stream: s, Dir: dir, Reaped: true}, true)
+	if in.err != nil && e.mentionedInFile(cohort.SegmentIn(dir)) {
+		in.runs++
+	}
+	if in.runs == 0 {
+		return nil
+	}
+	h := Holding{Path: e.Root.Rel(dir), Runs: in.runs}
+	taken, err := e.areTaken(newest, in.others)
+	switch {
+	case err != nil:
+		return err
+	case in.err != nil:
+		h.Why = fmt.Sprintf("it cannot be read (%v): move it out of the root by hand, if nothing of it is needed", in.err)
+	case !taken:
+		h.Why = "it holds records that no fold has taken: compactd repair brings them back; else move it out of the root by hand"
+	default:
+		return e.remove(h, func() error { return durable.RemoveAll(e.FS, dir) })
+	}
+	e.done.Holding = append(e.done.Holding, h)
+	return nil
+}
+
+// areTaken tells whether records stand in a generation, or gave way there to later ones.
+func (e *eraser) areTaken(m generation.Manifest, recs []candidate) (bool, error) {
+	d, err := e.store.Data(m)
+	if err != nil {
+		return false, err
+	}
+	defer d.Close()
+	keys := make([]cohort.Key, len(recs))
+	for i, r := range recs {
+		keys[i] = r.key
+	}
+	found, out, err := d.FindBoth(keys)
+	if err != nil {
+		return false, err
+	}
+	return !slices.ContainsFunc(recs, func(r candidate) bool {
+		f, ok := found[r.key]
+		if !ok {
+			f, ok = out[r.key]
+		}
+		return !ok || f.Compare(r.Version) < 0 && !f.SameWrite(r.Version)
+	}), nil
+}
+
+// file removes a note, or a file of a generation in quarantine/ or under a temporary name, if it holds an erased run.
+func (e *eraser) file(path string) error {
+	name := filepath.Base(path)
+	if g, _, ok := cohort.ParseDataName(name); ok && g >= e.since {
+		return nil
+	}
+	n, err := e.store.Holds(path, e.erased)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil && e.mentionedInFile(path), err != nil && strings.Contains(name, ".parquet"):
+		e.done.Holding = append(e.done.Holding, Holding{Path: e.Root.Rel(path),
+			Why: fmt.Sprintf("it cannot be read (%v), and may hold an erased run: remove it by hand, if nothing of it is needed", err)})
+		return nil
+	case n == 0:
+		return nil
+	}
+	return e.remove(Holding{Path: e.Root.Rel(path), Runs: n}, func() error { return e.FS.Remove(path) })
+}
+
+// remove removes what holds erased runs, durably, or says that it would.
+func (e *eraser) remove(h Holding, do func() error) error {
+	if !e.what.Apply {
+		h.Goes = true
+		e.done.Holding = append(e.done.Holding, h)
+		return nil
+	}
+	path := filepath.Join(string(e.Root), filepath.FromSlash(h.Path))
+	err := durable.RealDir(e.FS, filepath.Dir(path)) // no deletion through a link (P13)
+	if err == nil {
+		err = do()
+	}
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		err = durable.SyncDir(e.FS, filepath.Dir(path))
+	}
+	if err != nil {
+		h.Why = err.Error()
+		e.done.Holding = append(e.done.Holding, h)
+		return nil
+	}
+	e.done.Removed = append(e.done.Removed, h.Path)
+	return nil
+}
