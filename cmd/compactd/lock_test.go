@@ -106,6 +106,31 @@ func TestLocked(t *testing.T) {
 	}
 }
 
+// TestRestoreLocked shows that a restore, which begins with a fold, is to be tried again later, and changes nothing.
+func TestRestoreLocked(t *testing.T) {
+	root := newRoot(t, "r-1")
+	for range 2 {
+		if _, stderr, code := compactd(t, "once", "--root", string(root)); code != exitDone {
+			t.Fatalf("compactd once: exit code %d: %s", code, stderr)
+		}
+		appendRun(t, root, "r-2")
+	}
+	lock := hold(t, root)
+	stdout, stderr, code := compactd(t, "restore", "--root", string(root), "1", "--apply", "--wait", "1ms")
+	if code != exitAgain || stdout != "" || !strings.Contains(stderr, "compactd: a restore begins with a fold, so nothing was written: another compactor is at work: ") {
+		t.Errorf("compactd restore: exit code %d, output %q, words %q", code, stdout, stderr)
+	}
+	if stdout, stderr, code := compactd(t, "restore", "--root", string(root), "1"); code != exitDone {
+		t.Errorf("a plan beside a compactor: exit code %d: %s%s", code, stdout, stderr)
+	}
+	if err := lock.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	if stdout, stderr, code := compactd(t, "restore", "--root", string(root), "1", "--apply"); code != exitDone || !strings.Contains(stdout, "1 withdrawn") {
+		t.Errorf("after that: exit code %d: %s%s", code, stdout, stderr)
+	}
+}
+
 // TestCheckBesideFold shows that a generation that a compactor at work has not published yet is no
 // damage.
 func TestCheckBesideFold(t *testing.T) {

@@ -303,6 +303,11 @@ func streamStatus(store *generation.Store, s journal.Place, from generation.Wate
 		c.Unseen = 1
 		return c
 	}
+	if journal.IsCutOff(err) {
+		if end, eerr := store.Journal().End(s); eerr == nil && from.MayEndAt(end) {
+			return c // check tells of it, and the next fold goes on from its end
+		}
+	}
 	if err != nil {
 		c.Unreadable = 1
 		if errors.Is(err, journal.ErrCorrupt) {
