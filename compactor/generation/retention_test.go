@@ -310,7 +310,7 @@ func TestForgetsNoRepair(t *testing.T) {
 			r.commit(t, time.Minute, false)
 		}
 		r.goBack(t, 2)
-		for range 4 { // by an older compactor: nothing but the repair says what is void
+		for range 4 { // by an older compactor: only the repair says what is void
 			r.now = r.now.Add(time.Minute)
 			d := r.drafted(t)
 			d.Firsts = Firsts{}
