@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -210,13 +211,14 @@ func (r *repairer) rebuild(in indexFile, base generation.Manifest, before map[co
 	seen := rowsSeen{before: before, keys: map[cohort.Key]bool{}, next: max(base.NextSeq, 1), highest: base.HighestStamp}
 	c.says = r.saysOf(in.meta)
 	ids, ok := seen.add(x)
-	sum, readable := r.sumOf(&c, in.path)
+	name := cohort.IndexName(in.meta.Generation, in.meta.Token)
+	sum, readable := r.sumOf(&c, in.path, name)
 	if !ok || !readable {
 		return c, false, nil
 	}
 	m := base
 	m.Generation, m.Schema = in.meta.Generation, x.Schema()
-	m.Index = generation.DataFile{Name: cohort.IndexName(in.meta.Generation, in.meta.Token), Size: in.size, Rows: in.rows, CRC32C: sum}
+	m.Index = generation.DataFile{Name: name, Size: in.size, Rows: in.rows, CRC32C: sum}
 	c.manifest, c.rebuilt, c.restores = m, true, []restore{{m.Index, in.path}}
 	c.manifest.Snapshots, ok, err = r.addSnapshots(&c, ids, func(n int) string {
 		if n == 0 {
@@ -243,11 +245,33 @@ func (r *repairer) saysOf(m index.Meta) []byte {
 	return data
 }
 
-// sumOf is the checksum of a file. ok is false if it cannot be read, or if the damaged manifest of the candidate still says that none of
-// its files has this checksum.
-func (r *repairer) sumOf(c *candidate, path string) (sum generation.CRC, ok bool) {
+// sumOf is the checksum of a file that is to be the data file of this name. ok is false if it cannot be read, or if the damaged manifest
+// of the candidate still says that the data file has another one.
+func (r *repairer) sumOf(c *candidate, path, name string) (sum generation.CRC, ok bool) {
 	sum, ok = r.src.sum(path)
-	return sum, ok && (c.says == nil || bytes.Contains(c.says, []byte(sum.String())))
+	return sum, ok && !contradicts(c.says, name, sum)
+}
+
+// saidFile is how manifests name a data file.
+var saidFile = regexp.MustCompile(`(?s)"name": "(.{20,120}?)",\s+"size": [0-9]+,\s+"rows": [0-9]+,\s+"crc32c": "([0-9a-f]{8})"`)
+
+// contradicts tells whether what is left of a manifest has another checksum for a data file. A byte of the name may be damaged, too.
+func contradicts(manifest []byte, name string, sum generation.CRC) bool {
+	for _, said := range saidFile.FindAllSubmatch(manifest, -1) {
+		if len(said[1]) != len(name) || string(said[2]) == sum.String() {
+			continue
+		}
+		differ := 0
+		for i := range said[1] {
+			if said[1][i] != name[i] {
+				differ++
+			}
+		}
+		if differ <= 1 {
+			return true
+		}
+	}
+	return false
 }
 
 // rowsSeen are the rows of a generation that is rebuilt, of one file after the other.
@@ -301,19 +325,19 @@ func (r *repairer) addSnapshots(c *candidate, ids []identity, name func(n int) s
 		}
 	}
 	for id, rows := range parts {
+		n := 0
+		if id != "" { // a number that no fold has given
+			n = 900_000 + len(all)
+		}
 		var sum generation.CRC
 		i := slices.IndexFunc(files, func(f source) (ok bool) {
 			if r.fits(f, rows) {
-				sum, ok = r.sumOf(c, f.path)
+				sum, ok = r.sumOf(c, f.path, name(n))
 			}
 			return ok
 		})
 		if i < 0 {
 			return nil, false, nil
-		}
-		n := 0
-		if id != "" { // a number that no fold has given
-			n = 900_000 + len(all)
 		}
 		d := generation.DataFile{Name: name(n), Size: files[i].size, Rows: int64(len(rows)), CRC32C: sum}
 		all = append(all, generation.SnapshotsFile{Cohort: id, DataFile: d})

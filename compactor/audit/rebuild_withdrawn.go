@@ -25,18 +25,19 @@ func (r *repairer) addWithdrawn(c *candidate, of index.Meta, seen *rowsSeen, ids
 	if err != nil || !ok {
 		return false, err
 	}
+	name := cohort.WithdrawnIndexName(of.Generation, of.Token)
 	for _, f := range files {
 		then := *seen
 		then.keys = maps.Clone(seen.keys)
 		rows, ok := r.withdrawnIn(f, of, &then)
-		sum, readable := r.sumOf(c, f.path)
+		sum, readable := r.sumOf(c, f.path, name)
 		if !ok || !readable || !standAsDecided(acts, ids, rows) {
 			continue
 		}
 		w := &generation.Withdrawn{Actions: actions.file}
-		w.Index = generation.DataFile{Name: cohort.WithdrawnIndexName(of.Generation, of.Token), Size: f.size, Rows: int64(len(rows)), CRC32C: sum}
-		name := func(n int) string { return cohort.WithdrawnSnapshotsName(of.Generation, of.Token, n) }
-		if w.Snapshots, ok, err = r.addSnapshots(c, rows, name); err != nil || !ok {
+		w.Index = generation.DataFile{Name: name, Size: f.size, Rows: int64(len(rows)), CRC32C: sum}
+		nameOf := func(n int) string { return cohort.WithdrawnSnapshotsName(of.Generation, of.Token, n) }
+		if w.Snapshots, ok, err = r.addSnapshots(c, rows, nameOf); err != nil || !ok {
 			return false, err
 		}
 		c.restores = append(c.restores, actions, restore{w.Index, f.path})
@@ -83,7 +84,7 @@ func (r *repairer) actionsOf(c *candidate, of index.Meta) (acts foundActions, fr
 			continue
 		}
 		acts, rows, ok := r.actionsIn(f)
-		sum, readable := r.sumOf(c, f.path)
+		sum, readable := r.sumOf(c, f.path, name)
 		if ok && readable {
 			return acts, restore{generation.DataFile{Name: name, Size: f.size, Rows: rows, CRC32C: sum}, f.path}, true, nil
 		}
