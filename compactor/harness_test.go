@@ -35,10 +35,13 @@ func audited(t testing.TB, root cohort.Root) cohort.Root {
 		if t.Failed() {
 			return
 		}
-		for _, p := range check(t, root) {
+		done, err := audit.Replay(context.Background(), compactor.Config{Root: root}, func(p audit.Problem) {
 			if p.Damage {
 				t.Errorf("at the end of the test, check finds %v", p)
 			}
+		})
+		if err != nil || done.FromStreams+done.FromGenerations+done.NoSource != done.Of {
+			t.Errorf("at the end of the test, Replay = %v, %v", done, err)
 		}
 	})
 	return root

@@ -139,3 +139,18 @@ func ExampleBackup() {
 	// r-0
 	// r-1
 }
+
+func ExampleReplay() {
+	dir, remove := atWork()
+	defer remove()
+
+	done, err := audit.Replay(context.Background(), compactor.Config{Root: dir}, func(p audit.Problem) {
+		fmt.Println(p.Damage, filepath.ToSlash(p.Path), p.Reason)
+	})
+	if err != nil {
+		log.Fatal(err) // it could not look
+	}
+	fmt.Println(done)
+	// Output:
+	// generation 1: 1 of 1 rows were derived again (1 from streams), 0 rows have no source any more (streams deleted, generations not kept); 0 differences
+}
