@@ -171,7 +171,8 @@ func (p *pair) write(d *Draft, c Changes) (stats index.Stats, err error) {
 
 // fill writes the content of the index, and the snapshots files.
 func (p *pair) fill(d *Draft, c Changes, rows *newFile) (index.Stats, error) {
-	meta := index.Meta{Generation: d.Generation, Token: d.Token, Program: d.Program, Withdrawn: p.what == whatWithdrawn}
+	out := p.what == whatWithdrawn
+	meta := index.Meta{Generation: d.Generation, Token: d.Token, Program: d.Program, Withdrawn: out, Beside: !out && d.Withdrawn != nil}
 	var old *index.File
 	if p.old != nil {
 		old = p.old.Index

@@ -63,6 +63,14 @@ func (w *Withdrawn) validate(m *Manifest) error {
 	return nil
 }
 
+// SetWithdrawn makes w what a manifest says of withdrawals.
+func (m *Manifest) SetWithdrawn(w *Withdrawn) {
+	m.Withdrawn = w
+	if !slices.Contains(m.Requires, requiresWithdrawn) {
+		m.Requires = append(slices.Clip(m.Requires), requiresWithdrawn)
+	}
+}
+
 // withdrawnOf is a manifest whose index and snapshots are the withdrawn rows of m, to open them as such.
 func (m *Manifest) withdrawnOf() Manifest {
 	out := *m
