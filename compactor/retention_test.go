@@ -260,7 +260,7 @@ func TestSleeperIsNoSecondHistory(t *testing.T) {
 	disk.Clock = func() time.Time { return clock }
 	once := true
 	slept := &durabletest.Fault{FS: disk, Hook: func(_ int, op, name string) error {
-		if !once || op != "link" || filepath.Dir(name) != root.Manifests() {
+		if !once || op != "create" || filepath.Dir(name) != root.Manifests() {
 			return nil
 		}
 		once = false
@@ -274,7 +274,7 @@ func TestSleeperIsNoSecondHistory(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range []string{root.Manifest(2), root.Data(m.Index.Name), root.Data(m.Snapshots[0].Name)} {
+		for _, name := range []string{root.Manifest(2), root.Data(m.Index.Name), root.Data(m.Snapshots[0].Name)} { // as a sweep does
 			if err := durable.Remove(disk, name); err != nil {
 				t.Fatal(err)
 			}
@@ -286,17 +286,74 @@ func TestSleeperIsNoSecondHistory(t *testing.T) {
 	if err != nil || report.Conflicts != 1 || !report.Clean() {
 		t.Errorf("the fold that slept: %+v, %v", report, err)
 	}
-	gens, err := generations(disk, root)
-	if want := []cohort.Generation{1, 3}; err != nil || !slices.Equal(gens, want) {
-		t.Fatalf("generations %v, %v: want %v, as 2 is void", gens, err, want)
-	}
 	if _, err := keysOf(compactor.Config{Root: root, FS: disk}, 2); !errors.As(err, new(*generation.NotKeptError)) {
 		t.Errorf("RunsOf the void generation = %v; want NotKeptError", err)
 	}
-	if text := said.text(); strings.Contains(text, "history") {
+	if _, err := manifest(disk, root, 2); err != nil {
+		t.Errorf("the void generation: %v", err)
+	}
+	if text := said.text(); text != "another compactor committed generation 3 first: folding again" {
 		t.Errorf("told %q", text)
 	}
 	if got := damageOn(t, disk, root); got != "" {
 		t.Errorf("check finds %s", got)
+	}
+	clock = clock.Add(3 * time.Hour)
+	if err := disk.Load(withStream(t, root)); err != nil {
+		t.Fatal(err)
+	}
+	foldNow(t, compactor.Config{Root: root, FS: disk, Lock: yes{}, KeepGenerations: 1})
+	gens, err := generations(disk, root)
+	if want := []cohort.Generation{1, 3, 4}; err != nil || !slices.Equal(gens, want) {
+		t.Errorf("generations %v, %v: want %v, as 2 is void", gens, err, want)
+	}
+}
+
+// TestEveryCommitSaysWhatItDid makes a commit of each kind, and looks at what its manifest says.
+func TestEveryCommitSaysWhatItDid(t *testing.T) {
+	root := newDamagedRoot(t)
+	cfg := compactor.Config{Root: root}
+	none := time.Duration(0)
+	for _, step := range []struct {
+		do   func() error
+		verb generation.Verb
+		did  *generation.Changed
+	}{
+		{func() error { appendTo(t, root, "c", firstLines...); return foldOnce(cfg) }, generation.DidFold, &generation.Changed{Added: 2}},
+		{func() error { appendTo(t, root, "c", secondLines...); return foldOnce(cfg) }, generation.DidFold, &generation.Changed{Added: 1, Replaced: 1}},
+		{func() error { return importsOne.do(cfg) }, generation.DidImport, &generation.Changed{Added: 3, Imported: 3}},
+		{func() error { return importOf(cfg, `{"x:S": {"snapshot_seq": 10, "v": 6}}`) }, generation.DidImport, &generation.Changed{Replaced: 1, Imported: 1}},
+		{func() error { return changeOnce(cfg, compactor.ColumnChange{Max: 400}) }, generation.DidColumns, &generation.Changed{}},
+		{func() error {
+			_, err := compactor.ChangeRetention(t.Context(), cfg, compactor.RetentionChange{Daily: &none})
+			return err
+		}, generation.DidRetention, &generation.Changed{}},
+		{func() error {
+			appendTo(t, root, "c", thirdLines...)
+			if err := foldOnce(cfg); err != nil {
+				return err
+			}
+			spoil(t, root, "index", newestOn(t, root).Generation)
+			_, err := audit.Repair(t.Context(), cfg, audit.RepairOptions{Apply: true})
+			return err
+		}, generation.DidFold, nil},
+	} {
+		if err := step.do(); err != nil {
+			t.Fatal(step.verb, err)
+		}
+		m := newestOn(t, root)
+		if diff := cmp.Diff(step.did, m.Changed); m.Verb != step.verb || step.did != nil && diff != "" || m.User == "" {
+			t.Errorf("generation %d: %q by %q, want %q (-want +got):\n%s", uint64(m.Generation), m.Verb, m.User, step.verb, diff)
+		}
+	}
+	repaired := newestOn(t, root)
+	for repaired.RepairedFrom == nil && repaired.Generation > 1 {
+		var err error
+		if repaired, err = manifest(durable.OS, root, repaired.Generation-1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if repaired.Verb != generation.DidRepair || repaired.Changed != nil {
+		t.Errorf("the repair says %q, %+v", repaired.Verb, repaired.Changed)
 	}
 }

@@ -224,8 +224,9 @@ func (s *scanner) tail(ctx context.Context, newest generation.Manifest) (batch, 
 	for r := range s.readings(unread, &b) {
 		if r.gone { // taken for dead just now, which needs no generation
 			r.p = s.InReaped(r.p.Stream)
-			s.read(r, b.left, b.shapes.Shaper())
+			s.done(r, s.read(r, b.left, b.shapes.Shaper()))
 		}
+		s.shortened(r, 0)
 		b.add(r)
 		if r.err != nil {
 			s.skip(r.p.Stream, r.err, r.old.Grown, &b)

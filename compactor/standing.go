@@ -151,17 +151,18 @@ func (r *run) judge(data *generation.Data, rows []Standing) error {
 	return nil
 }
 
-// MarshalJSON is that of the Run, with withdrawn_at, reason and the record_id of the withdrawal, and whether it is protected.
+// MarshalJSON is that of the Run, with what is known of the withdrawal, and whether the row is protected.
 func (s Standing) MarshalJSON() ([]byte, error) {
 	out := struct {
 		runJSON
 		WithdrawnAt string `json:"withdrawn_at,omitempty"`
-		WithdrawnBy string `json:"withdrawn_by,omitempty"` // record_id
+		WithdrawnBy string `json:"withdrawn_by,omitempty"` // user@host:pid
+		Withdrawal  string `json:"withdrawal,omitempty"`   // record_id
 		Reason      string `json:"reason,omitempty"`
 		Protected   bool   `json:"protected,omitempty"`
 	}{runJSON: s.forJSON(), Protected: s.Protected}
 	if s.By != nil {
-		out.WithdrawnAt, out.WithdrawnBy, out.Reason = s.WithdrawnText(), s.By.ID, s.Reason()
+		out.WithdrawnAt, out.WithdrawnBy, out.Withdrawal, out.Reason = s.WithdrawnText(), s.By.Writer, s.By.ID, s.Reason()
 	}
 	return json.Marshal(out)
 }
@@ -176,6 +177,14 @@ func (s Standing) WithdrawnText() string {
 		return cohort.FormatTime(s.By.Stamp.Time())
 	}
 	return cohort.FormatTime(s.By.Written)
+}
+
+// WithdrawnBy is who appended the withdrawal, as user@host:pid; empty if nobody knows.
+func (s Standing) WithdrawnBy() string {
+	if s.By == nil {
+		return ""
+	}
+	return s.By.Writer
 }
 
 // Reason is that of the withdrawal, as its user gave it.

@@ -183,6 +183,15 @@ func (r *Reader) Position() Position { return r.pos }
 // whose writer died, or damage. Which of these, a Reader can tell only when nothing more can be added.
 func (r *Reader) Torn() int64 { return r.torn }
 
+// Sync makes durable what was read: a writer syncs only after it has written, and a Reader may be faster. It is not done for the
+// names that lead to the segment. See durable.ReadFile for where it has no effect.
+func (r *Reader) Sync() error {
+	if r.w == nil {
+		return nil
+	}
+	return r.w.f.Sync()
+}
+
 // Close closes the file.
 func (r *Reader) Close() error {
 	if r.w == nil {

@@ -346,6 +346,7 @@ func standingText(line []byte, r compactor.Standing) []byte {
 	line = append(append(line, '\t'), r.Cohort...)
 	if r.Withdrawn {
 		line = append(append(line, "\twithdrawn\t"...), r.WithdrawnText()...)
+		line = append(append(line, '\t'), terminal.Field(r.WithdrawnBy())...)
 		line = append(append(line, '\t'), terminal.Field(r.Reason())...)
 	}
 	if r.Protected {

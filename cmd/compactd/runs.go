@@ -32,7 +32,7 @@ With --at the list is that of an earlier generation: of its number, or of a time
 UTC), or a time ago such as 2h. Of a time it is the newest generation that is kept and was committed at or before it, by the clock
 of the machine that committed; which one that is, is said on standard error. "compactd history" lists what is kept.
 
-With --withdrawn the list is that of the rows that were taken out, with the time of the withdrawal and its reason; with --protected
+With --withdrawn the list is that of the rows that were taken out, with the time of the withdrawal, who appended it, and its reason; with --protected
 that of the rows that folds refuse to withdraw.
 
 Where --cohort or --stage leave nothing, that is said on standard error; the exit code is 0.

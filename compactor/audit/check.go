@@ -481,6 +481,9 @@ func (c *checker) stream(s journal.Place, mark generation.Watermark, newest gene
 		case errors.As(err, &damage) && mark.Damaged && damage.Offset < mark.Offset:
 			c.note(path, "%d bytes at offset %d are damaged and were passed over: %s keeps them", damage.Length, damage.Offset, c.Root.Rel(c.Root.Quarantine(s.Cohort)))
 			continue
+		case errors.As(err, &damage) && !mark.Sealed && damage.Offset >= mark.Synced && damage.Offset+damage.Length <= mark.Offset:
+			c.lostUnsynced(path, damage.Offset, mark)
+			continue
 		case errors.As(err, &damage):
 			c.damage(path, "%d bytes at offset %d: %v", damage.Length, damage.Offset, damage.Err)
 			met = true // or it is in these bytes
@@ -491,6 +494,8 @@ func (c *checker) stream(s journal.Place, mark generation.Watermark, newest gene
 			}
 			if !met && at.Offset < mark.Offset && c.MayBeOld(mark.Grown) {
 				c.unseen(path, "the storage does not show it up to offset %d, up to which it was folded", mark.Offset)
+			} else if !met && mark.MayEndAt(at) {
+				c.lostUnsynced(path, at.Offset, mark)
 			} else if !met {
 				c.damage(path, "has no entry that ends at offset %d, up to which it was folded", mark.Offset)
 			}

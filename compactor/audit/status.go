@@ -28,7 +28,9 @@ type Status struct {
 	Generation cohort.Generation `json:"generation"` // 0: never folded
 	Rows       int64             `json:"rows"`
 	NextSeq    cohort.Seq        `json:"next_seq"`
-	Narrow     int64             `json:"narrow"` // records that gave way although they look like other results, so far
+	Withdrawn  int64             `json:"withdrawn"` // rows that were taken out
+	Actions    int64             `json:"actions"`   // that were folded so far
+	Narrow     int64             `json:"narrow"`    // records that gave way although they look like other results, so far
 	// Generations is how many are kept, and HistoryBytes the size of the data files that only those before the newest name. Each file
 	// counts once, whatever other names it has.
 	Generations  int                `json:"generations"`
@@ -101,6 +103,9 @@ func readStatus(ctx context.Context, cfg compactor.Config, store *generation.Sto
 	s := Status{
 		Root: store.Root, RootID: store.Settings.RootID, Generation: newest.Generation, Rows: newest.Index.Rows, NextSeq: newest.NextSeq,
 		Narrow: newest.Narrow, Merged: newest.Merged, Holder: compactor.FileLock{Path: store.Root.CompactLock()}.Holder(), InExtra: index.Extras{},
+	}
+	if w := newest.Withdrawn; w != nil {
+		s.Withdrawn, s.Actions = w.Index.Rows, w.Actions.Rows
 	}
 	if err := s.history(store, newest); err != nil {
 		return Status{}, err
@@ -302,6 +307,11 @@ func streamStatus(store *generation.Store, s journal.Place, from generation.Wate
 	if err = store.Doubt(err, from.Grown); durable.IsAway(err) {
 		c.Unseen = 1
 		return c
+	}
+	if journal.IsCutOff(err) {
+		if end, eerr := store.Journal().End(s); eerr == nil && from.MayEndAt(end) {
+			return c // check tells of it, and the next fold goes on from its end
+		}
 	}
 	if err != nil {
 		c.Unreadable = 1

@@ -183,6 +183,22 @@ func (c *CrashFS) ReadDir(name string) ([]fs.DirEntry, error) {
 	return out, nil
 }
 
+// Append writes to the end of a file that exists, as a program that has it open. Only the Sync of an open file makes the bytes durable.
+func (c *CrashFS) Append(name string, data []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i, err := c.walk(parts(name))
+	if err == nil && i.mode.IsDir() {
+		err = syscall.EISDIR
+	}
+	if err != nil {
+		return &fs.PathError{Op: "write", Path: name, Err: err}
+	}
+	i.data = append(i.data, data...)
+	i.modTime = time.Now()
+	return nil
+}
+
 // Stat tells about a file or directory.
 func (c *CrashFS) Stat(name string) (fs.FileInfo, error) {
 	c.mu.Lock()
