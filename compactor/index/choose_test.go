@@ -183,6 +183,7 @@ func TestChooseEnds(t *testing.T) {
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	n, ended := 0, error(nil)
 	for _, err := range f.Choose(ctx, Choice{Row: func([]Value) (bool, error) { return true, nil }}) {
 		if n++; n == 100 { // the last row of the first group

@@ -58,7 +58,7 @@ func benchIndex(b *testing.B, n int) *index.File {
 		text := fmt.Sprintf(`{"run_id":"r-%x","stage":"%s","metrics":{"auc":%g,"loss":%g,"n":%d},"params":{"lr":%s,"depth":%d%s}}`,
 			i*7919%n, stage, float64(i*7%n)/float64(n), 1/float64(i+1), i, []string{"0.1", "0.03", "0.01"}[i%3], i%12, list)
 		r, err := cohort.ParseRecord([]byte(text), 0)
-		r.Cohort, r.Stream, r.Stamp, r.ID = "churn_eu", "01JZZZZZZZZZZZZZZZZZZZZZZZ", cohort.Stamp(1_700_000_000_000_000_000+i), fmt.Sprintf("id-%d", i)
+		r.Cohort, r.Stream, r.Stamp, r.ID = "churn_eu", "01JZZZZZZZZZZZZZZZZZZZZZZZ", cohort.Stamp(1_700_000_000_000_000_000)+cohort.Stamp(i), fmt.Sprintf("id-%d", i)
 		return r, err
 	}
 	var recs []cohort.Record

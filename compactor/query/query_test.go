@@ -27,7 +27,7 @@ func indexOf(t testing.TB, lines string) *index.File {
 		if err != nil {
 			t.Fatalf("record %.200s: %v", line, err)
 		}
-		r.Cohort, r.Stream, r.Stamp = "churn_eu", "01JZZZZZZZZZZZZZZZZZZZZZZZ", cohort.Stamp(1_700_000_000_000_000_000+len(recs))
+		r.Cohort, r.Stream, r.Stamp = "churn_eu", "01JZZZZZZZZZZZZZZZZZZZZZZZ", cohort.Stamp(1_700_000_000_000_000_000)+cohort.Stamp(len(recs))
 		if r.ID == "" {
 			r.ID = fmt.Sprintf("id-%d", len(recs)+1)
 		}
