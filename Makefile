@@ -29,7 +29,7 @@ example: build ## the main job on the example data, into ./example-runs
 
 test: check $(VENV)/made ## everything that must hold: checks, all tests with the race detector, the pages, a program of another module, a foreign reader
 	$(GO) test -race -timeout 30m ./... # test-docs is one of them: it finds $(VENV)
-	$(MAKE) test-places test-32 test-machines-short test-outside test-foreign test-differential
+	$(MAKE) -j2 $(if $(filter output-sync,$(.FEATURES)),-O) test-places test-32 test-machines-short test-outside test-foreign test-differential
 
 test-short: ## the tests that take seconds
 	$(GO) test -short ./...
@@ -67,7 +67,7 @@ test-machines-short: # the part of it that make test runs: the machine that diff
 # What Wine or Windows does not have: signals, sh and cp, symbolic links, and other words for errors.
 WINESKIP = TestScripts/($(WINESCRIPTS))$$|TestDaemon|TestConsoleLog|TestLocked|TestSignal|TestManyProcesses|TestKilledProcesses|TestExamples|TestDifferential|$(WINELINKS)
 WINESCRIPTS = version|run-refused|root-id|repair|published-other|check-damage|copies-merged|doctor|dump|links|no-root|once|modes|no-input|encodings|cohort-names|roots|set|read-only|repeat|umask|backup|settings|root-id-flip|repair-copies|missing-manifests|previous-old|init|import-left-out
-WINELINKS = TestReplaceFollowsNoLink|TestDeletedLockFile|TestOnlyWalGoKnowsTheLibrary|TestSegmentThatIsNone|TestLinkedCohort|TestRoots|TestHeader|TestStreams|TestHolderIsNoLink|TestHolderOfBefore|TestAway$$
+WINELINKS = TestReplaceFollowsNoLink|TestDeletedLockFile|TestOnlyWalGoKnowsTheLibrary|TestSegmentThatIsNone|TestLinkedCohort|TestRoots|TestHeader|TestStreams|TestHolderIsNoLink|TestHolderOfBefore
 
 test-windows: ## the tests of the commands and of what touches the disk, for Windows, under Wine (wine64, binutils-mingw-w64-x86-64)
 	.ci/wine . '$(WINESKIP)' internal/durable journal cmd/journal-append cmd/compactd internal/acceptance

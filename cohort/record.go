@@ -37,6 +37,10 @@ type Record struct {
 	Stamp  Stamp    // its place in the order; zero before it was appended
 	ID     string   // record_id, at most MaxRecordID bytes; if it is empty, an Append sets it
 
+	// Writer is who appended it, as user@host:pid: see journal.Header. A fold sets it, from the header of the stream; it is empty if that
+	// is not known.
+	Writer string
+
 	// Written is the writer's wall clock at the append; the zero time before the append, and if it is not known. It does not order records.
 	Written time.Time
 

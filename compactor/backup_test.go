@@ -280,13 +280,14 @@ func TestBackupWhileOthersWork(t *testing.T) {
 // TestBackupStoppedAnywhere ends a backup before each change of the disk, as a kill does, and cuts the power. Its name is not there, or
 // it is a whole backup. The root is as it was.
 func TestBackupStoppedAnywhere(t *testing.T) {
+	t.Parallel()
 	rnd := rand.New(rand.NewPCG(*seed, 7))
 	t.Logf("-seed %d", *seed)
 	root := toBackUp(t)
 	backup := backupOf(root)
 	crashes, whole := 0, 0
 	for k := 0; ; k++ {
-		if testing.Short() && k%5 != 0 {
+		if k%sparse != 0 || testing.Short() && k%5 != 0 {
 			continue
 		}
 		disk := loaded(t, root)
@@ -299,7 +300,7 @@ func TestBackupStoppedAnywhere(t *testing.T) {
 		for _, mode := range durabletest.Modes() {
 			draws := 1
 			if mode.Random() {
-				draws = 12
+				draws = max(12/sparse, 1)
 			}
 			for range draws {
 				crashes++
@@ -323,6 +324,7 @@ func TestBackupStoppedAnywhere(t *testing.T) {
 // TestBackupFailsAnywhere lets each change of the disk fail in turn, and each look at it. A backup that fails leaves nothing; one
 // that does not is whole.
 func TestBackupFailsAnywhere(t *testing.T) {
+	t.Parallel()
 	root := toBackUp(t)
 	faults := 0
 	judge := func(t *testing.T, disk durable.FS, err error, when string) {
@@ -337,7 +339,7 @@ func TestBackupFailsAnywhere(t *testing.T) {
 	}
 	for _, cause := range []error{syscall.EIO, durabletest.ShortWrite{Err: syscall.ENOSPC}, durabletest.AfterError{Err: syscall.EIO}} {
 		for k := 0; ; k++ {
-			if testing.Short() && k%5 != 0 {
+			if k%sparse != 0 || testing.Short() && k%5 != 0 {
 				continue
 			}
 			disk, failed := loaded(t, root), ""
@@ -366,7 +368,7 @@ func TestBackupFailsAnywhere(t *testing.T) {
 	}
 	for _, cause := range []error{syscall.EIO, syscall.ESTALE, syscall.ENOENT} {
 		for k := 0; ; k++ {
-			if testing.Short() && k%7 != 0 {
+			if k%sparse != 0 || testing.Short() && k%7 != 0 {
 				continue
 			}
 			disk := loaded(t, root)

@@ -50,6 +50,7 @@ type batch struct {
 	refs    []ref           // by candidate.n
 	held    []cohort.Record // by ref.held - 1
 	places  []journal.Place // by ref.place
+	writers []string        // the same, who wrote them
 	actions []cohort.Record
 	shapes  *index.Shapes
 	bytes   int64 // of all records as JSON
@@ -155,6 +156,7 @@ func (l *loader) load(p index.Put) (cohort.Record, error) {
 			return cohort.Record{}, fmt.Errorf("read a record again: %w", err)
 		}
 	}
+	r.Writer = l.b.writers[at.place]
 	return raised(r, l.later[p.N]), nil
 }
 

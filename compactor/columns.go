@@ -26,6 +26,11 @@ type ColumnChange struct {
 // It takes the lock of a fold, and like a fold it may be raced by anybody and cut off anywhere. On error nothing has changed,
 // or the change is committed and the next fold publishes it.
 func ChangeColumns(ctx context.Context, cfg Config, change ColumnChange) (newest generation.Manifest, err error) {
+	return changing(ctx, cfg, func(r *run) (generation.Manifest, error) { return r.changeColumns(change) })
+}
+
+// changing takes the lock, and tries a change of settings until it is committed.
+func changing(ctx context.Context, cfg Config, change func(*run) (generation.Manifest, error)) (newest generation.Manifest, err error) {
 	r, err := open(cfg)
 	if err != nil {
 		return generation.Manifest{}, err
@@ -36,7 +41,7 @@ func ChangeColumns(ctx context.Context, cfg Config, change ColumnChange) (newest
 	}
 	defer func() { err = r.store.Doubt(errors.Join(err, unlock()), 0) }()
 	for try := 0; ; try++ {
-		newest, err = r.changeColumns(change)
+		newest, err = change(r)
 		again := errors.Is(err, generation.ErrConflict) || r.isOvertaken(err)
 		if !again || try == maxConflicts || ctx.Err() != nil {
 			return newest, err
@@ -57,6 +62,7 @@ func (r *run) changeColumns(change ColumnChange) (generation.Manifest, error) {
 	if err != nil {
 		return generation.Manifest{}, err
 	}
+	next.Verb, next.Changed = generation.DidColumns, &generation.Changed{}
 	old, err := r.store.Summed(prev)
 	if err != nil {
 		return generation.Manifest{}, err
@@ -80,7 +86,7 @@ func (r *run) changeColumns(change ColumnChange) (generation.Manifest, error) {
 		return generation.Manifest{}, err
 	}
 	r.base = done.Generation // what is gone from here on was not taken by others before
-	r.say.tellChanges(prev, done)
+	r.say.tellChanges(prev, done, next.From)
 	old.Close() // index.parquet may be the same file, and Windows and SMB replace no file that is open
 	return done, r.store.Publish(done, false)
 }

@@ -75,10 +75,11 @@ type Config struct {
 	// where keys are long, and what records look like. More records are folded in further batches, each with
 	// a commit of its own. If zero, DefaultBatchBytes.
 	BatchBytes int64
-	// KeepGenerations is how many generations stay in any case. Two whole ones stay whatever it says. If zero, 3.
+	// KeepGenerations is how many generations stay in any case. Two whole ones stay whatever it says, and beyond that what the
+	// root's retention keeps (generation.Retention). If zero, 3.
 	KeepGenerations int
-	// KeepAge is how long older ones stay after they were succeeded, by the file system's clock. If
-	// zero, 1 h; negative, not at all.
+	// KeepAge is how long older ones stay at least after they were succeeded, by the file system's clock. If
+	// zero, 1 h; negative, not at all, and neither does what the root's retention would keep.
 	KeepAge time.Duration
 	// DeadAfter is how long a stream without a seal must not have grown, by the file system's clock, until
 	// its writer is taken for dead where locks do not tell. If zero, 24 h; negative, not at all.
@@ -177,6 +178,10 @@ type run struct {
 	again   bool              // a round was added to note what could not be moved
 	base    cohort.Generation // what the current round builds on
 
+	from     int                 // the version of the index that the last commit began with
+	healed   generation.Manifest // the newest one of this round, durable and public
+	roomMade bool                // see makeRoom
+
 	unpublished error // see published
 	replaced    int   // public files that were of no generation
 }
@@ -235,6 +240,10 @@ func (r *run) rounds(ctx context.Context) error {
 			more = true
 			continue
 		}
+		if durable.IsFull(err) && r.makeRoom(err) {
+			more = true
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -285,6 +294,7 @@ func (r *run) round(ctx context.Context) (more bool, err error) {
 	if err := r.published(r.store.Heal(prev)); err != nil {
 		return false, err
 	}
+	r.healed = prev
 	r.report.Swept += r.sweeper.sweep(prev)
 	in := r.scanner()
 	if in.unused, err = r.unused(prev); err != nil {
@@ -308,14 +318,33 @@ func (r *run) round(ctx context.Context) (more bool, err error) {
 		reaped = r.sweeper.reap(b.dead)
 		r.report.Reaped = reaped
 	}
-	expired, err := r.store.Expire(next, generation.Keep{Generations: r.KeepGenerations, Age: r.KeepAge, Shown: r.unpublished != nil})
+	err = r.expire(next, 0)
+	again := !r.again && r.sweeper.hasStuckAnew(next) // once a run, or a stream that cannot be read keeps it busy for ever
+	r.again = r.again || again
+	return b.full || reaped > 0 || again, err
+}
+
+func (r *run) expire(newest generation.Manifest, room int64) error {
+	expired, err := r.store.Expire(newest, generation.Keep{
+		Generations: r.KeepGenerations, Age: r.KeepAge, Shown: r.unpublished != nil, Room: room,
+	})
 	r.report.SweptGens += expired.Manifests
 	if expired.TwoHistories {
 		r.report.Damage = max(r.report.Damage, 1)
 	}
-	again := !r.again && r.sweeper.hasStuckAnew(next) // once a run, or a stream that cannot be read keeps it busy for ever
-	r.again = r.again || again
-	return b.full || reaped > 0 || again, err
+	return err
+}
+
+// makeRoom removes generations that only retention keeps, because a round found the disk full, and tells whether that is worth another
+// try. It does so once in a run.
+func (r *run) makeRoom(full error) bool {
+	if r.roomMade || r.healed.Generation == 0 {
+		return false
+	}
+	r.roomMade = true
+	before := r.report.SweptGens
+	err := r.expire(r.healed, generation.RoomFor(full))
+	return err == nil && r.report.SweptGens > before
 }
 
 // advance turns a batch into the next generation, and makes it public. What the attempt counts stays only if it commits.
@@ -332,7 +361,7 @@ func (r *run) advance(ctx context.Context, prev generation.Manifest, b *batch) (
 	r.report.TornTails += b.tornTails
 	r.stands(next, *b)
 	r.base = next.Generation // what is gone from here on was not taken by others before
-	if r.say.tellChanges(prev, next) {
+	if r.say.tellChanges(prev, next, r.from) {
 		r.report.Rewrites++
 	}
 	if next.Ahead != nil && (prev.Ahead == nil || *prev.Ahead != *next.Ahead) {
@@ -362,22 +391,23 @@ func (r *run) attempt(ctx context.Context, prev generation.Manifest, b *batch) (
 	if err := ctx.Err(); err != nil {
 		return generation.Manifest{}, errors.Join(fmt.Errorf("stopped before the commit: %w", err), draft.Discard())
 	}
+	r.from = draft.From
 	return draft.Commit()
 }
 
-// tellChanges tells of what a commit did once for many to come.
-func (s *speaker) tellChanges(prev, next generation.Manifest) (rewritten bool) {
+// tellChanges tells of what a commit did once for many to come. from is the version of the index that it began with.
+func (s *speaker) tellChanges(prev, next generation.Manifest, from int) (rewritten bool) {
 	if prev.Generation > 0 && prev.Version < next.Version {
 		s.tell(Upgraded{prev.Version, next.Version})
 	}
-	if prev.Index.Rows == 0 || prev.Index.Name == next.Index.Name || prev.Schema.Equal(next.Schema) {
+	if prev.Index.Rows == 0 || prev.Index.Name == next.Index.Name || prev.Schema.Equal(next.Schema) && from == next.IndexVersion() {
 		return false
 	}
 	was := map[string]index.Kind{}
 	for _, c := range prev.Schema {
 		was[c.Name] = c.Kind
 	}
-	n := Rewritten{Rows: prev.Index.Rows, From: prev.IndexVersion(), To: next.IndexVersion()}
+	n := Rewritten{Rows: prev.Index.Rows, From: from, To: next.IndexVersion()}
 	for _, c := range next.Schema {
 		switch kind, known := was[c.Name]; {
 		case !known:

@@ -22,6 +22,7 @@ import (
 // what survives besides what was synced. The next run ends where an undisturbed one would: every record,
 // once, and nothing damaged.
 func TestPowerLossAnywhere(t *testing.T) {
+	t.Parallel()
 	rnd := rand.New(rand.NewPCG(*seed, 2))
 	t.Logf("-seed %d", *seed)
 	root := preparedToExpire(t)
@@ -64,6 +65,7 @@ func TestPowerLossAnywhere(t *testing.T) {
 // own, and then cuts the power. What the first left is there for the second to see and may be on no disk
 // yet (R11).
 func TestKillThenPowerLoss(t *testing.T) {
+	t.Parallel()
 	rnd := rand.New(rand.NewPCG(*seed, 3))
 	t.Logf("-seed %d", *seed)
 	root := preparedToExpire(t)

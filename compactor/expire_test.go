@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -319,5 +320,15 @@ func TestVoidGenerationIsNoCopy(t *testing.T) {
 	gens, err := generations(durable.OS, root)
 	if want := []cohort.Generation{2, 3, 4}; err != nil || !slices.Equal(gens, want) {
 		t.Errorf("generations %v, %v: want %v, as 3 is void", gens, err, want)
+	}
+}
+
+// noHistory makes a root keep no more than a fold is told to keep.
+func noHistory(t *testing.T, root cohort.Root) {
+	t.Helper()
+	none := time.Duration(0)
+	cfg := compactor.Config{Root: root}
+	if _, err := compactor.ChangeRetention(t.Context(), cfg, compactor.RetentionChange{All: &none, Hourly: &none, Daily: &none}); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -101,6 +101,7 @@ func (f deafFile) ReadAt(p []byte, off int64) (int, error) {
 // file handle that went stale, with "not found" although it is there, and with a listing that is empty
 // because it is old. Nothing is lost or deleted by it, and an error is never silent.
 func TestReadFailsAnywhere(t *testing.T) {
+	t.Parallel()
 	root := prepared(t)
 	for _, cause := range []error{syscall.EIO, syscall.ESTALE, syscall.ENOENT, nil} {
 		for k := 0; ; k++ {

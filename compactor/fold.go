@@ -20,10 +20,14 @@ type folded struct {
 	byID       int       // of those, by the record id alone: older programs kept no digest of the row
 	superseded int       // an older write of a key that has a newer one
 	replaced   int       // puts that replace a row of the index
+	rewritten  int       // puts of keys that were withdrawn
 	narrow     Narrowing // superseded or replaced, and perhaps another result
 	Withdrawing
 	Erasing
 }
+
+// added counts the rows of new keys.
+func (f *folded) added() int { return len(f.puts) - f.replaced - f.rewritten }
 
 // folding is a fold under way.
 type folding struct {
@@ -217,6 +221,7 @@ func (f *folding) put(key cohort.Key, s *standing, out, inIndex, isOut bool) {
 		}
 		if isOut {
 			f.leaveOut = append(f.leaveOut, key)
+			f.rewritten++
 			f.Returned++
 		}
 		return

@@ -144,12 +144,12 @@ func TestFoldOntoVersion1(t *testing.T) {
 		row       string                // a row that shows it
 	}{
 		"v1": {
-			1, "all 9 rows of the index were written again: a column has another type, its format was version 1 and is version 2",
+			1, "all 9 rows of the index were written again: a column has another type, its format was version 1 and is version 3",
 			map[string]index.Kind{"metrics.auc": index.Double},
 			`"i":-9223372036854775808,"f":1.5e-300,"t":true,"s":"日\u0000\n\"\\","params.lr":0.1,"metrics.auc":1.0,"tags.owner":"growth"`,
 		},
 		"v1-cohorts": {
-			2, "all 3 rows of the index were written again: 4 columns have another type, its format was version 1 and is version 2",
+			2, "all 3 rows of the index were written again: 4 columns have another type, its format was version 1 and is version 3",
 			map[string]index.Kind{"metrics.auc": index.Double, "metrics.n": index.Double, "tags.owner": index.String, "tags.n": index.String},
 			`"v":2,"metrics.auc":3.0,"tags.owner":"growth","tags.n":"1","_key":"c:S"`,
 		},
@@ -163,11 +163,11 @@ func TestFoldOntoVersion1(t *testing.T) {
 			if got := damage(t, root); got != "" {
 				t.Errorf("before any fold of today: %s", got)
 			}
-			saysOf(t, root, fmt.Sprintf("the root's manifests were of version %d and are of version 3 from now on: older programs can append", want.version),
+			saysOf(t, root, fmt.Sprintf("the root's manifests were of version %d and are of version 4 from now on: older programs can append", want.version),
 				want.rewritten)
 			after := newestOn(t, root)
-			if after.Version != 3 || len(after.Settings) == 0 {
-				t.Errorf("a manifest of version %d with the settings %q, want 3 and those of the root", after.Version, after.Settings)
+			if after.Version != 4 || len(after.Settings) == 0 {
+				t.Errorf("a manifest of version %d with the settings %q, want 4 and those of the root", after.Version, after.Settings)
 			}
 			columns := slices.Clone(before.Schema)
 			for i := range columns {

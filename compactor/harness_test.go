@@ -40,8 +40,23 @@ func audited(t testing.TB, root cohort.Root) cohort.Root {
 				t.Errorf("at the end of the test, check finds %v", p)
 			}
 		}
+		allSayTheirVerb(t, root)
 	})
 	return root
+}
+
+// allSayTheirVerb is for those who write a new kind of commit: history has nothing else to tell what it was.
+func allSayTheirVerb(t testing.TB, root cohort.Root) {
+	t.Helper()
+	gens, err := generations(durable.OS, root)
+	if err != nil {
+		t.Error(err)
+	}
+	for _, g := range gens {
+		if m, err := manifest(durable.OS, root, g); err == nil && m.Verb == "" {
+			t.Errorf("manifest %d does not say its verb: set Draft.Verb and Draft.Changed where it is drafted", uint64(g))
+		}
+	}
 }
 
 // newCohortsRoot is newRoot with snapshots per cohort.
@@ -196,7 +211,7 @@ func rowsOn(t testing.TB, fsys durable.FS, root cohort.Root) map[string]string {
 		if err := json.Unmarshal(fields["_key"], &key); err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range []string{"_key", "_extra", "_stamp", "_stream", "_record_id", "_digest", "snapshot_seq"} {
+		for _, name := range []string{"_key", "_extra", "_stamp", "_stream", "_writer", "_record_id", "_digest", "snapshot_seq"} {
 			delete(fields, name)
 		}
 		for name, value := range fields { // a column that became double prints integers as 1.0

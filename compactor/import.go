@@ -78,7 +78,8 @@ type importer struct {
 	recs   []cohort.Record
 	seqs   map[string]cohort.Seq // by record id
 	report ImportReport
-	done   bool // it is committed
+	did    *generation.Changed // in this try
+	done   bool                // it is committed
 }
 
 // The stamps of imported records lie below cohort.FirstClockStamp. Those without a seq are negative: they count the nanoseconds of
@@ -97,6 +98,7 @@ func (im *importer) place(recs []Imported) {
 	last := lowestStamp
 	for _, imported := range recs {
 		r := imported.Record
+		r.Writer = "" // nobody appended it to this root
 		r.Stamp = cohort.Stamp(imported.Seq)
 		if imported.Seq == 0 {
 			r.Stamp = last + 1
@@ -183,6 +185,7 @@ func (im *importer) take() error {
 	if err != nil {
 		return err
 	}
+	next.Verb, next.Changed = generation.DidImport, im.did
 	next.NextSeq = im.number(d.puts, taken, prev.NextSeq)
 	for i := range d.putsOut { // what stays out needs no place among the others
 		d.putsOut[i].Seq = next.NextSeq
@@ -246,6 +249,8 @@ func (im *importer) decide(old *generation.Data, prev generation.Manifest) (d de
 	im.report.Newer, im.report.Taken, im.report.Narrowing = d.superseded, len(d.puts), d.narrow
 	im.report.Withdrawn = len(d.putsOut)
 	im.report.Known += d.duplicates + d.repeats
+	im.did = d.changed()
+	im.did.Raised, im.did.Imported = 0, int64(len(d.puts)) // an import raises no row
 	return d, nil
 }
 
@@ -280,7 +285,7 @@ func (im *importer) commit(prev generation.Manifest, next *generation.Draft, old
 	}
 	im.done, im.report.Generation = true, done.Generation
 	im.base = done.Generation // from here on only a generation above our own means that others have committed
-	im.say.tellChanges(prev, done)
+	im.say.tellChanges(prev, done, next.From)
 	old.Close() // index.parquet may be the same file, and Windows and SMB replace no file that is open
 	return im.store.Publish(done, false)
 }

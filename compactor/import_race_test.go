@@ -17,12 +17,13 @@ import (
 // and sweep meanwhile, and wakes it. The import decides again against what it finds: an append that was
 // folded under it stays, and every imported row is there once.
 func TestImportSleepsAnywhere(t *testing.T) {
+	t.Parallel()
 	const file = `{"a:S": {"snapshot_seq": 7, "v": 3}, "d:S": {"snapshot_seq": 8, "v": 3}, "x:S": {"v": 3}}`
 	root := newRoot(t)
 	appendTo(t, root, "c", firstLines...)
 	foldNow(t, compactor.Config{Root: root})
 	appendTo(t, root, "c", `{"run_id":"d","stage":"S","v":4}`)
-	for k := 0; ; k++ {
+	for k := 0; ; k += sparse {
 		disk := loaded(t, root)
 		asleep, wake := make(chan struct{}), make(chan struct{})
 		at := ""

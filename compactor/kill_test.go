@@ -48,13 +48,14 @@ func TestMain(m *testing.M) {
 // TestKillAnywhere kills a compactor with SIGKILL before its k-th change of the disk, for every k. The
 // next run completes what it left: no record is lost and none is folded twice.
 func TestKillAnywhere(t *testing.T) {
+	t.Parallel()
 	for k := 0; ; k++ {
-		if testing.Short() && k%7 != 0 {
+		if k%sparse != 0 || testing.Short() && k%7 != 0 {
 			continue
 		}
 		root := preparedToExpire(t)
 		cmd := exec.Command(os.Args[0], "-test.run", "^$")
-		cmd.Env = append(os.Environ(), "RUNFOLD_KILL_ROOT="+string(root), fmt.Sprint("RUNFOLD_KILL_AT=", k))
+		cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", "RUNFOLD_KILL_ROOT="+string(root), fmt.Sprint("RUNFOLD_KILL_AT=", k))
 		out, err := cmd.CombinedOutput()
 		var exit *exec.ExitError
 		killed := errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL
@@ -93,6 +94,7 @@ func completes(t *testing.T, root cohort.Root, when string) {
 // TestFailAnywhere lets every change of the disk fail in turn, once before and once after it happened.
 // The run may fail or go on, but the next one ends where an undisturbed one would.
 func TestFailAnywhere(t *testing.T) {
+	t.Parallel()
 	faults := 0
 	defer func() { t.Logf("figure: %d faults injected into a fold", faults) }()
 	for _, cause := range []error{syscall.EIO, syscall.ENOSPC, durabletest.AfterError{Err: syscall.EIO}, durabletest.AfterError{Err: syscall.ETIMEDOUT}} {

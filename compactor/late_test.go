@@ -111,8 +111,9 @@ func quarantined(t *testing.T, fsys durable.FS, root cohort.Root) (found []strin
 // TestLateStorage: machines whose names, listings, sizes, times and contents are late append, fold, check and repair one root, in
 // any order. No record is lost or stands twice, nobody says that something is damaged, and repair moves nothing.
 func TestLateStorage(t *testing.T) {
+	t.Parallel()
 	rounds := 400
-	if testing.Short() {
+	if testing.Short() || sparse > 1 {
 		rounds = 120
 	}
 	rnd := rand.New(rand.NewPCG(*seed, 39))
@@ -197,6 +198,7 @@ func TestLateStorage(t *testing.T) {
 // TestAwayAnywhere: the storage goes away at each call of each command, for this call or for all after it: it is not connected, answers
 // EIO after a time-out, has stale handles, or is not mounted any more. Nobody says that something is damaged, and nothing is moved.
 func TestAwayAnywhere(t *testing.T) {
+	t.Parallel()
 	root := prepared(t)
 	injected := 0
 	for what, look := range looks {
@@ -294,7 +296,13 @@ func TestShorterIsDamageLater(t *testing.T) {
 // ahead sets the time of the newest manifest to what it is in an hour, as a storage would that has gone on for so long.
 func ahead(t *testing.T, root cohort.Root) {
 	t.Helper()
-	path := root.Manifest(1)
+	aheadFrom(t, root, 1)
+}
+
+// aheadFrom is ahead where the newest manifest is another one.
+func aheadFrom(t *testing.T, root cohort.Root, newest cohort.Generation) {
+	t.Helper()
+	path := root.Manifest(newest)
 	info, err := os.Stat(path)
 	if err != nil {
 		t.Fatal(err)

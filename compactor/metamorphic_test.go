@@ -66,6 +66,7 @@ func tries(rows map[string]string) map[string]string {
 // TestMetamorphic is the product in one test: one set of records, any split into streams, processes'
 // Writers, folds, batches and folds that are killed, gives the same rows: those of the last writes.
 func TestMetamorphic(t *testing.T) {
+	t.Parallel()
 	rnd := rand.New(rand.NewPCG(*seed, 1))
 	t.Logf("-seed %d", *seed)
 	rounds, keys := 12, 60
@@ -73,7 +74,7 @@ func TestMetamorphic(t *testing.T) {
 	case testing.Short():
 		rounds, keys = 3, 20
 	case sparse > 1:
-		rounds = 3
+		rounds = 2
 	}
 	set := chains(rnd, keys)
 	plain := newRoot(t)

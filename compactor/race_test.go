@@ -153,8 +153,9 @@ func TestSleepBeforePublish(t *testing.T) {
 // TestSleepAnywhere stops one compactor before each change of the disk in turn, lets another one fold
 // everything, and wakes the first.
 func TestSleepAnywhere(t *testing.T) {
+	t.Parallel()
 	for k := 0; ; k++ {
-		if testing.Short() && k%5 != 0 {
+		if k%sparse != 0 || testing.Short() && k%5 != 0 {
 			continue
 		}
 		root := prepared(t)

@@ -105,7 +105,7 @@ func (s *sweeper) empty(prev, next generation.Manifest, now cohort.Stamp) (swept
 		// prev has folded the seal, and no writer writes after its seal. So what is not as long as it was then is damaged, or
 		// somebody wrote there; on a share the size may also be an old one. It stays for a person to look at.
 		case m.Sealed && !m.Damaged:
-			if size, ok := s.endsAt(dir, m.Size()); !ok {
+			if size, ok := s.endsAt(dir, m.Size()); !ok && !s.lacksOnlySeal(m) {
 				s.say.once(NotAsFolded{m.Stream, m.Size(), size})
 				continue
 			}
@@ -181,6 +181,17 @@ func (s *sweeper) syncMoves(id cohort.ID) error {
 		s.notSwept(s.Dir.Reaped(id, ""), err)
 	}
 	return err
+}
+
+// lacksOnlySeal tells whether a stream in reaped/ ends before its seal, and is whole up to there: a power loss took the seal, which was
+// folded before it was synced.
+func (s *sweeper) lacksOnlySeal(m generation.Watermark) bool {
+	info, err := s.FS.Stat(cohort.SegmentIn(s.Dir.Reaped(m.Stream.Cohort, m.Stream.ID)))
+	if err != nil || !info.Mode().IsRegular() || info.Size() >= m.Size() {
+		return false
+	}
+	end, err := s.End(s.InReaped(m.Stream))
+	return err == nil && m.MayEndAt(end)
 }
 
 // isUnchanged tells whether a stream in dir ends where its watermark says.

@@ -12,7 +12,7 @@ import (
 )
 
 // TestSealedStreamThatChangedStays: a sealed stream in reaped/ that is not as long as it was when it was folded is kept, and told of. One
-// that is as it was is deleted, and so is one whose deletion was cut off.
+// that is as it was is deleted, and so is one whose deletion was cut off, or that lacks only its seal.
 func TestSealedStreamThatChangedStays(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(t *testing.T, segment string)
@@ -29,8 +29,11 @@ func TestSealedStreamThatChangedStays(t *testing.T) {
 			change(t, segment, func(b []byte) []byte { return append(bytes.Clone(b), b...) })
 		}, true},
 		"cut off": {func(t *testing.T, segment string) {
-			change(t, segment, func(b []byte) []byte { return b[:len(b)-1] })
+			change(t, segment, func(b []byte) []byte { return b[:len(b)/2] })
 		}, true},
+		"its seal is cut off": {func(t *testing.T, segment string) {
+			change(t, segment, func(b []byte) []byte { return b[:len(b)-1] })
+		}, false},
 		"a link": {func(t *testing.T, segment string) {
 			away := segment + ".away"
 			if err := os.Rename(segment, away); err != nil {

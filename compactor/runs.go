@@ -43,18 +43,23 @@ func (r Run) TimeText() string {
 	return cohort.FormatTime(r.Timestamp)
 }
 
-// MarshalJSON leaves the timestamp out if nobody knows it.
-func (r Run) MarshalJSON() ([]byte, error) {
-	return json.Marshal(struct {
-		Key       cohort.Key      `json:"key"`
-		Cohort    cohort.ID       `json:"cohort_id"`
-		RunID     string          `json:"run_id"`
-		Stage     string          `json:"stage"`
-		Seq       cohort.Seq      `json:"snapshot_seq"`
-		Timestamp string          `json:"timestamp,omitempty"`
-		Record    json.RawMessage `json:"unfolded_record,omitempty"`
-	}{r.Key, r.Cohort, r.RunID, r.Stage, r.Seq, r.TimeText(), r.Record})
+// runJSON is a Run as JSON, without the timestamp if nobody knows it.
+type runJSON struct {
+	Key       cohort.Key      `json:"key"`
+	Cohort    cohort.ID       `json:"cohort_id"`
+	RunID     string          `json:"run_id"`
+	Stage     string          `json:"stage"`
+	Seq       cohort.Seq      `json:"snapshot_seq"`
+	Timestamp string          `json:"timestamp,omitempty"`
+	Record    json.RawMessage `json:"unfolded_record,omitempty"`
 }
+
+func (r Run) forJSON() runJSON {
+	return runJSON{r.Key, r.Cohort, r.RunID, r.Stage, r.Seq, r.TimeText(), r.Record}
+}
+
+// MarshalJSON leaves the timestamp out if nobody knows it.
+func (r Run) MarshalJSON() ([]byte, error) { return json.Marshal(r.forJSON()) }
 
 func runOf(h index.Identity) Run {
 	return Run{Key: h.Key, Cohort: h.Cohort, RunID: h.RunID, Stage: h.Stage, Seq: h.Seq, Timestamp: h.Time}
@@ -69,8 +74,13 @@ func runOf(h index.Identity) Run {
 // nothing. An error ends the iteration; it comes with a zero Run. The checksums of pages are compared, and not that of the whole
 // file: audit.Check does that. If manifests or a data file of the newest generation are missing, that error comes after the last row.
 func Runs(ctx context.Context, cfg Config, unfolded bool) iter.Seq2[Run, error] {
+	return runsOf(ctx, func() (*moment, error) { return look(ctx, cfg, unfolded) })
+}
+
+// runsOf yields all rows of what look opens.
+func runsOf(ctx context.Context, look func() (*moment, error)) iter.Seq2[Run, error] {
 	return func(yield func(Run, error) bool) {
-		m, err := look(ctx, cfg, unfolded)
+		m, err := look()
 		if err != nil {
 			yield(Run{}, err)
 			return
@@ -214,8 +224,9 @@ func (s *scanner) tail(ctx context.Context, newest generation.Manifest) (batch, 
 	for r := range s.readings(unread, &b) {
 		if r.gone { // taken for dead just now, which needs no generation
 			r.p = s.InReaped(r.p.Stream)
-			s.read(r, b.left, b.shapes.Shaper())
+			s.done(r, s.read(r, b.left, b.shapes.Shaper()))
 		}
+		s.shortened(r, 0)
 		b.add(r)
 		if r.err != nil {
 			s.skip(r.p.Stream, r.err, r.old.Grown, &b)

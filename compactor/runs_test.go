@@ -92,6 +92,7 @@ func TestRunsOverDamage(t *testing.T) {
 // TestRunsWhileOthersFold lets another compactor fold and reap before each look at the disk in turn. Every acknowledged
 // record is seen once.
 func TestRunsWhileOthersFold(t *testing.T) {
+	t.Parallel()
 	root := prepared(t)
 	abandoned(t, root, "d", `{"run_id":"dead","stage":"S","v":1}`)
 	foldNow(t, compactor.Config{Root: root, DeadAfter: time.Hour})

@@ -26,6 +26,7 @@ type scanner struct {
 	keep    keeper
 	sweeper *sweeper
 	unused  []string // columns that may go
+	syncer  *syncer  // nil: nothing is committed
 }
 
 func (r *run) scanner() *scanner {
@@ -40,6 +41,7 @@ func (s *scanner) scan(ctx context.Context, prev generation.Manifest, now cohort
 	if err != nil {
 		return batch{}, err
 	}
+	s.syncer = newSyncer(s.store)
 	if err := s.readAll(ctx, unread, &b); err != nil {
 		return batch{}, err
 	}
@@ -123,8 +125,9 @@ func (s *scanner) readings(unread []*reading, b *batch) iter.Seq[*reading] {
 				all.Go(func() {
 					defer close(done)
 					shaper := <-shapers
-					s.read(next, left, shaper)
+					in := s.read(next, left, shaper)
 					shapers <- shaper
+					s.done(next, in)
 				})
 			}
 			if r.done != nil {
@@ -147,6 +150,7 @@ type reading struct {
 	old, mark generation.Watermark
 	done      chan struct{} // closed when all below stands; nil: it is not being read
 
+	writer  string         // who wrote it; empty if nobody knows it, or no record was read
 	records []candidate    // without their texts until texts are whole
 	facets  *cohort.Facets // of the last record
 	texts   []byte         // of all records: key, then id
@@ -163,27 +167,46 @@ type reading struct {
 	gone    bool
 	torn    int64
 	err     error // what is wrong with the stream as a whole
+
+	synced   bool  // what was read is durable
+	unsynced error // why it is not
 }
 
-// read reads the new records of one stream, as many as the budget allows. It changes only r.
-func (s *scanner) read(r *reading, left budget, shaper *index.Shaper) {
+// done syncs what was read, if a commit is to come, and closes the stream.
+func (s *scanner) done(r *reading, in *journal.Reader) {
+	if in == nil {
+		return
+	}
+	if s.syncer != nil {
+		s.syncer.sync(r, in)
+	}
+	in.Close()
+}
+
+// read reads the new records of one stream, as many as the budget allows. It changes only r, and leaves the stream open if it could
+// open it.
+func (s *scanner) read(r *reading, left budget, shaper *index.Shaper) *journal.Reader {
 	in, err := s.Open(r.p, r.old.Position)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && r.p.Reaped: // it never had a segment, or is half deleted
 		r.atEnd, r.torn = true, r.old.Torn
-		return
+		return nil
 	case errors.Is(err, fs.ErrNotExist):
 		r.gone = true // swept by another compactor since the listing
-		return
+		return nil
 	case err != nil:
 		r.err = err
-		return
+		return nil
 	}
-	defer in.Close()
 	defer r.cutTexts()
 	in.ReuseMemory()
 	for left.all > 0 && left.shapes > 0 {
 		rec, err := in.Next()
+		if err == nil && len(r.refs) == 0 {
+			if r.writer, r.err = writerOf(in); r.err != nil {
+				return in // before the record: the next fold may be able to read the header
+			}
+		}
 		r.mark.Position = in.Position()
 		var damage *journal.CorruptError
 		switch {
@@ -192,10 +215,10 @@ func (s *scanner) read(r *reading, left budget, shaper *index.Shaper) {
 			r.mark.Damaged = true
 		case errors.Is(err, io.EOF):
 			r.atEnd, r.torn = true, in.Torn()
-			return
+			return in
 		case err != nil:
 			r.err = err
-			return
+			return in
 		case rec.Action != cohort.NoAction:
 			left.takeAction(rec)
 			r.actions = append(r.actions, rec)
@@ -207,6 +230,13 @@ func (s *scanner) read(r *reading, left budget, shaper *index.Shaper) {
 		}
 	}
 	r.cut = true
+	return in
+}
+
+// writerOf is who wrote a stream, empty if its header cannot be read.
+func writerOf(in *journal.Reader) (string, error) {
+	h, _, err := in.Header()
+	return h.Writer(), err
 }
 
 func (r *reading) add(form cohort.KeyForm, rec cohort.Record, at journal.Ref, shape index.Shape, held bool) {
@@ -249,6 +279,8 @@ func (s *scanner) take(r *reading, b *batch) error {
 		}
 		b.damage++
 	}
+	s.shortened(r, b.now)
+	s.tellUnsynced(r)
 	b.moved = b.moved || r.mark.Position != r.old.Position
 	b.add(r)
 	if r.err != nil {
@@ -259,6 +291,7 @@ func (s *scanner) take(r *reading, b *batch) error {
 			return err
 		}
 	}
+	r.mark.Synced = r.syncedTo(b.now)
 	b.marks = append(b.marks, r.mark)
 	return nil
 }
@@ -314,11 +347,12 @@ func (b *batch) add(r *reading) {
 		c.n += first
 		b.records, b.refs = append(b.records, c), append(b.refs, at)
 	}
-	for _, a := range r.actions {
-		b.left.takeAction(a)
+	for i := range r.actions {
+		r.actions[i].Writer = r.writer
+		b.left.takeAction(r.actions[i])
 	}
 	b.actions = append(b.actions, r.actions...)
-	b.places = append(b.places, r.p)
+	b.places, b.writers = append(b.places, r.p), append(b.writers, r.writer)
 	b.bytes += r.bytes
 }
 

@@ -233,7 +233,7 @@ func (s *script) index(t *testing.T) string {
 	t.Helper()
 	var out []string
 	for row := range publishedRows(t, durable.OS, s.root) {
-		out = append(out, regexp.MustCompile(`,"_(stamp|record_id|digest|stream)":("[^"]*"|-?\d+)`).ReplaceAllString(row, ""))
+		out = append(out, regexp.MustCompile(`,"_(stamp|record_id|digest|stream|writer)":("[^"]*"|-?\d+)`).ReplaceAllString(row, ""))
 	}
 	return strings.Join(out, "\n")
 }
@@ -243,7 +243,7 @@ func (s *script) withdrawn(t *testing.T) string {
 	t.Helper()
 	out := withdrawnOf(t, durable.OS, s.root)
 	for i := range out {
-		out[i] = regexp.MustCompile(`,?"_?(stamp|record_id|digest|stream|written)":("[^"]*"|-?\d+)`).ReplaceAllString(out[i], "")
+		out[i] = regexp.MustCompile(`,?"_?(stamp|record_id|digest|stream|written|writer)":("[^"]*"|-?\d+)`).ReplaceAllString(out[i], "")
 	}
 	return s.mask(strings.Join(out, "\n"))
 }
@@ -256,8 +256,10 @@ func (s *script) manifest(t *testing.T) string {
 		return s.mask(err.Error())
 	}
 	parent := regexp.MustCompile(`"parent": "[0-9a-f]{64}"`).ReplaceAllString(string(h.Encode()), `"parent": "SHA256"`)
-	figures := regexp.MustCompile(`"(token|root_id|created_at|host|crc32c|pid|highest_stamp|size|offset|crc|grown|reaped)":( ?)("[^"]+"|\d+)`)
-	return s.mask(figures.ReplaceAllString(parent, `"$1":$2...`))
+	figures := regexp.MustCompile(`"(token|root_id|created_at|host|crc32c|pid|highest_stamp|size|offset|crc|grown|reaped|user|at|synced)":( ?)("[^"]+"|\d+)`)
+	// An hour or a day may end while the script runs.
+	firsts := regexp.MustCompile(`(?s) "firsts": \{.*?\n \},`).ReplaceAllString(parent, ` "firsts": ...,`)
+	return s.mask(figures.ReplaceAllString(firsts, `"$1":$2...`))
 }
 
 // status is what a reader is told, without what differs from run to run.

@@ -26,6 +26,7 @@ import (
 // TestRestoreSettingsAnywhere cuts the power before each change that RestoreSettings makes, and lets each of its calls fail. Afterwards
 // runfold.json is what it was or what it must become, and a second call ends right; what was there is in quarantine/.
 func TestRestoreSettingsAnywhere(t *testing.T) {
+	t.Parallel()
 	rnd := rand.New(rand.NewPCG(*seed, 36))
 	t.Logf("-seed %d", *seed)
 	root := prepared(t)
@@ -41,7 +42,7 @@ func TestRestoreSettingsAnywhere(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			states := 0
-			for k := 0; ; k++ {
+			for k := 0; ; k += sparse {
 				disk := loaded(t, root)
 				if err := durable.Remove(disk, root.Settings()); err != nil {
 					t.Fatal(err)
@@ -174,6 +175,7 @@ func TestMixedStopsAFold(t *testing.T) {
 // TestBringBackAnywhere stops a repair that brings a stream back at each of its changes, and cuts the power. The next repair ends with
 // all rows, and what is damaged stays where it is.
 func TestBringBackAnywhere(t *testing.T) {
+	t.Parallel()
 	rnd := rand.New(rand.NewPCG(*seed, 37))
 	t.Logf("-seed %d", *seed)
 	root := newDamagedRoot(t) // a stream stays in quarantine/
@@ -201,7 +203,7 @@ func TestBringBackAnywhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	states := 0
-	for k := 0; ; k++ {
+	for k := 0; ; k += sparse {
 		disk := loaded(t, root)
 		fault := &durabletest.Fault{FS: disk, Hook: durabletest.StopAt(k)}
 		cfg := compactor.Config{Root: root, FS: fault, Lock: yes{}}
@@ -212,9 +214,6 @@ func TestBringBackAnywhere(t *testing.T) {
 			}
 			t.Logf("figure: %d crash states of a repair that brings a stream back", states)
 			return
-		}
-		if k%sparse != 0 {
-			continue
 		}
 		for _, mode := range durabletest.Modes() {
 			states++

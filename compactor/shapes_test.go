@@ -70,6 +70,9 @@ func appendWide(t testing.TB, root cohort.Root, bytes int, runID string, name fu
 // TestMemoryOfShapes: what records look like counts against the budget. Where each has fields of its own, as a program
 // that makes the names of fields out of data writes them, more commits are made instead of a larger one.
 func TestMemoryOfShapes(t *testing.T) {
+	if sparse > 1 {
+		t.Skip("it measures memory, of which the race detector takes more: make test-places runs it")
+	}
 	const budget = 4 << 20
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2)) // so many streams are read side by side, each with its share
 	size := 20 << 20

@@ -227,7 +227,7 @@ func TestSeenFile(t *testing.T) {
 // and a caller that waits passes the holder over all the same: it remembers.
 func TestSeenFileFails(t *testing.T) {
 	for _, errno := range []error{syscall.EACCES, syscall.EROFS, syscall.ENOSPC, syscall.EIO, syscall.EPERM} {
-		for k := 0; ; k++ {
+		for k := 0; ; k += sparse {
 			fault := &durabletest.Fault{FS: durable.OS, Hook: func(n int, _, _ string) error {
 				if n >= k {
 					return errno
@@ -309,8 +309,9 @@ func TestLastSuccessor(t *testing.T) {
 // over and folds. Then the first one comes back with its lock and goes on, while a third one, which has the successor's lock, folds as
 // well. Nothing may rely on any of the locks.
 func TestHolderComesBackAnywhere(t *testing.T) {
+	t.Parallel()
 	for k := 0; ; k++ {
-		if testing.Short() && k%5 != 0 {
+		if k%sparse != 0 || testing.Short() && k%5 != 0 {
 			continue
 		}
 		if !comesBack(t, k) {

@@ -206,7 +206,7 @@ func subsets(t *testing.T, s cohort.Settings) {
 	for _, links := range []bool{true, false} {
 		for how, harm := range harms {
 			for subset := 1; subset < 1<<len(parts); subset++ {
-				if n++; testing.Short() && n%23 != 0 || s.Snapshots == cohort.PerCohort && n%3 != 0 {
+				if n++; n%sparse != 0 || testing.Short() && n%23 != 0 || s.Snapshots == cohort.PerCohort && n%3 != 0 {
 					continue
 				}
 				tried++

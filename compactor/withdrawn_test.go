@@ -82,8 +82,8 @@ func withActions(rnd *rand.Rand, set [][]string) [][]string {
 	return out
 }
 
-// told is what a chain says, read line by line: the try of its last write, and "out" before it if that is withdrawn.
-func told(t *testing.T, chain []string) string {
+// chainEnd is what a chain says, read line by line: the try of its last write, and "out" before it if that is withdrawn.
+func chainEnd(t *testing.T, chain []string) string {
 	t.Helper()
 	try, out, protected := "", "", false
 	for _, line := range chain {
@@ -104,7 +104,7 @@ func told(t *testing.T, chain []string) string {
 	return out + try
 }
 
-// standing is where the rows of a root stand, as told says it, and what they say.
+// standing is where the rows of a root stand, as chainEnd says it, and what they say.
 func standing(t *testing.T, root cohort.Root) (where, content map[string]string) {
 	t.Helper()
 	content = rows(t, root)
@@ -138,7 +138,7 @@ func TestMetamorphicActions(t *testing.T) {
 	set := withActions(rnd, chains(rnd, keys))
 	want, outs := map[string]string{}, 0
 	for i, chain := range set {
-		said := told(t, chain)
+		said := chainEnd(t, chain)
 		want[fmt.Sprintf("r-%d:S", i)] = said
 		if strings.HasPrefix(said, "out") {
 			outs++

@@ -36,7 +36,8 @@ func (r *run) write(prev generation.Manifest, b *batch) (*generation.Draft, erro
 	b.records = nil // a quarter of what a million records take, and puts say all from here on
 	next.NextSeq, next.HighestStamp = out.nextSeq, max(prev.HighestStamp, out.highest)
 	next.Narrow = prev.Narrow + int64(out.narrow.Narrow)
-	r.report.add(out)
+	next.Verb, next.Changed = generation.DidFold, out.changed()
+	r.report.add(&out)
 	if out.isEmpty() && len(b.actions) == 0 && prev.Generation > 0 {
 		if d.looked { // the index has decided
 			err = errors.Join(old.Check(), checkOf(old.Withdrawn))
@@ -110,8 +111,16 @@ func (r *run) decide(old *generation.Data, b *batch, next cohort.Seq) (d decided
 	return d, nil
 }
 
-func (r *Report) add(out folded) {
-	r.Added += len(out.puts) - out.replaced
+// changed is what a manifest says of it.
+func (f *folded) changed() *generation.Changed {
+	return &generation.Changed{
+		Added: int64(f.added()), Replaced: int64(f.replaced), Raised: int64(len(f.raised)),
+		Withdrawn: int64(f.Withdrawn), Returned: int64(f.Returned),
+	}
+}
+
+func (r *Report) add(out *folded) {
+	r.Added += out.added()
 	r.Replaced += out.replaced
 	r.Superseded += out.superseded
 	r.Duplicates += out.duplicates

@@ -58,18 +58,18 @@ func (r Root) Writer(p Place) (host string, pid int, err error) {
 }
 
 // header reads the header of a stream; ok is false if it has none that can be read.
-func (r Root) header(p Place) (h header, ok bool, err error) {
+func (r Root) header(p Place) (h Header, ok bool, err error) {
 	in, err := r.Open(p, Position{})
 	if err != nil {
-		return header{}, false, err
+		return Header{}, false, err
 	}
 	defer in.Close()
 	f, err := in.frame()
 	if err != nil || f.kind != kindHeader {
-		return header{}, false, nil
+		return Header{}, false, nil
 	}
 	if err := json.Unmarshal(f.payload, &h); err != nil {
-		return header{}, false, nil
+		return Header{}, false, nil
 	}
 	return h, true, nil
 }

@@ -3,6 +3,7 @@ package journal
 import (
 	"cmp"
 	"errors"
+	"io"
 	"io/fs"
 	"path/filepath"
 	"slices"
@@ -70,6 +71,27 @@ func (r Root) isPublic(path string) bool {
 func (r Root) Quarantined() ([]Stream, error) {
 	streams, _, err := streamsIn(r.fs(), r.Dir.QuarantineDir())
 	return streams, err
+}
+
+// End is the position after the last entry of a stream: the last before bytes that are not an entry.
+func (r Root) End(p Place) (Position, error) {
+	in, err := r.Open(p, Position{})
+	if err != nil {
+		return Position{}, err
+	}
+	defer in.Close()
+	in.ReuseMemory()
+	for {
+		before := in.Position()
+		switch _, err := in.Next(); {
+		case errors.Is(err, io.EOF):
+			return in.Position(), nil
+		case errors.Is(err, ErrCorrupt):
+			return before, nil
+		case err != nil:
+			return Position{}, err
+		}
+	}
 }
 
 // Open opens a stream at its place, at a position that an earlier Reader reached. The zero Position is the beginning.

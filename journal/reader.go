@@ -44,6 +44,9 @@ type Reader struct {
 	young  bool   // the segment may not exist yet
 	reuse  bool   // see ReuseMemory
 
+	head     *Header // nil: not read yet
+	headless bool    // it cannot be read
+
 	w      *window // nil if there is no segment yet
 	pos    Position
 	size   int64
@@ -179,6 +182,15 @@ func (r *Reader) Position() Position { return r.pos }
 // Torn is, after io.EOF, how many bytes follow after Position. They are an entry that is being written, a part of an entry
 // whose writer died, or damage. Which of these, a Reader can tell only when nothing more can be added.
 func (r *Reader) Torn() int64 { return r.torn }
+
+// Sync makes durable what was read: a writer syncs only after it has written, and a Reader may be faster. It is not done for the
+// names that lead to the segment. See durable.ReadFile for where it has no effect.
+func (r *Reader) Sync() error {
+	if r.w == nil {
+		return nil
+	}
+	return r.w.f.Sync()
+}
 
 // Close closes the file.
 func (r *Reader) Close() error {
@@ -454,7 +466,7 @@ func (r *Reader) accept(f sized) (rec cohort.Record, ok bool, err error) {
 
 // checkHeader returns an error unless the header names this cohort and, if the stream was opened in a root, that root.
 func (r *Reader) checkHeader(f sized) error {
-	var h header
+	var h Header
 	if err := json.Unmarshal(f.payload, &h); err != nil {
 		return fmt.Errorf("header: %w", err)
 	}
@@ -464,6 +476,7 @@ func (r *Reader) checkHeader(f sized) error {
 	if r.rootID != "" && h.RootID != r.rootID {
 		return fmt.Errorf("read stream %v: %w", r.stream, movedError{"root", h.RootID})
 	}
+	r.head = &h
 	return nil
 }
 

@@ -41,6 +41,7 @@ type memFile struct {
 }
 
 func (*memFile) Close() error                 { return nil }
+func (*memFile) Sync() error                  { return nil }
 func (f *memFile) Stat() (fs.FileInfo, error) { return memInfo(len(f.fs.data)), nil }
 
 func (f *memFile) ReadAt(p []byte, off int64) (int, error) {

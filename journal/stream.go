@@ -51,17 +51,6 @@ type stream struct {
 	dirs  []durable.Dir // the directories that lead to the segment, from the top, until they are synced
 }
 
-// header is the payload of a stream's first frame.
-type header struct {
-	RootID  string    `json:"root_id"`
-	Cohort  cohort.ID `json:"cohort"`
-	Host    string    `json:"host"`
-	BootID  string    `json:"boot_id"` // empty if the writer has no lock
-	PID     int       `json:"pid"`
-	Started string    `json:"started"` // the wall clock, for people only
-	Program string    `json:"program"`
-}
-
 // seal is the payload of a finished stream's last frame.
 type seal struct {
 	Records uint64 `json:"records"`
@@ -369,8 +358,9 @@ func (s *stream) header(program string) []byte {
 	if s.lock == nil {
 		boot = "" // a free lock would not tell that we have ended: see WriterIsGone
 	}
-	data, err := json.Marshal(header{
-		s.settings.RootID, s.Cohort, host, boot, os.Getpid(), s.born.UTC().Format(time.RFC3339), program,
+	data, err := json.Marshal(Header{
+		RootID: s.settings.RootID, Cohort: s.Cohort, Host: host, BootID: boot, PID: os.Getpid(), User: userName(),
+		Started: s.born.UTC().Format(time.RFC3339), Program: program,
 	})
 	if err != nil {
 		panic(fmt.Sprintf("journal: internal error: encode header: %v", err))

@@ -28,7 +28,7 @@ func TestHeader(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var h header
+		var h Header
 		if err := json.Unmarshal(e.Payload, &h); err != nil {
 			t.Fatal(err)
 		}
@@ -36,7 +36,7 @@ func TestHeader(t *testing.T) {
 			t.Errorf("started is %q", h.Started)
 		}
 		host, _ := os.Hostname()
-		want := header{settings.RootID, "c", host, bootID(), os.Getpid(), h.Started, "test 1.2"}
+		want := Header{settings.RootID, "c", host, bootID(), os.Getpid(), userName(), h.Started, "test 1.2"}
 		if diff := cmp.Diff(want, h); diff != "" || e.Kind != "header" || e.Seq != 1 {
 			t.Errorf("%s %d (-want +got):\n%s", e.Kind, e.Seq, diff)
 		}

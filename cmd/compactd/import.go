@@ -192,6 +192,9 @@ func (a *app) printImport(r intake.Report, dryRun, asJSON bool) error {
 		}
 		a.say("read %d rows and %d snapshots: %s %d, %d known already, %d with a later write, %d left out",
 			r.Rows, r.Snapshots, verb, r.Taken, r.Known, r.Newer, r.Left)
+		if r.Withdrawn > 0 {
+			a.say("%d are of withdrawn runs, and stay among those: bring them back with an undo", r.Withdrawn)
+		}
 		if r.Joined > 0 {
 			a.say("%d snapshots are those of rows", r.Joined)
 		}

@@ -72,7 +72,7 @@ func TestLocked(t *testing.T) {
 	root := newRoot(t, "r-1")
 	lock := hold(t, root)
 	for _, args := range [][]string{
-		{"once"}, {"once", "--wait", "1ms"}, {"once", "--json"},
+		{"once"}, {"once", "--wait", "1ms"}, {"once", "--json"}, {"withdraw", "--run-id", "r-1", "--wait", "1ms"}, {"protect", "--where", "run_id = 'r-1'", "--wait", "1ms"},
 		{"import", "--cohort", "a", "--snapshots", "../../docs/examples/old/snapshot_index.json"},
 	} {
 		args = append(args, "--root", string(root))
@@ -103,6 +103,31 @@ func TestLocked(t *testing.T) {
 	}
 	if _, stderr, code := compactd(t, "once", "--root", string(root)); code != exitDone {
 		t.Errorf("compactd once behind the lock: exit code %d: %s", code, stderr)
+	}
+}
+
+// TestRestoreLocked shows that a restore, which begins with a fold, is to be tried again later, and changes nothing.
+func TestRestoreLocked(t *testing.T) {
+	root := newRoot(t, "r-1")
+	for range 2 {
+		if _, stderr, code := compactd(t, "once", "--root", string(root)); code != exitDone {
+			t.Fatalf("compactd once: exit code %d: %s", code, stderr)
+		}
+		appendRun(t, root, "r-2")
+	}
+	lock := hold(t, root)
+	stdout, stderr, code := compactd(t, "restore", "--root", string(root), "1", "--apply", "--wait", "1ms")
+	if code != exitAgain || stdout != "" || !strings.Contains(stderr, "compactd: a restore begins with a fold, so nothing was written: another compactor is at work: ") {
+		t.Errorf("compactd restore: exit code %d, output %q, words %q", code, stdout, stderr)
+	}
+	if stdout, stderr, code := compactd(t, "restore", "--root", string(root), "1"); code != exitDone {
+		t.Errorf("a plan beside a compactor: exit code %d: %s%s", code, stdout, stderr)
+	}
+	if err := lock.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	if stdout, stderr, code := compactd(t, "restore", "--root", string(root), "1", "--apply"); code != exitDone || !strings.Contains(stdout, "1 withdrawn") {
+		t.Errorf("after that: exit code %d: %s%s", code, stdout, stderr)
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/generation"
+	"github.com/runfold/runfold/compactor/history"
 	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/compactor/intake"
 	"github.com/runfold/runfold/internal/build"
@@ -126,8 +127,8 @@ func (a *app) command() *cobra.Command {
 	all.StringVar(&a.root, "root", "", "the root directory (required)")
 	all.StringVar(&a.rootID, "root-id", "", "refuse any root but the one with this `id` (default $"+rootid.Var+")")
 	a.hasFlag = all.Changed
-	cmd.AddCommand(a.initCommand(), a.onceCommand(), a.runCommand(), a.statusCommand(), a.columnsCommand(), a.checkCommand(),
-		a.dumpCommand(), a.runsCommand(), a.previousCommand(), a.importCommand(), a.repairCommand(), a.eraseCommand(), a.backupCommand(), a.doctorCommand(), a.probeCommand())
+	cmd.AddCommand(a.initCommand(), a.onceCommand(), a.runCommand(), a.statusCommand(), a.historyCommand(), a.retentionCommand(), a.columnsCommand(), a.checkCommand(),
+		a.dumpCommand(), a.runsCommand(), a.diffCommand(), a.restoreCommand(), a.previousCommand(), a.explainCommand(), a.withdrawCommand(), a.protectCommand(), a.unprotectCommand(), a.importCommand(), a.repairCommand(), a.eraseCommand(), a.backupCommand(), a.doctorCommand(), a.probeCommand())
 	a.finish(cmd)
 	return cmd
 }
@@ -214,6 +215,8 @@ func exitCode(err error) int {
 	switch {
 	case errors.As(err, &usage), errors.As(err, &ambiguous):
 		return exitUsage
+	case errors.As(err, new(*history.BusyError)):
+		return exitAgain
 	case errors.Is(err, compactor.ErrLocked):
 		return exitLocked
 	case errors.Is(err, errDamage), errors.Is(err, errDamaged), errors.Is(err, errGone), generation.IsDamage(err), isSettings(err):
@@ -240,7 +243,10 @@ func hint(err error) string {
 	var none *journal.NoRootError
 	var unheard outputError
 	var ambiguous *compactor.AmbiguousError
+	var notKept *generation.NotKeptError
 	switch {
+	case errors.As(err, &notKept):
+		return "compactd history lists what is kept; compactd retention show tells how long generations stay, and compactd retention set changes it for those to come"
 	case errors.As(err, &ambiguous):
 		return "--where " + ambiguous.Fields[0] + "=VALUE says which row of the run is meant"
 	case errors.As(err, &unheard):

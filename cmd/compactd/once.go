@@ -107,6 +107,15 @@ func describe(r compactor.Report) string {
 	if r.Repeated > 0 {
 		text += fmt.Sprintf(", %d repeated", r.Repeated)
 	}
+	if r.Withdrawn > 0 {
+		text += fmt.Sprintf(", %d withdrawn", r.Withdrawn)
+	}
+	if r.Returned > 0 {
+		text += fmt.Sprintf(", %d brought back", r.Returned)
+	}
+	if r.StayedOut > 0 {
+		text += fmt.Sprintf(", %d of withdrawn rows", r.StayedOut)
+	}
 	text += fmt.Sprintf("; generation %d, %d rows", r.Generation, r.Rows)
 	if r.Rewrites > 0 {
 		text += "; all rows written again"

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,8 +18,8 @@ import (
 )
 
 func (a *app) runsCommand() *cobra.Command {
-	var id, stage string
-	var unfolded, asJSON bool
+	var id, stage, at string
+	var unfolded, withdrawn, protected, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "runs --root DIR",
 		Short: "List the runs, also those that no fold has read yet",
@@ -27,11 +28,21 @@ cohort. With --unfolded the list is what a fold would make of the root now: who 
 own record at once. Runs that are not folded yet end with the word unfolded, and with --json have
 the record that was appended.
 
+With --at the list is that of an earlier generation: of its number, or of a time: 2026-01-31T12:00:00Z, a date (its first moment,
+UTC), or a time ago such as 2h. Of a time it is the newest generation that is kept and was committed at or before it, by the clock
+of the machine that committed; which one that is, is said on standard error. "compactd history" lists what is kept.
+
+With --withdrawn the list is that of the rows that were taken out, with the time of the withdrawal, who appended it, and its reason; with --protected
+that of the rows that folds refuse to withdraw.
+
 Where --cohort or --stage leave nothing, that is said on standard error; the exit code is 0.
 
 It reads only, takes no lock, and may run at any time.`,
 		Example: `  compactd runs --root runs --cohort churn_eu --stage TRAINING
-  compactd runs --root runs --unfolded --json | jq 'select(.unfolded_record) | .unfolded_record.metrics'`,
+  compactd runs --root runs --at 2h
+  compactd runs --root runs --at 1234 --json
+  compactd runs --root runs --unfolded --json | jq 'select(.unfolded_record) | .unfolded_record.metrics'
+  compactd runs --root runs --withdrawn --json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := a.config()
@@ -43,9 +54,19 @@ It reads only, takes no lock, and may run at any time.`,
 					return usageError{fmt.Errorf("--cohort: %w", err)}
 				}
 			}
+			if withdrawn && protected || (unfolded || at != "") && (withdrawn || protected) {
+				return usageError{errors.New("--unfolded, --at, --withdrawn and --protected exclude each other: each is a list of its own")}
+			}
+			if withdrawn || protected {
+				return a.printActedOn(cmd.Context(), cfg, runsFilter{cohort: id, stage: stage}, withdrawn, asJSON)
+			}
+			all, err := a.runsAt(cmd.Context(), cfg, at, unfolded)
+			if err != nil {
+				return err
+			}
 			out := bufio.NewWriterSize(a.stdout, 64<<10)
 			only := runsFilter{cohort: id, stage: stage}
-			for r, err := range compactor.Runs(cmd.Context(), cfg, unfolded) {
+			for r, err := range all {
 				if err == nil && only.passes(r) {
 					err = printRun(out, r, asJSON)
 				}
@@ -62,9 +83,27 @@ It reads only, takes no lock, and may run at any time.`,
 	f := cmd.Flags()
 	f.StringVar(&id, "cohort", "", "only runs of this cohort")
 	f.StringVar(&stage, "stage", "", "only runs of this stage")
+	f.StringVar(&at, "at", "", "the runs of this `GENERATION|TIME`")
 	f.BoolVar(&unfolded, "unfolded", false, "also what was appended and is not folded yet")
+	f.BoolVar(&withdrawn, "withdrawn", false, "the rows that were taken out")
+	f.BoolVar(&protected, "protected", false, "the rows that folds refuse to withdraw")
 	f.BoolVar(&asJSON, "json", false, "print a line of JSON for each")
 	return cmd
+}
+
+// printActedOn lists the rows that are withdrawn, or those that are protected.
+func (a *app) printActedOn(ctx context.Context, cfg compactor.Config, only runsFilter, withdrawn, asJSON bool) (err error) {
+	var rows []compactor.Standing
+	if withdrawn {
+		rows, err = compactor.Standings(ctx, cfg, nil, compactor.AllRows)
+	} else {
+		rows, err = compactor.Protected(ctx, cfg)
+	}
+	if err != nil {
+		return err
+	}
+	rows = slices.DeleteFunc(rows, func(s compactor.Standing) bool { return !only.passes(s.Run) })
+	return a.printStandings(rows, true, asJSON)
 }
 
 // runsFilter passes runs of one cohort and stage, each empty for all, and notes why none passed.

@@ -72,6 +72,9 @@ func (a *app) printStatus(s audit.Status) error {
 			fmt.Fprintf(out, "published   an earlier generation, or not all files: the next fold publishes this one\n")
 		}
 	}
+	if s.Generation > 0 {
+		fmt.Fprintf(out, "history     generations kept: %d; only for those before the newest: %s\n", s.Generations, megabytes(s.HistoryBytes))
+	}
 	for _, p := range s.Damaged {
 		fmt.Fprintf(out, "damage      %s\n", terminal.Line(p.String()))
 	}
@@ -79,6 +82,9 @@ func (a *app) printStatus(s audit.Status) error {
 		fmt.Fprintf(out, "not seen    %s\n", terminal.Line(p.String()))
 	}
 	if s.Generation > 0 {
+		if s.Actions > 0 {
+			fmt.Fprintf(out, "withdrawn   %d rows; %d actions were folded so far: compactd runs --withdrawn\n", s.Withdrawn, s.Actions)
+		}
 		fmt.Fprintf(out, "columns     %d, and %d values in _extra that no column holds\n", s.Columns, s.InExtra.Values())
 	}
 	if s.Narrow > 0 {

@@ -48,7 +48,7 @@ func (a *appender) answer(n *numbered) {
 		a.bytes += int64(len(r.JSON))
 		a.last = p
 		if a.ack {
-			ack = acknowledgement{n.file, n.number, r.RunID, r.Stage, r.ID, r.Stream, r.Stamp}
+			ack = acknowledgement{n.file, n.number, r.Action.String(), r.RunID, r.Stage, r.ID, r.Stream, r.Stamp}
 		}
 	}
 	if !a.lost && !n.ends {
@@ -83,6 +83,7 @@ type nothing struct {
 type acknowledgement struct {
 	File     string          `json:"file"`
 	Line     int             `json:"line"`
+	Action   string          `json:"action,omitempty"`
 	RunID    string          `json:"run_id"`
 	Stage    string          `json:"stage"`
 	RecordID string          `json:"record_id"`

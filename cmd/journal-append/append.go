@@ -97,6 +97,9 @@ func (a *appender) collect(l line, in <-chan line) (batch []numbered, more bool)
 
 // parse reads the record of a line, and tells whether its timestamp got a zone.
 func (a *appender) parse(l line) (r cohort.Record, zoned bool, err error) {
+	if l.action != nil {
+		return *l.action, false, nil
+	}
 	given, err := cohort.ParseRecord(l.data, a.maxRecord)
 	if err != nil {
 		return cohort.Record{}, false, explain(l.data, err)

@@ -9,6 +9,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+
+	"github.com/runfold/runfold/cohort"
 )
 
 // line is one line of input and where it stands. A line with err holds no record.
@@ -23,6 +25,8 @@ type line struct {
 	sent   bool // of one that ends: it came as a line, so somebody may wait for an answer
 
 	nonFinite int // numbers of data that became null before
+
+	action *cohort.Record // what the line stands for, if it is not the record in data
 }
 
 func (l line) where() string {

@@ -44,6 +44,7 @@ type options struct {
 	create       bool
 	one          oneRecord
 	isOne        bool // a record from flags, even if they are empty
+	actions      actionFlags
 	assumeZone   string
 	zone         *time.Location // of assumeZone; nil: timestamps have a zone
 	ack, strict  bool
@@ -126,6 +127,10 @@ const example = `  # one record per line, from two files
   journal-append --root runs --cohort churn_eu --run-id r-17 --stage TRAINING \
     --set metrics.auc=0.71 --set-string tags.git_commit=1234567
 
+  # a run that was a mistake: take it out, and bring it back
+  journal-append --root runs --cohort churn_eu --withdraw --run-id r-17 --reason "trained on the test set"
+  journal-append --root runs --cohort churn_eu --undo --run-id r-17
+
   # timestamps of datetime.now().isoformat(), which have no zone, from a machine in Berlin
   journal-append --root runs --cohort churn_eu --assume-zone Europe/Berlin train.ndjson
 
@@ -163,6 +168,11 @@ has "error", an empty one "empty". A program may send one line and wait for its 
 null, and the summary counts them. All else is text, and so is 007. In tags, only JSON is no text. So --set
 git_commit=1234567 is a number: --set-string git_commit=1234567 is text, whatever it looks like.
 
+--withdraw takes a run out: from the next fold on its rows stand in neither of the two files. Nothing is lost, and --undo, or a later
+append of the run, brings it back. --protect makes folds refuse later withdrawals of a run until --unprotect; the fold says so. Each
+is about all stages of the run in this cohort, or about that of --stage; --set NAME=VALUE names a further field of the root's key. They are as
+durable as a record, and answered in the same way. compactd withdraw chooses runs by their values, and says what it does to them.
+
 Sizes and durations have units: 512KiB, 32MiB, 1.5GB; 30s, 10m, 1h30m, 1d.
 
 Exit codes: 0 all durable, 1 some records were not appended, 2 usage, 75 disk full, or the storage does
@@ -173,7 +183,7 @@ not answer: try again.`,
 		SilenceUsage:      true,
 		DisableAutoGenTag: true,
 		RunE: func(cmd *cobra.Command, files []string) error {
-			o.isOne = o.one.given(cmd)
+			o.isOne = o.one.given(cmd) || o.actions.given(cmd)
 			err := o.check(files)
 			if err == nil {
 				if o.rootID, err = rootid.Wanted(o.rootID, cmd.Flags().Changed("root-id")); err != nil {
@@ -207,6 +217,7 @@ not answer: try again.`,
 	f.StringArrayVar(&o.one.set, "set", nil, "a field of it: `name=value`, metrics.auc=0.71 for a nested one; JSON or a number, else text")
 	f.StringArrayVar(&o.one.setString, "set-string", nil, "a field of it that is text, whatever it looks like: `name=text`")
 	f.StringVar(&o.one.json, "json", "", "that record as a JSON object; the other flags are added to it")
+	o.actions.add(cmd)
 	f.StringVar(&o.assumeZone, "assume-zone", "", "the `zone` of timestamps that have none: UTC, an offset such as +02:00, or a name such as Europe/Berlin")
 	f.BoolVar(&o.ack, "ack", false, "answer each line, in order, with one line of JSON: when it is durable, or refused")
 	f.BoolVar(&o.strict, "strict", false, "stop at the first bad line, and append nothing behind it")
@@ -238,7 +249,7 @@ func (o options) check(files []string) error {
 func appendAll(ctx context.Context, o options, files []string, stdin io.Reader, stdout, stderr io.Writer) (err error) {
 	var one line
 	if o.isOne {
-		if one, err = o.oneLine(); err != nil {
+		if one, err = o.fromFlags(); err != nil {
 			return usageError{err}
 		}
 	}

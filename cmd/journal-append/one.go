@@ -28,6 +28,18 @@ func (oneRecord) given(cmd *cobra.Command) bool {
 	return false
 }
 
+// fromFlags is the action or the record that the flags describe.
+func (o options) fromFlags() (line, error) {
+	a, is, err := o.actions.action()
+	switch {
+	case err != nil:
+		return line{}, err
+	case is:
+		return o.actionLine(a)
+	}
+	return o.oneLine()
+}
+
 // oneLine is the record that the flags describe, as one line of input.
 func (o options) oneLine() (line, error) {
 	obj, nonFinite, err := o.one.object()

@@ -162,7 +162,7 @@ func (c *checker) manifests(context.Context) (generation.Manifest, error) {
 	if len(c.all) == 0 {
 		return generation.Manifest{NextSeq: 1}, nil
 	}
-	if g, met := generation.Met(c.all); met {
+	if g, met := c.Met(c.all[len(c.all)-1], c.all); met {
 		c.damage(c.Root.Manifest(g), "%v", generation.TwoHistories{Generation: g})
 	}
 	if len(unreadable) == 0 {
@@ -170,12 +170,11 @@ func (c *checker) manifests(context.Context) (generation.Manifest, error) {
 			return generation.Manifest{}, err
 		}
 	}
+	line, others := generation.Ancestors(c.all)
+	c.outside(others)
+	c.all = line
 	for i := len(c.all) - 1; i > 0; i-- {
-		if !c.chain(c.all[i-1], c.all[i]) {
-			c.outside(c.all[:i])
-			c.all = c.all[i:]
-			break
-		}
+		c.chain(c.all[i-1], c.all[i])
 	}
 	return c.all[len(c.all)-1], nil
 }
@@ -197,20 +196,15 @@ func (c *checker) stranded() error {
 	return err
 }
 
-// chain checks two manifests that stand next to each other, and tells whether one is the parent of the
-// other.
-func (c *checker) chain(parent, child generation.Manifest) bool {
+// chain checks two manifests of which one is the parent of the other, or an earlier ancestor.
+func (c *checker) chain(parent, child generation.Manifest) {
 	path := c.Root.Manifest(child.Generation)
-	if !parent.IsParentOf(&child) {
-		return false
-	}
 	if child.NextSeq < parent.NextSeq || child.HighestStamp < parent.HighestStamp {
 		c.damage(path, "next_seq %d and highest_stamp %d are below those of its parent", child.NextSeq, child.HighestStamp)
 	}
 	if child.RootID != parent.RootID {
 		c.damage(path, "belongs to root %s, its parent to %s", child.RootID, parent.RootID)
 	}
-	return true
 }
 
 // outside tells of manifests that are not ancestors of the newest one. A compactor that slept created
@@ -490,6 +484,9 @@ func (c *checker) stream(s journal.Place, mark generation.Watermark, newest gene
 		case errors.As(err, &damage) && mark.Damaged && damage.Offset < mark.Offset:
 			c.note(path, "%d bytes at offset %d are damaged and were passed over: %s keeps them", damage.Length, damage.Offset, c.Root.Rel(c.Root.Quarantine(s.Cohort)))
 			continue
+		case errors.As(err, &damage) && !mark.Sealed && damage.Offset >= mark.Synced && damage.Offset+damage.Length <= mark.Offset:
+			c.lostUnsynced(path, damage.Offset, mark)
+			continue
 		case errors.As(err, &damage):
 			c.damage(path, "%d bytes at offset %d: %v", damage.Length, damage.Offset, damage.Err)
 			met = true // or it is in these bytes
@@ -500,6 +497,8 @@ func (c *checker) stream(s journal.Place, mark generation.Watermark, newest gene
 			}
 			if !met && at.Offset < mark.Offset && c.MayBeOld(mark.Grown) {
 				c.unseen(path, "the storage does not show it up to offset %d, up to which it was folded", mark.Offset)
+			} else if !met && mark.MayEndAt(at) {
+				c.lostUnsynced(path, at.Offset, mark)
 			} else if !met {
 				c.damage(path, "has no entry that ends at offset %d, up to which it was folded", mark.Offset)
 			}

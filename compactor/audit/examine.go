@@ -53,8 +53,8 @@ func (r *repairer) generations(ctx context.Context) error {
 		return err
 	}
 	r.out.Anew = r.out.Anew || r.out.Newest != r.out.Good
-	if r.out.Anew || r.out.Good == 0 {
-		return nil // a second repair looks at older ones
+	if r.out.Good == 0 {
+		return nil
 	}
 	return r.older(ctx)
 }
@@ -146,10 +146,14 @@ func (r *repairer) streams(ctx context.Context) error {
 		}
 		torn, err := r.tryStream(p, from)
 		absent := errors.Is(err, fs.ErrNotExist)
+		unsynced := journal.IsCutOff(err) && r.mayEndWhereItEnds(p, marks[p.Stream])
 		switch err = r.Doubt(err, marks[p.Stream].Grown); {
 		case absent, errors.Is(err, cohort.ErrNewer):
 		case durable.IsAway(err):
 			r.out.Unseen = append(r.out.Unseen, Problem{r.Root.Rel(p.Dir), err.Error(), false})
+		case unsynced:
+			r.out.Waiting = append(r.out.Waiting, Problem{r.Root.Rel(p.Dir), "a power loss took what was folded before its writer had synced it: " +
+				"the next fold goes on from its end", false})
 		case journal.IsMisfit(err):
 			r.out.Misfits = append(r.out.Misfits, Problem{r.Root.Rel(p.Dir), err.Error(), true})
 			r.why[r.Root.Rel(p.Dir)] = err
@@ -161,6 +165,12 @@ func (r *repairer) streams(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// mayEndWhereItEnds tells whether a stream that is shorter than its watermark has lost only what was not synced when it was folded.
+func (r *repairer) mayEndWhereItEnds(p journal.Place, mark generation.Watermark) bool {
+	end, err := r.Journal().End(p)
+	return err == nil && mark.MayEndAt(end)
 }
 
 // tryStream reads a stream to its end. It ignores damage that a fold passes over by itself.

@@ -139,3 +139,18 @@ func ExampleBackup() {
 	// r-0
 	// r-1
 }
+
+func ExampleExplain() {
+	dir, remove := atWork()
+	defer remove()
+
+	e, err := audit.Explain(context.Background(), compactor.Config{Root: dir}, "r-0:TRAINING")
+	if err != nil {
+		log.Fatal(err) // audit.ErrUnknownRun: nobody has written it
+	}
+	for _, w := range e.Keys[0].Writes {
+		fmt.Println("timestamp", w.Timestamp, "stream", w.Path != "", "by", w.Writer != "", "generation", uint64(w.First), "current", w.Current)
+	}
+	// Output:
+	// timestamp 2026-01-31T12:00:00Z stream true by true generation 1 current true
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/generation"
@@ -30,7 +31,13 @@ func (r *repairer) older(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	child, ancestors := r.good, true
+	// What is above good is void, or will be.
+	upTo := slices.DeleteFunc(slices.Clone(r.chain), func(m generation.Manifest) bool { return m.Generation >= r.out.Good })
+	line, _ := generation.Ancestors(append(upTo, r.good))
+	isOn := map[cohort.Generation]bool{}
+	for _, m := range line {
+		isOn[m.Generation] = true
+	}
 	for i := len(gens) - 1; i >= 0; i-- {
 		g := gens[i]
 		if err := ctx.Err(); err != nil {
@@ -47,13 +54,10 @@ func (r *repairer) older(ctx context.Context) error {
 		case err != nil && !generation.IsVoid(r.chain, g):
 			r.out.Old = append(r.out.Old, Problem{r.Root.Rel(r.Root.Manifest(g)), err.Error(), true})
 			r.old = append(r.old, oldGeneration{number: g, files: r.filesOf(g)})
-		case err == nil && ancestors && m.IsParentOf(&child):
+		case err == nil && isOn[g]: // what is not is void, or left over
 			if err := r.oldFiles(m); err != nil {
 				return err
 			}
-			child = m
-		case err == nil:
-			ancestors = false // what is below is void, or left over
 		}
 	}
 	return nil

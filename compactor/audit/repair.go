@@ -280,6 +280,7 @@ func (r *repairer) goBack() error {
 	if err := r.SyncManifests(); err != nil { // before a data file says that the newest was committed (R21)
 		return err
 	}
+	next.Schema, next.Columns = next.Columns.Apply(next.Schema, nil) // the files are those of today, and so are the rules for columns
 	if _, err := next.Write(old, generation.Changes{Whole: true}); err != nil {
 		return err
 	}

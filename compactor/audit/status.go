@@ -23,23 +23,29 @@ import (
 
 // Status is what a root looks like at one moment.
 type Status struct {
-	Root       cohort.Root        `json:"root"`
-	RootID     string             `json:"root_id"`
-	Generation cohort.Generation  `json:"generation"` // 0: never folded
-	Rows       int64              `json:"rows"`
-	NextSeq    cohort.Seq         `json:"next_seq"`
-	Narrow     int64              `json:"narrow"`                // records that gave way although they look like other results, so far
-	Published  bool               `json:"published"`             // the public files show that generation
-	Merged     *generation.Merged `json:"merged,omitempty"`      // of the fold that wrote the index
-	FoldedAt   string             `json:"folded_at,omitempty"`   // by the wall clock of that compactor, RFC 3339
-	FoldedBy   string             `json:"folded_by,omitempty"`   // program and host
-	Holder     string             `json:"lock_holder,omitempty"` // what the lock file says; this process may have ended
-	Cohorts    []CohortStatus     `json:"cohorts"`
-	Quarantine int                `json:"quarantined"` // notes and streams under quarantine/
-	Stuck      int                `json:"stuck"`       // streams that were folded and could not be moved away, see compactor.Unmovable
-	Columns    int                `json:"columns"`     // dynamic ones
-	InExtra    index.Extras       `json:"in_extra"`    // values that no column holds, by column and reason
-	Ahead      *generation.Ahead  `json:"clock_ahead,omitempty"`
+	Root       cohort.Root       `json:"root"`
+	RootID     string            `json:"root_id"`
+	Generation cohort.Generation `json:"generation"` // 0: never folded
+	Rows       int64             `json:"rows"`
+	NextSeq    cohort.Seq        `json:"next_seq"`
+	Withdrawn  int64             `json:"withdrawn"` // rows that were taken out
+	Actions    int64             `json:"actions"`   // that were folded so far
+	Narrow     int64             `json:"narrow"`    // records that gave way although they look like other results, so far
+	// Generations is how many are kept, and HistoryBytes the size of the data files that only those before the newest name. Each file
+	// counts once, whatever other names it has.
+	Generations  int                `json:"generations"`
+	HistoryBytes int64              `json:"history_bytes"`
+	Published    bool               `json:"published"`             // the public files show that generation
+	Merged       *generation.Merged `json:"merged,omitempty"`      // of the fold that wrote the index
+	FoldedAt     string             `json:"folded_at,omitempty"`   // by the wall clock of that compactor, RFC 3339
+	FoldedBy     string             `json:"folded_by,omitempty"`   // program and host
+	Holder       string             `json:"lock_holder,omitempty"` // what the lock file says; this process may have ended
+	Cohorts      []CohortStatus     `json:"cohorts"`
+	Quarantine   int                `json:"quarantined"` // notes and streams under quarantine/
+	Stuck        int                `json:"stuck"`       // streams that were folded and could not be moved away, see compactor.Unmovable
+	Columns      int                `json:"columns"`     // dynamic ones
+	InExtra      index.Extras       `json:"in_extra"`    // values that no column holds, by column and reason
+	Ahead        *generation.Ahead  `json:"clock_ahead,omitempty"`
 
 	// Unsealed are the streams of which everything is folded, but no seal, and what becomes of them: their writers live or were killed.
 	Unsealed []Unsealed `json:"unsealed,omitempty"`
@@ -98,6 +104,12 @@ func readStatus(ctx context.Context, cfg compactor.Config, store *generation.Sto
 		Root: store.Root, RootID: store.Settings.RootID, Generation: newest.Generation, Rows: newest.Index.Rows, NextSeq: newest.NextSeq,
 		Narrow: newest.Narrow, Merged: newest.Merged, Holder: compactor.FileLock{Path: store.Root.CompactLock()}.Holder(), InExtra: index.Extras{},
 	}
+	if w := newest.Withdrawn; w != nil {
+		s.Withdrawn, s.Actions = w.Index.Rows, w.Actions.Rows
+	}
+	if err := s.history(store, newest); err != nil {
+		return Status{}, err
+	}
 	if err := missingIn(store, newest, s.add); err != nil {
 		return Status{}, err
 	}
@@ -128,6 +140,32 @@ func readStatus(ctx context.Context, cfg compactor.Config, store *generation.Sto
 	}
 	s.Unsealed, err = unsealed(store, cfg, newest)
 	return s, err
+}
+
+// history counts what is kept beside the newest generation.
+func (s *Status) history(store *generation.Store, newest generation.Manifest) error {
+	gens, err := store.List()
+	if err != nil {
+		return err
+	}
+	known := map[string]bool{}
+	for _, d := range newest.Files() {
+		known[d.Name] = true
+	}
+	for _, g := range gens {
+		s.Generations++
+		m, err := store.Read(g)
+		if err != nil {
+			continue // what it names is not known, and Check tells
+		}
+		for _, d := range m.Files() {
+			if !known[d.Name] {
+				known[d.Name] = true
+				s.HistoryBytes += d.Size
+			}
+		}
+	}
+	return nil
 }
 
 // countStuck counts the streams that a fold could not move away, and that are still there.
@@ -269,6 +307,11 @@ func streamStatus(store *generation.Store, s journal.Place, from generation.Wate
 	if err = store.Doubt(err, from.Grown); durable.IsAway(err) {
 		c.Unseen = 1
 		return c
+	}
+	if journal.IsCutOff(err) {
+		if end, eerr := store.Journal().End(s); eerr == nil && from.MayEndAt(end) {
+			return c // check tells of it, and the next fold goes on from its end
+		}
 	}
 	if err != nil {
 		c.Unreadable = 1

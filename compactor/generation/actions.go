@@ -23,6 +23,7 @@ type actionLine struct {
 	Stamp    cohort.Stamp    `json:"stamp"`
 	RecordID string          `json:"record_id"`
 	Written  string          `json:"written,omitempty"` // the writer's wall clock
+	Writer   string          `json:"writer,omitempty"`  // user@host:pid
 	Action   json.RawMessage `json:"action"`            // the bytes that were appended
 }
 
@@ -35,7 +36,7 @@ func CompareActions(a, b cohort.Record) int {
 }
 
 func encodeAction(r cohort.Record) []byte {
-	l := actionLine{Cohort: r.Cohort, Stream: r.Stream, Stamp: r.Stamp, RecordID: r.ID, Action: r.JSON}
+	l := actionLine{Cohort: r.Cohort, Stream: r.Stream, Stamp: r.Stamp, RecordID: r.ID, Writer: r.Writer, Action: r.JSON}
 	if !r.Written.IsZero() {
 		l.Written = cohort.FormatTime(r.Written)
 	}
@@ -57,7 +58,7 @@ func decodeAction(line []byte) (cohort.Record, error) {
 	if err != nil && !errors.Is(err, cohort.ErrNewer) {
 		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	r.Cohort, r.Stream, r.Stamp, r.ID = l.Cohort, l.Stream, l.Stamp, l.RecordID
+	r.Cohort, r.Stream, r.Stamp, r.ID, r.Writer = l.Cohort, l.Stream, l.Stamp, l.RecordID, l.Writer
 	r.Written, _ = cohort.ParseTime(l.Written)
 	return r, err
 }

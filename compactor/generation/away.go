@@ -36,6 +36,9 @@ func (s *Store) Doubt(err error, since cohort.Stamp) error {
 	return err
 }
 
+// IsRemote tells whether other machines may change the storage: see durable.Remote.
+func (s *Store) IsRemote() bool { return s.remote() }
+
 // MayBeOld tells whether what stood in the storage at a time may be missing only because the storage shows an old state.
 func (s *Store) MayBeOld(since cohort.Stamp) bool {
 	if !s.remote() {

@@ -20,7 +20,9 @@ var ErrConflict = errors.New("another compactor committed first")
 // is void. Any other error leaves open whether the commit happened, or whether it is durable. Then
 // nothing is removed, and the next run finds out by reading (R1, R11).
 func (d *Draft) Commit() (Manifest, error) {
-	s, next := d.store, d.Manifest
+	s := d.store
+	d.At = d.madeAt()
+	next := d.Manifest
 	// This syncs the root, also if another compactor has made manifests/ or data/ a moment ago. Else a power loss could
 	// take the directory away with our commit in it (R14).
 	if err := s.makeDir(s.Root.Manifests()); err != nil {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"syscall"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/index"
@@ -19,6 +18,9 @@ import (
 type Draft struct {
 	// Manifest is what will be committed. At first it has all of its parent's content, with a number and token of its own.
 	Manifest
+
+	// From is the version of the index that Write has made the draft's own of; 0 if there was none.
+	From int
 
 	store *Store
 	made  []string // the data files that this draft makes
@@ -40,6 +42,8 @@ func (s *Store) Draft(parent Manifest, streams []Watermark) (*Draft, error) {
 	next.CreatedAt = cohort.FormatTime(s.Now())
 	next.Host, next.PID, next.Program = host(), os.Getpid(), s.Program
 	next.Streams, next.RepairedFrom = streams, nil
+	next.Verb, next.User, next.Changed = "", account(), nil // who drafts sets Verb and Changed
+	next.At, next.Firsts = 0, parent.firsts()               // Commit sets At
 	next.Settings = json.RawMessage(s.Settings.Encode())
 	return &Draft{Manifest: next, store: s}, nil
 }
@@ -60,6 +64,7 @@ func (s *Store) DraftAgain(good Manifest, newest cohort.Generation) (*Draft, err
 		return nil, err
 	}
 	d.RepairedFrom = &from
+	d.Verb, d.Firsts = DidRepair, good.firsts()
 	return d, nil
 }
 
@@ -126,6 +131,9 @@ func (d *Draft) Write(old *Data, c Changes) (stats index.Stats, err error) {
 	if err := d.headroom(pairs, c.Bytes); err != nil {
 		return index.Stats{}, err
 	}
+	if old.Index != nil {
+		d.From = old.Index.Version()
+	}
 	for _, p := range pairs {
 		done, err := p.write(d, c)
 		if err != nil {
@@ -179,7 +187,7 @@ func (d *Draft) headroom(pairs []*pair, records int64) error {
 	dir := d.store.Root.DataDir()
 	free, known := d.store.free(dir)
 	if known && free < need {
-		return fmt.Errorf("%s: generation %d may need %d bytes and %d are free: %w", dir, d.Generation, need, free, syscall.ENOSPC)
+		return &roomError{dir, d.Generation, need, free}
 	}
 	return nil
 }

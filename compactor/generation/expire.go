@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -15,14 +16,21 @@ import (
 
 // Keep says which generations stay.
 type Keep struct {
-	Generations int           // how many stay in any case; two whole ones stay, also if it is less
-	Age         time.Duration // how long older ones stay after they were succeeded, by the file system's clock
-	Shown       bool          // whether those stay that public names still show, because these could not be replaced
+	Generations int // how many stay in any case; two whole ones stay, also if it is less
+	// Age is how long older ones stay after they were succeeded, by the file system's clock. If negative, they do not stay, and what the
+	// root's retention would keep does not either.
+	Age   time.Duration
+	Shown bool // whether those stay that public names still show, because these could not be replaced
+	// Room is how many bytes somebody needs who just found no room: what retention keeps gives way to that.
+	Room int64
 }
 
 // Expire removes manifests once the last keep.Generations do not include them and they were succeeded keep.Age ago, and
 // the data files that only they name. m is the newest generation, after Heal or Publish. It returns how many manifests it
 // removed; what could not be removed is told as NotSwept and tried again by the next call.
+//
+// Beyond keep, those stay that the root's retention names (see Retention), as long as the disk has room. A generation that is void stays
+// for none of its reasons.
 //
 // Whatever keep says, two whole generations with an index of their own stay: the streams that the older one had folded are
 // deleted once the newer one is committed, so only these two can stand in for each other.
@@ -31,7 +39,7 @@ type Keep struct {
 //
 //	openat manifests; unlinkat old manifests; fsync manifests; unlinkat data files and temporary files
 //
-// Data files and temporary files that no manifest names go when they are that old: they may belong to an attempt that is
+// Data files and temporary files that no manifest named go when they are that old: they may belong to an attempt that is
 // still under way. Data files of a generation above m never go, however old they are: who made them may have slept,
 // and commit them yet (R16). All ages are differences of times that one file system gave: no wall clock.
 func (s *Store) Expire(m Manifest, keep Keep) (Expired, error) {
@@ -85,7 +93,7 @@ func (e *expiry) manifests() (kept map[string]bool, ok bool, err error) {
 	}
 	read, unreadable := e.readAll(gens)
 	e.ours = named(read)
-	if g, met := Met(read); met {
+	if g, met := e.Met(e.newest, read); met {
 		e.done.TwoHistories = true
 		e.notify(TwoHistories{g})
 		return nil, false, nil
@@ -93,11 +101,18 @@ func (e *expiry) manifests() (kept map[string]bool, ok bool, err error) {
 	sure, _ := slices.BinarySearch(gens, e.newest.Generation+1) // later ones may not be on the disk yet (R11)
 	whole := sync.OnceValue(func() cohort.Generation { return e.secondWhole(slices.Clone(read)) })
 	shown := sync.OnceValues(e.shown)
+	var old []cohort.Generation
 	for i, g := range gens[:sure] {
 		if !e.isOld(gens[:sure], i) || g >= whole() {
 			continue
 		}
 		if public, err := shown(); err != nil || public[g] {
+			continue
+		}
+		old = append(old, g)
+	}
+	for _, g := range e.beyond(read, unreadable, old) {
+		if !e.mayForget(read, unreadable, g) {
 			continue
 		}
 		done, gone := e.remove(e.Root.Manifest(g))
@@ -207,7 +222,13 @@ func (e *expiry) isOld(gens []cohort.Generation, i int) bool {
 
 // files removes data files that nobody names, and temporary files wherever this module makes them.
 func (e *expiry) files(kept map[string]bool) {
-	old := e.old(e.Root.DataDir(), func(name string) bool { return isUnnamed(name, e.newest, kept) })
+	old := e.old(e.Root.DataDir(), func(name string) bool { return isUnnamed(name, e.newest, kept) && !e.ours[name] })
+	// What a manifest named is of no attempt that is under way. Its time says nothing either: folds make files young.
+	for _, name := range slices.Sorted(maps.Keys(e.ours)) {
+		if isUnnamed(name, e.newest, kept) {
+			old = append(old, e.Root.Data(name))
+		}
+	}
 	// Unlinks reach the disk in any order. If it kept one of these and not that of a manifest which names the file, a power loss
 	// would leave a generation without its data. Another compactor may have removed such a manifest a moment ago, so this sync is
 	// needed also if this call has removed none (R23).

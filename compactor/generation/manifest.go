@@ -28,6 +28,14 @@ type Manifest struct {
 	// RepairedFrom is set if a repair has gone back: it is the generation whose content this one has again.
 	// The generations between the two are void.
 	RepairedFrom *cohort.Generation `json:"repaired_from,omitempty"`
+	// Verb, User and Changed say what the commit did, and by whom: see Changed. Manifests of older versions do not say it.
+	Verb    Verb     `json:"verb,omitempty"`
+	User    string   `json:"user,omitempty"` // for people only
+	Changed *Changed `json:"changed,omitempty"`
+	// At is when it was made, by the file system's clock; 0: not known.
+	At cohort.Stamp `json:"at,omitempty"`
+	// Firsts links it to earlier generations that stay longer than its parent.
+	Firsts Firsts `json:"firsts,omitzero"`
 
 	// Requires names what a reader must know to read this generation correctly, beyond the version. A name that it does not know
 	// is cohort.ErrNewer. This version knows "withdrawn" and "erased".
@@ -42,6 +50,7 @@ type Manifest struct {
 	Schema index.Schema `json:"schema"`
 	// Columns is what the root wants of its columns.
 	Columns   index.Columns `json:"columns,omitzero"`
+	Retention *Retention    `json:"retention,omitempty"` // of generations; nil: see Keeps
 	Index     DataFile      `json:"index"`
 	Snapshots Snapshots     `json:"snapshots"`
 	// Withdrawn is nil in a root without actions. Programs that do not know it must not fold such a root: see Requires.
@@ -110,8 +119,10 @@ func (c *CRC) UnmarshalText(text []byte) error {
 
 const (
 	// Part of the format, do not change. Version 1 has the snapshots of all cohorts in one file. Version 2 has a file for each
-	// cohort. Version 3 has one or the other.
-	manifestVersion  = 3
+	// cohort. Versions 3 and above have one or the other. Version 4 came with version 3 of the index.
+	manifestVersion  = 4
+	writerVersion    = 4
+	eitherVersion    = 3
 	oneVersion       = 1
 	perCohortVersion = 2
 	// A reader that does not know withdrawn rows would give them up, and fold older writes of their keys into the index.
@@ -196,6 +207,8 @@ func (m *Manifest) validate() error {
 		return fmt.Errorf("%w: repaired from generation %d, which is not an earlier one", ErrCorrupt, *m.RepairedFrom)
 	case m.Withdrawn.validate(m) != nil:
 		return fmt.Errorf("%w: withdrawn: %w", ErrCorrupt, m.Withdrawn.validate(m))
+	case m.At < 0 || !m.Firsts.areBefore(m.Generation):
+		return fmt.Errorf("%w: at %d, firsts %+v: no time, or no earlier generations", ErrCorrupt, m.At, m.Firsts)
 	case m.Erased.validate(m) != nil:
 		return fmt.Errorf("%w: erased: %w", ErrCorrupt, m.Erased.validate(m))
 	case !sorted:
@@ -206,7 +219,7 @@ func (m *Manifest) validate() error {
 
 // hasOneForAll tells whether the snapshots of all cohorts belong in one file.
 func (m *Manifest) hasOneForAll() bool {
-	return m.Version == oneVersion || m.Version == manifestVersion && len(m.Snapshots) == 1 && m.Snapshots[0].Cohort == ""
+	return m.Version == oneVersion || m.Version >= eitherVersion && len(m.Snapshots) == 1 && m.Snapshots[0].Cohort == ""
 }
 
 // isPair tells whether the snapshots file, in a root with one for all cohorts, was made together with the index.
@@ -232,10 +245,13 @@ func (m *Manifest) arePerCohort() bool {
 // IndexVersion is the version of the format in which generations like this one write their index. A commit that changes no
 // row names the index of an earlier one.
 func (m *Manifest) IndexVersion() int {
-	if m.Version < manifestVersion {
+	switch {
+	case m.Version < eitherVersion:
 		return 1
+	case m.Version < writerVersion:
+		return 2
 	}
-	return 2
+	return 3
 }
 
 // Files are all data files that the manifest names, the index first, then the snapshots.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -61,6 +62,13 @@ func sampleToday() *Manifest {
 		Gone:     index.Schema{{Name: "tags.scratch", Kind: index.String, ID: 102}},
 		Max:      1000, NextID: 103,
 	}
+	m.Verb, m.User, m.Changed = DidImport, "ada", &Changed{Added: 2, Replaced: 3, Raised: 4, Withdrawn: 5, Returned: 6, Imported: 1}
+	m.At = 1772359200000000000
+	m.Firsts = Firsts{
+		Hour: &First{6, strings.Repeat("ab", 32), 1772355600000000000},
+		Day:  &First{2, strings.Repeat("cd", 32), 1772272800000000000},
+	}
+	m.Retention = &Retention{All: 2 * time.Hour, Hourly: 48 * time.Hour, Daily: 240 * time.Hour, Reserve: 1 << 30}
 	m.Ahead = &Ahead{Stamp: 99, Stream: "a/01JE0000000000000000000001", Host: "node-7"}
 	m.Merged = &Merged{GroupsCopied: 3, GroupsWritten: 1, RowsCopied: 8, RowsWritten: 3}
 	return m
@@ -213,6 +221,12 @@ func TestManifestOfTodayThatBreaksARule(t *testing.T) {
 		"column type":                {`"double"`, `"float"`},
 		"column that a fixed one is": {`"name": "metrics.auc"`, `"name": "_digest"`},
 		"member that no column has":  {`"id": 101`, `"key": 101`},
+		"time before all":            {`"at": 1772359200000000000`, `"at": -1`},
+		"first that is itself":       {`"generation": 6`, `"generation": 7`},
+		"first without a digest":     {`"sha256": "abab`, `"sha256": "ab`},
+		"retention below zero":       {`"hourly_seconds": 172800`, `"hourly_seconds": -1`},
+		"retention without an end":   {`"hourly_seconds": 172800`, `"hourly_seconds": 9223372037`},
+		"reserve below zero":         {`"reserve_bytes": 1073741824`, `"reserve_bytes": -1`},
 		"snapshots of another one":   {`"name": "snapshots-00000000000000000007-0123456789abcdef.json"`, `"name": "snapshots-00000000000000000006-0123456789abcdef.json"`},
 	} {
 		if _, err := DecodeManifest(resealedOf(t, sampleToday(), change[0], change[1])); !errors.Is(err, ErrCorrupt) {
@@ -222,9 +236,9 @@ func TestManifestOfTodayThatBreaksARule(t *testing.T) {
 }
 
 func TestNewerManifestIsNotDamage(t *testing.T) {
-	_, err := DecodeManifest(resealed(t, `"version": 1`, `"version": 4`))
+	_, err := DecodeManifest(resealed(t, `"version": 1`, `"version": 5`))
 	if !errors.Is(err, cohort.ErrNewer) || errors.Is(err, ErrCorrupt) {
-		t.Errorf("DecodeManifest of version 4 = %v, want ErrNewer and not ErrCorrupt", err)
+		t.Errorf("DecodeManifest of version 5 = %v, want ErrNewer and not ErrCorrupt", err)
 	}
 	m := sampleToday()
 	m.Requires = []string{"withdrawals"}

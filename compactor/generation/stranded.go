@@ -30,6 +30,25 @@ func (n Stranded) Reason() string {
 
 func (n Stranded) String() string { return "data/" + n.File + ": " + n.Reason() }
 
+// Met is the function Met of all manifests, of which m is the newest, with a look at the files. If thinned retention kept the parent of one that is of
+// another history, and not what had its number, that may be a compactor that slept (R27). Then its rows are in the newest generation or in
+// streams, as are all that a fold has read.
+func (s *Store) Met(m Manifest, all []Manifest) (g cohort.Generation, met bool) {
+	g, met = Met(all)
+	if !met || all[len(all)-1].Generation != m.Generation {
+		return g, met
+	}
+	i := slices.IndexFunc(all, func(m Manifest) bool { return m.Generation == g })
+	line, _ := Ancestors(all)
+	parent := slices.IndexFunc(line, func(m Manifest) bool { return m.IsParentOf(&all[i]) })
+	now, err := s.time(m)
+	if err != nil || parent < 0 || !m.Keeps().thins(&line[parent], now) {
+		return g, true
+	}
+	stranded, err := s.Stranded(m, []string{all[i].Index.Name})
+	return g, err != nil || len(stranded) > 0
+}
+
 // Unnamed lists the index files of data/ of a generation up to m that no manifest names. all are all manifests.
 func (s *Store) Unnamed(m Manifest, all []Manifest) ([]string, error) {
 	entries, err := s.FS.ReadDir(s.Root.DataDir())

@@ -23,6 +23,19 @@ type Watermark struct {
 	// Stuck tells that its directory could not be moved to reaped/, for want of permission, and that a fold has told of it. A stream with
 	// a seal may have it, too.
 	Stuck bool
+	// Synced is the offset up to which the stream is known to be durable, where it has no seal: a power loss takes nothing before it.
+	// It is 0 in generations of before this field.
+	Synced int64
+}
+
+// MayEndAt tells whether a power loss explains that the stream ends at a position before that of the watermark. Then what is
+// missing is only what its writer had not synced when it was folded. All of it is folded, and none of it was acknowledged: a
+// writer syncs before it acknowledges, and before it writes more.
+func (w Watermark) MayEndAt(end journal.Position) bool {
+	if w.Sealed { // the seal is written after all else is synced
+		return !w.Damaged && end.Seq+1 == w.Seq
+	}
+	return end.Seq < w.Seq && end.Offset >= w.Synced
 }
 
 // Size is the size that the segment had when it was last read to its end.
@@ -37,11 +50,12 @@ type watermarkJSON struct {
 	Grown   cohort.Stamp `json:"grown,omitempty"`
 	Reaped  cohort.Stamp `json:"reaped,omitempty"`
 	Stuck   bool         `json:"stuck,omitempty"`
+	Synced  int64        `json:"synced,omitempty"`
 }
 
 // MarshalJSON writes the stream as "cohort/ULID".
 func (w Watermark) MarshalJSON() ([]byte, error) {
-	return json.Marshal(watermarkJSON{w.Stream.String(), w.Position, w.Damaged, w.Torn, w.Grown, w.Reaped, w.Stuck})
+	return json.Marshal(watermarkJSON{w.Stream.String(), w.Position, w.Damaged, w.Torn, w.Grown, w.Reaped, w.Stuck, w.Synced})
 }
 
 // UnmarshalJSON reads what MarshalJSON writes.
@@ -56,9 +70,9 @@ func (w *Watermark) UnmarshalJSON(data []byte) error {
 		return err
 	}
 	s, err := cohort.ParseStreamID(stream)
-	if err == nil && (file.Offset < 0 || file.Torn < 0 || file.Grown < 0 || file.Reaped < 0) {
+	if err == nil && (file.Offset < 0 || file.Torn < 0 || file.Grown < 0 || file.Reaped < 0 || file.Synced < 0 || file.Synced > file.Offset) {
 		err = fmt.Errorf("watermark of %s is negative", file.Stream)
 	}
-	*w = Watermark{journal.Stream{Cohort: id, ID: s}, file.Position, file.Damaged, file.Torn, file.Grown, file.Reaped, file.Stuck}
+	*w = Watermark{journal.Stream{Cohort: id, ID: s}, file.Position, file.Damaged, file.Torn, file.Grown, file.Reaped, file.Stuck, file.Synced}
 	return err
 }

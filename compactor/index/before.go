@@ -218,7 +218,7 @@ func (s *sieve) text(r parquet.Row, name string) string {
 
 // identityAt reads the fixed columns of one row.
 func (f *File) identityAt(group int, row int64) (h Identity, err error) {
-	places, _ := f.places(identityColumns)
+	places := f.identityPlaces()
 	found := errors.New("found")
 	err = each(f.file.RowGroups()[group], places, func(r parquet.Row) error {
 		if row == 0 {

@@ -77,7 +77,7 @@ func TestChooseReads(t *testing.T) {
 	if got := chosen(t, f, none); len(got) != 0 || m.n != 0 || groups != 3 {
 		t.Errorf("%d rows of %d groups, %d bytes were read", len(got), groups, m.n)
 	}
-	one := Choice{Columns: []string{"a"}, Row: func(v []Value) (bool, error) { return false, nil }}
+	one := Choice{Columns: []string{"a"}, Row: func([]Value) (bool, error) { return false, nil }}
 	chosen(t, f, one)
 	size := 0
 	for _, g := range f.file.Metadata().RowGroups {

@@ -22,7 +22,8 @@ type Columns struct {
 	NextID int32 `json:"next_id,omitempty"`
 }
 
-// Validate refuses what no root may have.
+// Validate refuses what no root may have. A declared column may have a name that is that of a fixed column since (see wasFree): it
+// goes with the next Apply.
 func (c Columns) Validate() error {
 	if c.Max < 0 || c.Max > MostColumns {
 		return fmt.Errorf("%d columns are not within 1 and %d", c.Max, MostColumns)
@@ -31,15 +32,23 @@ func (c Columns) Validate() error {
 		return fmt.Errorf("%d columns are declared, and the root may have %d", len(c.Declared), c.Limit())
 	}
 	for _, d := range c.Declared {
-		if err := mayBe(d); err != nil {
+		if err := mayStay(d); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// mayBe refuses a type that the name of a column does not allow.
+// mayBe refuses a column that nobody may declare.
 func mayBe(c Column) error {
+	if isFixed(c.Name) {
+		return fmt.Errorf("column name %q is not allowed: it is that of a fixed column", c.Name)
+	}
+	return mayStay(c)
+}
+
+// mayStay refuses a type that the name of a column does not allow.
+func mayStay(c Column) error {
 	if err := c.validate(); err != nil {
 		return err
 	}
@@ -70,7 +79,11 @@ func find(s Schema, name string) int {
 // Apply is s with the columns that are declared, the kinds that names ask for, and an id for each column, and c with the
 // ids that are given away. unused are columns that may go if there is no room left: those that no row has a value in.
 func (c Columns) Apply(s Schema, unused []string) (Schema, Columns) {
-	s = slices.Clone(s)
+	isTaken := func(col Column) bool { return isFixed(col.Name) } // see wasFree
+	s = slices.DeleteFunc(slices.Clone(s), isTaken)
+	if slices.ContainsFunc(c.Declared, isTaken) {
+		c.Declared = slices.DeleteFunc(slices.Clone(c.Declared), isTaken)
+	}
 	for i := range s {
 		s[i].Kind = ruledKind(s[i].Name, s[i].Kind)
 	}
@@ -96,7 +109,7 @@ func (c Columns) Apply(s Schema, unused []string) (Schema, Columns) {
 		c.NextID = max(c.NextID, s[i].ID+1)
 		there[s[i].Name] = true
 	}
-	c.Gone = slices.DeleteFunc(slices.Clone(c.Gone), func(g Column) bool { return there[g.Name] })
+	c.Gone = slices.DeleteFunc(slices.Clone(c.Gone), func(g Column) bool { return there[g.Name] || isTaken(g) })
 	if len(c.Gone) == 0 {
 		c.Gone = nil
 	}

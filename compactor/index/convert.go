@@ -81,9 +81,14 @@ func (c *converter) convert(dst, old parquet.Row) (parquet.Row, error) {
 // lie around 1970.
 func (c *converter) forget(row parquet.Row) {
 	stamp, time := row[c.to.place[columnStamp]].Int64(), c.to.place[columnTimestamp]
-	if c.from.version < withDigest && row[c.to.place[columnStream]].IsNull() && row[time].Int64() == cohort.Stamp(stamp).Time().UnixMicro() {
+	if isMadeUp(c.from.version, row[c.to.place[columnStream]].IsNull(), cohort.Stamp(stamp), row[time].Int64()) {
 		row[time] = parquet.NullValue().Level(0, 0, time)
 	}
+}
+
+// isMadeUp tells whether the time of a row, in microseconds, is one that version 1 had to invent.
+func isMadeUp(version int, imported bool, stamp cohort.Stamp, micros int64) bool {
+	return version < withDigest && imported && micros == stamp.Time().UnixMicro()
 }
 
 // settle finds places for values whose column is gone, and for all values in _extra.

@@ -104,3 +104,63 @@ func TestOldMetrics(t *testing.T) {
 		t.Errorf("the new row has %v in _extra", stats.Extra)
 	}
 }
+
+// TestWriterColumnStays keeps what stands in _writer through all that rewrites a row: a new column, a raised stamp, a copy.
+func TestWriterColumnStays(t *testing.T) {
+	a, b := runRecord(t, 1, `,"v":1`), runRecord(t, 2, `,"v":1`)
+	a.Writer = "ann@node-7:42"
+	data, _ := merge(t, nil, puts(1, a, b))
+	writers := func(data []byte) (out []string) {
+		for h, err := range open(t, data).Identities() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, h.Writer)
+		}
+		return out
+	}
+	want := []string{"ann@node-7:42", ""}
+	raise := a
+	raise.Stamp += 10
+	for name, merged := range map[string][]byte{
+		"as written":           data,
+		"with a column more":   first(changed(t, data, Schema{{Name: "v", Kind: Int}, {Name: "w", Kind: String}})),
+		"with a raised stamp":  first(merge(t, data, []Put{{Key: "r1:TRAINING", Seq: 1, Record: &raise, Raise: true}})),
+		"after nothing at all": first(merge(t, data, nil)),
+	} {
+		if diff := cmp.Diff(want, writers(merged)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func first[A, B any](a A, _ B) A { return a }
+
+// TestTakenName takes away what a root of version 2 had under a name that is a fixed column's since.
+func TestTakenName(t *testing.T) {
+	taken := Column{Name: "_writer", Kind: String, ID: 100}
+	var read Column
+	if err := read.UnmarshalJSON([]byte(`{"name":"_writer","type":"string","id":100}`)); err != nil || read != taken {
+		t.Errorf("a column of version 2 is read as %v, %v", read, err)
+	}
+	if err := read.UnmarshalJSON([]byte(`{"name":"_stream","type":"string","id":100}`)); err == nil {
+		t.Error("a column with the name of a fixed one of version 2 is read")
+	}
+	columns := Columns{Declared: Schema{{Name: "_writer", Kind: String}, {Name: "n", Kind: Int}}, Gone: Schema{taken}}
+	if err := columns.Validate(); err != nil {
+		t.Errorf("Validate of what version 2 allowed: %v", err)
+	}
+	s, after := columns.Apply(Schema{taken, {Name: "v", Kind: Int, ID: 101}}, nil)
+	if diff := cmp.Diff(Schema{{Name: "v", Kind: Int, ID: 101}, {Name: "n", Kind: Int, ID: 102}}, s); diff != "" {
+		t.Errorf("columns (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(Columns{Declared: Schema{{Name: "n", Kind: Int}}, NextID: 103}, after); diff != "" {
+		t.Errorf("what the root wants (-want +got):\n%s", diff)
+	}
+	if _, err := (Columns{}).Declare(Column{Name: "_writer", Kind: String}); err == nil {
+		t.Error("Declare takes the name of a fixed column")
+	}
+	if _, err := newWriter(&bytes.Buffer{}, newLayout(Schema{taken}), fullGroup, meta(1)); err == nil {
+		t.Error("an index is written with two columns of one name")
+	}
+}

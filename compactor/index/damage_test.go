@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -150,13 +151,13 @@ func TestNewer(t *testing.T) {
 	var out bytes.Buffer
 	l := newLayout(nil)
 	w := parquet.NewGenericWriter[any](&out, options(l, fullGroup)...)
-	w.SetKeyValueMetadata(metaVersion, "3")
+	w.SetKeyValueMetadata(metaVersion, strconv.Itoa(version+1))
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
 	_, err := Open(bytes.NewReader(out.Bytes()), int64(out.Len()))
 	if !errors.Is(err, cohort.ErrNewer) || errors.Is(err, ErrDamaged) {
-		t.Errorf("index of version 3: %v", err)
+		t.Errorf("index of version %d: %v", version+1, err)
 	}
 }
 

@@ -21,14 +21,25 @@ type Identity struct {
 	Time    time.Time // UTC, in microseconds; the zero time if it is not known
 	Version cohort.Version
 	Stream  cohort.StreamID // empty for an imported row
+	Writer  string          // who appended it, as journal.Header.Writer says it; empty if that is not known
 }
 
-var identityColumns = []string{columnKey, columnCohort, columnRunID, columnPhase, columnSeq, columnTimestamp, columnStamp, columnRecordID, columnStream, columnDigest}
+var identityColumns = []string{columnKey, columnCohort, columnRunID, columnPhase, columnSeq, columnTimestamp, columnStamp, columnRecordID, columnStream, columnDigest, columnWriter}
+
+// identityPlaces are the places of identityColumns. What comes last is absent from earlier versions, where a dynamic column may have its name.
+func (f *File) identityPlaces() []int {
+	names := identityColumns
+	if f.layout.version < withWriter {
+		names = names[:len(names)-1]
+	}
+	places, _ := f.places(names)
+	return places
+}
 
 // Identities yields the fixed columns of every row in the order of the file, which is by seq. It ends
 // after the first error.
 func (f *File) Identities() iter.Seq2[Identity, error] {
-	places, _ := f.places(identityColumns)
+	places := f.identityPlaces()
 	return func(yield func(Identity, error) bool) {
 		for r, err := range f.rows(places) {
 			if err != nil {
@@ -45,7 +56,7 @@ func (f *File) Identities() iter.Seq2[Identity, error] {
 // IdentitiesFrom yields what Identities yields of the rows with this seq or a higher one. It reads only the row groups that have
 // such rows, as their statistics tell: of a large index, what the last fold added.
 func (f *File) IdentitiesFrom(seq cohort.Seq) iter.Seq2[Identity, error] {
-	places, _ := f.places(identityColumns)
+	places := f.identityPlaces()
 	return func(yield func(Identity, error) bool) {
 		stopped := errors.New("stopped")
 		for i, g := range f.file.RowGroups() {
@@ -95,6 +106,9 @@ func identityOf(r parquet.Row) Identity {
 	}
 	if len(r) > 9 && !r[9].IsNull() { // not in version 1
 		h.Version.Digest = cohort.Digest(r[9].Int64())
+	}
+	if len(r) > 10 && !r[10].IsNull() { // not in version 2
+		h.Writer = string(r[10].ByteArray())
 	}
 	return h
 }

@@ -48,9 +48,11 @@ import (
 // Part of the format, do not change.
 const (
 	// version is the version of the indexes that are written now.
-	version = 2
+	version = 3
 	// withDigest is the first version with a digest in each row, ids of columns, and a timestamp that may be NULL.
 	withDigest = 2
+	// withWriter is the first version that says who wrote each row.
+	withWriter = 3
 )
 
 // ErrDamaged reports bytes that no version of runfold wrote.

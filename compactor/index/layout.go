@@ -11,9 +11,9 @@ import (
 
 // The fixed columns. Their names, types and order are part of the format, do not change.
 //
-//	run_id, phase, cohort_id, snapshot_seq, timestamp, DYNAMIC..., _key, _stamp, _record_id, _digest, _stream, _extra
+//	run_id, phase, cohort_id, snapshot_seq, timestamp, DYNAMIC..., _key, _stamp, _record_id, _digest, _stream, _writer, _extra
 //
-// Version 1 has no _digest, and a timestamp in every row.
+// Version 2 has no _writer: there it may be the name of a dynamic column. Version 1 has no _digest either, and a timestamp in every row.
 const (
 	columnRunID     = "run_id"
 	columnPhase     = "phase"
@@ -25,20 +25,22 @@ const (
 	columnRecordID  = "_record_id"
 	columnDigest    = "_digest"
 	columnStream    = "_stream"
+	columnWriter    = "_writer"
 	columnExtra     = "_extra"
 )
 
 var (
 	firstColumns = []string{columnRunID, columnPhase, columnCohort, columnSeq, columnTimestamp}
-	lastColumns  = []string{columnKey, columnStamp, columnRecordID, columnDigest, columnStream, columnExtra}
-	lastOfOld    = []string{columnKey, columnStamp, columnRecordID, columnStream, columnExtra} // version 1
+	lastColumns  = []string{columnKey, columnStamp, columnRecordID, columnDigest, columnStream, columnWriter, columnExtra}
+	lastOfSecond = []string{columnKey, columnStamp, columnRecordID, columnDigest, columnStream, columnExtra} // version 2
+	lastOfFirst  = []string{columnKey, columnStamp, columnRecordID, columnStream, columnExtra}               // version 1
 )
 
 // fieldIDs number the fixed columns for readers that go by ids; dynamic columns have ids from firstID on. Part of the format, do
 // not change.
 var fieldIDs = map[string]int{
 	columnRunID: 1, columnPhase: 2, columnCohort: 3, columnSeq: 4, columnTimestamp: 5,
-	columnKey: 6, columnStamp: 7, columnRecordID: 8, columnStream: 9, columnExtra: 10, columnDigest: 11,
+	columnKey: 6, columnStamp: 7, columnRecordID: 8, columnStream: 9, columnExtra: 10, columnDigest: 11, columnWriter: 12,
 }
 
 const firstID = 100
@@ -46,6 +48,10 @@ const firstID = 100
 func isFixed(name string) bool {
 	return slices.Contains(firstColumns, name) || slices.Contains(lastColumns, name)
 }
+
+// wasFree tells whether a fixed column came so late that files and manifests of before may have a dynamic one of its name. Such a column
+// goes when the rows are written again: its values move to _extra.
+func wasFree(name string) bool { return name == columnWriter }
 
 // layout is the place of every column of one file.
 type layout struct {
@@ -61,8 +67,11 @@ func newLayout(s Schema) *layout { return layoutOf(version, s) }
 // layoutOf is the layout of a version.
 func layoutOf(version int, s Schema) *layout {
 	l := &layout{version: version, dynamic: s, last: lastColumns, place: map[string]int{}}
-	if version < withDigest {
-		l.last = lastOfOld
+	switch {
+	case version < withDigest:
+		l.last = lastOfFirst
+	case version < withWriter:
+		l.last = lastOfSecond
 	}
 	for _, name := range l.names() {
 		l.place[name] = len(l.place)
@@ -73,7 +82,7 @@ func layoutOf(version int, s Schema) *layout {
 // isOptional tells whether a column may be NULL.
 func (l *layout) isOptional(name string) bool {
 	switch name {
-	case columnStream, columnExtra, columnDigest:
+	case columnStream, columnExtra, columnDigest, columnWriter:
 		return true
 	case columnTimestamp:
 		return l.version >= withDigest
@@ -119,7 +128,7 @@ func (l *layout) schema() *parquet.Schema {
 	fixed := map[string]parquet.Node{
 		columnRunID: text, columnPhase: words, columnCohort: words, columnSeq: number, columnTimestamp: time,
 		columnKey: text, columnStamp: number, columnRecordID: text, columnDigest: parquet.Optional(number),
-		columnStream: parquet.Optional(words), columnExtra: extra,
+		columnStream: parquet.Optional(words), columnWriter: parquet.Optional(words), columnExtra: extra,
 	}
 	root := row{fields: make([]parquet.Field, l.width())}
 	for i, name := range l.names() {

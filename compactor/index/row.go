@@ -47,6 +47,9 @@ func (e *encoder) encode(dst parquet.Row, p Put, r cohort.Record) parquet.Row {
 	if r.Stream != "" {
 		cells.set(columnStream, e.text(string(r.Stream)))
 	}
+	if r.Writer != "" {
+		cells.set(columnWriter, e.text(r.Writer))
+	}
 	var extra extra
 	for _, f := range e.fields.flatten(r) {
 		held, beside := e.hold(cells.row, f)

@@ -46,8 +46,8 @@ func TestRow(t *testing.T) {
 		{"snapshot scalar", `"snapshot":"path"`, `"snapshot":"path"`, ``},
 		{"snapshot list", `"snapshot":[1]`, ``, `{"snapshot":[1]}`},
 		{"owned", `"phase":"T","timestamp":null,"record_id":"id","snapshot_seq":null`, ``, ``},
-		{"fixed names", `"cohort_id":"c","_key":1,"_stamp":2,"_record_id":"x","_stream":"s","_extra":"e"`,
-			``, `{"cohort_id":"c","_key":1,"_stamp":2,"_record_id":"x","_stream":"s","_extra":"e"}`},
+		{"fixed names", `"cohort_id":"c","_key":1,"_stamp":2,"_record_id":"x","_stream":"s","_writer":"w","_extra":"e"`,
+			``, `{"cohort_id":"c","_key":1,"_stamp":2,"_record_id":"x","_stream":"s","_writer":"w","_extra":"e"}`},
 		{"last of a name counts", `"a":1,"b":2,"a":3,"metrics":{"m":1,"m":2}`, `"b":2,"a":3,"metrics.m":2.0`, ``},
 		{"last is null", `"a":1,"a":null`, ``, ``},
 		{"literal and nested", `"metrics.auc":1,"metrics":{"auc":2}`, `"metrics.auc":1.0`, `{"metrics.auc":2}`},
@@ -84,9 +84,10 @@ func appendString(f float64) string { return string(appendDouble(nil, f, 64)) }
 func TestFixedColumns(t *testing.T) {
 	r := record(t, `{"run_id":"a:b","stage":"EVAL","timestamp":"2026-01-31T12:00:00.1234567+02:00","a":1}`)
 	r.Stream = "" // as of an import
+	r.Writer = "ann@node-7:42"
 	data, _ := merge(t, nil, puts(7, r))
 	want := `{"run_id":"a:b","phase":"EVAL","cohort_id":"default","snapshot_seq":7,"timestamp":"2026-01-31T10:00:00.123456Z",` +
-		`"a":1,"_key":"a:b:EVAL","_stamp":1700000000000000000,"_record_id":"id"}`
+		`"a":1,"_key":"a:b:EVAL","_stamp":1700000000000000000,"_record_id":"id","_writer":"ann@node-7:42"}`
 	if diff := cmp.Diff(want, rows(t, data)[0]); diff != "" {
 		t.Errorf("row (-want +got):\n%s", diff)
 	}
@@ -94,7 +95,7 @@ func TestFixedColumns(t *testing.T) {
 		if err != nil {
 			t.Fatalf("Identities: %v", err)
 		}
-		want := Identity{"a:b:EVAL", "default", "a:b", "EVAL", 7, r.Time().UTC().Truncate(1000), r.Version(), ""}
+		want := Identity{"a:b:EVAL", "default", "a:b", "EVAL", 7, r.Time().UTC().Truncate(1000), r.Version(), "", r.Writer}
 		if diff := cmp.Diff(want, h); diff != "" {
 			t.Errorf("identity (-want +got):\n%s", diff)
 		}

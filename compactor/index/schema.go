@@ -83,7 +83,7 @@ func (c Column) validate() error {
 	if !slices.Contains(columnKinds[:], c.Kind) {
 		return fmt.Errorf("column %q is of kind %d, which no column has", c.Name, c.Kind)
 	}
-	if !columnName(c.Name) {
+	if !columnName(c.Name) && !wasFree(c.Name) {
 		return fmt.Errorf("column name %q is not allowed", c.Name)
 	}
 	if c.ID != 0 && c.ID < firstID {

@@ -3,6 +3,7 @@ package index
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 
 	"github.com/parquet-go/parquet-go"
@@ -43,6 +44,9 @@ func newWriter(w io.Writer, l *layout, full groupSize, meta Meta) (out *writer, 
 	}
 	if _, err := cohort.ParseToken(string(meta.Token)); err != nil {
 		return nil, err
+	}
+	if i := slices.IndexFunc(l.dynamic, func(c Column) bool { return isFixed(c.Name) }); i >= 0 { // Columns.Apply takes it away
+		return nil, fmt.Errorf("column %q is a fixed column and cannot be a dynamic one", l.dynamic[i].Name)
 	}
 	schema, err := marshalSchema(l.dynamic)
 	if err != nil {

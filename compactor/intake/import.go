@@ -28,12 +28,13 @@ type Report struct {
 	Rows       int               `json:"rows"`      // of the index file
 	Snapshots  int               `json:"snapshots"` // of the snapshots file
 	Taken      int               `json:"taken"`
-	Known      int               `json:"known"`            // the root holds the same already
-	Erased     int               `json:"erased,omitempty"` // of erased runs, which never get in again
-	Newer      int               `json:"newer"`            // the root, or the files, hold a later write of the key
-	Joined     int               `json:"joined"`           // snapshots that became those of their rows
-	Covered    int               `json:"covered"`          // snapshots without a number, of keys that a row with numbers has
-	Left       int               `json:"left_out"`         // with their Reasons
+	Withdrawn  int               `json:"withdrawn,omitempty"` // the run was withdrawn, and the row stays among those
+	Known      int               `json:"known"`               // the root holds the same already
+	Erased     int               `json:"erased,omitempty"`    // of erased runs, which never get in again
+	Newer      int               `json:"newer"`               // the root, or the files, hold a later write of the key
+	Joined     int               `json:"joined"`              // snapshots that became those of their rows
+	Covered    int               `json:"covered"`             // snapshots without a number, of keys that a row with numbers has
+	Left       int               `json:"left_out"`            // with their Reasons
 	Reasons    []LeftOut         `json:"reasons"`
 	NonFinite  int               `json:"non_finite"`    // values that are NaN or infinite, read as missing
 	Zoned      int               `json:"zones_assumed"` // timestamps that had no zone
@@ -72,7 +73,7 @@ func Import(ctx context.Context, cfg compactor.Config, src Source) (Report, erro
 	recs := f.records()
 	f.tellAll()
 	done, err := compactor.Import(ctx, cfg, recs, src.DryRun)
-	f.report.Taken, f.report.Known, f.report.Newer = done.Taken, done.Known, done.Newer
+	f.report.Taken, f.report.Known, f.report.Newer, f.report.Withdrawn = done.Taken, done.Known, done.Newer, done.Withdrawn
 	f.report.Erased = done.Erased
 	f.report.Renumbered, f.report.Generation, f.report.Narrowing = done.Renumbered, done.Generation, done.Narrowing
 	return f.report, err

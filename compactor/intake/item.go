@@ -181,7 +181,7 @@ func (it *item) readMembers(obj []byte, n naming) error {
 	if len(obj) == 0 || obj[0] != '{' {
 		return errors.New("is not an object")
 	}
-	field := n.of(obj)
+	field, fixed := n.of(obj), false
 	for name, value := range jsonscan.Members(obj) {
 		name = field(name)
 		switch name {
@@ -202,11 +202,14 @@ func (it *item) readMembers(obj []byte, n naming) error {
 			}
 			it.seq = seq
 		case "_key":
+			fixed = true
 			if it.key == "" { // a snapshot has its own
 				it.key = jsonscan.ScalarText(value)
 			}
 		}
-		it.keep(name, value)
+		if name != "_writer" || !fixed { // before the fixed columns it is the user's, of an index of version 2
+			it.keep(name, value)
+		}
 	}
 	return nil
 }

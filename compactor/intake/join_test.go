@@ -320,3 +320,18 @@ func TestNaming(t *testing.T) {
 		t.Errorf("met %v", n.met)
 	}
 }
+
+// TestWriterOfRow leaves out who wrote a row of an index of ours, and keeps a column of that name which users had before there was ours:
+// dynamic columns stand before the fixed ones.
+func TestWriterOfRow(t *testing.T) {
+	for row, want := range map[string]string{
+		`{"run_id":"a","phase":"S","v":1,"_key":"a:S","_stream":"s","_writer":"ann@h:1"}`: ``,
+		`{"run_id":"a","phase":"S","_writer":"mine","v":1,"_key":"a:S","_stream":"s"}`:    `mine`,
+		`{"run_id":"a","phase":"S","_writer":"mine"}`:                                     `mine`,
+	} {
+		it, err := naming{}.rowItem([]byte(row))
+		if got := it.field("_writer"); err != nil || got != want {
+			t.Errorf("rowItem(%s) has the writer %q, %v, want %q", row, got, err, want)
+		}
+	}
+}

@@ -326,9 +326,9 @@ func TestNaive(t *testing.T) {
 	}
 	t.Logf("-seed=%d", s)
 	r := rand.New(rand.NewPCG(s, 0))
-	files, skipped, chosen, asked := 300, 0, 0, 0
+	files, skipped, chosen, asked := 100, 0, 0, 0
 	if testing.Short() {
-		files = 60
+		files = 30
 	}
 	for range files {
 		records := randomRecords(r, 1+r.IntN(8))

@@ -38,6 +38,7 @@ package query
 
 import (
 	"slices"
+	"strings"
 )
 
 // Expr is an expression. The zero Expr selects no row. Any number of goroutines may use it.
@@ -73,3 +74,6 @@ func (e *Expr) name(n name) int {
 	e.names = append(e.names, n)
 	return len(e.names) - 1
 }
+
+// Text is s as a literal of the language, in single quotes.
+func Text(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

@@ -24,14 +24,33 @@ func Select(ctx context.Context, e Expr, files ...*index.File) iter.Seq2[index.I
 			yield(index.Identity{}, err)
 			return
 		}
-		for _, f := range files {
-			if f == nil {
-				continue
-			}
-			for h, err := range f.Choose(ctx, e.choice()) {
-				if !yield(h, err) || err != nil {
-					return
-				}
+		e.each(ctx, files, yield)
+	}
+}
+
+// SelectFrom is Select from one file. A name may also be one of the others.
+func SelectFrom(ctx context.Context, e Expr, f *index.File, others ...*index.File) iter.Seq2[index.Identity, error] {
+	return func(yield func(index.Identity, error) bool) {
+		if e.root == nil {
+			return
+		}
+		if err := checkNames(ctx, e, append(others, f)); err != nil {
+			yield(index.Identity{}, err)
+			return
+		}
+		e.each(ctx, []*index.File{f}, yield)
+	}
+}
+
+// each yields the selected rows of files.
+func (e Expr) each(ctx context.Context, files []*index.File, yield func(index.Identity, error) bool) {
+	for _, f := range files {
+		if f == nil {
+			continue
+		}
+		for h, err := range f.Choose(ctx, e.choice()) {
+			if !yield(h, err) || err != nil {
+				return
 			}
 		}
 	}

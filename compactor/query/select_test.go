@@ -102,6 +102,26 @@ func TestFiles(t *testing.T) {
 	if got := selected(t, "metrics.y = 1", nil, nil); got != "none" {
 		t.Errorf("no file: %s", got)
 	}
+	from := func(f, other *index.File) string {
+		e, err := Parse("list is not null")
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := ""
+		for h, err := range SelectFrom(t.Context(), e, f, other) {
+			if err != nil {
+				return "an error"
+			}
+			out += h.RunID
+		}
+		return out
+	}
+	if got := [...]string{from(b, a), from(a, b), from(a, nil), from(nil, b)}; got != [...]string{"b", "", "an error", ""} {
+		t.Errorf("rows of one file, names of two: %q", got)
+	}
+	for range SelectFrom(t.Context(), Expr{}, a) {
+		t.Error("the zero Expr selects a row")
+	}
 	for range Select(t.Context(), Expr{}, a) {
 		t.Error("the zero Expr selects a row")
 	}

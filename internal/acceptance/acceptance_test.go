@@ -68,6 +68,7 @@ func compactd(t *testing.T, args ...string) (stdout, stderr string, code int) {
 // returns is called. A third loop audits what they do.
 func compactors(t *testing.T, root cohort.Root) (stop func()) {
 	t.Helper()
+	noHistory(t, root)
 	daemon := exec.Command("compactd", "run", "--root", string(root), "--schedule", "@every 1s")
 	var log strings.Builder
 	daemon.Stderr = &log
@@ -240,6 +241,14 @@ func newRoot(t *testing.T) cohort.Root {
 		t.Fatalf("compactd init: exit code %d: %s", code, stderr)
 	}
 	return root
+}
+
+// noHistory makes a root keep no more generations than a fold is told to keep.
+func noHistory(t *testing.T, root cohort.Root) {
+	t.Helper()
+	if _, stderr, code := compactd(t, "retention", "set", "--root", string(root), "--all", "0", "--hourly", "0", "--daily", "0"); code != 0 {
+		t.Fatalf("compactd retention set: exit code %d: %s", code, stderr)
+	}
 }
 
 // settle is the final fold and the audit. It returns the streams that are still there.

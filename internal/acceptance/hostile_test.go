@@ -46,7 +46,7 @@ func TestBombs(t *testing.T) {
 		"deep objects":   strings.Repeat(`"x":{`, 499) + strings.Repeat("}", 499) + `,`,
 		"long number":    `"x":` + strings.Repeat("9", 10<<20/part) + `,`,
 		"large exponent": `"x":1e999999999,`,
-		"own names":      `"_key":"a","_stamp":1,"_record_id":"b","_stream":"c","extra":"d","snapshot_seq":null,`,
+		"own names":      `"_key":"a","_stamp":1,"_record_id":"b","_stream":"c","_writer":"w","extra":"d","snapshot_seq":null,`,
 		"odd names":      `"":1,"a.b":2,"a\u0000":3,"__proto__":4,"\ud800":5,`,
 	}
 	root := newRoot(t)

@@ -42,6 +42,9 @@ func TestMatrix(t *testing.T) {
 	})
 
 	t.Run("today's writers, then the old compactor", func(t *testing.T) {
+		if then.readsStreamsOf(t, now) {
+			t.Skip("the old programs know all that a stream of today has: they fold it")
+		}
 		m := newMatrix(t, then)
 		m.appendAtOnce(t, then, then)
 		folded := slices.Sorted(maps.Keys(m.acked))
@@ -112,8 +115,11 @@ func TestMatrix(t *testing.T) {
 		}
 		m.foldsWith(t, then)
 		m.appendAtOnce(t, then)
+		manifest, index := m.versions(t)
 		words := m.foldsWith(t, now)
-		for _, part := range []string{"the root's manifests were of version 1 and are of version 3 from now on", "its format was version 1 and is version 2"} {
+		for _, part := range []string{
+			fmt.Sprintf("the root's manifests were of version %d and are of version 4 from now on", manifest), fmt.Sprintf("its format was version %d and is version 3", index),
+		} {
 			if strings.Count(words, part) != 1 {
 				t.Errorf("the first fold of today's compactor says not once %q: %s", part, words)
 			}
@@ -385,6 +391,37 @@ func (m *matrix) holds(t *testing.T, what, run, part string) {
 	if code != 0 || len(rows) != 1 || !strings.Contains(rows[0], part) {
 		t.Errorf("%s: compactd dump: exit code %d, rows of %s are %q, want one with %s: %s", what, code, run, rows, part, stderr)
 	}
+}
+
+// readsStreamsOf tells whether these programs can read a stream that others write.
+func (p programs) readsStreamsOf(t *testing.T, others programs) bool {
+	t.Helper()
+	m := newMatrix(t, others)
+	m.appendAtOnce(t, others)
+	for path := range segments(t, m.root) {
+		if _, _, code := p.run(t, "", "compactd", "dump", filepath.Join(m.root, filepath.Dir(path))); code != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// versions are those of the newest manifest, and of the index that such a generation writes.
+func (m *matrix) versions(t *testing.T) (manifest, index int) {
+	t.Helper()
+	all, err := filepath.Glob(filepath.Join(m.root, "manifests", "*.json"))
+	if err != nil || len(all) == 0 {
+		t.Fatalf("%d manifests, %v", len(all), err)
+	}
+	data, err := os.ReadFile(slices.Max(all))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said struct{ Version int }
+	if err := json.Unmarshal(data, &said); err != nil {
+		t.Fatal(err)
+	}
+	return said.Version, max(1, said.Version-1)
 }
 
 // refuses tries all commands of old programs on a root that today's compactor has folded. Each says that it is newer, and

@@ -42,7 +42,7 @@ var (
 	hostileNames = []string{
 		"", " ", "a.b", "metrics.auc", "tags.note", "metrics.", "metrics", "params", "tags", "A", "a", "AUC", "q\\\"uote", "back\\\\slash", "\\u0041",
 		"tab\\there", "\\u0000", "\\u007f", "\u2028", "\\ud83d\\ude00", "\U0001F600", "\\ud800", "größe", "gro\u0308ße", "日次", "\u202ertl", "null", "true", "0", "-1",
-		"{}", "[]", "'; drop table runs", "%s%n", "run_id.x", "RUN_ID", "cohort_id", "Cohort_Id", "_key", "_stamp", "_record_id", "_digest", "_stream", "_extra", "_EXTRA",
+		"{}", "[]", "'; drop table runs", "%s%n", "run_id.x", "RUN_ID", "cohort_id", "Cohort_Id", "_key", "_stamp", "_record_id", "_digest", "_stream", "_writer", "_extra", "_EXTRA",
 		"snapshot", "index", "rowid", "filename", "x:string", "__index_level_0__", "list.element", "key_value", strings.Repeat("n", 255), strings.Repeat("n", 256), strings.Repeat("é", 127),
 		strings.Repeat("é", 128), "target", "view", "model_family", "Timestamp", "\\u006dodel_family", "--root", "-h",
 	}

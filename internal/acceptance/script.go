@@ -141,6 +141,10 @@ var masks = []struct {
 	{regexp.MustCompile(`\b[0-7][0-9A-HJKMNP-TV-Z]{25}\b`), "ULID"},
 	{regexp.MustCompile(`\b1[0-9]{18}\b`), "STAMP"},
 	{regexp.MustCompile(`"_digest":"[0-9a-f]{16}"`), `"_digest":"DIGEST"`},
+	{regexp.MustCompile(`"_writer":"[^"]*"`), `"_writer":"WRITER"`},
+	{regexp.MustCompile(`,"user":"[^"]*"`), ""}, // not every machine knows it
+	{regexp.MustCompile(`(written by \w+)@\S+`), "$1@HOST:PID"},
+	{regexp.MustCompile(`(with journal-append) \S+`), "$1 VERSION"},
 	{regexp.MustCompile(`-[0-9a-f]{16}\.`), "-TOKEN."},
 	{regexp.MustCompile(`("token": ?)"[0-9a-f]{16}"`), `$1"TOKEN"`},
 	{regexp.MustCompile(`("crc": ?)[0-9]+`), `${1}CRC`},

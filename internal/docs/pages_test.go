@@ -172,6 +172,8 @@ var elsewhere = map[[2]string]string{
 	{"docs/format/quarantine.md", "vector"}: "compactor/quarantine_test.go",
 	{"docs/format/settings.md", "vector"}:   "journal/root_test.go",
 	{"docs/format/snapshots.md", "vector"}:  "compactor/index/snapshots_test.go",
+	{"docs/format/withdrawn.md", "vector"}:  "compactor/generation/actions_test.go",
+	{"docs/format/erased.md", "vector"}:     "compactor/generation/erased_test.go",
 	{"docs/library.md", "go"}:               "internal/outside/library_test.go",
 }
 

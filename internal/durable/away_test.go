@@ -5,32 +5,29 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"syscall"
 	"testing"
 
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/internal/durable/durabletest"
 )
 
+// awayCase says whether an error means that the storage does not answer, where it is local, and where it is a share.
+type awayCase struct {
+	err          error
+	local, share bool
+}
+
 // TestAway: which errors say that a storage does not answer, on a share and on a local disk.
 func TestAway(t *testing.T) {
 	dir := t.TempDir()
 	share := &durabletest.Late{FS: durable.OS}
-	for _, test := range []struct {
-		err          error
-		local, share bool
-	}{
+	tests := append([]awayCase{
 		{nil, false, false},
-		{syscall.ENOENT, false, false},
-		{syscall.EACCES, false, false},
-		{syscall.ENOSPC, false, false},
-		{syscall.EIO, false, true},
-		{syscall.EAGAIN, false, true},
-		{syscall.ENOTCONN, true, true},
-		{syscall.ESTALE, true, true},
-		{syscall.ETIMEDOUT, true, true},
+		{fs.ErrNotExist, false, false},
+		{fs.ErrPermission, false, false},
 		{&durable.AwayError{Err: errors.New("said before")}, true, true},
-	} {
+	}, awayHere...)
+	for _, test := range tests {
 		err := test.err
 		if err != nil {
 			err = fmt.Errorf("read: %w", &fs.PathError{Op: "read", Path: "x", Err: err})

@@ -527,5 +527,8 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if err := os.Setenv("GORACE", "atexit_sleep_ms=0"); err != nil { // or each child of a -race run sleeps a second at its exit
+		panic(err)
+	}
 	os.Exit(m.Run())
 }

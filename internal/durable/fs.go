@@ -51,6 +51,10 @@ type ReadFile interface {
 	io.ReaderAt
 	io.Closer
 	Stat() (fs.FileInfo, error)
+	// Sync makes durable what anybody has written to the file until now, as far as this machine can do that for a file that it
+	// only reads. On NFS it cannot: only the machine that wrote makes the server keep it. An error that the kernel tells here it tells
+	// the writer as well, who has the file open.
+	Sync() error
 }
 
 // WriteFile is a new file to write.
@@ -71,8 +75,13 @@ func (osFS) Open(name string) (ReadFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	return f, nil
+	return openedFile{f}, nil
 }
+
+// openedFile is a file to read.
+type openedFile struct{ *os.File }
+
+func (f openedFile) Sync() error { return syncRead(f.File) }
 
 func (osFS) Create(name string, perm fs.FileMode) (WriteFile, error) {
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, perm)

@@ -122,7 +122,7 @@ func TestDuckDBSeesTypes(t *testing.T) {
 		{"timestamp", "TIMESTAMP WITH TIME ZONE"},
 		{"metrics.auc", "DOUBLE"}, {"metrics.rows", "DOUBLE"}, {"tags.ok", "VARCHAR"}, {"params.seed", "BIGINT"},
 		{"note", "VARCHAR"}, {"tags.owner", "VARCHAR"},
-		{"_key", "VARCHAR"}, {"_stamp", "BIGINT"}, {"_record_id", "VARCHAR"}, {"_digest", "BIGINT"}, {"_stream", "VARCHAR"}, {"_extra", "VARCHAR"},
+		{"_key", "VARCHAR"}, {"_stamp", "BIGINT"}, {"_record_id", "VARCHAR"}, {"_digest", "BIGINT"}, {"_stream", "VARCHAR"}, {"_writer", "VARCHAR"}, {"_extra", "VARCHAR"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("columns of index.parquet as DuckDB sees them (-want +got):\n%s", diff)

@@ -6,16 +6,19 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"log"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/audit"
 	"github.com/runfold/runfold/compactor/generation"
+	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/compactor/query"
 	"github.com/runfold/runfold/journal"
 )
@@ -82,6 +85,24 @@ func pageRuns(ctx context.Context, root journal.Root) error {
 	return nil
 }
 
+func pageThen(ctx context.Context, root journal.Root) error {
+	store, err := generation.Open(root.Dir, journal.RootOptions{})
+	if err != nil {
+		return err
+	}
+	then, _, err := store.At(time.Now())
+	if err != nil {
+		return err
+	}
+	for run, err := range compactor.RunsOf(ctx, compactor.Config{Root: root.Dir}, then.Generation) {
+		if err != nil {
+			return err
+		}
+		fmt.Println(run.Seq, run.Key)
+	}
+	return nil
+}
+
 func pagePrevious(ctx context.Context, root journal.Root) error {
 	before, ok, err := compactor.Previous(ctx, compactor.Config{Root: root.Dir}, compactor.Query{
 		Cohort: "churn_eu", RunID: "r-18", Stage: "TRAINING", Unfolded: true,
@@ -134,6 +155,23 @@ func pageSelect(ctx context.Context, root journal.Root) error {
 		}
 		fmt.Println(row.Seq, row.Key)
 	}
+	return nil
+}
+
+func pageWithdraw(ctx context.Context, root journal.Root, e query.Expr) error {
+	cfg := compactor.Config{Root: root.Dir}
+	selected := func(from, other *index.File) iter.Seq2[index.Identity, error] {
+		return query.SelectFrom(ctx, e, from, other)
+	}
+	rows, err := compactor.Standings(ctx, cfg, selected, nil)
+	if err != nil {
+		return err
+	}
+	did, err := compactor.ActAndFold(ctx, cfg, cohort.Withdraw, "a mistake", rows)
+	if err != nil {
+		return err
+	}
+	fmt.Println(did.Done, did.Report.Withdrawn)
 	return nil
 }
 
@@ -246,6 +284,7 @@ func TestPage(t *testing.T) {
 		{"runs", pageRuns(ctx, root)},
 		{"fold", pageFold(ctx, root)},
 		{"append again", pageAgain(root, closed, record(t, 18, 0.5))},
+		{"then", pageThen(ctx, root)},
 		{"previous", pagePrevious(ctx, root)},
 		{"schedule", pageSchedule(ended, root)},
 		{"rows", pageRows(root)},
@@ -262,6 +301,16 @@ func TestPage(t *testing.T) {
 	}
 	if done, err := audit.Check(ctx, compactor.Config{Root: root.Dir}, func(p audit.Problem) { t.Error(p) }); err != nil || done.Rows != 1 || done.Unfolded != 1 {
 		t.Errorf("Check = %+v, %v, want one row and one record that is not folded", done, err)
+	}
+	e, err := query.Parse("run_id = 'r-17'")
+	if err == nil {
+		err = pageWithdraw(ctx, root, e)
+	}
+	if err != nil {
+		t.Errorf("withdraw: %v", err)
+	}
+	if done, err := audit.Check(ctx, compactor.Config{Root: root.Dir}, func(p audit.Problem) { t.Error(p) }); err != nil || done.Rows != 1 || done.Unfolded != 0 {
+		t.Errorf("Check = %+v, %v, want the row of the other run", done, err)
 	}
 }
 

@@ -70,6 +70,14 @@ func (r *readFile) ReadAt(p []byte, off int64) (n int, err error) {
 	return n, err
 }
 
+// Sync makes durable what anybody has written to the file.
+func (r *readFile) Sync() error {
+	return r.use("sync", func() error {
+		r.i.synced = bytes.Clone(r.i.data)
+		return nil
+	})
+}
+
 func (i *inode) readAt(p []byte, off int64) (int, error) {
 	switch {
 	case i.mode.IsDir():
@@ -94,7 +102,7 @@ type writeFile struct{ handle }
 func (w *writeFile) Write(p []byte) (int, error) {
 	err := w.use("write", func() error {
 		w.i.data = append(w.i.data, p...)
-		w.i.modTime = time.Now()
+		w.i.modTime = w.i.fsys.time()
 		return nil
 	})
 	if err != nil {

@@ -24,6 +24,9 @@ import (
 // Paths are cleaned; relative and absolute ones start at the same root directory, the only thing in a
 // new CrashFS.
 type CrashFS struct {
+	// Clock gives the times of files. If nil, time.Now. It is set before the file system is used.
+	Clock func() time.Time
+
 	mu   sync.Mutex // guards all below, and every inode of this file system
 	root *inode
 	log  []*change // names that are not durable yet, oldest first
@@ -50,11 +53,18 @@ func New() *CrashFS {
 }
 
 func (c *CrashFS) newInode(mode fs.FileMode) *inode {
-	i := &inode{fsys: c, mode: mode, modTime: time.Now()}
+	i := &inode{fsys: c, mode: mode, modTime: c.time()}
 	if mode.IsDir() {
 		i.names, i.durable = map[string]*inode{}, map[string]*inode{}
 	}
 	return i
+}
+
+func (c *CrashFS) time() time.Time {
+	if c.Clock != nil {
+		return c.Clock()
+	}
+	return time.Now()
 }
 
 // parts are the names on the way from the root to name.
@@ -171,6 +181,22 @@ func (c *CrashFS) ReadDir(name string) ([]fs.DirEntry, error) {
 		out = append(out, fs.FileInfoToDirEntry(i.names[n].info(n)))
 	}
 	return out, nil
+}
+
+// Append writes to the end of a file that exists, as a program that has it open. Only the Sync of an open file makes the bytes durable.
+func (c *CrashFS) Append(name string, data []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i, err := c.walk(parts(name))
+	if err == nil && i.mode.IsDir() {
+		err = syscall.EISDIR
+	}
+	if err != nil {
+		return &fs.PathError{Op: "write", Path: name, Err: err}
+	}
+	i.data = append(i.data, data...)
+	i.modTime = time.Now()
+	return nil
 }
 
 // Stat tells about a file or directory.

@@ -23,8 +23,8 @@ type Fault struct {
 	// FS does the calls.
 	FS durable.FS
 	// Hook is called before each mutating call, numbered 0, 1, 2 and so on, with the name of the call
-	// (create, write, fsync, chmod, mkdir, link, rename, remove, syncdir) and the path it changes, which
-	// is the new one for link and rename. If it returns an error, the call is not done and returns that error; AfterError
+	// (create, write, fsync, chmod, mkdir, link, rename, remove, syncdir; syncread for the sync of a file that is open to read) and
+	// the path it changes, which is the new one for link and rename. If it returns an error, the call is not done and returns that error; AfterError
 	// and ShortWrite are exceptions. Several goroutines may be in it at once. If nil, nothing fails.
 	Hook func(n int, op, name string) error
 	// Look is called before each call that changes nothing (open, readdir, stat, statfs), with the path that it looks at. If it
@@ -111,7 +111,14 @@ func look[T any](f *Fault, op, name string, call func(string) (T, error)) (T, er
 	return call(name)
 }
 
-func (f *Fault) Open(name string) (durable.ReadFile, error) { return look(f, "open", name, f.FS.Open) }
+func (f *Fault) Open(name string) (durable.ReadFile, error) {
+	r, err := look(f, "open", name, f.FS.Open)
+	if err != nil {
+		return nil, err
+	}
+	return faultReader{r, f, name}, nil
+}
+
 func (f *Fault) ReadDir(name string) ([]fs.DirEntry, error) {
 	return look(f, "readdir", name, f.FS.ReadDir)
 }
@@ -172,6 +179,15 @@ type faultDir struct {
 }
 
 func (d faultDir) Sync() error { return d.fault.do("syncdir", d.name, d.Dir.Sync) }
+
+// faultReader is an open file whose sync is a change: of what is durable.
+type faultReader struct {
+	durable.ReadFile
+	fault *Fault
+	name  string
+}
+
+func (r faultReader) Sync() error { return r.fault.do("syncread", r.name, r.ReadFile.Sync) }
 
 type faultFile struct {
 	w     durable.WriteFile

@@ -208,6 +208,9 @@ func (f *lateFile) ReadAt(p []byte, off int64) (int, error) {
 func (f *lateFile) Stat() (fs.FileInfo, error) { return f.info, nil }
 func (*lateFile) Close() error                 { return nil }
 
+// Sync does nothing, as that of a client of NFS: another machine has written the file.
+func (f *lateFile) Sync() error { return f.late.ask("fsync", f.name) }
+
 // change does a call that changes names. Whatever it returns, the server has answered, and what was old of these names is gone.
 func (l *Late) change(op string, call func() error, names ...string) error {
 	if err := l.ask(op, names[len(names)-1]); err != nil {

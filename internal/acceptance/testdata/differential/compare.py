@@ -8,7 +8,7 @@ import duckdb, polars, pyarrow, pyarrow.parquet
 from model import NUMBER, beside, cell, characters, finite, members, outcomes, quote, scan, snapshot_line, spellings, values
 
 FIRST = ["run_id", "phase", "cohort_id", "snapshot_seq", "timestamp"]
-LAST = ["_key", "_stamp", "_record_id", "_digest", "_stream", "_extra"]
+LAST = ["_key", "_stamp", "_record_id", "_digest", "_stream", "_writer", "_extra"]
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
 
@@ -96,7 +96,7 @@ def check(root, since, records, columns, moved):
     for r, key in enumerate(keys):
         w, row = last[key], {n: rows[i][r] for n, i in at.items()}
         expect(row["cohort_id"] in w["cohorts"], key, "is of cohort", row["cohort_id"])
-        for n in ("cohort_id", "snapshot_seq", "_digest", "_stream", "_extra"):  # for the other readers; _extra is looked at below
+        for n in ("cohort_id", "snapshot_seq", "_digest", "_stream", "_writer", "_extra"):  # for the other readers; _extra is looked at below
             want[at[n]][r] = row[n]
         for n in ("run_id", "phase", "_key", "_stamp", "_record_id"):
             want[at[n]][r] = w[n]

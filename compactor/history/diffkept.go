@@ -1,0 +1,55 @@
+package history
+
+import (
+	"errors"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor/generation"
+)
+
+// side is one of two generations, opened.
+type side struct {
+	store    *generation.Store
+	manifest generation.Manifest
+	data     *generation.Data
+}
+
+func (s *side) close() { s.data.Close() }
+
+// open opens a generation that is a part of the root's history; 0 is the newest.
+func open(store *generation.Store, g cohort.Generation) (*side, error) {
+	m, err := read(store, g)
+	if err != nil {
+		return nil, err
+	}
+	data, err := store.Data(m)
+	if err != nil {
+		return nil, notKept(store, err, g)
+	}
+	return &side{store, m, data}, nil
+}
+
+func read(store *generation.Store, g cohort.Generation) (m generation.Manifest, err error) {
+	if g > 0 {
+		return store.Kept(g)
+	}
+	m, err = store.Newest()
+	return m, store.Doubt(err, 0)
+}
+
+// notKept makes a generation.NotKeptError of an error that says that a generation was swept while it was read. If none of gens is gone, the
+// error stays.
+func notKept(store *generation.Store, err error, gens ...cohort.Generation) error {
+	if !errors.Is(err, generation.ErrConflict) {
+		return err
+	}
+	for _, g := range gens {
+		if g == 0 {
+			continue
+		}
+		if _, kerr := store.Kept(g); errors.As(kerr, new(*generation.NotKeptError)) {
+			return kerr
+		}
+	}
+	return err
+}
