@@ -13,8 +13,8 @@ import (
 	"github.com/runfold/runfold/internal/jsonscan"
 )
 
-// NameDigest is what a tombstone keeps of an erased run: an HMAC-SHA-256 of its name, whose key is the root's salt. It does not tell the name. Who
-// has the salt can try names that he guesses.
+// NameDigest is what a tombstone keeps of an erased run: an HMAC-SHA-256 of its name, whose key is the root's salt. It does not tell the name. A
+// reader of the salt can try names that he guesses.
 type NameDigest [sha256.Size]byte
 
 func (d NameDigest) String() string { return hex.EncodeToString(d[:]) }

@@ -10,7 +10,7 @@ import (
 	"github.com/runfold/runfold/compactor/generation"
 )
 
-// Certificate states what was erased from a root, as a file that can be kept elsewhere. It is signed by nobody: whoever can write the file can write
+// Certificate states what was erased from a root, as a file that can be kept elsewhere. Nobody signs it: a user who can write the file can write
 // another one. What it states can be compared with the root, see Certificate.Verify.
 //
 // Its form is part of the format: docs/format/erased.md.

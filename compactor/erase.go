@@ -177,7 +177,7 @@ func (e *eraser) rows(ctx context.Context, prev generation.Manifest) (generation
 	if err != nil {
 		return prev, err
 	}
-	if e.noneChosen(c) {
+	if c.isEmpty() {
 		return prev, errors.Join(old.Check(), checkOf(old.Withdrawn)) // a flipped bit in a filter could hide a row
 	}
 	if err := e.bury(prev, old, c); err != nil {
@@ -197,7 +197,7 @@ type chosen struct {
 	stages     map[[2]string]bool // run_id and stage
 }
 
-func (e *eraser) noneChosen(c chosen) bool {
+func (c chosen) isEmpty() bool {
 	return len(c.found)+len(c.out)+c.actions == 0
 }
 

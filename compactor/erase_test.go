@@ -166,6 +166,10 @@ func testErase(t *testing.T, root cohort.Root) {
 	if !again.IsDone() || len(again.Rows)+len(again.Gone)+len(again.Removed) > 0 {
 		t.Errorf("once more: %+v", again)
 	}
+	// Writers that begin from now on stamp above it.
+	if m := newestOn(t, root); m.HighestStamp < done.Stamp || done.Stamp == 0 {
+		t.Errorf("the highest stamp is %d, and that of the erasure %d", m.HighestStamp, done.Stamp)
+	}
 	if gens, err := generations(durable.OS, root); err != nil || len(gens) != 2 {
 		t.Errorf("generations %v, %v: want two", gens, err)
 	}
