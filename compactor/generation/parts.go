@@ -190,6 +190,9 @@ func (p *pair) fill(d *Draft, c Changes, rows *newFile) (index.Stats, error) {
 		if err != nil {
 			err = fmt.Errorf("write %s: %w", p.what, err)
 		}
+		if err != nil && p.from != nil {
+			err = p.from.blame(err)
+		}
 		if p.old == nil {
 			return err
 		}
@@ -256,13 +259,11 @@ func (part *part) merge(w *newFile, p *pair, load index.Load) (n int64, err erro
 		moved.From = r
 		check = append(check, r)
 	}
-	if n, err = index.MergeMovedSnapshots(w, old, part.puts, moved, load, part.replaced); err != nil {
-		return 0, err
-	}
+	n, err = index.MergeMovedSnapshots(w, old, part.puts, moved, load, part.replaced)
 	for _, r := range check {
-		if err := r.check(); err != nil {
-			return 0, err
+		if cerr := r.check(); cerr != nil {
+			return 0, cerr // also where it is the cause of err, which does not say which file it was
 		}
 	}
-	return n, nil
+	return n, err
 }

@@ -78,6 +78,15 @@ func (m *Manifest) withdrawnOf() Manifest {
 	return out
 }
 
+// KeysOfRun are the keys of the rows of a run. Of Summed data they are in doubt until Check has returned nil.
+func (d *Data) KeysOfRun(runID string) ([]cohort.Key, error) {
+	keys, err := d.Index.KeysOfRun(runID)
+	if err != nil {
+		return nil, d.blame(fmt.Errorf("look for the rows of run %q: %w", runID, err))
+	}
+	return keys, nil
+}
+
 // FindBoth looks keys up in the index and among the withdrawn rows, as Find does. No key stands in both.
 func (d *Data) FindBoth(keys []cohort.Key) (found, withdrawn map[cohort.Key]index.Found, err error) {
 	if found, err = d.Find(keys); err != nil || d.Withdrawn == nil {
