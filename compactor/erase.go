@@ -352,6 +352,7 @@ func (e *eraser) commit(prev generation.Manifest, old *generation.Data, c chosen
 		}
 		return gone
 	}
+	next.Changed = &generation.Changed{Erased: int64(len(e.done.Rows))}
 	done, err := e.whole(next, old, generation.Changes{
 		Side:      generation.Side{Out: sortedKeys(c.found), Found: c.found},
 		Withdrawn: generation.Side{Out: sortedKeys(c.out), Found: c.out},
@@ -374,7 +375,7 @@ func sortedKeys(all map[cohort.Key]index.Found) []cohort.Key {
 
 // whole writes all files of a generation anew, commits it and publishes it. It closes old.
 func (e *eraser) whole(next *generation.Draft, old *generation.Data, c generation.Changes) (generation.Manifest, error) {
-	c.Whole = true
+	c.Whole, next.Verb = true, generation.DidErase
 	// The data files of N+1 must not be durable before manifest N is (R21).
 	if err := e.store.SyncManifests(); err != nil {
 		return generation.Manifest{}, err
@@ -411,5 +412,6 @@ func (e *eraser) copyOf(newest generation.Manifest) (m generation.Manifest, err 
 		return m, err
 	}
 	defer old.Close()
+	next.Changed = &generation.Changed{}
 	return e.whole(next, old, generation.Changes{})
 }

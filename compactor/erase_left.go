@@ -262,7 +262,7 @@ func (e *eraser) lookAtTemps() error {
 			return err
 		}
 		for _, entry := range entries {
-			if durable.IsTemp(entry.Name()) {
+			if durable.IsTemp(entry.Name()) && entry.Type().IsRegular() {
 				if err := e.file(filepath.Join(dir, entry.Name())); err != nil {
 					return err
 				}
@@ -288,13 +288,16 @@ func (e *eraser) lookAtQuarantine(newest generation.Manifest) error {
 		return err
 	}
 	for _, c := range cohorts {
+		if !c.IsDir() { // a link leads to what is not ours (P13)
+			continue
+		}
 		dir := filepath.Join(e.Root.QuarantineDir(), c.Name())
 		files, err := e.FS.ReadDir(dir)
 		if err != nil {
 			return err
 		}
 		for _, f := range files {
-			if f.IsDir() {
+			if !f.Type().IsRegular() {
 				continue
 			}
 			if err := e.file(filepath.Join(dir, f.Name())); err != nil {

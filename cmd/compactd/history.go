@@ -22,8 +22,8 @@ func (a *app) historyCommand() *cobra.Command {
 		Use:   "history --root DIR",
 		Short: "List the generations that are kept: when, by whom, and what changed",
 		Long: `List the generations that are kept, newest first: number, time (by the wall clock of the machine that committed), what the
-commit was (fold, import, columns, retention, repair), user@host and process, program, rows, and how many rows were added,
-replaced, withdrawn, returned or imported.
+commit was (fold, import, columns, retention, repair, erase), user@host and process, program, rows, and how many rows were added,
+replaced, withdrawn, returned, imported or erased.
 
 A generation is void where a repair went back before it, or where a compactor that slept made it too late: it is not of the history
 of the newest one. What nobody knows is said so: older programs did not say what they did.
@@ -116,6 +116,7 @@ func whatChanged(c generation.Commit) string {
 		}{
 			{c.Changed.Added, "added"}, {c.Changed.Replaced, "replaced"}, {c.Changed.Imported, "of these imported"},
 			{c.Changed.Withdrawn, "withdrawn"}, {c.Changed.Returned, "returned"}, {c.Changed.Raised, "appended again"},
+			{c.Changed.Erased, "erased"},
 		} {
 			if p.n > 0 {
 				parts = append(parts, fmt.Sprintf("%d %s", p.n, p.what))

@@ -16,6 +16,7 @@ const (
 	DidColumns   Verb = "columns"
 	DidRetention Verb = "retention"
 	DidRepair    Verb = "repair"
+	DidErase     Verb = "erase"
 )
 
 // Changed counts the rows that a commit changed, against the generation before. A repair, which goes back, does not count.
@@ -27,6 +28,7 @@ type Changed struct {
 	Withdrawn int64 `json:"withdrawn,omitempty"`
 	Returned  int64 `json:"returned,omitempty"`
 	Imported  int64 `json:"imported,omitempty"` // of those that were added or replaced: came by an import
+	Erased    int64 `json:"erased,omitempty"`   // rows that are gone for good, withdrawn ones too
 }
 
 // account is the user of this process for people to read. The environment is asked and no directory service: if that does not

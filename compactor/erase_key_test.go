@@ -1,0 +1,144 @@
+package compactor_test
+
+import (
+	"context"
+	"iter"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/index"
+)
+
+// TestEraseWideKey erases some rows of a run in a root whose key has more fields. An action goes only if it can be about no row that stays.
+func TestEraseWideKey(t *testing.T) {
+	form, err := cohort.ParseKeyForm([]string{"run_id", "phase", "target"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := audited(t, newRootWith(t, cohort.Settings{Key: form}))
+	cfg := compactor.Config{Root: root}
+	appendTo(t, root, "c",
+		`{"run_id":"p","stage":"S","target":"gone"}`, `{"run_id":"p","stage":"S","target":"stays"}`, `{"run_id":"p","stage":"T","target":"gone"}`,
+		`{"action":"protect","run_id":"p","stage":"S","target":"gone","reason":"1"}`, `{"action":"protect","run_id":"p","stage":"S","reason":"2"}`,
+		`{"action":"protect","run_id":"p","stage":"T","reason":"3"}`, `{"action":"protect","run_id":"p","reason":"4"}`)
+	saved := t.TempDir()
+	if err := os.CopyFS(saved, os.DirFS(root.Cohorts())); err != nil {
+		t.Fatal(err)
+	}
+	done := eraseNow(t, cfg, compactor.Erasure{Select: func(_ context.Context, files ...*index.File) iter.Seq2[index.Identity, error] {
+		return func(yield func(index.Identity, error) bool) {
+			for h, err := range files[0].Identities() {
+				if (err != nil || strings.HasSuffix(string(h.Key), ":gone")) && !yield(h, err) {
+					return
+				}
+			}
+		}
+	}})
+	if !done.IsDone() || len(done.Rows) != 2 || done.Actions != 2 {
+		t.Errorf("erased %v and %d actions, left %+v; want two rows and two actions", done.Rows, done.Actions, done.Holding)
+	}
+	stands := func(when string) {
+		t.Helper()
+		if got := keysOn(t, root); !cmp.Equal(got, []string{"p:S:stays"}) {
+			t.Errorf("%s: rows %v", when, got)
+		}
+		if diff := cmp.Diff([]string{"2", "4"}, reasonsOf(t, root)); diff != "" {
+			t.Errorf("%s: reasons of actions (-want +got):\n%s", when, diff)
+		}
+	}
+	stands("erased")
+	appendTo(t, root, "d", `{"run_id":"o","stage":"S","target":"t"}`)
+	foldNow(t, cfg)
+	if err := os.CopyFS(root.Cohorts(), os.DirFS(saved)); err != nil {
+		t.Fatal(err)
+	}
+	if r := foldNow(t, cfg); r.Dropped != 2 || r.DroppedActions != 2 {
+		t.Errorf("of the stream that came back %d records and %d actions were dropped", r.Dropped, r.DroppedActions)
+	}
+	eraseNow(t, cfg, compactor.Erasure{RunID: "o"})
+	stands("the stream came back")
+}
+
+// keysOn are the keys of all rows.
+func keysOn(t testing.TB, root cohort.Root) (keys []string) {
+	t.Helper()
+	for key := range rows(t, root) {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// reasonsOf are the reasons of the actions in force.
+func reasonsOf(t *testing.T, root cohort.Root) (reasons []string) {
+	t.Helper()
+	store, err := compactor.Config{Root: root}.Store()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := store.Data(newestOn(t, root))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	for a, err := range d.Actions() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		reasons = append(reasons, a.Reason())
+	}
+	slices.Sort(reasons)
+	return reasons
+}
+
+// TestEraseStage erases one stage of a run. The other stays, and with it the name of the run.
+func TestEraseStage(t *testing.T) {
+	root := newRoot(t)
+	cfg := compactor.Config{Root: root}
+	appendTo(t, root, "c", secretLines...)
+	done := eraseNow(t, cfg, compactor.Erasure{RunID: "person", Stage: "T"})
+	if !done.IsDone() || len(done.Rows) != 1 || done.Actions != 1 {
+		t.Errorf("erased %v and %d actions, left %+v", done.Rows, done.Actions, done.Holding)
+	}
+	if got := keysOn(t, root); !cmp.Equal(got, []string{"a:S", "person:S"}) {
+		t.Errorf("rows %v", got)
+	}
+	if got := reasonsOf(t, root); !cmp.Equal(got, []string{"other"}) {
+		t.Errorf("reasons of actions %v", got)
+	}
+}
+
+// TestEraseFollowsNoLink leaves links in quarantine/ alone, and what they lead to.
+func TestEraseFollowsNoLink(t *testing.T) {
+	root := toErase(t, newDamagedRoot(t))
+	elsewhere := t.TempDir()
+	file := filepath.Join(elsewhere, "snapshot_index.json")
+	data, err := os.ReadFile(root.Snapshots())
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, file, data)
+	if err := os.MkdirAll(root.DamagedGenerations(), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, to := range map[string]string{
+		root.Quarantine("c"): elsewhere,
+		filepath.Join(root.DamagedGenerations(), "snapshot_index.json"):          file,
+		filepath.Join(string(root), ".snapshot_index.json.0123456789abcdef.tmp"): file,
+	} {
+		if err := os.Symlink(to, name); err != nil {
+			t.Skip(err)
+		}
+	}
+	eraseNow(t, compactor.Config{Root: root}, compactor.Erasure{RunID: "person"})
+	if got, err := os.ReadFile(file); err != nil || string(got) != string(data) {
+		t.Errorf("a file outside of the root was changed: %v", err)
+	}
+}
