@@ -11,6 +11,9 @@ import (
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/audit"
+	"github.com/runfold/runfold/compactor/generation"
+	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/internal/durable/durabletest"
 )
 
 // TestRebuildNeedsWithdrawn: the manifests of generations 3 and 4 are gone. An index is taken only with its withdrawn rows, their snapshots and
@@ -80,4 +83,61 @@ func harmIf(ending string, by func([]byte) []byte) func(*testing.T, string) {
 			overwrite(t, path, by)
 		}
 	}
+}
+
+// TestWithdrawnTellOfMissingManifests: of a generation whose manifest is lost only the actions are left, or only the withdrawn rows. Their stream
+// is deleted, so it was committed: a fold stops, and does not begin a history without them. Rows that move have streams that are gone for long,
+// which says nothing.
+func TestWithdrawnTellOfMissingManifests(t *testing.T) {
+	for left, want := range map[string]string{"actions-": "has actions of stream", "withdrawn-": "has rows of stream"} {
+		root := newDamagedRoot(t)
+		appendTo(t, root, "c", firstLines[0])
+		foldNow(t, compactor.Config{Root: root})
+		appendTo(t, root, "c", secondLines[1], `{"action":"withdraw","run_id":"c"}`)
+		foldNow(t, compactor.Config{Root: root})
+		for range 2 {
+			appendTo(t, root, "c", firstLines[1])
+			foldNow(t, compactor.Config{Root: root})
+		}
+		for g := cohort.Generation(2); g <= 4; g++ {
+			for _, path := range dataOf(root, g) {
+				if g > 2 || !strings.HasPrefix(filepath.Base(path), left) || filepath.Ext(path) == ".json" {
+					remove(t, path)
+				}
+			}
+			remove(t, root.Manifest(g))
+		}
+		unpublish(t, root)
+		if found := damage(t, root); !strings.Contains(found, want) {
+			t.Errorf("only %s: check finds\n%s\nwant %q in it", left, found, want)
+		}
+		if report, err := compactor.Fold(t.Context(), compactor.Config{Root: root}); !generation.IsDamage(err) {
+			t.Errorf("only %s: Fold = %+v, %v, want damage", left, report, err)
+		}
+	}
+	root := newRoot(t) // a fold that withdraws an old row and is killed before its commit
+	appendTo(t, root, "c", firstLines...)
+	for range 3 {
+		foldNow(t, compactor.Config{Root: root})
+		appendTo(t, root, "c", secondLines...)
+	}
+	foldNow(t, compactor.Config{Root: root})
+	appendTo(t, root, "c", `{"action":"withdraw","run_id":"a"}`)
+	dead := false
+	killed := &durabletest.Fault{FS: durable.OS, Hook: func(_ int, op, name string) error {
+		if dead = dead || op == "create" && strings.HasPrefix(root.Rel(name), "manifests"); dead {
+			return durabletest.ErrStopped
+		}
+		return nil
+	}}
+	if _, err := compactor.Fold(t.Context(), compactor.Config{Root: root, FS: killed}); err == nil {
+		t.Error("the fold was not stopped")
+	}
+	if files, err := filepath.Glob(root.Data("withdrawn-*.parquet")); err != nil || len(files) != 1 {
+		t.Errorf("it left %v, %v: want the withdrawn rows", files, err)
+	}
+	if found := damage(t, root); found != "" {
+		t.Errorf("after a fold that was killed, check finds %s", found)
+	}
+	foldNow(t, compactor.Config{Root: root})
 }

@@ -117,13 +117,13 @@ func (s *Store) laterData(newest Manifest) (next []string, found *MissingError, 
 	}
 	highest := newest.Generation + 1
 	for _, e := range entries {
-		g, t, ok := cohort.ParseDataName(e.Name())
+		g, _, ok := cohort.ParseDataName(e.Name())
 		switch {
 		case !ok || !e.Type().IsRegular():
 		case g > highest:
 			highest = g
 			found = s.missing(newest, g, s.Root.Data(e.Name()), fmt.Sprintf("is of generation %d", g))
-		case g == newest.Generation+1 && (e.Name() == cohort.IndexName(g, t) || e.Name() == cohort.WithdrawnIndexName(g, t) || e.Name() == cohort.ActionsName(g, t)):
+		case g == newest.Generation+1 && mayStrand(e.Name()):
 			next = append(next, e.Name())
 		}
 	}
@@ -240,7 +240,7 @@ func (s *Store) laterSnapshots(p Public, newest Manifest) (cohort.Generation, er
 // orphaned looks whether a file of generation N+1 has a row, or an action, of a stream that is on the disk no more. A fold that did not
 // commit leaves all that it read.
 func (s *Store) orphaned(newest Manifest, name string) (*MissingError, error) {
-	if g, t, _ := cohort.ParseDataName(name); name == cohort.ActionsName(g, t) {
+	if isActions(name) {
 		return s.orphanedActions(newest, name)
 	}
 	of, err := s.rowsAfter(newest, name)
