@@ -98,7 +98,8 @@ func (c Certificate) Verify(ctx context.Context, cfg Config) (wrong []string, er
 	}
 	v := verifier{Certificate: c, store: r.store, all: all}
 	v.tombstones()
-	return v.wrong, v.generations(ctx)
+	err = v.generations(ctx)
+	return v.wrong, err
 }
 
 type verifier struct {
