@@ -13,6 +13,8 @@ import (
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/audit"
+	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/compactor/index"
 )
 
@@ -140,5 +142,34 @@ func TestEraseFollowsNoLink(t *testing.T) {
 	eraseNow(t, compactor.Config{Root: root}, compactor.Erasure{RunID: "person"})
 	if got, err := os.ReadFile(file); err != nil || string(got) != string(data) {
 		t.Errorf("a file outside of the root was changed: %v", err)
+	}
+}
+
+// TestRepairTombstones damages the tombstones of the newest generation: folds stop, and a repair has them from the one before.
+func TestRepairTombstones(t *testing.T) {
+	root := toErase(t, newDamagedRoot(t))
+	cfg := compactor.Config{Root: root}
+	eraseNow(t, cfg, compactor.Erasure{RunID: "person"})
+	change(t, root.Data(newestOn(t, root).Erased.Name), flip(100))
+	if got := damage(t, root); !strings.Contains(got, "erased-") {
+		t.Errorf("check finds %q", got)
+	}
+	appendTo(t, root, "c", secretLines[2])
+	if _, err := compactor.Fold(context.Background(), cfg); !generation.IsDamage(err) {
+		t.Errorf("Fold: %v, want damage", err)
+	}
+	if _, err := audit.Repair(context.Background(), cfg, audit.RepairOptions{Apply: true}); err != nil {
+		t.Fatal(err)
+	}
+	store, err := cfg.Store()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := store.Erased(newestOn(t, root))
+	if err != nil || all.Len() < 3 {
+		t.Errorf("%d tombstones after the repair, %v", all.Len(), err)
+	}
+	if got := damage(t, root); got != "" {
+		t.Errorf("after the repair check finds %q", got)
 	}
 }
