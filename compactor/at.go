@@ -2,12 +2,9 @@ package compactor
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"iter"
 
 	"github.com/runfold/runfold/cohort"
-	"github.com/runfold/runfold/compactor/generation"
 )
 
 // RunsOf yields the rows of one generation that is kept, as Runs does those of the newest. A generation that is not kept, or is void, is a
@@ -31,14 +28,8 @@ func (r *run) past(g cohort.Generation) (*moment, error) {
 		return nil, err
 	}
 	data, err := r.store.Data(m)
-	if errors.Is(err, generation.ErrConflict) { // a file is gone, and there is a newer generation: was this one swept, or harmed?
-		if _, err := r.store.Kept(g); err != nil {
-			return nil, err
-		}
-		return nil, fmt.Errorf("%s: %w: it is missing, and generation %d is kept", r.store.Root.Data(m.Index.Name), generation.ErrCorrupt, g)
-	}
 	if err != nil {
-		return nil, err
+		return nil, r.store.WhyGone(err, g)
 	}
 	return &moment{store: r.store, data: data, form: r.streams.Settings.Key}, nil
 }

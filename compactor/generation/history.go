@@ -201,3 +201,27 @@ func (s *Store) Kept(g cohort.Generation) (Manifest, error) {
 	}
 	return Manifest{}, e
 }
+
+// WhyGone says what an error of reading older generations means: ErrConflict comes of a data file that is gone, because a newer generation
+// stands. If one of gens was swept meanwhile, that is its NotKeptError. If all are still kept, the file is missing, which is
+// ErrCorrupt: a sweep removes the manifest first (R23). Every other error stays. 0 among gens is passed over.
+func (s *Store) WhyGone(err error, gens ...cohort.Generation) error {
+	if !errors.Is(err, ErrConflict) {
+		return err
+	}
+	for _, g := range gens {
+		if g == 0 {
+			continue
+		}
+		m, kerr := s.Kept(g)
+		if kerr != nil {
+			return kerr
+		}
+		for _, d := range m.Files() {
+			if _, serr := s.FS.Stat(s.Root.Data(d.Name)); errors.Is(serr, fs.ErrNotExist) {
+				return fmt.Errorf("%s: %w: it is missing, and generation %d is kept", s.Root.Data(d.Name), ErrCorrupt, g)
+			}
+		}
+	}
+	return err
+}

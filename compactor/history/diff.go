@@ -81,7 +81,7 @@ func Compare(ctx context.Context, store *generation.Store, from, to cohort.Gener
 	c := comparison{was: was, now: now, most: cmp.Or(o.most, maxPairs)}
 	for pairs, err := range c.parts(ctx) {
 		if err != nil {
-			return Diff{}, notKept(store, err, from, to)
+			return Diff{}, store.WhyGone(err, from, to)
 		}
 		for key, p := range pairs {
 			switch {
@@ -100,7 +100,7 @@ func Compare(ctx context.Context, store *generation.Store, from, to cohort.Gener
 		}
 	}
 	if d.Rows, err = c.rows(ctx, &list); err != nil {
-		return Diff{}, notKept(store, err, from, to)
+		return Diff{}, store.WhyGone(err, from, to)
 	}
 	d.LeftOut = d.Added + d.Gone + d.Changed - int64(len(d.Rows))
 	return d, nil

@@ -216,7 +216,7 @@ func TestNotKept(t *testing.T) {
 
 // TestCompareDamage makes sure that damage is told as damage: in an index, in snapshots, and in a manifest.
 func TestCompareDamage(t *testing.T) {
-	for _, what := range []string{"index", "snapshots", "manifest"} {
+	for _, what := range []string{"index", "snapshots", "manifest", "no index", "no snapshots"} {
 		t.Run(what, func(t *testing.T) {
 			root := newDamagedRoot(t, cohort.Settings{})
 			for i := range 3 {
@@ -227,13 +227,18 @@ func TestCompareDamage(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			name := map[string]string{"index": root.Data(m.Index.Name), "snapshots": root.Data(m.Snapshots[0].Name), "manifest": root.Manifest(2)}[what]
+			name := map[string]string{"index": root.Data(m.Index.Name), "snapshots": root.Data(m.Snapshots[0].Name), "manifest": root.Manifest(2)}[strings.TrimPrefix(what, "no ")]
 			data, err := os.ReadFile(name)
 			if err != nil {
 				t.Fatal(err)
 			}
 			data[10] ^= 1
-			if err := os.WriteFile(name, data, 0o666); err != nil {
+			if err := os.Remove(name); err != nil {
+				t.Fatal(err)
+			}
+			if strings.HasPrefix(what, "no ") {
+				data = nil
+			} else if err := os.WriteFile(name, data, 0o666); err != nil {
 				t.Fatal(err)
 			}
 			if d, err := Compare(t.Context(), storeOf(t, root), 2, 3, DiffOptions{Limit: 5}); !generation.IsDamage(err) {

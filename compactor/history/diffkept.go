@@ -1,8 +1,6 @@
 package history
 
 import (
-	"errors"
-
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/generation"
 )
@@ -24,7 +22,7 @@ func open(store *generation.Store, g cohort.Generation) (*side, error) {
 	}
 	data, err := store.Data(m)
 	if err != nil {
-		return nil, notKept(store, err, g)
+		return nil, store.WhyGone(err, g)
 	}
 	return &side{store, m, data}, nil
 }
@@ -35,21 +33,4 @@ func read(store *generation.Store, g cohort.Generation) (m generation.Manifest, 
 	}
 	m, err = store.Newest()
 	return m, store.Doubt(err, 0)
-}
-
-// notKept makes a generation.NotKeptError of an error that says that a generation was swept while it was read. If none of gens is gone, the
-// error stays.
-func notKept(store *generation.Store, err error, gens ...cohort.Generation) error {
-	if !errors.Is(err, generation.ErrConflict) {
-		return err
-	}
-	for _, g := range gens {
-		if g == 0 {
-			continue
-		}
-		if _, kerr := store.Kept(g); errors.As(kerr, new(*generation.NotKeptError)) {
-			return kerr
-		}
-	}
-	return err
 }

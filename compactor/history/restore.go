@@ -130,7 +130,7 @@ func (r *restoring) whole() error {
 	}
 	for _, f := range m.Files() {
 		if err := r.store.CheckFile(f); err != nil {
-			return notKept(r.store, fmt.Errorf("generation %d: %s: %w", r.to, f.Name, err), r.to)
+			return r.store.WhyGone(fmt.Errorf("generation %d: %s: %w", r.to, f.Name, err), r.to)
 		}
 	}
 	return nil
@@ -174,7 +174,7 @@ func (r *restoring) plan(ctx context.Context) error {
 			err = r.part(ctx, &c, pairs, &list, out)
 		}
 		if err != nil {
-			return notKept(r.store, errors.Join(err, out.close()), r.to)
+			return r.store.WhyGone(errors.Join(err, out.close()), r.to)
 		}
 	}
 	if err := out.close(); err != nil {
@@ -183,7 +183,7 @@ func (r *restoring) plan(ctx context.Context) error {
 	r.out.Left = to.manifest.Index.Rows - r.out.Written - r.out.Unmade
 	r.out.Rows, err = c.rows(ctx, &list)
 	r.out.LeftOut = r.out.Written + r.out.Withdrawn + r.out.Unmade - int64(len(r.out.Rows))
-	return notKept(r.store, err, r.to)
+	return r.store.WhyGone(err, r.to)
 }
 
 func (r *restoring) most() int {
@@ -259,7 +259,7 @@ func (r *restoring) look(ctx context.Context) error {
 	c := comparison{was: now, now: to, most: r.most(), where: r.o.Where}
 	for pairs, err := range c.parts(ctx) {
 		if err != nil {
-			return notKept(r.store, err, r.to)
+			return r.store.WhyGone(err, r.to)
 		}
 		for _, p := range pairs {
 			if !p.same {
