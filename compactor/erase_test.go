@@ -226,6 +226,11 @@ func TestEraseStaysErased(t *testing.T) {
 	if err := os.CopyFS(root.Cohorts(), os.DirFS(saved)); err != nil {
 		t.Fatal(err)
 	}
+	for r, err := range compactor.Runs(context.Background(), cfg, true) {
+		if err != nil || r.RunID == "person" {
+			t.Errorf("before a fold has read it, runs tells of %v, %v", r, err)
+		}
+	}
 	said := &notices{}
 	report := foldNow(t, compactor.Config{Root: root, Notify: said.add})
 	if report.Dropped != 3 || report.DroppedActions != 1 || !strings.Contains(said.text(), "erased runs were not taken") {
