@@ -67,9 +67,9 @@ func aimedAt(form cohort.KeyForm, old *generation.Data, fresh []cohort.Record) (
 			if d == nil || d.Index == nil {
 				continue
 			}
-			some, err := d.Index.KeysOfRun(aim.RunID)
+			some, err := d.KeysOfRun(aim.RunID)
 			if err != nil {
-				return nil, fmt.Errorf("look for the rows of run %q: %w", aim.RunID, err)
+				return nil, err
 			}
 			keys = append(keys, some...)
 		}

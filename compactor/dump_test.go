@@ -28,6 +28,7 @@ func dumped(t *testing.T, path string) (string, error) {
 func TestDump(t *testing.T) {
 	root := newRoot(t)
 	appendTo(t, root, "c", firstLines...)
+	appendTo(t, root, "c", `{"run_id":"x","stage":"S","v":8}`, `{"action":"withdraw","run_id":"x","reason":"wrong"}`)
 	foldNow(t, compactor.Config{Root: root})
 	w := openWriter(t, root, "c")
 	t.Cleanup(func() { w.Close() })
@@ -47,8 +48,12 @@ func TestDump(t *testing.T) {
 		root.Data(h.Index.Name):        {2, `"v":1`},
 		root.Snapshots():               {2, `{"key":"a:S","value":{"run_id":"a","stage":"S",`},
 		root.Data(h.Snapshots[0].Name): {2, `"snapshot_seq":2`},
-		root.Manifest(1):               {0, `"next_seq": 3`},
-		root.Settings():                {0, `"key"`},
+		root.Manifest(1):               {0, `"next_seq": 4`},
+
+		root.Data(h.Withdrawn.Index.Name):        {1, `"v":8`},
+		root.Data(h.Withdrawn.Snapshots[0].Name): {1, `{"key":"x:S","value":{"run_id":"x","stage":"S",`},
+		root.Data(h.Withdrawn.Actions.Name):      {1, `{"action":"withdraw","cohort":"c","run_id":"x","stamp":`},
+		root.Settings():                          {0, `"key"`},
 	} {
 		got, err := dumped(t, path)
 		if err != nil || !strings.Contains(got, want.has) {

@@ -420,7 +420,7 @@ func TestExplainWithdrawn(t *testing.T) {
 	if w.Withdrawn || !w.Current || w.WithdrawnFirst != 2 || w.User != "ann" {
 		t.Errorf("a row that came back: %+v", w)
 	}
-	want := []string{"withdraw wrong label by , in force true", "undo  by cyd, in force true", "protect  by dan, in force false"}
+	want := []string{"withdraw wrong label by bob, in force true", "undo  by cyd, in force true", "protect  by dan, in force false"}
 	if diff := cmp.Diff(want, acts()); diff != "" {
 		t.Errorf("actions, the first of a stream that is gone (-want +got):\n%s", diff)
 	}

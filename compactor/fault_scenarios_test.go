@@ -56,6 +56,10 @@ var scenarios = map[string]scenario{
 		},
 		want: bothRows,
 	},
+	"actions": {
+		prepare: func(t *testing.T) cohort.Root { return actedIn(t, newRoot(t)) },
+		do:      foldOnce, want: actedRows,
+	},
 	"a live stream": {
 		prepare: func(t *testing.T) cohort.Root {
 			root := newRoot(t)
@@ -72,12 +76,13 @@ var scenarios = map[string]scenario{
 		prepare: func(t *testing.T) cohort.Root {
 			root := newCohortsRoot(t)
 			appendTo(t, root, "c", firstLines...)
-			appendTo(t, root, "d", `{"run_id":"alone","stage":"S","v":1}`)
+			appendTo(t, root, "d", `{"run_id":"alone","stage":"S","v":1}`, `{"run_id":"w","stage":"S","v":1}`, `{"action":"withdraw","run_id":"w"}`)
 			foldNow(t, compactor.Config{Root: root})
 			appendTo(t, root, "e", secondLines...)
+			appendTo(t, root, "c", `{"action":"withdraw","run_id":"a"}`)
 			return root
 		},
-		do: foldOnce, want: map[string]string{"a:S": "1", "b:S": "2", "c:S": "2", "alone:S": "1"},
+		do: foldOnce, want: map[string]string{"a:S": "out 1", "b:S": "2", "c:S": "2", "alone:S": "1", "w:S": "out 1"},
 	},
 	"damage": {
 		prepare: func(t *testing.T) cohort.Root {
@@ -95,24 +100,30 @@ var scenarios = map[string]scenario{
 			cfg.BatchBytes = 1 // many commits: what one run reaps is deleted in it
 			return foldOnce(cfg)
 		},
-		want: bothRows, kept: 3,
+		want: map[string]string{"a:S": "1", "b:S": "2", "c:S": "2", "w:S": "out 1"}, kept: 3,
 	},
 	"repair of a cohort": {prepare: func(t *testing.T) cohort.Root {
-		root := preparedIn(t, newRootWith(t, cohort.Settings{Snapshots: cohort.PerCohort}))
+		root := actedIn(t, newRootWith(t, cohort.Settings{Snapshots: cohort.PerCohort}))
 		foldNow(t, compactor.Config{Root: root})
-		spoil(t, root, "snapshots", 2)
+		spoil(t, root, "withdrawn snapshots", 2)
 		return root
-	}, do: repairOnce, want: bothRows, repairs: true},
+	}, do: repairOnce, want: actedRows, repairs: true},
 	"change of columns": {
 		prepare: func(t *testing.T) cohort.Root {
 			root := newCohortsRoot(t)
-			appendTo(t, root, "d", `{"run_id":"alone","stage":"S","v":1,"w":7}`)
+			appendTo(t, root, "d", `{"run_id":"alone","stage":"S","v":1,"w":7}`, `{"run_id":"w","stage":"S","v":1,"w":7}`, `{"action":"withdraw","run_id":"w"}`)
 			return preparedIn(t, root)
 		},
-		do: func(cfg compactor.Config) error { return changeOnce(cfg, retype) }, want: map[string]string{"a:S": "1", "b:S": "2", "c:S": "2", "alone:S": "1"},
+		do: func(cfg compactor.Config) error { return changeOnce(cfg, retype) }, want: map[string]string{"a:S": "1", "b:S": "2", "c:S": "2", "alone:S": "1", "w:S": "out 1"},
 	},
-	"repair of an index":     {prepare: spoiled("index"), do: repairOnce, want: bothRows, repairs: true},
-	"repair of snapshots":    {prepare: spoiled("snapshots"), do: repairOnce, want: bothRows, repairs: true},
+	"repair of an index":  {prepare: spoiled("index"), do: repairOnce, want: bothRows, repairs: true},
+	"repair of snapshots": {prepare: spoiled("snapshots"), do: repairOnce, want: bothRows, repairs: true},
+	"repair of actions": {prepare: func(t *testing.T) cohort.Root {
+		root := actedIn(t, newDamagedRoot(t))
+		foldNow(t, compactor.Config{Root: root})
+		spoil(t, root, "actions", 2)
+		return root
+	}, do: repairOnce, want: actedRows, repairs: true},
 	"repair of the manifest": {prepare: spoiled("manifest"), do: repairOnce, want: bothRows, repairs: true},
 	"repair of data files that are gone": {prepare: func(t *testing.T) cohort.Root {
 		root := preparedIn(t, newDamagedRoot(t))
@@ -123,11 +134,11 @@ var scenarios = map[string]scenario{
 		return root
 	}, do: repairOnce, want: bothRows, temps: true},
 	"repair of a manifest that is gone": {prepare: func(t *testing.T) cohort.Root {
-		root := preparedIn(t, newDamagedRoot(t))
+		root := actedIn(t, newDamagedRoot(t))
 		foldNow(t, compactor.Config{Root: root})
 		remove(t, root.Manifest(2))
 		return root
-	}, do: repairOnce, want: bothRows, repairs: true},
+	}, do: repairOnce, want: actedRows, repairs: true},
 	"repair with a backup": { // which lies in the root here, so that it is on the same disk
 		prepare: func(t *testing.T) cohort.Root {
 			root := newDamagedRoot(t)
@@ -170,15 +181,16 @@ var scenarios = map[string]scenario{
 		prepare: func(t *testing.T) cohort.Root {
 			root := newRoot(t)
 			appendTo(t, root, "c", firstLines...)
+			appendTo(t, root, "old", `{"run_id":"w","stage":"S","v":1}`, `{"action":"withdraw","run_id":"w"}`, `{"action":"withdraw","run_id":"y"}`)
 			foldNow(t, compactor.Config{Root: root})
 			return root
 		},
 		do: func(cfg compactor.Config) error {
-			const file = `{"x:S": {"snapshot_seq": 8, "v": 3}, "y:S": {"snapshot_seq": 9, "v": 3}, "a:S": {"snapshot_seq": 7, "v": 3}}`
+			const file = `{"x:S": {"snapshot_seq": 8, "v": 3}, "y:S": {"snapshot_seq": 9, "v": 3}, "a:S": {"snapshot_seq": 7, "v": 3}, "w:S": {"snapshot_seq": 6, "v": 3}}`
 			_, err := intake.Import(context.Background(), cfg, intake.Source{Snapshots: []intake.SnapshotsFile{{Data: strings.NewReader(file)}}, Cohort: "old"})
 			return err
 		},
-		want: map[string]string{"a:S": "1", "b:S": "1", "x:S": "3", "y:S": "3"},
+		want: map[string]string{"a:S": "1", "b:S": "1", "x:S": "3", "y:S": "out 3", "w:S": "out 1"},
 	},
 }
 
@@ -191,7 +203,7 @@ func repairOnce(cfg compactor.Config) error {
 // ends within an entry, one with an entry in its middle that is no longer valid; and with enough to fold.
 func deadWriters(t *testing.T) cohort.Root {
 	root := newDamagedRoot(t)
-	abandoned(t, root, "c", firstLines[0])
+	abandoned(t, root, "c", firstLines[0], `{"run_id":"w","stage":"S","v":1}`, `{"action":"withdraw","run_id":"w"}`)
 	torn := abandoned(t, root, "c", firstLines[1], `{"run_id":"lost","stage":"S","v":7}`)
 	change(t, torn, func(b []byte) []byte { return b[:len(b)-9] })
 	holed := abandoned(t, root, "d", secondLines[0], `{"run_id":"lost","stage":"S","v":7}`, secondLines[1])

@@ -97,6 +97,9 @@ func Previous(ctx context.Context, cfg Config, q Query) (run Run, ok bool, err e
 		return Run{}, false, m.damage // a later run may be missing
 	}
 	p := prior{moment: m, q: q, form: m.form}
+	if err := p.lookAtReturned(); err != nil {
+		return Run{}, false, err
+	}
 	if err := p.complete(); err != nil {
 		return Run{}, false, err
 	}
@@ -114,6 +117,8 @@ type prior struct {
 	form cohort.KeyForm
 	key  map[string]string // fields of the root's key that are known: of q.Where, and of the run's own row
 	open []string          // those that are not
+	// returned are the keys of withdrawn rows that a fold would bring back now and that have the texts of q.Where.
+	returned map[cohort.Key]bool
 }
 
 // complete finds out which fields of the key are meant that the query does not name.
@@ -209,12 +214,32 @@ func (p *prior) passes(r Run) bool {
 	if r.Cohort != p.q.Cohort || r.Stage != p.q.Stage || !p.keyPasses(r.Key) {
 		return false
 	}
+	if r.Record == nil {
+		return p.returned[r.Key]
+	}
 	for name, want := range p.fields() {
 		if cohort.FieldText(r.Record, name) != want {
 			return false
 		}
 	}
 	return true
+}
+
+// lookAtReturned finds the fields of runs of the tail that no record stands for: they come back from among the withdrawn rows.
+func (p *prior) lookAtReturned() error {
+	p.returned = map[cohort.Key]bool{}
+	for _, r := range p.tail {
+		if r.Record != nil {
+			continue
+		}
+		l := index.Lookup{Cohort: r.Cohort, Stage: r.Stage, RunID: r.RunID, Fields: p.fields(), Key: func(k cohort.Key) bool { return k == r.Key }}
+		keys, err := p.data.Withdrawn.Index.KeysOf(l)
+		if err != nil {
+			return err
+		}
+		p.returned[r.Key] = len(keys) > 0
+	}
+	return nil
 }
 
 // find looks for the answer. own tells whether the run itself has a row.

@@ -42,6 +42,15 @@ func TestRaceWithoutLock(t *testing.T) {
 			lines = append(lines, fmt.Sprintf(`{"run_id":"w%d-%d","stage":"S","v":1}`, w, n/2), fmt.Sprintf(`{"run_id":"w%d-%d","stage":"S","v":2}`, w, n/2))
 			want[fmt.Sprintf("w%d-%d:S", w, n/2)] = "2"
 		}
+		for n := range runs / 2 { // a third stays out, a third comes back, a third is protected
+			key := fmt.Sprintf("w%d-%d:S", w, n)
+			for _, action := range [][]string{{"withdraw"}, {"withdraw", "undo"}, {"protect", "withdraw"}}[n%3] {
+				lines = append(lines, fmt.Sprintf(`{"action":%q,"run_id":"w%d-%d"}`, action, w, n))
+			}
+			if n%3 == 0 {
+				want[key] = "out 2"
+			}
+		}
 		appending.Go(func() { appendTo(t, root, "c", lines...) })
 	}
 	appending.Wait()

@@ -24,7 +24,11 @@ func spoil(t *testing.T, root cohort.Root, what string, g cohort.Generation) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		path = root.Data(map[string]string{"index": h.Index.Name, "snapshots": h.Snapshots[0].Name}[what])
+		names := map[string]string{"index": h.Index.Name, "snapshots": h.Snapshots[0].Name}
+		if h.Withdrawn != nil {
+			names["withdrawn"], names["withdrawn snapshots"], names["actions"] = h.Withdrawn.Index.Name, h.Withdrawn.Snapshots[0].Name, h.Withdrawn.Actions.Name
+		}
+		path = root.Data(names[what])
 	}
 	if err := os.Chmod(path, 0o644); err != nil {
 		t.Fatal(err)

@@ -349,6 +349,7 @@ var masks = []struct {
 	{regexp.MustCompile(`ULID-0{10}\d{10}`), "ULID-OFFSET"},
 	{regexp.MustCompile(`checksum is [0-9a-f]{8}, [0-9a-f]{8} was`), "checksum is CRC, CRC was"},
 	{regexp.MustCompile(`(\d+) bytes at offset \d+`), "N bytes at offset N"},
+	{regexp.MustCompile(`ends at offset \d+`), "ends at offset N"},
 }
 
 // mask replaces what differs from run to run.

@@ -15,7 +15,7 @@ import (
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
-	"github.com/runfold/runfold/compactor/index"
+	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/internal/durable/durabletest"
 	"github.com/runfold/runfold/journal"
@@ -71,9 +71,13 @@ var meetings = map[string]meeting{
 		appendTo(t, root, "d", `{"run_id":"e","stage":"S","v":5}`)
 		return root, func() { appendTo(t, root, "c", thirdLines...) }
 	}, a: batches, b: batches},
+	"actions": {prepare: func(t *testing.T) (cohort.Root, func()) {
+		root := actedIn(t, newRoot(t))
+		return root, func() { appendTo(t, root, "c", thirdActs...) }
+	}},
 	"snapshots per cohort": {prepare: func(t *testing.T) (cohort.Root, func()) {
-		root := preparedIn(t, newCohortsRoot(t))
-		appendTo(t, root, "d", `{"run_id":"e","stage":"S","v":5}`)
+		root := actedIn(t, newCohortsRoot(t))
+		appendTo(t, root, "d", `{"run_id":"e","stage":"S","v":5}`, `{"action":"withdraw","run_id":"e"}`)
 		return root, func() { appendTo(t, root, "d", thirdLines...) }
 	}},
 	"streams to sweep": {prepare: streamsToSweep},
@@ -91,10 +95,10 @@ var meetings = map[string]meeting{
 		return root, nil
 	}},
 	"generations to sweep": {prepare: func(t *testing.T) (cohort.Root, func()) {
-		root := prepared(t)
+		root := actedIn(t, newRoot(t))
 		for range 3 {
 			foldNow(t, compactor.Config{Root: root})
-			appendTo(t, root, "c", thirdLines...)
+			appendTo(t, root, "c", thirdActs...)
 		}
 		return root, func() { appendTo(t, root, "d", thirdLines...) }
 	}},
@@ -109,8 +113,12 @@ var meetings = map[string]meeting{
 		root := deadWriters(t)
 		return root, func() { appendTo(t, root, "c", thirdLines...) }
 	}, a: batches},
-	"a live stream":                {prepare: liveStream},
-	"import, then fold":            {prepare: toImport(true), a: importsOne},
+	"a live stream":     {prepare: liveStream},
+	"import, then fold": {prepare: toImport(true), a: importsOne},
+	"import, then withdrawal of it": {prepare: func(t *testing.T) (cohort.Root, func()) {
+		root, _ := toImport(true)(t)
+		return root, func() { appendTo(t, root, "old", `{"action":"withdraw","run_id":"x"}`) }
+	}, a: importsOne},
 	"import, then fold of nothing": {prepare: toImport(false), a: importsOne},
 	"fold, then import": {prepare: func(t *testing.T) (cohort.Root, func()) {
 		root := prepared(t)
@@ -123,6 +131,9 @@ var meetings = map[string]meeting{
 }
 
 var thirdLines = []string{`{"run_id":"a","stage":"S","v":3}`, `{"run_id":"d","stage":"S","v":3}`}
+
+// thirdActs withdraws a row and writes it again, takes out another one, and brings back one.
+var thirdActs = append([]string{`{"action":"withdraw","run_id":"a"}`, `{"action":"withdraw","run_id":"b"}`, `{"action":"undo","run_id":"s"}`}, thirdLines...)
 
 func toImport(later bool) func(*testing.T) (cohort.Root, func()) {
 	return func(t *testing.T) (cohort.Root, func()) {
@@ -284,11 +295,16 @@ func streamVersions(t *testing.T, root cohort.Root, st journal.Stream) (out vers
 			return out, kept
 		case err != nil:
 			t.Fatal(err)
+		case rec.Action != cohort.NoAction:
+			out[actionKey(rec)] = rec.Version()
 		default:
 			out = out.add(versions{cohort.KeyForm{}.Of(rec): rec.Version()})
 		}
 	}
 }
+
+// actionKey stands for an action among versions: no row has such a key.
+func actionKey(r cohort.Record) cohort.Key { return cohort.Key("action " + r.ID) }
 
 // broughtBy is what an import brings to an empty root: in any other, more of it may lose.
 func broughtBy(t *testing.T, a act) versions {
@@ -300,34 +316,40 @@ func broughtBy(t *testing.T, a act) versions {
 	return (&stage{root: root}).rowsOf(t, durable.OS)
 }
 
-// rowsOf are the rows that are public, or would be if the newest generation were; each must be there once.
+// rowsOf are the rows that are public, or would be if the newest generation were, those that are withdrawn, and the actions in force. Each
+// must be there once. Whether a row stands where the actions say, check tells.
 func (s *stage) rowsOf(t *testing.T, fsys durable.FS) versions {
 	t.Helper()
 	out := versions{}
-	h, err := newest(fsys, s.root)
+	store := generation.New(generation.Store{FS: fsys, Root: s.root})
+	m, err := store.Newest()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if h.Generation == 0 {
-		return out
-	}
-	file, err := fsys.Open(s.root.Data(h.Index.Name))
+	d, err := store.Data(m)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close()
-	ix, err := index.Open(file, h.Index.Size)
-	if err != nil {
-		t.Fatal(err)
+	defer d.Close()
+	for _, d := range []*generation.Data{d, d.Withdrawn} {
+		if d == nil || d.Index == nil {
+			continue
+		}
+		for row, err := range d.Index.Identities() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, twice := out[row.Key]; twice {
+				t.Errorf("key %q stands twice", row.Key)
+			}
+			out[row.Key] = row.Version
+		}
 	}
-	for row, err := range ix.Identities() {
+	for r, err := range d.Actions() {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, twice := out[row.Key]; twice {
-			t.Errorf("key %q stands twice", row.Key)
-		}
-		out[row.Key] = row.Version
+		out[actionKey(r)] = r.Version()
 	}
 	return out
 }

@@ -4,11 +4,13 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/audit"
+	"github.com/runfold/runfold/internal/durable"
 )
 
 // TestStrandedRowsHaveNoStream: an index of another copy of the root has a row that the newest generation lacks. While its stream lies anywhere,
@@ -48,6 +50,50 @@ func TestStrandedRowsHaveNoStream(t *testing.T) {
 	}
 	if err := os.Remove(root.Data(name)); err != nil { // newRoot wants a root without damage at the end
 		t.Fatal(err)
+	}
+}
+
+// TestStrandedWithdrawals: another copy of the root withdrew a row, and brought one that was withdrawn at once. Its files came here, its
+// manifest did not. The action and the row are nowhere else: nothing is removed, by a sweep neither, and it is told.
+func TestStrandedWithdrawals(t *testing.T) {
+	root := newDamagedRoot(t)
+	appendTo(t, root, "c", firstLines[0])
+	foldNow(t, compactor.Config{Root: root})
+	other := cohort.Root(filepath.Join(t.TempDir(), "other"))
+	if err := os.CopyFS(string(other), os.DirFS(string(root))); err != nil {
+		t.Fatal(err)
+	}
+	appendTo(t, other, "c", secondLines[1], `{"action":"withdraw","run_id":"a"}`, `{"action":"withdraw","run_id":"c"}`)
+	foldNow(t, compactor.Config{Root: other})
+	appendTo(t, root, "c", `{"run_id":"here","stage":"S"}`)
+	foldNow(t, compactor.Config{Root: root})
+	m := newestOn(t, other)
+	for _, f := range m.Withdrawn.Files() {
+		put(t, root.Data(f.Name), read(t, other.Data(f.Name)))
+	}
+	found := damage(t, root)
+	for _, want := range []string{
+		"data/" + m.Withdrawn.Actions.Name + ": 2 actions in it are nowhere else, and their streams are gone",
+		"data/" + m.Withdrawn.Index.Name + ": 1 row in it is nowhere else, and its stream is gone: two copies of this root were merged by a file tool; nothing is removed: take it in with compactd import --index, and withdraw again what it held",
+	} {
+		if !strings.Contains(found, want) {
+			t.Errorf("check finds\n%s\nwant %q in it", found, want)
+		}
+	}
+	said := &notices{}
+	for range 3 {
+		appendTo(t, root, "c", `{"run_id":"here","stage":"S"}`)
+		cfg := keepFew(root, durable.OS)
+		cfg.Notify = said.add
+		compactor.Fold(t.Context(), cfg) // it tells, and ends with damage or not
+	}
+	if text := said.text(); !strings.Contains(text, "2 actions in it are nowhere else") {
+		t.Errorf("folds say\n%s", text)
+	}
+	for _, f := range m.Withdrawn.Files() {
+		if !exists(root.Data(f.Name)) {
+			t.Errorf("%s is gone", f.Name)
+		}
 	}
 }
 

@@ -48,17 +48,16 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// dataOf are the data files that a generation made, the index first.
-func dataOf(root cohort.Root, g cohort.Generation) []string {
-	index, err := filepath.Glob(root.Data("index-" + g.String() + "-*"))
-	if err != nil {
-		panic(err)
+// dataOf are the data files that a generation made, the index first, then the snapshots.
+func dataOf(root cohort.Root, g cohort.Generation) (all []string) {
+	for _, kind := range []string{"index-", "snapshots-", "withdrawn-", "actions-"} {
+		some, err := filepath.Glob(root.Data(kind + g.String() + "-*"))
+		if err != nil {
+			panic(err)
+		}
+		all = append(all, some...)
 	}
-	snapshots, err := filepath.Glob(root.Data("snapshots-" + g.String() + "-*"))
-	if err != nil {
-		panic(err)
-	}
-	return append(index, snapshots...)
+	return all
 }
 
 // harms are what may happen to a file. The n-th part is harmed at another place, as it may be one file with another part.
@@ -75,13 +74,17 @@ var harms = map[string]func(t *testing.T, root cohort.Root, path string, n int){
 	},
 	"replaced by an older one": func(t *testing.T, root cohort.Root, path string, _ int) {
 		old := root.Manifest(2)
-		switch filepath.Ext(path) {
-		case ".parquet":
-			old = dataOf(root, 2)[0]
-		case ".json":
-			if filepath.Dir(path) != root.Manifests() {
-				old = dataOf(root, 2)[1]
-			}
+		kind, _, _ := strings.Cut(filepath.Base(path), "-")
+		all := dataOf(root, 2)
+		switch i := slices.IndexFunc(all, func(name string) bool {
+			return strings.HasPrefix(filepath.Base(name), kind+"-") && filepath.Ext(name) == filepath.Ext(path)
+		}); {
+		case i >= 0:
+			old = all[i]
+		case filepath.Ext(path) == ".parquet": // public
+			old = all[0]
+		case filepath.Dir(path) != root.Manifests():
+			old = all[1]
 		}
 		data, err := os.ReadFile(old)
 		if err != nil {
@@ -111,14 +114,15 @@ func overwrite(t *testing.T, path string, by func([]byte) []byte) {
 	}
 }
 
-// fourFolds is a root of four generations. Only the stream of the last one is still there.
+// fourFolds is a root of four generations, with withdrawals from the second on. Only the stream of the last one is still there.
 func fourFolds(t *testing.T, s cohort.Settings) cohort.Root {
 	t.Helper()
 	root := newRootWith(t, s)
 	for _, lines := range [][]string{
-		{`{"run_id":"a","stage":"S","v":1}`}, {`{"run_id":"b","stage":"S","v":2}`},
-		{`{"run_id":"a","stage":"S","v":3}`, `{"run_id":"c","stage":"S","v":3}`},
-		{`{"run_id":"b","stage":"S","v":4}`, `{"run_id":"d","stage":"S","v":4}`},
+		{`{"run_id":"a","stage":"S","v":1}`},
+		{`{"run_id":"b","stage":"S","v":2}`, `{"run_id":"w","stage":"S","v":2}`, `{"action":"withdraw","run_id":"w"}`},
+		{`{"run_id":"a","stage":"S","v":3}`, `{"run_id":"c","stage":"S","v":3}`, `{"action":"withdraw","run_id":"c"}`},
+		{`{"run_id":"b","stage":"S","v":4}`, `{"run_id":"d","stage":"S","v":4}`, `{"action":"withdraw","run_id":"a"}`, `{"action":"undo","run_id":"w"}`},
 	} {
 		appendTo(t, root, "c", lines...)
 		foldNow(t, compactor.Config{Root: root})
@@ -127,8 +131,8 @@ func fourFolds(t *testing.T, s cohort.Settings) cohort.Root {
 }
 
 var (
-	allFour      = map[string]string{"a:S": "3", "b:S": "4", "c:S": "3", "d:S": "4"}
-	withoutThree = map[string]string{"a:S": "1", "b:S": "4", "d:S": "4"}
+	allFour      = map[string]string{"a:S": "out 3", "b:S": "4", "c:S": "out 3", "d:S": "4", "w:S": "2"}
+	withoutThree = map[string]string{"a:S": "out 1", "b:S": "4", "d:S": "4", "w:S": "2"}
 )
 
 // copyRoot copies a root. Files that are one stay one if links is set.
@@ -255,7 +259,7 @@ func (h harmed) has(g cohort.Generation) bool {
 			n++
 		}
 	}
-	return n == 2
+	return n == 5 // two pairs and the actions
 }
 
 // want are the rows that the whole copies allow.

@@ -176,3 +176,78 @@ func TestMetamorphicActions(t *testing.T) {
 		}
 	}
 }
+
+// TestUnfoldedActions asks before a fold has read the actions: the answer is that of a fold that comes now.
+func TestUnfoldedActions(t *testing.T) {
+	root := newRoot(t)
+	appendTo(t, root, "c",
+		`{"run_id":"a","stage":"S","target":"x"}`, `{"run_id":"b","stage":"S","target":"x"}`, `{"run_id":"c","stage":"S","target":"y"}`,
+		`{"action":"withdraw","run_id":"a","reason":"1"}`)
+	foldNow(t, compactor.Config{Root: root})
+	appendTo(t, root, "c", `{"action":"undo","run_id":"a"}`, `{"action":"withdraw","run_id":"b","reason":"2"}`, `{"run_id":"d","stage":"S","target":"x"}`,
+		`{"action":"withdraw","run_id":"e"}`)
+	list := func(unfolded bool) (keys []string) {
+		for r, err := range compactor.Runs(t.Context(), compactor.Config{Root: root}, unfolded) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			keys = append(keys, r.RunID)
+		}
+		return keys
+	}
+	before := func(run string, where map[string]string) string {
+		r, ok, err := compactor.Previous(t.Context(), compactor.Config{Root: root}, compactor.Query{Cohort: "c", Stage: "S", RunID: run, Where: where, Unfolded: true})
+		if err != nil || !ok {
+			t.Fatalf("Previous(%s, %v) = %v, %v", run, where, ok, err)
+		}
+		return r.RunID
+	}
+	if diff := cmp.Diff([]string{"b", "c"}, list(false)); diff != "" {
+		t.Errorf("folded runs (-want +got):\n%s", diff)
+	}
+	want := []string{"c", "d", "a"}
+	if diff := cmp.Diff(want, list(true)); diff != "" {
+		t.Errorf("runs as if a fold came now (-want +got):\n%s", diff)
+	}
+	if got := before("e", map[string]string{"target": "x"}); got != "a" {
+		t.Errorf("the last run with target x is %s, want a, which comes back", got)
+	}
+	if got := before("e", map[string]string{"target": "y"}); got != "c" {
+		t.Errorf("the last run with target y is %s, want c", got)
+	}
+	foldNow(t, compactor.Config{Root: root})
+	if diff := cmp.Diff(want, list(false)); diff != "" {
+		t.Errorf("runs after the fold (-want +got):\n%s", diff)
+	}
+}
+
+// TestImportOfWithdrawn imports what was withdrawn: it stays out, and comes back with an undo.
+func TestImportOfWithdrawn(t *testing.T) {
+	root := newRoot(t)
+	appendTo(t, root, "c", `{"run_id":"a","stage":"S","v":1}`, `{"action":"withdraw","run_id":"a"}`, `{"action":"withdraw","run_id":"new","stage":"S"}`)
+	foldNow(t, compactor.Config{Root: root})
+	var recs []compactor.Imported
+	for _, line := range []string{`{"run_id":"a","stage":"S","v":0}`, `{"run_id":"new","stage":"S","v":2}`, `{"run_id":"other","stage":"S","v":3}`} {
+		r := parse(t, line)
+		r.Cohort = "c"
+		recs = append(recs, compactor.Imported{Record: r})
+	}
+	for range 2 {
+		got, err := compactor.Import(t.Context(), compactor.Config{Root: root}, recs, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%+v", got)
+	}
+	where, _ := standing(t, root)
+	if len(where) != 3 || rows(t, root)["other:S"] == "" || len(rows(t, root)) != 1 {
+		t.Errorf("after the import rows stand at %v, and in the index %v", where, rows(t, root))
+	}
+	appendTo(t, root, "c", `{"action":"undo","run_id":"a"}`, `{"action":"undo","run_id":"new"}`)
+	foldNow(t, compactor.Config{Root: root})
+	for key, v := range map[string]string{"a:S": "1", "new:S": "2", "other:S": "3"} {
+		if got := cohort.FieldText([]byte(rows(t, root)[key]), "v"); got != v && got != v+".0" {
+			t.Errorf("%s has v %s, want %s", key, got, v)
+		}
+	}
+}

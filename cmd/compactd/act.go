@@ -82,17 +82,9 @@ func (f *actFlags) check() (err error) {
 func parseExpression(text string) (query.Expr, error) {
 	e, err := query.Parse(text)
 	if err != nil {
-		return e, whereError(err)
+		return e, inWhere(err)
 	}
 	return e, nil
-}
-
-// whereError makes a usage error of what is wrong with an expression.
-func whereError(err error) error {
-	if errors.As(err, new(*query.Error)) {
-		return usageError{fmt.Errorf("--where: %w", err)}
-	}
-	return err
 }
 
 // act does what the flags say.
@@ -114,7 +106,7 @@ func (a *app) act(cmd *cobra.Command, f actFlags) error {
 	}
 	rows, err := a.choose(ctx, cfg, &f)
 	if err != nil {
-		return whereError(err)
+		return inWhere(err)
 	}
 	todo, others := f.sort(rows)
 	if err := a.printStandings(todo, f.dryRun, f.asJSON); err != nil {
@@ -259,6 +251,9 @@ func (f *actFlags) wanted() string {
 	}
 	if f.cohort != "" {
 		text += ", cohort " + f.cohort
+	}
+	if f.dryRun || f.noFold {
+		text += "; what is not folded yet was not looked at"
 	}
 	return text
 }

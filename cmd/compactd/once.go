@@ -16,7 +16,7 @@ func foldFlags(cmd *cobra.Command, cfg *compactor.Config) {
 	f := cmd.Flags()
 	f.Var((*quantity.Bytes)(&cfg.BatchBytes), "batch-bytes", "hold at most so much of records in memory (default 320MiB)")
 	f.IntVar(&cfg.KeepGenerations, "keep-generations", 0, "keep at least so many generations (default 3); two whole ones always stay")
-	f.Var((*quantity.Duration)(&cfg.KeepAge), "keep-age", "keep older ones for so long after they were succeeded (default 1h)")
+	f.Var((*quantity.Duration)(&cfg.KeepAge), "keep-age", "keep older ones at least for so long after they were succeeded (default 1h); compactd retention keeps some longer")
 	f.Var((*quantity.Duration)(&cfg.DeadAfter), "dead-after",
 		"take the writer of an unfinished stream for dead when it has not grown for so long, where locks do not tell (default 24h)")
 	f.Var((*quantity.Duration)(&cfg.ReapGrace), "grace", "keep the streams of dead writers for so long before they are deleted (default 10m)")

@@ -127,27 +127,45 @@ func (r *repairer) hasMore(c candidate) (bool, error) {
 	if r.out.doubtful || len(r.out.Unknown) > 1 {
 		return true, nil
 	}
-	path := r.Root.Data(c.manifest.Index.Name)
-	for _, d := range c.restores {
-		if d.file.Name == c.manifest.Index.Name {
-			path = d.from
-		}
+	files := []generation.DataFile{c.manifest.Index}
+	if c.manifest.Withdrawn != nil {
+		files = append(files, c.manifest.Withdrawn.Index)
 	}
-	file, err := r.FS.Open(path)
-	if err != nil {
-		return true, nil
-	}
-	defer file.Close()
-	x, err := index.Open(file, c.manifest.Index.Size)
-	if err != nil {
-		return true, nil
-	}
-	for h, err := range x.IdentitiesFrom(max(r.good.NextSeq, 1)) {
-		if err != nil || !here[h.Stream] {
+	for _, d := range files {
+		if r.moreIn(r.placeOf(c, d), d, here) {
 			return true, nil
 		}
 	}
 	return false, nil
+}
+
+// placeOf is where a data file of a candidate stands.
+func (r *repairer) placeOf(c candidate, d generation.DataFile) string {
+	for _, from := range c.restores {
+		if from.file.Name == d.Name {
+			return from.from
+		}
+	}
+	return r.Root.Data(d.Name)
+}
+
+// moreIn tells whether a file has rows whose streams are gone, and that came after Good.
+func (r *repairer) moreIn(path string, d generation.DataFile, here map[cohort.StreamID]bool) bool {
+	file, err := r.FS.Open(path)
+	if err != nil {
+		return true
+	}
+	defer file.Close()
+	x, err := index.Open(file, d.Size)
+	if err != nil {
+		return true
+	}
+	for h, err := range x.IdentitiesFrom(max(r.good.NextSeq, 1)) {
+		if err != nil || !here[h.Stream] {
+			return true
+		}
+	}
+	return false
 }
 
 // later looks for the best generation above one: the one with the highest number.

@@ -2,6 +2,7 @@
 // prints files as text, and repairs a damaged root so that it can be folded again.
 //
 //	Check        reads everything and tells what is wrong
+//	Replay       also derives the newest generation again, and compares each row
 //	ReadStatus   tells what waits, how old it is and who folds
 //	Dump         prints one file of a root as text
 //	Repair       says what is damaged and what can be done; with Apply, does it

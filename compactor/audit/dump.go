@@ -18,7 +18,7 @@ import (
 )
 
 // Dump writes a file of a root as text, one JSON value a line where it holds many: a stream (its directory
-// or segment), a manifest, an index, snapshots, runfold.json, a note of quarantine. The name and the content tell
+// or segment), a manifest, an index, snapshots, the withdrawn rows, actions, runfold.json, a note of quarantine. The name and the content tell
 // what kind it is, so it may lie anywhere. Damage is returned as an error after everything that could be read was written.
 func Dump(path string, w io.Writer) error {
 	out := bufio.NewWriter(w)
@@ -47,7 +47,10 @@ func dump(path string, w io.Writer) error {
 	case ".json":
 		return dumpJSON(path, w)
 	}
-	return fmt.Errorf("%s is no file of a root: give a stream, a manifest, an index or a snapshots file", path)
+	if base := filepath.Base(path); strings.HasPrefix(base, "actions-") && strings.HasSuffix(base, ".ndjson") {
+		return dumpActions(path, w)
+	}
+	return fmt.Errorf("%s is no file of a root: give a stream, a manifest, an index, a snapshots file or actions", path)
 }
 
 // streamAt takes the name of a stream from the path of its directory, which may lie anywhere.
@@ -143,7 +146,7 @@ func dumpJSON(path string, w io.Writer) error {
 	switch {
 	case cohort.IsManifest(start[:n]):
 		return dumpManifest(path, w)
-	case base == "snapshot_index.json" || strings.HasPrefix(base, "snapshots-"):
+	case base == "snapshot_index.json" || strings.HasPrefix(base, "snapshots-"), strings.HasPrefix(base, "withdrawn-"):
 		return dumpSnapshots(path, w)
 	}
 	data, err := durable.Read(durable.OS, path, maxNote)
@@ -190,4 +193,36 @@ func dumpSnapshots(path string, w io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// dumpActions prints a file of actions, with their stamps as times beside the numbers that order them.
+func dumpActions(path string, w io.Writer) error {
+	file, err := durable.OS.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	for r, err := range generation.ReadActions(file) {
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		line := actionText{r.Action.String(), r.Cohort, r.RunID, r.Stage, r.Stamp, cohort.FormatTime(r.Stamp.Time()), r.ID, r.Stream, r.JSON}
+		if err := printLine(w, line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// actionText is an action as dump prints it.
+type actionText struct {
+	Action   string          `json:"action"`
+	Cohort   cohort.ID       `json:"cohort"`
+	RunID    string          `json:"run_id"`
+	Stage    string          `json:"stage,omitempty"`
+	Stamp    cohort.Stamp    `json:"stamp"`
+	Time     string          `json:"stamp_time"`
+	RecordID string          `json:"record_id"`
+	Stream   cohort.StreamID `json:"stream"`
+	Payload  json.RawMessage `json:"payload"`
 }

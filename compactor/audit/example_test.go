@@ -154,3 +154,18 @@ func ExampleExplain() {
 	// Output:
 	// timestamp 2026-01-31T12:00:00Z stream true by true generation 1 current true
 }
+
+func ExampleReplay() {
+	dir, remove := atWork()
+	defer remove()
+
+	done, err := audit.Replay(context.Background(), compactor.Config{Root: dir}, func(p audit.Problem) {
+		fmt.Println(p.Damage, filepath.ToSlash(p.Path), p.Reason)
+	})
+	if err != nil {
+		log.Fatal(err) // it could not look
+	}
+	fmt.Println(done)
+	// Output:
+	// generation 1: 1 of 1 rows were derived again (1 from streams), 0 rows have no source any more (streams deleted, generations not kept); 0 differences
+}

@@ -52,7 +52,7 @@ type Action struct {
 	Cohort   cohort.ID       `json:"cohort_id"`
 	Stream   cohort.StreamID `json:"stream,omitempty"`
 	Path     string          `json:"path,omitempty"`   // where the stream is now; empty if it was folded and deleted
-	Writer   string          `json:"writer,omitempty"` // user@host:pid; empty if the stream is gone
+	Writer   string          `json:"writer,omitempty"` // user@host:pid; empty if it is not known
 	Program  string          `json:"program,omitempty"`
 	Written  string          `json:"written,omitempty"`
 	InForce  bool            `json:"in_force"` // the newest generation has it; if not, no fold has read it yet, as far as known

@@ -127,7 +127,7 @@ func (e *explainer) rowsOf(m generation.Manifest) (rows []rowWrite, err error) {
 			continue
 		}
 		if a := e.action(rec); a != nil {
-			a.InForce = true
+			a.InForce, a.Writer = true, cmp.Or(a.Writer, rec.Writer)
 		}
 	}
 	return append(rows, withdrawn...), nil

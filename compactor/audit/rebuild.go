@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -25,7 +26,8 @@ import (
 //	an index and snapshots that fit it           every row is there; what was folded is taken from the manifest before, so
 //	                                             streams are read again, and change nothing
 //
-// An index without fitting snapshots is not enough: each of them has parts of a record that the other has not.
+// An index without fitting snapshots is not enough: each of them has parts of a record that the other has not. An index that says that
+// withdrawn rows belong to it is not enough without these and the actions.
 
 // restore is a data file that is made anew from a whole copy.
 type restore struct {
@@ -37,7 +39,8 @@ type restore struct {
 type candidate struct {
 	manifest generation.Manifest
 	restores []restore
-	rebuilt  bool // without a manifest of its own
+	rebuilt  bool   // without a manifest of its own
+	says     []byte // see saysOf
 }
 
 // fromManifests looks among the sources for the highest manifest whose data files are whole somewhere.
@@ -162,9 +165,12 @@ func (r *repairer) indexOf(f source, above cohort.Generation) (in indexFile, ok 
 	return in, !in.meta.Withdrawn && in.meta.Generation > above && !known && !generation.IsVoid(r.chain, in.meta.Generation)
 }
 
-// versionsOf are the rows of a generation; nil if its index is not whole either.
+// versionsOf are the rows of a generation, also the withdrawn ones; nil if its files are not whole either.
 func (r *repairer) versionsOf(m generation.Manifest) (map[cohort.Key]cohort.Version, error) {
 	if m.Generation == 0 || r.CheckFile(m.Index) != nil {
+		return nil, nil
+	}
+	if m.Withdrawn != nil && r.CheckFile(m.Withdrawn.Index) != nil {
 		return nil, nil
 	}
 	d, err := r.Data(m)
@@ -173,17 +179,22 @@ func (r *repairer) versionsOf(m generation.Manifest) (map[cohort.Key]cohort.Vers
 	}
 	defer d.Close()
 	rows := map[cohort.Key]cohort.Version{}
-	for h, err := range d.Index.Identities() {
-		if err != nil {
-			return nil, err
+	for _, d := range []*generation.Data{d, d.Withdrawn} {
+		if d == nil {
+			continue
 		}
-		rows[h.Key] = h.Version
+		for h, err := range d.Index.Identities() {
+			if err != nil {
+				return nil, err
+			}
+			rows[h.Key] = h.Version
+		}
 	}
 	return rows, nil
 }
 
-// rebuild makes a manifest of an index and of snapshots that fit. ok is false if the index is not whole, lacks a row of before, or
-// has no such snapshots.
+// rebuild makes a manifest of an index and of snapshots that fit, and of the withdrawn rows that belong to it. ok is false if the index
+// is not whole, if a row of before is missing, or if there are no such files.
 func (r *repairer) rebuild(in indexFile, base generation.Manifest, before map[cohort.Key]cohort.Version) (c candidate, ok bool, err error) {
 	file, err := r.FS.Open(in.path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -197,70 +208,115 @@ func (r *repairer) rebuild(in indexFile, base generation.Manifest, before map[co
 	if err != nil {
 		return c, false, nil
 	}
-	ids, highest, ok := wholeRows(x, before)
-	sum, readable := r.src.sum(in.path)
+	seen := rowsSeen{before: before, keys: map[cohort.Key]bool{}, next: max(base.NextSeq, 1), highest: base.HighestStamp}
+	c.says = r.saysOf(in.meta)
+	ids, ok := seen.add(x)
+	name := cohort.IndexName(in.meta.Generation, in.meta.Token)
+	sum, readable := r.sumOf(&c, in.path, name)
 	if !ok || !readable {
 		return c, false, nil
 	}
 	m := base
-	m.Generation, m.Schema, m.NextSeq = in.meta.Generation, x.Schema(), max(base.NextSeq, 1)
-	if len(ids) > 0 {
-		m.NextSeq = max(m.NextSeq, ids[len(ids)-1].seq+1)
+	m.Generation, m.Schema = in.meta.Generation, x.Schema()
+	m.Index = generation.DataFile{Name: name, Size: in.size, Rows: in.rows, CRC32C: sum}
+	c.manifest, c.rebuilt, c.restores = m, true, []restore{{m.Index, in.path}}
+	c.manifest.Snapshots, ok, err = r.addSnapshots(&c, ids, func(n int) string {
+		if n == 0 {
+			return cohort.SnapshotsName(in.meta.Generation, in.meta.Token)
+		}
+		return cohort.CohortSnapshotsName(in.meta.Generation, in.meta.Token, n)
+	})
+	if err == nil && ok {
+		ok, err = r.addWithdrawn(&c, in.meta, &seen, ids)
 	}
-	m.HighestStamp = max(base.HighestStamp, highest)
-	m.Index = generation.DataFile{Name: cohort.IndexName(in.meta.Generation, in.meta.Token), Size: in.size, Rows: in.rows, CRC32C: sum}
-	c = candidate{manifest: m, rebuilt: true, restores: []restore{{m.Index, in.path}}}
-	ok, err = r.addSnapshots(&c, in.meta, ids)
-	if err != nil || !ok || r.contradicts(c) {
+	if err != nil || !ok || seen.lacks() {
 		return candidate{}, false, err
 	}
+	c.manifest.NextSeq, c.manifest.HighestStamp = seen.next, seen.highest
 	return c, true, nil
 }
 
-// contradicts tells whether the damaged manifest of a generation still says that one of its files had another checksum.
-func (r *repairer) contradicts(c candidate) bool {
-	data, err := durable.Read(r.FS, r.Root.Manifest(c.manifest.Generation), cohort.MaxManifest)
-	if err != nil {
-		return false
+// saysOf is what is left of the manifest of an attempt; nil if nothing is, or if it is that of another one.
+func (r *repairer) saysOf(m index.Meta) []byte {
+	data, err := durable.Read(r.FS, r.Root.Manifest(m.Generation), cohort.MaxManifest)
+	if err != nil || !bytes.Contains(data, []byte(m.Token)) {
+		return nil
 	}
-	return slices.ContainsFunc(c.manifest.Files(), func(d generation.DataFile) bool {
-		return bytes.Contains(data, []byte(d.Name)) && !bytes.Contains(data, []byte(d.CRC32C.String()))
-	})
+	return data
 }
 
-// wholeRows reads all of an index: every page, keys that stand once, seqs that increase, and each key of before, in the same write
-// or a later one.
-func wholeRows(x *index.File, before map[cohort.Key]cohort.Version) (ids []identity, highest cohort.Stamp, ok bool) {
+// sumOf is the checksum of a file that is to be the data file of this name. ok is false if it cannot be read, or if the damaged manifest
+// of the candidate still says that the data file has another one.
+func (r *repairer) sumOf(c *candidate, path, name string) (sum generation.CRC, ok bool) {
+	sum, ok = r.src.sum(path)
+	return sum, ok && !contradicts(c.says, name, sum)
+}
+
+// saidFile is how manifests name a data file.
+var saidFile = regexp.MustCompile(`(?s)"name": "(.{20,120}?)",\s+"size": [0-9]+,\s+"rows": [0-9]+,\s+"crc32c": "([0-9a-f]{8})"`)
+
+// contradicts tells whether what is left of a manifest has another checksum for a data file. A byte of the name may be damaged, too.
+func contradicts(manifest []byte, name string, sum generation.CRC) bool {
+	for _, said := range saidFile.FindAllSubmatch(manifest, -1) {
+		if len(said[1]) != len(name) || string(said[2]) == sum.String() {
+			continue
+		}
+		differ := 0
+		for i := range said[1] {
+			if said[1][i] != name[i] {
+				differ++
+			}
+		}
+		if differ <= 1 {
+			return true
+		}
+	}
+	return false
+}
+
+// rowsSeen are the rows of a generation that is rebuilt, of one file after the other.
+type rowsSeen struct {
+	before  map[cohort.Key]cohort.Version // rows that must be there, in the same write or a later one
+	keys    map[cohort.Key]bool
+	found   int // of before
+	next    cohort.Seq
+	highest cohort.Stamp
+}
+
+// lacks tells whether a row of before was in no file.
+func (s *rowsSeen) lacks() bool { return s.found != len(s.before) }
+
+// add reads all of a file: every page, keys that stand once, also in the other files, and seqs that increase.
+func (s *rowsSeen) add(x *index.File) (ids []identity, ok bool) {
 	for _, err := range x.Rows() {
 		if err != nil {
-			return nil, 0, false
+			return nil, false
 		}
 	}
-	seen, found := map[cohort.Key]bool{}, 0
 	for h, err := range x.Identities() {
-		if err != nil || seen[h.Key] || len(ids) > 0 && h.Seq <= ids[len(ids)-1].seq {
-			return nil, 0, false
+		if err != nil || s.keys[h.Key] || len(ids) > 0 && h.Seq <= ids[len(ids)-1].seq {
+			return nil, false
 		}
-		seen[h.Key] = true
-		if was, is := before[h.Key]; is {
+		s.keys[h.Key] = true
+		if was, is := s.before[h.Key]; is {
 			if h.Version.Compare(was) < 0 && !h.Version.SameWrite(was) {
-				return nil, 0, false
+				return nil, false
 			}
-			found++
+			s.found++
 		}
-		highest = max(highest, h.Version.Stamp)
+		s.next, s.highest = max(s.next, h.Seq+1), max(s.highest, h.Version.Stamp)
 		ids = append(ids, identity{h.Cohort, h.Key, h.Seq, h.Version})
 	}
-	return ids, highest, found == len(before)
+	return ids, true
 }
 
-// addSnapshots finds the snapshots files of a rebuilt generation among all sources, by what they hold.
-func (r *repairer) addSnapshots(c *candidate, of index.Meta, ids []identity) (ok bool, err error) {
+// addSnapshots finds the snapshots files of the rows of a rebuilt generation among all sources, by what they hold. name makes the name of
+// the n-th, 0 where there is one for all cohorts.
+func (r *repairer) addSnapshots(c *candidate, ids []identity, name func(n int) string) (all generation.Snapshots, ok bool, err error) {
 	files, err := r.src.named(".json", "snapshot")
 	if err != nil {
-		return false, err
+		return nil, false, err
 	}
-	c.manifest.Snapshots = nil
 	parts := map[cohort.ID][]identity{"": ids}
 	if r.Settings.Snapshots == cohort.PerCohort {
 		parts = map[cohort.ID][]identity{}
@@ -269,24 +325,26 @@ func (r *repairer) addSnapshots(c *candidate, of index.Meta, ids []identity) (ok
 		}
 	}
 	for id, rows := range parts {
-		i := slices.IndexFunc(files, func(f source) bool { return r.fits(f, rows) })
-		if i < 0 {
-			return false, nil
-		}
-		sum, readable := r.src.sum(files[i].path)
-		if !readable {
-			return false, nil
-		}
-		name := cohort.SnapshotsName(of.Generation, of.Token)
+		n := 0
 		if id != "" { // a number that no fold has given
-			name = cohort.CohortSnapshotsName(of.Generation, of.Token, 900_000+len(c.manifest.Snapshots))
+			n = 900_000 + len(all)
 		}
-		d := generation.DataFile{Name: name, Size: files[i].size, Rows: int64(len(rows)), CRC32C: sum}
-		c.manifest.Snapshots = append(c.manifest.Snapshots, generation.SnapshotsFile{Cohort: id, DataFile: d})
+		var sum generation.CRC
+		i := slices.IndexFunc(files, func(f source) (ok bool) {
+			if r.fits(f, rows) {
+				sum, ok = r.sumOf(c, f.path, name(n))
+			}
+			return ok
+		})
+		if i < 0 {
+			return nil, false, nil
+		}
+		d := generation.DataFile{Name: name(n), Size: files[i].size, Rows: int64(len(rows)), CRC32C: sum}
+		all = append(all, generation.SnapshotsFile{Cohort: id, DataFile: d})
 		c.restores = append(c.restores, restore{d, files[i].path})
 	}
-	slices.SortFunc(c.manifest.Snapshots, func(a, b generation.SnapshotsFile) int { return cmp.Compare(a.Cohort, b.Cohort) })
-	return true, nil
+	slices.SortFunc(all, func(a, b generation.SnapshotsFile) int { return cmp.Compare(a.Cohort, b.Cohort) })
+	return all, true, nil
 }
 
 // fits tells whether a file holds the snapshots of exactly these rows. Most files are refused by their first line.

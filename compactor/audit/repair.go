@@ -276,6 +276,9 @@ func (r *repairer) goBack() error {
 	defer old.Close()
 	if r.out.Rebuilt {
 		old.Index.Anew()
+		if old.Withdrawn != nil {
+			old.Withdrawn.Index.Anew()
+		}
 	}
 	if err := r.SyncManifests(); err != nil { // before a data file says that the newest was committed (R21)
 		return err

@@ -1,6 +1,8 @@
 package audit
 
 import (
+	"errors"
+
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/generation"
 )
@@ -23,6 +25,9 @@ func (c *checker) withdrawn(d *generation.Data, ids []identity, newest generatio
 	}
 	out := c.pair(d.Withdrawn, newest.Withdrawn.Index, newest.Withdrawn.Snapshots, newest)
 	acts := c.actions(d, newest)
+	if c.lostOut {
+		return // nobody knows where rows must stand
+	}
 	for _, h := range ids {
 		if acts.Decide(h.key, h.at, h.cohort).Withdrawn {
 			c.among(c.Root.Data(newest.Index.Name), "row %q is withdrawn and stands in the index", h.key)
@@ -43,6 +48,10 @@ func (c *checker) actions(d *generation.Data, newest generation.Manifest) *cohor
 	var last cohort.Record
 	n := int64(0)
 	for r, err := range d.Actions() {
+		if errors.Is(err, generation.ErrConflict) {
+			c.lostOut = true // swept, because a later generation was committed
+			return acts
+		}
 		if err != nil {
 			c.damage(path, "action %d: %v", n+1, err)
 			c.lostOut = true

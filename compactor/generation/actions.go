@@ -91,6 +91,15 @@ func (d *Data) Actions() iter.Seq2[cohort.Record, error] {
 	}
 }
 
+// ReadActions yields the actions of a file, which may lie anywhere. Its checksum is not compared. It ends after the first error.
+func ReadActions(in io.Reader) iter.Seq2[cohort.Record, error] {
+	return func(yield func(cohort.Record, error) bool) {
+		if err := eachAction(in, func(r cohort.Record) bool { return yield(r, nil) }); err != nil && err != errStopped {
+			yield(cohort.Record{}, err)
+		}
+	}
+}
+
 var errStopped = errors.New("stopped")
 
 func eachAction(in io.Reader, do func(cohort.Record) bool) error {

@@ -293,7 +293,7 @@ func isUnnamed(name string, m Manifest, named map[string]bool) bool {
 // has read are of our history, so they are not opened: in nearly every fold there are no others.
 func (e *expiry) areStranded(kept map[string]bool) bool {
 	names := e.old(e.Root.DataDir(), func(name string) bool {
-		return isIndex(name) && isUnnamed(name, e.newest, kept) && !e.ours[name]
+		return mayStrand(name) && isUnnamed(name, e.newest, kept) && !e.ours[name]
 	})
 	for i := range names {
 		names[i] = filepath.Base(names[i])

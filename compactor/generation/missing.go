@@ -61,8 +61,8 @@ func (s *Store) hasSize(d DataFile) error {
 //
 //	a data file of generation N+2 or above   it was made after N+1 was committed
 //	a published file of a generation above N it was published after that was committed
-//	an index of generation N+1 with a row    its stream is deleted only after a commit
-//	  whose stream is gone
+//	a file of generation N+1 with a row or    its stream is deleted only after a commit
+//	  an action whose stream is gone
 //
 // Other data files of N+1 are a fold at work, or one that was killed. The manifests are listed once more at the end: others may
 // have committed meanwhile. Where the storage may only not show them yet, the error is that of Doubt.
@@ -109,7 +109,7 @@ func (s *Store) sign(newest Manifest) (*MissingError, error) {
 	return found, nil
 }
 
-// laterData looks for data files after generation N+1, and lists the indexes of N+1.
+// laterData looks for data files after generation N+1, and lists those of N+1 that say where their rows, or actions, come from.
 func (s *Store) laterData(newest Manifest) (next []string, found *MissingError, err error) {
 	entries, err := s.FS.ReadDir(s.Root.DataDir())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -117,13 +117,13 @@ func (s *Store) laterData(newest Manifest) (next []string, found *MissingError, 
 	}
 	highest := newest.Generation + 1
 	for _, e := range entries {
-		g, t, ok := cohort.ParseDataName(e.Name())
+		g, _, ok := cohort.ParseDataName(e.Name())
 		switch {
 		case !ok || !e.Type().IsRegular():
 		case g > highest:
 			highest = g
 			found = s.missing(newest, g, s.Root.Data(e.Name()), fmt.Sprintf("is of generation %d", g))
-		case g == newest.Generation+1 && e.Name() == cohort.IndexName(g, t):
+		case g == newest.Generation+1 && mayStrand(e.Name()):
 			next = append(next, e.Name())
 		}
 	}
@@ -237,11 +237,43 @@ func (s *Store) laterSnapshots(p Public, newest Manifest) (cohort.Generation, er
 	return 0, nil
 }
 
-// orphaned looks whether an index of generation N+1 has a row of a stream that is on the disk no more. A fold that did not commit
-// leaves all that it read.
+// orphaned looks whether a file of generation N+1 has a row, or an action, of a stream that is on the disk no more. A fold that did not
+// commit leaves all that it read.
 func (s *Store) orphaned(newest Manifest, name string) (*MissingError, error) {
-	path := s.Root.Data(name)
-	file, err := s.FS.Open(path)
+	if isActions(name) {
+		return s.orphanedActions(newest, name)
+	}
+	of, err := s.rowsAfter(newest, name)
+	if err != nil || len(of) == 0 {
+		return nil, err
+	}
+	here, err := s.StreamsHere()
+	if err != nil {
+		return nil, nil // a cohort cannot be listed: its streams may be there, and the scan tells of it
+	}
+	for id, rows := range of {
+		if here[id] {
+			continue
+		}
+		known, err := s.areKnown(newest, name, rows)
+		if err != nil {
+			return nil, err
+		}
+		if !known {
+			return s.orphan(newest, name, "rows", id), nil
+		}
+	}
+	return nil, nil
+}
+
+func (s *Store) orphan(newest Manifest, name, what string, of cohort.StreamID) *MissingError {
+	return s.missing(newest, newest.Generation+1, s.Root.Data(name),
+		fmt.Sprintf("has %s of stream %s, which is deleted only after a commit of generation %d", what, of, newest.Generation+1))
+}
+
+// rowsAfter are the rows of a file that have seqs after a generation, by their streams.
+func (s *Store) rowsAfter(newest Manifest, name string) (map[cohort.StreamID][]index.Identity, error) {
+	file, err := s.FS.Open(s.Root.Data(name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil // its fold has ended
 	}
@@ -266,52 +298,67 @@ func (s *Store) orphaned(newest Manifest, name string) (*MissingError, error) {
 			of[row.Stream] = append(of[row.Stream], row)
 		}
 	}
-	if len(of) == 0 {
-		return nil, nil
-	}
-	here, err := s.StreamsHere()
-	if err != nil {
-		return nil, nil // a cohort cannot be listed: its streams may be there, and the scan tells of it
-	}
-	for id, rows := range of {
-		if here[id] {
-			continue
-		}
-		returned, err := s.areWithdrawn(newest, rows)
-		if err != nil {
-			return nil, err
-		}
-		if !returned {
-			return s.missing(newest, newest.Generation+1, path,
-				fmt.Sprintf("has rows of stream %s, which is deleted only after a commit of generation %d", id, newest.Generation+1)), nil
-		}
-	}
-	return nil, nil
+	return of, nil
 }
 
-// areWithdrawn tells whether all these rows stand among the withdrawn rows of m: a fold that was to bring them back did not commit. Their
-// streams may be gone for long.
-func (s *Store) areWithdrawn(m Manifest, rows []index.Identity) (bool, error) {
-	if m.Withdrawn == nil {
+// areKnown tells whether m has all these rows: a fold that was to withdraw them, or to bring them back, did not commit. Their streams may be
+// gone for long. Where the files of m are damaged, that is told elsewhere, and nobody knows.
+func (s *Store) areKnown(m Manifest, name string, rows []index.Identity) (bool, error) {
+	if m.Generation == 0 || m.Withdrawn == nil && isIndex(name) {
 		return false, nil
 	}
 	d, err := s.Data(m)
 	if err != nil {
-		return false, err
+		return true, dropDamage(err)
 	}
 	defer d.Close()
 	keys := make([]cohort.Key, len(rows))
 	for i, r := range rows {
 		keys[i] = r.Key
 	}
-	out, err := d.Withdrawn.Find(keys)
+	in, out, err := d.FindBoth(keys)
 	if err != nil {
-		return false, err
+		return true, dropDamage(err)
 	}
 	return !slices.ContainsFunc(rows, func(r index.Identity) bool {
 		was, ok := out[r.Key]
+		if !ok {
+			was, ok = in[r.Key]
+		}
 		return !ok || !was.SameWrite(r.Version) // its stamp may have been raised
 	}), nil
+}
+
+// orphanedActions is orphaned for a file of actions.
+func (s *Store) orphanedActions(newest Manifest, name string) (*MissingError, error) {
+	file, err := s.FS.Open(s.Root.Data(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	had := map[cohort.Version]bool{}
+	for r, err := range (&Data{of: newest, store: s}).Actions() {
+		if err != nil {
+			return nil, dropDamage(err) // of newest, which is told elsewhere
+		}
+		had[r.Version()] = true
+	}
+	here, err := s.StreamsHere()
+	if err != nil {
+		return nil, nil
+	}
+	for r, err := range ReadActions(file) {
+		if err != nil {
+			return nil, dropDamage(err)
+		}
+		if !had[r.Version()] && !here[r.Stream] {
+			return s.orphan(newest, name, "actions", r.Stream), nil
+		}
+	}
+	return nil, nil
 }
 
 // dropDamage is nil if err is about bytes that nobody has committed.

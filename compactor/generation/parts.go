@@ -171,7 +171,8 @@ func (p *pair) write(d *Draft, c Changes) (stats index.Stats, err error) {
 
 // fill writes the content of the index, and the snapshots files.
 func (p *pair) fill(d *Draft, c Changes, rows *newFile) (index.Stats, error) {
-	meta := index.Meta{Generation: d.Generation, Token: d.Token, Program: d.Program, Withdrawn: p.what == whatWithdrawn}
+	out := p.what == whatWithdrawn
+	meta := index.Meta{Generation: d.Generation, Token: d.Token, Program: d.Program, Withdrawn: out, Beside: !out && d.Withdrawn != nil}
 	var old *index.File
 	if p.old != nil {
 		old = p.old.Index
@@ -188,6 +189,9 @@ func (p *pair) fill(d *Draft, c Changes, rows *newFile) (index.Stats, error) {
 		rows.rows = stats.Rows
 		if err != nil {
 			err = fmt.Errorf("write %s: %w", p.what, err)
+		}
+		if err != nil && p.from != nil {
+			err = p.from.blame(err)
 		}
 		if p.old == nil {
 			return err
@@ -255,13 +259,11 @@ func (part *part) merge(w *newFile, p *pair, load index.Load) (n int64, err erro
 		moved.From = r
 		check = append(check, r)
 	}
-	if n, err = index.MergeMovedSnapshots(w, old, part.puts, moved, load, part.replaced); err != nil {
-		return 0, err
-	}
+	n, err = index.MergeMovedSnapshots(w, old, part.puts, moved, load, part.replaced)
 	for _, r := range check {
-		if err := r.check(); err != nil {
-			return 0, err
+		if cerr := r.check(); cerr != nil {
+			return 0, cerr // also where it is the cause of err, which does not say which file it was
 		}
 	}
-	return n, nil
+	return n, err
 }

@@ -310,7 +310,7 @@ func TestForgetsNoRepair(t *testing.T) {
 			r.commit(t, time.Minute, false)
 		}
 		r.goBack(t, 2)
-		for range 4 { // by an older compactor: nothing but the repair says what is void
+		for range 4 { // by an older compactor: only the repair says what is void
 			r.now = r.now.Add(time.Minute)
 			d := r.drafted(t)
 			d.Firsts = Firsts{}
@@ -424,5 +424,43 @@ func TestRoomIsNotKnown(t *testing.T) {
 	r.sweep(t, 0, Keep{Generations: 3, Age: time.Hour, Room: RoomFor(syscall.ENOSPC)})
 	if got := r.numbers(t); !slices.Equal(got, []int{8, 9, 10}) {
 		t.Errorf("generations %v stay after a write found no room: want the minimum", got)
+	}
+}
+
+// unread is a file system on which one file cannot be read.
+type unread struct {
+	durable.FS
+	name string
+	err  error
+}
+
+func (u unread) Open(name string) (durable.ReadFile, error) {
+	if name == u.name {
+		return nil, u.err
+	}
+	return u.FS.Open(name)
+}
+
+// TestSweepKeepsWhatItCannotRead: an error of the disk says nothing about what a manifest says. Those before it are not void because of it.
+func TestSweepKeepsWhatItCannotRead(t *testing.T) {
+	r := newTimed(t)
+	for range 10 {
+		r.commit(t, 2*time.Hour, false)
+	}
+	r.on(unread{r.disk, r.Root.Manifest(4), syscall.EIO})
+	r.sweep(t, 0, least)
+	if got := r.numbers(t); len(got) != 10 {
+		t.Errorf("generations %v stay: want all", got)
+	}
+	if !strings.Contains(strings.Join(r.told, "\n"), "not removed") {
+		t.Errorf("told %q", r.told)
+	}
+	r.on(r.disk)
+	if err := durable.Replace(r.FS, r.Root.Manifest(4), []byte("{}"), 0o444); err != nil {
+		t.Fatal(err)
+	}
+	r.sweep(t, 0, least)
+	if got := r.numbers(t); !slices.Equal(got, []int{1, 2, 3, 5, 6, 7, 8, 9, 10}) {
+		t.Errorf("generations %v stay: want all but the damaged one", got)
 	}
 }

@@ -49,13 +49,16 @@ func (n Thinned) String() string {
 }
 
 // beyond are those of old, oldest first, that retention does not keep, or for which the disk has no room. old are the generations that
-// nothing else keeps. One that cannot be read is of no use.
+// nothing else keeps. A damaged one is of no use; one that cannot be read for another reason may be one that is to stay.
 func (e *expiry) beyond(read []Manifest, unreadable map[cohort.Generation]error, old []cohort.Generation) []cohort.Generation {
 	if e.keep.Age < 0 {
 		return old
 	}
 	keeps := e.newest.Keeps()
 	stays := map[cohort.Generation]bool{}
+	for g, err := range unreadable {
+		stays[g] = !IsDamage(err)
+	}
 	var line lineage
 	for i := range slices.Backward(read) {
 		m := &read[i]
@@ -70,7 +73,7 @@ func (e *expiry) beyond(read []Manifest, unreadable map[cohort.Generation]error,
 		stays[m.Generation] = !line.isVoid(m) && keeps.keeps(m, e.now)
 	}
 	gone := slices.DeleteFunc(slices.Clone(old), func(g cohort.Generation) bool { return stays[g] })
-	thinned := slices.DeleteFunc(slices.Clone(old), func(g cohort.Generation) bool { return !stays[g] })
+	thinned := slices.DeleteFunc(slices.Clone(old), func(g cohort.Generation) bool { return !stays[g] || unreadable[g] != nil })
 	return append(gone, e.crowdedOut(read, gone, thinned)...)
 }
 

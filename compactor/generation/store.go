@@ -24,9 +24,10 @@
 //	defer data.Close()
 //	for row, err := range data.Index.Rows() { ... }      // one JSON object a row; Index is nil before the first fold
 //
-// [Store.List] and [Store.Read] find older generations. [Data.Snapshots] opens the snapshots. [Store.CheckFile] compares a
-// file with its checksum. A fold keeps generations for a while (compactor.Config.KeepGenerations and KeepAge). ErrConflict
-// means that a generation was swept before it could be opened: open the newest instead.
+// [Store.History] tells what each commit did, [Store.At] finds the generation of a time, and [Store.List] and [Store.Read] find
+// any that is kept. [Data.Snapshots] opens the snapshots. [Store.CheckFile] compares a file with its checksum. A fold keeps
+// generations for a while ([Retention], compactor.Config.KeepGenerations and KeepAge). ErrConflict means that a generation was
+// swept before it could be opened: open the newest instead.
 //
 // The rest is for the packages compactor and audit, because only they make generations: [Store.Draft] and all that follows it,
 // Publish, Heal, Expire, [Store.Summed], and the functions that look at several manifests.

@@ -14,18 +14,31 @@ import (
 // committed them, and the newest generation does not have them. So it was a generation of another copy of the root. What a fold
 // leaves that was killed, or that another one overtook, has no such rows: their streams are still there, or the newest generation
 // has them.
+//
+// The same goes for a file of withdrawn rows, and for actions: a withdrawal that only another copy knew would be lost.
 type Stranded struct {
 	File string // in data/
-	Rows int64
+	Rows int64  // or actions
 }
 
 // Reason is String without the file.
 func (n Stranded) Reason() string {
+	if isActions(n.File) {
+		actions := "1 action in it is nowhere else, and its stream is gone"
+		if n.Rows > 1 {
+			actions = fmt.Sprintf("%d actions in it are nowhere else, and their streams are gone", n.Rows)
+		}
+		return actions + ": two copies of this root were merged by a file tool; nothing is removed: compactd dump shows them, take them again"
+	}
+	again := ""
+	if !isIndex(n.File) {
+		again = ", and withdraw again what it held"
+	}
 	rows := "1 row in it is nowhere else, and its stream is gone"
 	if n.Rows > 1 {
 		rows = fmt.Sprintf("%d rows in it are nowhere else, and their streams are gone", n.Rows)
 	}
-	return rows + ": two copies of this root were merged by a file tool; nothing is removed: take it in with compactd import --index"
+	return rows + ": two copies of this root were merged by a file tool; nothing is removed: take it in with compactd import --index" + again
 }
 
 func (n Stranded) String() string { return "data/" + n.File + ": " + n.Reason() }
@@ -49,7 +62,7 @@ func (s *Store) Met(m Manifest, all []Manifest) (g cohort.Generation, met bool) 
 	return g, err != nil || len(stranded) > 0
 }
 
-// Unnamed lists the index files of data/ of a generation up to m that no manifest names. all are all manifests.
+// Unnamed lists the files of data/ with rows or actions of a generation up to m that no manifest names. all are all manifests.
 func (s *Store) Unnamed(m Manifest, all []Manifest) ([]string, error) {
 	entries, err := s.FS.ReadDir(s.Root.DataDir())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -58,7 +71,7 @@ func (s *Store) Unnamed(m Manifest, all []Manifest) ([]string, error) {
 	ours := named(all)
 	var names []string
 	for _, entry := range entries {
-		if name := entry.Name(); isIndex(name) && isUnnamed(name, m, ours) {
+		if name := entry.Name(); mayStrand(name) && isUnnamed(name, m, ours) {
 			names = append(names, name)
 		}
 	}
@@ -71,7 +84,18 @@ func isIndex(name string) bool {
 	return ok && name == cohort.IndexName(g, t)
 }
 
-// Stranded looks through index files of data/ for rows that only they hold. names are those of files that no manifest named when m
+// mayStrand tells whether a data file has that name of rows, of an index or withdrawn, or of actions. Snapshots go with their rows.
+func mayStrand(name string) bool {
+	g, t, ok := cohort.ParseDataName(name)
+	return isIndex(name) || isActions(name) || ok && name == cohort.WithdrawnIndexName(g, t)
+}
+
+func isActions(name string) bool {
+	g, t, ok := cohort.ParseDataName(name)
+	return ok && name == cohort.ActionsName(g, t)
+}
+
+// Stranded looks through files of data/ for rows and actions that only they hold. names are those of files that no manifest named when m
 // was the newest. A row that stands in more than one of them counts in that of the highest generation. A file that is gone or damaged
 // holds nothing, and so does every file if m is not the newest any more: then nobody knows what became of the streams.
 //
@@ -96,7 +120,11 @@ func (s *Store) Stranded(m Manifest, names []string) ([]Stranded, error) {
 	l := lookout{Store: s, newest: newest, here: here, erased: erased, counted: map[cohort.Key]cohort.Version{}}
 	var all []Stranded
 	for _, name := range slices.Backward(slices.Sorted(slices.Values(names))) {
-		rows, err := l.only(name)
+		only := l.only
+		if isActions(name) {
+			only = l.onlyActions
+		}
+		rows, err := only(name)
 		switch {
 		case l.err != nil:
 			return nil, l.err
@@ -125,7 +153,8 @@ type lookout struct {
 	here    map[cohort.StreamID]bool // streams on the disk
 	erased  *cohort.Erased
 	counted map[cohort.Key]cohort.Version
-	err     error // of the newest generation
+	actions map[cohort.Version]bool // those of the newest generation, and those that were counted; nil: not read yet
+	err     error                   // of the newest generation
 }
 
 // lookedUp rows are looked up at once.
@@ -193,6 +222,35 @@ func (l *lookout) missing(rows []index.Identity) (n int64, err error) {
 		}
 		l.counted[r.Key] = r.Version
 		n++
+	}
+	return n, nil
+}
+
+// onlyActions counts the actions of a data file whose streams are gone and that are not in force in the newest generation.
+func (l *lookout) onlyActions(name string) (n int64, err error) {
+	file, err := l.FS.Open(l.Root.Data(name))
+	if err != nil {
+		return 0, err
+	}
+	defer file.Close()
+	if l.actions == nil {
+		l.actions = map[cohort.Version]bool{}
+		for r, err := range l.newest.Actions() {
+			if err != nil {
+				l.err = err
+				return 0, err
+			}
+			l.actions[r.Version()] = true
+		}
+	}
+	for r, err := range ReadActions(file) {
+		if err != nil {
+			return 0, err
+		}
+		if !l.actions[r.Version()] && !l.here[r.Stream] {
+			l.actions[r.Version()] = true // one that stands in several files counts in that of the highest generation
+			n++
+		}
 	}
 	return n, nil
 }

@@ -63,11 +63,28 @@ func (w *Withdrawn) validate(m *Manifest) error {
 	return nil
 }
 
+// SetWithdrawn makes w what a manifest says of withdrawals.
+func (m *Manifest) SetWithdrawn(w *Withdrawn) {
+	m.Withdrawn = w
+	if !slices.Contains(m.Requires, requiresWithdrawn) {
+		m.Requires = append(slices.Clip(m.Requires), requiresWithdrawn)
+	}
+}
+
 // withdrawnOf is a manifest whose index and snapshots are the withdrawn rows of m, to open them as such.
 func (m *Manifest) withdrawnOf() Manifest {
 	out := *m
 	out.Index, out.Snapshots, out.Withdrawn = m.Withdrawn.Index, m.Withdrawn.Snapshots, nil
 	return out
+}
+
+// KeysOfRun are the keys of the rows of a run. Of Summed data they are in doubt until Check has returned nil.
+func (d *Data) KeysOfRun(runID string) ([]cohort.Key, error) {
+	keys, err := d.Index.KeysOfRun(runID)
+	if err != nil {
+		return nil, d.blame(fmt.Errorf("look for the rows of run %q: %w", runID, err))
+	}
+	return keys, nil
 }
 
 // FindBoth looks keys up in the index and among the withdrawn rows, as Find does. No key stands in both.

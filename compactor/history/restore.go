@@ -93,7 +93,8 @@ func Restore(ctx context.Context, cfg compactor.Config, to cohort.Generation, o 
 	r.cfg.KeepGenerations = math.MaxInt32
 	r.out = Restored{To: to, Applied: o.Apply}
 	if !o.Apply {
-		return r.out, r.plan(ctx)
+		err = r.plan(ctx)
+		return r.out, err
 	}
 	if err := r.whole(); err != nil {
 		return r.out, err
@@ -107,7 +108,8 @@ func Restore(ctx context.Context, cfg compactor.Config, to cohort.Generation, o 
 	if err := r.fold(ctx, true); err != nil {
 		return r.out, err
 	}
-	return r.out, r.look(ctx)
+	err = r.look(ctx)
+	return r.out, err
 }
 
 // restoring is one call of Restore.

@@ -115,4 +115,6 @@ type Meta struct {
 	Program    string // name and version of the program that wrote it, for people
 	// Withdrawn tells that the rows are not those of an index: they were withdrawn.
 	Withdrawn bool
+	// Beside tells that the same attempt wrote a file of withdrawn rows: this index is not all that it wrote of rows.
+	Beside bool
 }

@@ -21,7 +21,13 @@ const (
 	metaToken      = "runfold.token"
 	metaProgram    = "runfold.program"
 	metaSchema     = "runfold.schema"
-	metaWithdrawn  = "runfold.withdrawn" // "true" in a file of withdrawn rows, else absent
+	metaWithdrawn  = "runfold.withdrawn" // "true" in a file of withdrawn rows, "beside" in an index that belongs to one, else absent
+)
+
+// The values of metaWithdrawn. Part of the format, do not change.
+const (
+	withdrawnItself = "true"
+	withdrawnBeside = "beside"
 )
 
 // File is an open index. It only reads, so any number of calls may run at once.
@@ -132,7 +138,8 @@ func (f *File) readMeta() error {
 	if f.meta.Token, err = cohort.ParseToken(get(metaToken)); err != nil {
 		return damaged("%w", err)
 	}
-	f.meta.Program, f.meta.Withdrawn = get(metaProgram), get(metaWithdrawn) == "true"
+	f.meta.Program = get(metaProgram)
+	f.meta.Withdrawn, f.meta.Beside = get(metaWithdrawn) == withdrawnItself, get(metaWithdrawn) == withdrawnBeside
 	var s Schema
 	if err := json.Unmarshal([]byte(get(metaSchema)), &s); err != nil {
 		return damaged("%s: %w", metaSchema, err)

@@ -59,8 +59,11 @@ func newWriter(w io.Writer, l *layout, full groupSize, meta Meta) (out *writer, 
 	pw.SetKeyValueMetadata(metaToken, string(meta.Token))
 	pw.SetKeyValueMetadata(metaProgram, meta.Program)
 	pw.SetKeyValueMetadata(metaSchema, string(schema))
-	if meta.Withdrawn {
-		pw.SetKeyValueMetadata(metaWithdrawn, "true")
+	switch {
+	case meta.Withdrawn:
+		pw.SetKeyValueMetadata(metaWithdrawn, withdrawnItself)
+	case meta.Beside:
+		pw.SetKeyValueMetadata(metaWithdrawn, withdrawnBeside)
 	}
 	out.w = pw
 	return out, nil

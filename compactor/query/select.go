@@ -34,7 +34,7 @@ func SelectFrom(ctx context.Context, e Expr, f *index.File, others ...*index.Fil
 		if e.root == nil {
 			return
 		}
-		if err := checkNames(ctx, e, append(others, f)); err != nil {
+		if err := checkNames(ctx, e, slices.Concat(others, []*index.File{f})); err != nil {
 			yield(index.Identity{}, err)
 			return
 		}

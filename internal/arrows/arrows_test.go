@@ -55,7 +55,7 @@ var allowed = map[string][]string{
 	"compactor/index":      {"cohort", "internal/build", "internal/jsonscan"},
 	"compactor/generation": {"cohort", "compactor/index", "internal/build", "internal/durable", "journal"},
 	"compactor":            {"cohort", "compactor/generation", "compactor/index", "internal/build", "internal/doctor", "internal/durable", "journal"},
-	"compactor/audit":      {"cohort", "compactor", "compactor/generation", "compactor/index", "internal/durable", "journal"},
+	"compactor/audit":      {"cohort", "compactor", "compactor/generation", "compactor/index", "internal/durable", "internal/jsonscan", "journal"},
 	"compactor/history":    {"cohort", "compactor", "compactor/generation", "compactor/index", "internal/jsonscan", "journal"},
 	"compactor/intake":     {"cohort", "compactor", "compactor/index", "internal/jsonscan", "journal"},
 	"compactor/query":      {"cohort", "compactor/index", "internal/jsonscan"},

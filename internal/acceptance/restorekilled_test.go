@@ -1,20 +1,13 @@
+//go:build unix
+
 package acceptance
 
 import (
 	"fmt"
 	"math/rand/v2"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/google/go-cmp/cmp"
-
-	"github.com/runfold/runfold/cohort"
-	"github.com/runfold/runfold/compactor"
-	"github.com/runfold/runfold/compactor/history"
-	"github.com/runfold/runfold/journal"
 )
 
 // TestRestoreKilled kills restores at random moments, sometimes with another one beside them. The next one that is left alone ends with the rows of its
@@ -75,46 +68,5 @@ func TestRestoreKilled(t *testing.T) {
 	t.Logf("figure: %d restores were killed", killed)
 	if _, stderr, code := compactd(t, "check", "--root", string(root)); code != 0 {
 		t.Errorf("compactd check: exit code %d: %s", code, stderr)
-	}
-}
-
-// TestRestoreHostile restores roots of hostile records to and fro, with narrow and with wide keys.
-func TestRestoreHostile(t *testing.T) {
-	wide, err := cohort.ParseKeyForm([]string{"run_id", "phase", "cohort_id", "target", "symbol"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	spelled, err := wide.SpellAbsent(cohort.AbsentNone)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, form := range []cohort.KeyForm{{}, wide, spelled} {
-		seed := rand.Uint64()
-		t.Logf("key %v, seed %d", form, seed)
-		from := newRandomRecords(rand.New(rand.NewPCG(seed, 43)))
-		root := cohort.Root(filepath.Join(t.TempDir(), "runs"))
-		if _, _, err := journal.InitRoot(root, cohort.Settings{Key: form}, journal.RootOptions{}); err != nil {
-			t.Fatal(err)
-		}
-		var want []map[cohort.Key]string
-		for range 3 {
-			var recs []cohort.Record
-			for range 60 {
-				r, err := cohort.ParseRecord([]byte(from.next()), 0)
-				if err == nil && r.Validate() == nil && form.Validate(r) == nil {
-					recs = append(recs, r)
-				}
-			}
-			want = append(want, appended(t, root, time.Now, recs).sums())
-		}
-		for _, g := range []int{1, 3, 2, 1} {
-			done, err := history.Restore(t.Context(), compactor.Config{Root: root}, cohort.Generation(g), history.RestoreOptions{Apply: true, Limit: 1000})
-			if err != nil || done.Later+done.Unmade+done.Protected != 0 || done.Damage {
-				t.Fatalf("Restore %d = %+v, %v", g, done, err)
-			}
-			if diff := cmp.Diff(want[g-1], wholesOf(t, root).sums()); diff != "" {
-				t.Fatalf("after the restore of %d (-want +got):\n%s", g, diff)
-			}
-		}
 	}
 }

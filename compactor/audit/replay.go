@@ -1,0 +1,237 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/generation"
+	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/journal"
+)
+
+// Replayed is what Check found, and what Replay derived again.
+type Replayed struct {
+	Checked
+	Generation cohort.Generation `json:"generation"` // the one that was compared
+	// Of are the rows of the generation, also the withdrawn ones. Each was derived again from its record in a stream, else compared
+	// with the same write in an older generation, or it has no source any more.
+	Of              int64 `json:"replayed_of"`
+	FromStreams     int64 `json:"from_streams"`
+	FromGenerations int64 `json:"from_generations"`
+	NoSource        int64 `json:"no_source"`
+	// Actions are those in force. ActionsNoSource are in no stream and in no older generation any more.
+	Actions         int64 `json:"actions"`
+	ActionsNoSource int64 `json:"actions_no_source"`
+	// Oldest is the oldest generation that was compared with; 0: there was none but the newest.
+	Oldest cohort.Generation `json:"oldest"`
+	// Folds is of how many folds the order of the seqs was compared with the order of the writes.
+	Folds       int   `json:"folds"`
+	Differences int64 `json:"differences"` // they are damage, and counted in Problems as well
+}
+
+// String says exactly what was proven.
+func (r Replayed) String() string {
+	if r.Generation == 0 {
+		return "there is no generation yet"
+	}
+	text := fmt.Sprintf("generation %d: %d of %d rows were derived again", r.Generation, r.FromStreams+r.FromGenerations, r.Of)
+	if r.Oldest > 0 {
+		text += fmt.Sprintf(" (%d from streams, %d from generations, the oldest is %d)", r.FromStreams, r.FromGenerations, r.Oldest)
+	} else {
+		text += fmt.Sprintf(" (%d from streams)", r.FromStreams)
+	}
+	text += fmt.Sprintf(", %d rows have no source any more (streams deleted, generations not kept)", r.NoSource)
+	if r.Actions > 0 {
+		text += fmt.Sprintf("; %d of %d actions have a source", r.Actions-r.ActionsNoSource, r.Actions)
+	}
+	return text + fmt.Sprintf("; %d differences", r.Differences)
+}
+
+// Replay is Check, and then derives the newest generation again from all that is still in streams and kept generations, and compares:
+//
+//	a row whose stream is still there     its record is folded again, into the columns that the root has now
+//	a row that an older generation has    the content, in the index and in the snapshots, is the same
+//	a row of an older generation          it stands still, or a later write of its key does; its seq never goes back
+//	a row, an action                      its stream, where it is still there, has its record
+//	an action of an older generation      it is still in force
+//	rows that one fold read               their seqs are in the order of the writes
+//
+// Where a row stands, in the index or among the withdrawn rows, Check decides again from the actions. A row is the same if it has the same
+// fields with the same values: whether a value stands in a column or in _extra depends on when its column came.
+//
+// So it finds a value that was changed together with all checksums. What it finds is damage. Replayed says how much has a source;
+// nothing can be said of the rest, which is the most in a root that sweeps: Replay proves what came since the oldest kept generation.
+//
+// Like Check it only reads, takes no lock, and is right while others append and fold. It uses no temporary files: a disk that is full, or
+// may not be written, is looked at as well. It holds of each row the key and about 250 bytes in memory. Each kept generation is read
+// once. yield is called in the calling goroutine.
+func Replay(ctx context.Context, cfg compactor.Config, yield func(Problem)) (Replayed, error) {
+	done, err := Check(ctx, cfg, yield)
+	out := Replayed{Checked: done}
+	if err != nil {
+		return out, err
+	}
+	if cfg.FS == nil {
+		cfg.FS = durable.OS
+	}
+	cfg.FS = until{cfg.FS, ctx}
+	store, err := cfg.Store()
+	if err != nil {
+		return out, err
+	}
+	for try := 0; ; try++ {
+		again, found := Replayed{Checked: done}, []Problem(nil)
+		r := &replayer{Store: store, ctx: ctx, out: &again, told: map[cohort.Key]bool{}}
+		r.yield = func(p Problem) { found = append(found, p) }
+		err = r.all()
+		if errors.Is(err, generation.ErrConflict) && try < maxSwept && ctx.Err() == nil {
+			continue // the generation was swept meanwhile: the next one is compared
+		}
+		if err != nil {
+			return again, store.Doubt(err, 0)
+		}
+		for _, p := range found {
+			if p.Damage {
+				again.Problems++
+			}
+			yield(p)
+		}
+		return again, ctx.Err()
+	}
+}
+
+// replayer is one replay of one generation.
+type replayer struct {
+	*generation.Store
+	ctx   context.Context
+	yield func(Problem)
+	out   *Replayed
+
+	newest  generation.Manifest
+	data    *generation.Data
+	before  []generation.Manifest // its ancestors on the disk, oldest first, whose content it must have
+	rows    map[cohort.Key]*replayRow
+	actions map[cohort.Version]bool // those in force: whether a source has it
+	acts    map[cohort.Version]cohort.Record
+	whole   map[cohort.StreamID]bool // streams that were read from their first byte up to their watermark
+
+	chunk      []replayed // records to be folded again
+	chunkBytes int
+	folded     map[int][]replayed // by the number of the fold among all ancestors and the newest
+	pending    map[cohort.Key][]difference
+
+	differing []difference
+	told      map[cohort.Key]bool // rows of older generations whose place was told
+}
+
+func (r *replayer) all() (err error) {
+	if r.newest, err = r.Newest(); err != nil || r.newest.Generation == 0 {
+		return err
+	}
+	r.out.Generation = r.newest.Generation
+	for _, f := range r.newest.Files() {
+		if err := r.CheckFile(f); err != nil {
+			if _, lerr := r.FS.Stat(r.Root.Manifest(r.newest.Generation)); errors.Is(lerr, fs.ErrNotExist) {
+				return generation.ErrConflict
+			}
+			r.note(r.Root.Data(f.Name), "was not derived again: %v", err) // Check has told
+			return nil
+		}
+	}
+	if r.data, err = r.Data(r.newest); err != nil {
+		return err
+	}
+	defer r.data.Close()
+	if err := r.readNewest(); err != nil {
+		return err
+	}
+	if err := r.ancestors(); err != nil {
+		return err
+	}
+	for _, m := range r.before {
+		if err := r.generation(m); err != nil {
+			return err
+		}
+	}
+	if err := r.streams(); err != nil {
+		return err
+	}
+	r.order()
+	r.count()
+	return r.tell()
+}
+
+// ancestors reads the manifests from the newest down, as long as each is the parent of the one above. A generation that a repair committed
+// anew may have less than the one before: it is the last one.
+func (r *replayer) ancestors() error {
+	child := r.newest
+	for child.Generation > 1 && child.RepairedFrom == nil {
+		m, err := r.Read(child.Generation - 1)
+		if errors.Is(err, fs.ErrNotExist) || generation.IsDamage(err) || err == nil && !m.IsParentOf(&child) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		r.before = append(r.before, m)
+		child = m
+	}
+	slices.Reverse(r.before)
+	return nil
+}
+
+// count counts what has a source.
+func (r *replayer) count() {
+	r.out.Of, r.out.Actions = int64(len(r.rows)), int64(len(r.actions))
+	for key, row := range r.rows {
+		switch {
+		case row.inStream:
+			r.out.FromStreams++
+		case r.whole[row.stream] && row.at.Digest != 0:
+			r.differ(difference{key: key, path: r.pathOf(row), text: fmt.Sprintf("row %q says that it came from stream %s, which does not have its record", key, row.stream)})
+		case row.inOlder:
+			r.out.FromGenerations++
+		default:
+			r.out.NoSource++
+		}
+	}
+	for v, has := range r.actions {
+		a := r.acts[v]
+		switch {
+		case has:
+		case r.whole[a.Stream]:
+			r.differ(difference{path: r.Root.Data(r.newest.Withdrawn.Actions.Name), text: fmt.Sprintf("action %s (%v %q) says that it came from stream %s, which does not have it", a.ID, a.Action, a.RunID, a.Stream)})
+		default:
+			r.out.ActionsNoSource++
+		}
+	}
+}
+
+// pathOf is the file in which a row stands.
+func (r *replayer) pathOf(row *replayRow) string {
+	if row.out {
+		return r.Root.Data(r.newest.Withdrawn.Index.Name)
+	}
+	return r.Root.Data(r.newest.Index.Name)
+}
+
+func (r *replayer) note(path, format string, args ...any) {
+	r.yield(Problem{r.Root.Rel(path), fmt.Sprintf(format, args...), false})
+}
+
+// place opens a stream, also where it was moved to reaped/ since it was listed. It is nil if it is gone.
+func (r *replayer) open(p journal.Place) (*journal.Reader, error) {
+	in, err := r.Journal().Open(p, journal.Position{})
+	if errors.Is(err, fs.ErrNotExist) && !p.Reaped {
+		in, err = r.Journal().Open(r.Journal().InReaped(p.Stream), journal.Position{})
+	}
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, cohort.ErrNewer) || journal.IsMisfit(err) || generation.IsDamage(err) {
+		return nil, nil // Check has told what is wrong with it
+	}
+	return in, err
+}
