@@ -159,7 +159,7 @@ func testErase(t *testing.T, root cohort.Root) {
 	if found := secretsIn(t, durable.OS, root); len(found) > 0 {
 		t.Errorf("after the erasure:\n%s", strings.Join(found, "\n"))
 	}
-	if diff := cmp.Diff(map[string]string{"a:S": "1", "other:S": "3"}, values(t, root)); diff != "" {
+	if diff := cmp.Diff(map[string]string{"a:S": "1", "b:S": "out 1", "other:S": "3"}, values(t, root)); diff != "" {
 		t.Errorf("rows (-want +got):\n%s", diff)
 	}
 	again := eraseNow(t, cfg, compactor.Erasure{RunID: "person"})
@@ -192,7 +192,7 @@ func TestEraseLiveStream(t *testing.T) {
 	// A record that comes now is a new run.
 	appendLines(t, w, `{"run_id":"person","stage":"S","v":7}`)
 	foldNow(t, cfg)
-	want := map[string]string{"a:S": "1", "person:S": "7"}
+	want := map[string]string{"a:S": "1", "b:S": "out 1", "person:S": "7"}
 	if diff := cmp.Diff(want, values(t, root)); diff != "" {
 		t.Errorf("rows (-want +got):\n%s", diff)
 	}
@@ -236,7 +236,7 @@ func TestEraseStaysErased(t *testing.T) {
 	if report.Dropped != 3 || report.DroppedActions != 1 || !strings.Contains(said.text(), "erased runs were not taken") {
 		t.Errorf("%d records and %d actions dropped, said %q", report.Dropped, report.DroppedActions, said.text())
 	}
-	want := map[string]string{"a:S": "1", "o:S": "1"}
+	want := map[string]string{"a:S": "1", "b:S": "out 1", "o:S": "1"}
 	if diff := cmp.Diff(want, values(t, root)); diff != "" {
 		t.Errorf("rows (-want +got):\n%s", diff)
 	}
@@ -297,7 +297,7 @@ func TestEraseQuarantine(t *testing.T) {
 	if found := secretsIn(t, durable.OS, root); len(found) > 0 {
 		t.Errorf("after the erasure:\n%s", strings.Join(found, "\n"))
 	}
-	if diff := cmp.Diff(map[string]string{"a:S": "1", "o:S": "1"}, values(t, root)); diff != "" {
+	if diff := cmp.Diff(map[string]string{"a:S": "1", "b:S": "out 1", "o:S": "1"}, values(t, root)); diff != "" {
 		t.Errorf("rows (-want +got):\n%s", diff)
 	}
 }
