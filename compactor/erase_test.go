@@ -15,6 +15,7 @@ import (
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/audit"
 	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/internal/durable"
 )
@@ -188,6 +189,14 @@ func TestEraseLiveStream(t *testing.T) {
 	foldNow(t, cfg)
 	if got := damage(t, root); got != "" {
 		t.Errorf("while the stream is there, check finds\n%s", got)
+	}
+	replayed, err := audit.Replay(context.Background(), cfg, func(p audit.Problem) {
+		if p.Damage {
+			t.Errorf("while the stream is there, replay finds %v", p)
+		}
+	})
+	if err != nil || replayed.Problems > 0 {
+		t.Errorf("replay: %+v, %v", replayed, err)
 	}
 	// A record that comes now is a new run.
 	appendLines(t, w, `{"run_id":"person","stage":"S","v":7}`)
