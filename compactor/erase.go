@@ -93,6 +93,9 @@ func Erase(ctx context.Context, cfg Config, what Erasure) (done Erased, err erro
 		}
 	}
 	e.done.Holding = append(e.done.Holding, e.links...)
+	if !what.Apply { // digests with a salt that is thrown away say nothing
+		e.done.At, e.done.Stamp, e.done.Base = nil, 0, generation.Gone{}
+	}
 	if err == nil {
 		err = r.unpublished
 	}

@@ -31,7 +31,7 @@ func toErase(t testing.TB, root cohort.Root) cohort.Root {
 	return root
 }
 
-var erasedRows = map[string]string{"a:S": "1"}
+var erasedRows = map[string]string{"a:S": "1", "b:S": "out 1"}
 
 // isErasedOn fails unless a root is without the run, whole, and keeps two generations.
 func isErasedOn(t testing.TB, fsys durable.FS, root cohort.Root, when string) {
@@ -215,7 +215,7 @@ func TestEraseRace(t *testing.T) {
 	for _, line := range secretLines {
 		appendTo(t, root, "c", line)
 	}
-	want := map[string]string{"a:S": "1"}
+	want := map[string]string{"a:S": "1", "b:S": "out 1"}
 	var appending, working sync.WaitGroup
 	done := make(chan struct{})
 	work := func(do func() error) {

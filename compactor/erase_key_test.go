@@ -16,6 +16,7 @@ import (
 	"github.com/runfold/runfold/compactor/audit"
 	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/compactor/index"
+	"github.com/runfold/runfold/internal/durable"
 )
 
 // TestEraseWideKey erases some rows of a run in a root whose key has more fields. An action goes only if it can be about no row that stays.
@@ -142,6 +143,40 @@ func TestEraseFollowsNoLink(t *testing.T) {
 	eraseNow(t, compactor.Config{Root: root}, compactor.Erasure{RunID: "person"})
 	if got, err := os.ReadFile(file); err != nil || string(got) != string(data) {
 		t.Errorf("a file outside of the root was changed: %v", err)
+	}
+}
+
+// TestRebuildTombstones loses all manifests after an erasure: the generation that a repair makes of files has the tombstones.
+func TestRebuildTombstones(t *testing.T) {
+	root := toErase(t, newDamagedRoot(t))
+	cfg := compactor.Config{Root: root}
+	eraseNow(t, cfg, compactor.Erasure{RunID: "person"})
+	store, err := cfg.Store()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := store.Erased(newestOn(t, root))
+	if err != nil {
+		t.Fatal(err)
+	}
+	gens, err := generations(durable.OS, root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range gens {
+		if err := os.Remove(root.Manifest(g)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := audit.Repair(context.Background(), cfg, audit.RepairOptions{Apply: true}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := store.Erased(newestOn(t, root))
+	if err != nil || !cmp.Equal(want.All(), got.All()) {
+		t.Errorf("tombstones after the repair: %v, %v; want %v", got, err, want)
+	}
+	if diff := cmp.Diff(erasedRows, values(t, root)); diff != "" {
+		t.Errorf("rows (-want +got):\n%s", diff)
 	}
 }
 

@@ -145,6 +145,8 @@ func (e *eraser) lookAtStreams(newest generation.Manifest) error {
 		case h.Goes:
 		case in.err != nil:
 			h.Why = "it cannot be read to its end: " + in.err.Error()
+		case marks[p.Stream].Sealed:
+			h.Why = "it is folded, and could not be removed: a message above says why, or another call is at work"
 		case p.Reaped:
 			h.Why = "its writer is taken for dead, and records may still come: the folds delete it after the grace"
 		default:

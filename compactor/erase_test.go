@@ -15,6 +15,7 @@ import (
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/audit"
 	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/internal/durable"
 )
@@ -159,7 +160,7 @@ func testErase(t *testing.T, root cohort.Root) {
 	if found := secretsIn(t, durable.OS, root); len(found) > 0 {
 		t.Errorf("after the erasure:\n%s", strings.Join(found, "\n"))
 	}
-	if diff := cmp.Diff(map[string]string{"a:S": "1", "other:S": "3"}, values(t, root)); diff != "" {
+	if diff := cmp.Diff(map[string]string{"a:S": "1", "b:S": "out 1", "other:S": "3"}, values(t, root)); diff != "" {
 		t.Errorf("rows (-want +got):\n%s", diff)
 	}
 	again := eraseNow(t, cfg, compactor.Erasure{RunID: "person"})
@@ -189,10 +190,18 @@ func TestEraseLiveStream(t *testing.T) {
 	if got := damage(t, root); got != "" {
 		t.Errorf("while the stream is there, check finds\n%s", got)
 	}
+	replayed, err := audit.Replay(context.Background(), cfg, func(p audit.Problem) {
+		if p.Damage {
+			t.Errorf("while the stream is there, replay finds %v", p)
+		}
+	})
+	if err != nil || replayed.Problems > 0 {
+		t.Errorf("replay: %+v, %v", replayed, err)
+	}
 	// A record that comes now is a new run.
 	appendLines(t, w, `{"run_id":"person","stage":"S","v":7}`)
 	foldNow(t, cfg)
-	want := map[string]string{"a:S": "1", "person:S": "7"}
+	want := map[string]string{"a:S": "1", "b:S": "out 1", "person:S": "7"}
 	if diff := cmp.Diff(want, values(t, root)); diff != "" {
 		t.Errorf("rows (-want +got):\n%s", diff)
 	}
@@ -226,12 +235,17 @@ func TestEraseStaysErased(t *testing.T) {
 	if err := os.CopyFS(root.Cohorts(), os.DirFS(saved)); err != nil {
 		t.Fatal(err)
 	}
+	for r, err := range compactor.Runs(context.Background(), cfg, true) {
+		if err != nil || r.RunID == "person" {
+			t.Errorf("before a fold has read it, runs tells of %v, %v", r, err)
+		}
+	}
 	said := &notices{}
 	report := foldNow(t, compactor.Config{Root: root, Notify: said.add})
 	if report.Dropped != 3 || report.DroppedActions != 1 || !strings.Contains(said.text(), "erased runs were not taken") {
 		t.Errorf("%d records and %d actions dropped, said %q", report.Dropped, report.DroppedActions, said.text())
 	}
-	want := map[string]string{"a:S": "1", "o:S": "1"}
+	want := map[string]string{"a:S": "1", "b:S": "out 1", "o:S": "1"}
 	if diff := cmp.Diff(want, values(t, root)); diff != "" {
 		t.Errorf("rows (-want +got):\n%s", diff)
 	}
@@ -292,7 +306,7 @@ func TestEraseQuarantine(t *testing.T) {
 	if found := secretsIn(t, durable.OS, root); len(found) > 0 {
 		t.Errorf("after the erasure:\n%s", strings.Join(found, "\n"))
 	}
-	if diff := cmp.Diff(map[string]string{"a:S": "1", "o:S": "1"}, values(t, root)); diff != "" {
+	if diff := cmp.Diff(map[string]string{"a:S": "1", "b:S": "out 1", "o:S": "1"}, values(t, root)); diff != "" {
 		t.Errorf("rows (-want +got):\n%s", diff)
 	}
 }

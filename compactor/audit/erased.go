@@ -1,8 +1,12 @@
 package audit
 
 import (
+	"path/filepath"
+	"strings"
+
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/generation"
+	"github.com/runfold/runfold/compactor/index"
 )
 
 // tombstones reads those of the newest generation. If they are damaged, records of erased runs seem to be missing.
@@ -16,6 +20,44 @@ func (c *checker) tombstones(d *generation.Data, newest generation.Manifest) {
 		c.damage(c.Root.Data(newest.Erased.Name), "%v", err)
 		c.lostOut = true
 	}
+}
+
+// addErased finds the tombstones that were written with the index of a rebuilt generation. Those of the generation that it is based on stand
+// for it if there are none: an earlier set is better than none.
+func (r *repairer) addErased(c *candidate, of index.Meta) error {
+	name := cohort.ErasedName(of.Generation, of.Token)
+	files, err := r.src.named(name)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		if !strings.HasPrefix(filepath.Base(f.path), name) {
+			continue
+		}
+		all, err := r.erasedIn(f)
+		sum, readable := r.sumOf(c, f.path, name)
+		if err != nil || !readable {
+			continue
+		}
+		since := cohort.Generation(0)
+		for _, t := range all.All() {
+			since = max(since, t.Generation)
+		}
+		file := generation.DataFile{Name: name, Size: f.size, Rows: int64(all.Len()), CRC32C: sum}
+		c.restores = append(c.restores, restore{file, f.path})
+		c.manifest.SetErased(&generation.Erased{DataFile: file, Since: since})
+		return nil
+	}
+	return nil
+}
+
+func (r *repairer) erasedIn(f source) (*cohort.Erased, error) {
+	file, err := r.FS.Open(f.path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return generation.ReadErased(file, r.Settings.Key)
 }
 
 // isErased tells whether a folded record or action is of an erased run, and tells of its stream.

@@ -229,6 +229,9 @@ func (r *repairer) rebuild(in indexFile, base generation.Manifest, before map[co
 	if err == nil && ok {
 		ok, err = r.addWithdrawn(&c, in.meta, &seen, ids)
 	}
+	if err == nil && ok {
+		err = r.addErased(&c, in.meta)
+	}
 	if err != nil || !ok || seen.lacks() {
 		return candidate{}, false, err
 	}

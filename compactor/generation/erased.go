@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 
@@ -75,7 +76,10 @@ func (s *Store) Erased(m Manifest) (*cohort.Erased, error) {
 	}
 	in := &checkedReader{r: file, path: s.Root.Data(m.Erased.Name), want: m.Erased.DataFile}
 	defer in.Close()
-	all, err := s.readErased(in)
+	all, err := ReadErased(in, s.Settings.Key)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", in.path, err)
+	}
 	if cerr := in.check(); cerr != nil {
 		err = cerr
 	}
@@ -91,24 +95,25 @@ func (s *Store) Erased(m Manifest) (*cohort.Erased, error) {
 // Erased are the tombstones of the generation, as those of Store.Erased.
 func (d *Data) Erased() (*cohort.Erased, error) { return d.store.Erased(d.of) }
 
-func (s *Store) readErased(in *checkedReader) (*cohort.Erased, error) {
+// ReadErased reads a file of tombstones, wherever it stands. Its checksum is not compared.
+func ReadErased(in io.Reader, form cohort.KeyForm) (*cohort.Erased, error) {
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, maxTombstone)
 	var first saltLine
 	lines.Scan()
 	if err := json.Unmarshal(lines.Bytes(), &first); err != nil {
-		return nil, fmt.Errorf("%s: %w: salt: %w", in.path, ErrCorrupt, err)
+		return nil, fmt.Errorf("%w: salt: %w", ErrCorrupt, err)
 	}
-	all := cohort.NewErased(s.Settings.Key, first.Salt)
+	all := cohort.NewErased(form, first.Salt)
 	for lines.Scan() {
 		var t cohort.Tombstone
 		if err := json.Unmarshal(lines.Bytes(), &t); err != nil {
-			return nil, fmt.Errorf("%s: %w: %w", in.path, ErrCorrupt, err)
+			return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 		}
 		all.Add(t)
 	}
 	if errors.Is(lines.Err(), bufio.ErrTooLong) {
-		return nil, fmt.Errorf("%s: %w: a line is too long", in.path, ErrCorrupt)
+		return nil, fmt.Errorf("%w: a line is too long", ErrCorrupt)
 	}
 	return all, lines.Err()
 }
@@ -156,9 +161,14 @@ func (d *Draft) erase(old *Data, c Changes) (err error) {
 	if err != nil {
 		return fmt.Errorf("write tombstones: %w", err)
 	}
-	if !slices.Contains(d.Requires, requiresErased) {
-		d.Requires = append(slices.Clip(d.Requires), requiresErased)
-	}
-	d.Manifest.Erased = &Erased{file, since}
+	d.SetErased(&Erased{file, since})
 	return nil
+}
+
+// SetErased gives a manifest tombstones, and says that a reader must know them.
+func (m *Manifest) SetErased(e *Erased) {
+	m.Erased = e
+	if !slices.Contains(m.Requires, requiresErased) {
+		m.Requires = append(slices.Clip(m.Requires), requiresErased)
+	}
 }

@@ -247,7 +247,7 @@ func (l *lookout) onlyActions(name string) (n int64, err error) {
 		if err != nil {
 			return 0, err
 		}
-		if !l.actions[r.Version()] && !l.here[r.Stream] {
+		if !l.actions[r.Version()] && !l.here[r.Stream] && !l.erased.DropsAction(r) {
 			l.actions[r.Version()] = true // one that stands in several files counts in that of the highest generation
 			n++
 		}
