@@ -23,16 +23,17 @@ import (
 // what survives besides what was synced. The next run ends where an undisturbed one would: every record,
 // once, and nothing damaged.
 func TestPowerLossAnywhere(t *testing.T) {
-	t.Run("records", func(t *testing.T) { losePowerAnywhere(t, preparedToExpire(t), bothRows) })
-	t.Run("actions", func(t *testing.T) { losePowerAnywhere(t, actedToExpire(t), actedRows) })
+	t.Run("records", func(t *testing.T) { losePowerAnywhere(t, preparedToExpire(t), bothRows, 3) })
+	t.Run("actions", func(t *testing.T) { losePowerAnywhere(t, actedToExpire(t), actedRows, 1) })
 }
 
-func losePowerAnywhere(t *testing.T, root cohort.Root, want map[string]string) {
+// losePowerAnywhere tries every step-th change. A fold without actions does what one with actions does, and less.
+func losePowerAnywhere(t *testing.T, root cohort.Root, want map[string]string, step int) {
 	rnd := rand.New(rand.NewPCG(*seed, 2))
 	t.Logf("-seed %d", *seed)
 	crashes := 0
 	for k := 0; ; k++ {
-		if k%sparse != 0 || testing.Short() && k%5 != 0 {
+		if k%step != 0 || k%sparse != 0 || testing.Short() && k%5 != 0 {
 			continue
 		}
 		disk := durabletest.New()
