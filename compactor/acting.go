@@ -45,9 +45,6 @@ func actingOn(form cohort.KeyForm, old *generation.Data, fresh []cohort.Record, 
 
 // isOut tells whether the highest record of a key is withdrawn, and which withdrawals that come now are refused.
 func (a *acting) isOut(key cohort.Key, row cohort.Version, id cohort.ID) (out bool, refused []cohort.Record) {
-	if a == nil {
-		return false, nil
-	}
 	v := a.Decide(key, row, id)
 	refused = slices.DeleteFunc(v.Refused, func(r cohort.Record) bool {
 		return !slices.ContainsFunc(a.fresh, func(f cohort.Record) bool { return f.Version() == r.Version() })

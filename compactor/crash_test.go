@@ -24,16 +24,17 @@ import (
 // once, and nothing damaged.
 func TestPowerLossAnywhere(t *testing.T) {
 	t.Parallel()
-	t.Run("records", func(t *testing.T) { losePowerAnywhere(t, preparedToExpire(t), bothRows) })
-	t.Run("actions", func(t *testing.T) { losePowerAnywhere(t, actedToExpire(t), actedRows) })
+	t.Run("records", func(t *testing.T) { losePowerAnywhere(t, preparedToExpire(t), bothRows, 3) })
+	t.Run("actions", func(t *testing.T) { losePowerAnywhere(t, actedToExpire(t), actedRows, 1) })
 }
 
-func losePowerAnywhere(t *testing.T, root cohort.Root, want map[string]string) {
+// losePowerAnywhere tries every step-th change. A fold without actions does what one with actions does, and less.
+func losePowerAnywhere(t *testing.T, root cohort.Root, want map[string]string, step int) {
 	rnd := rand.New(rand.NewPCG(*seed, 2))
 	t.Logf("-seed %d", *seed)
 	crashes := 0
 	for k := 0; ; k++ {
-		if k%sparse != 0 || testing.Short() && k%5 != 0 {
+		if k%step != 0 || k%sparse != 0 || testing.Short() && k%5 != 0 {
 			continue
 		}
 		disk := durabletest.New()

@@ -116,14 +116,8 @@ var scenarios = map[string]scenario{
 		},
 		do: func(cfg compactor.Config) error { return changeOnce(cfg, retype) }, want: map[string]string{"a:S": "1", "b:S": "2", "c:S": "2", "alone:S": "1", "w:S": "out 1"},
 	},
-	"repair of an index":  {prepare: spoiled("index"), do: repairOnce, want: bothRows, repairs: true},
-	"repair of snapshots": {prepare: spoiled("snapshots"), do: repairOnce, want: bothRows, repairs: true},
-	"repair of actions": {prepare: func(t *testing.T) cohort.Root {
-		root := actedIn(t, newDamagedRoot(t))
-		foldNow(t, compactor.Config{Root: root})
-		spoil(t, root, "actions", 2)
-		return root
-	}, do: repairOnce, want: actedRows, repairs: true},
+	"repair of an index":     {prepare: spoiled("index"), do: repairOnce, want: bothRows, repairs: true},
+	"repair of snapshots":    {prepare: spoiled("snapshots"), do: repairOnce, want: bothRows, repairs: true},
 	"repair of the manifest": {prepare: spoiled("manifest"), do: repairOnce, want: bothRows, repairs: true},
 	"repair of data files that are gone": {prepare: func(t *testing.T) cohort.Root {
 		root := preparedIn(t, newDamagedRoot(t))

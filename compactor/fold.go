@@ -179,8 +179,12 @@ func (f *folding) version(s *standing) (v cohort.Version) {
 func (f *folding) keep(key cohort.Key, s *standing) {
 	_, inIndex := f.found[key]
 	_, isOut := f.out[key]
-	out, refused := f.acts.isOut(key, f.version(s), f.facets(s).Cohort)
-	f.refuse(key, refused)
+	out := false
+	if f.acts != nil { // else no row of the root was ever withdrawn
+		var refused []cohort.Record
+		out, refused = f.acts.isOut(key, f.version(s), f.facets(s).Cohort)
+		f.refuse(key, refused)
+	}
 	switch {
 	case s.row == nil:
 		f.put(key, s, out, inIndex, isOut)

@@ -26,7 +26,7 @@ func spoil(t *testing.T, root cohort.Root, what string, g cohort.Generation) {
 		}
 		names := map[string]string{"index": h.Index.Name, "snapshots": h.Snapshots[0].Name}
 		if h.Withdrawn != nil {
-			names["withdrawn"], names["withdrawn snapshots"], names["actions"] = h.Withdrawn.Index.Name, h.Withdrawn.Snapshots[0].Name, h.Withdrawn.Actions.Name
+			names["withdrawn snapshots"] = h.Withdrawn.Snapshots[0].Name
 		}
 		path = root.Data(names[what])
 	}
