@@ -270,12 +270,20 @@ func writeRoot(t *testing.T, dir string) {
 	if err := importOf(compactor.Config{Root: root}, `{"x:S": {"snapshot_seq": 8, "v": 4}, "a:S": {"snapshot_seq": 9, "v": 4}}`); err != nil {
 		t.Fatal(err)
 	}
+	appendTo(t, root, "c", `{"run_id":"erased","stage":"S","v":4}`, `{"run_id":"out","stage":"S","v":4,"metrics":{"auc":0.5}}`, `{"run_id":"back","stage":"S","v":4}`,
+		`{"action":"withdraw","run_id":"out","stage":"S","reason":"wrong <label>"}`, `{"action":"withdraw","run_id":"back"}`)
+	foldNow(t, compactor.Config{Root: root})
+	if _, err := compactor.Erase(t.Context(), compactor.Config{Root: root}, compactor.Erasure{RunID: "erased", Apply: true}); err != nil {
+		t.Fatal(err)
+	}
+	appendTo(t, root, "c", `{"action":"undo","run_id":"back"}`, `{"action":"protect","run_id":"back","stage":"S"}`, `{"action":"withdraw","run_id":"back"}`)
+	foldNow(t, compactor.Config{Root: root})
 	appendTo(t, root, "c", `{"run_id":"e","stage":"S","v":5}`, `{"run_id":"lost","stage":"S","v":5}`, `{"run_id":"f","stage":"T","v":5,"metrics":{"auc":"text now"}}`)
 	flipEntry(t, root, 2)
 	foldNow(t, compactor.Config{Root: root})
 	appendTo(t, root, "d", secondLines...)
 	foldNow(t, compactor.Config{Root: root})
-	spoil(t, root, "index", 4)
+	spoil(t, root, "index", newestOn(t, root).Generation)
 	if err := repairOnce(compactor.Config{Root: root}); err != nil {
 		t.Fatal(err)
 	}
