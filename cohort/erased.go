@@ -104,7 +104,12 @@ func (e *Erased) Len() int {
 }
 
 // All are the tombstones by digest.
-func (e *Erased) All() map[NameDigest]Tombstone { return e.by }
+func (e *Erased) All() map[NameDigest]Tombstone {
+	if e == nil {
+		return nil
+	}
+	return e.by
+}
 
 // Has tells whether what has this digest was erased after stamp.
 func (e *Erased) Has(d NameDigest, stamp Stamp) bool {

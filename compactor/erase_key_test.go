@@ -208,3 +208,16 @@ func TestRepairTombstones(t *testing.T) {
 		t.Errorf("after the repair check finds %q", got)
 	}
 }
+
+// TestEraseKnowsItsTemps: a publication that was killed has left a second name of a data file in the root, which is no link outside of it.
+func TestEraseKnowsItsTemps(t *testing.T) {
+	root := toErase(t, newRoot(t))
+	temp := filepath.Join(string(root), ".index.parquet.0123456789abcdef.tmp")
+	if err := os.Link(root.Data(newestOn(t, root).Index.Name), temp); err != nil {
+		t.Skip(err)
+	}
+	if done := eraseNow(t, compactor.Config{Root: root}, compactor.Erasure{RunID: "person"}); !done.IsDone() {
+		t.Errorf("left: %+v", done.Holding)
+	}
+	isErasedOn(t, durable.OS, root, "a temporary name was left")
+}

@@ -228,23 +228,25 @@ func (p *purge) linked(path string) {
 	}
 }
 
-// namesElsewhere are the files of the root that may be one file with a data file: public ones, which may have the same bytes still, and those
-// in quarantine/, which are looked through later.
+// namesElsewhere are the files of the root that may be one file with a data file: public ones, which may have the same bytes still, temporary
+// ones of a publication that was killed, and those in quarantine/. The last two are looked through later.
 func (p *purge) namesElsewhere() {
-	var paths []string
+	dirs := map[string]bool{p.Root.DamagedGenerations(): true}
 	for _, q := range p.public(p.newest) {
-		paths = append(paths, q.Name)
+		dirs[filepath.Dir(q.Name)] = true
 	}
-	entries, err := p.FS.ReadDir(p.Root.DamagedGenerations())
-	if err != nil {
-		entries = nil // as a rule there are none
-	}
-	for _, e := range entries {
-		paths = append(paths, filepath.Join(p.Root.DamagedGenerations(), e.Name()))
-	}
-	for _, path := range paths {
-		if info, err := p.FS.Stat(path); err == nil {
-			p.others = append(p.others, info)
+	for dir := range dirs {
+		entries, err := p.FS.ReadDir(dir)
+		if err != nil {
+			continue // as a rule nothing is in quarantine/
+		}
+		for _, e := range entries {
+			if !e.Type().IsRegular() {
+				continue
+			}
+			if info, err := p.FS.Stat(filepath.Join(dir, e.Name())); err == nil {
+				p.others = append(p.others, info)
+			}
 		}
 	}
 }
