@@ -202,6 +202,22 @@ func (s *Store) openFile(want DataFile) (durable.ReadFile, error) {
 	return file, nil
 }
 
+// indexAt opens a file with rows that no manifest need name. The caller closes file.
+func (s *Store) indexAt(path string) (f *index.File, file durable.ReadFile, err error) {
+	if file, err = s.FS.Open(path); err != nil {
+		return nil, nil, err
+	}
+	info, err := file.Stat()
+	if err == nil {
+		f, err = index.Open(file, info.Size())
+	}
+	if err != nil {
+		file.Close()
+		return nil, nil, err
+	}
+	return f, file, nil
+}
+
 // dataError tells a data file that was swept under a slow compactor from one that is lost.
 func (s *Store) dataError(m Manifest, err error) error {
 	if !errors.Is(err, fs.ErrNotExist) {

@@ -37,19 +37,11 @@ func (s *Store) Holds(path string, erased *cohort.Erased) (n int, err error) {
 }
 
 func (s *Store) rowsHeld(path string, erased *cohort.Erased) (n int, err error) {
-	file, err := s.FS.Open(path)
+	f, file, err := s.indexAt(path)
 	if err != nil {
 		return 0, err
 	}
 	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return 0, err
-	}
-	f, err := index.Open(file, info.Size())
-	if err != nil {
-		return 0, err
-	}
 	for h, err := range f.Identities() {
 		if err != nil {
 			return n, err

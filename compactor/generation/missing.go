@@ -273,22 +273,14 @@ func (s *Store) orphan(newest Manifest, name, what string, of cohort.StreamID) *
 
 // rowsAfter are the rows of a file that have seqs after a generation, by their streams.
 func (s *Store) rowsAfter(newest Manifest, name string) (map[cohort.StreamID][]index.Identity, error) {
-	file, err := s.FS.Open(s.Root.Data(name))
+	f, file, err := s.indexAt(s.Root.Data(name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil // its fold has ended
 	}
 	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return nil, err
-	}
-	f, err := index.Open(file, info.Size())
-	if err != nil {
 		return nil, dropDamage(err)
 	}
+	defer file.Close()
 	of := map[cohort.StreamID][]index.Identity{}
 	for row, err := range f.IdentitiesFrom(newest.NextSeq) {
 		if err != nil {

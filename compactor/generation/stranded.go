@@ -162,19 +162,11 @@ const lookedUp = 4096
 
 // only counts the rows of a data file whose streams are gone and which the newest generation does not have.
 func (l *lookout) only(name string) (rows int64, err error) {
-	file, err := l.FS.Open(l.Root.Data(name))
+	old, file, err := l.indexAt(l.Root.Data(name))
 	if err != nil {
 		return 0, err
 	}
 	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return 0, err
-	}
-	old, err := index.Open(file, info.Size())
-	if err != nil {
-		return 0, err
-	}
 	some := make([]index.Identity, 0, lookedUp)
 	for row, err := range old.Identities() {
 		if err != nil {

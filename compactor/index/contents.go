@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"io"
 	"iter"
@@ -183,35 +182,6 @@ func OneSpelling(value []byte) []byte {
 		}
 	}
 	return value
-}
-
-// LinesOf yields the entries of a snapshot_index.json of ours that have one of these seqs, which must be sorted. Of all others only the
-// part that we wrote is read and checked. The bytes are the caller's. It ends after the first error.
-func LinesOf(r io.Reader, seqs []cohort.Seq) iter.Seq2[Snapshot, error] {
-	return func(yield func(Snapshot, error) bool) {
-		lines := newLineReader(r)
-		for {
-			l, err := lines.next()
-			if errors.Is(err, io.EOF) {
-				return
-			}
-			if err == nil {
-				if _, wanted := slices.BinarySearch(seqs, l.seq); !wanted {
-					continue
-				}
-				if !json.Valid(l.value) {
-					err = damaged("snapshots, line %d: value is not JSON", lines.n)
-				}
-			}
-			if err != nil {
-				yield(Snapshot{}, err)
-				return
-			}
-			if !yield(Snapshot{l.key, l.seq, bytes.Clone(l.value)}, nil) {
-				return
-			}
-		}
-	}
 }
 
 // Sum covers all of the line but its seq. of is its row: where nobody knows the time of the row, a line of an older program has one that was made up, which

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 	"strconv"
 
 	"github.com/runfold/runfold/cohort"
@@ -21,12 +22,28 @@ const maxLine = 64 << 20
 // Snapshots reads a snapshot_index.json that we wrote, and refuses every other file; ForeignSnapshots reads
 // those of others. The bytes are the caller's. The iteration ends after the first error.
 func Snapshots(r io.Reader) iter.Seq2[Snapshot, error] {
+	return snapshotsThat(r, func(cohort.Seq) bool { return true })
+}
+
+// LinesOf yields the entries of a snapshot_index.json of ours that have one of these seqs, which must be sorted. Of all others only the
+// part that we wrote is read and checked. The bytes are the caller's. It ends after the first error.
+func LinesOf(r io.Reader, seqs []cohort.Seq) iter.Seq2[Snapshot, error] {
+	return snapshotsThat(r, func(seq cohort.Seq) bool {
+		_, wanted := slices.BinarySearch(seqs, seq)
+		return wanted
+	})
+}
+
+func snapshotsThat(r io.Reader, areWanted func(cohort.Seq) bool) iter.Seq2[Snapshot, error] {
 	return func(yield func(Snapshot, error) bool) {
 		lines := newLineReader(r)
 		for {
 			l, err := lines.next()
 			if errors.Is(err, io.EOF) {
 				return
+			}
+			if err == nil && !areWanted(l.seq) {
+				continue
 			}
 			if err == nil && !json.Valid(l.value) {
 				err = damaged("line %d: value is not JSON", lines.n)

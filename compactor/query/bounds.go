@@ -57,14 +57,9 @@ func (n notOf) may(g *group) (yes, no bool) {
 }
 
 func (c compared) may(g *group) (yes, no bool) {
-	b, ok := g.bounds(c.name)
-	switch {
-	case !ok:
-		return true, true
-	case b.Nulls == b.Rows:
-		return false, false
-	case b.Min.Kind == 0:
-		return true, true
+	b, known, may := g.values(c.name)
+	if !known {
+		return may, may
 	}
 	low, ok := c.with.compare(columnValue(b.Min))
 	high, _ := c.with.compare(columnValue(b.Max))
@@ -84,14 +79,9 @@ func (c compared) may(g *group) (yes, no bool) {
 }
 
 func (o oneOf) may(g *group) (yes, no bool) {
-	b, ok := g.bounds(o.name)
-	switch {
-	case !ok:
-		return true, true
-	case b.Nulls == b.Rows:
-		return false, false
-	case b.Min.Kind == 0:
-		return true, true
+	b, known, may := g.values(o.name)
+	if !known {
+		return may, may
 	}
 	for i := range o.tokens {
 		low, ok := o.tokens[i].compare(columnValue(b.Min))
@@ -107,16 +97,24 @@ func (o oneOf) may(g *group) (yes, no bool) {
 }
 
 func (l liked) may(g *group) (yes, no bool) {
-	b, ok := g.bounds(l.name)
-	switch {
-	case !ok:
-		return true, true
-	case b.Nulls == b.Rows:
-		return false, false
-	case b.Min.Kind == 0:
-		return true, true
+	b, known, may := g.values(l.name)
+	if !known {
+		return may, may
 	}
 	return b.Min.Kind == index.String && l.pattern.mayBegin(b.Min.Text(), b.Max.Text()), true
+}
+
+// values are the bounds of the values of a column. If known is false they say nothing about single values, and may tells whether there may
+// be any.
+func (g *group) values(n int) (b index.Bounds, known, may bool) {
+	b, ok := g.bounds(n)
+	switch {
+	case !ok:
+		return b, false, true
+	case b.Nulls == b.Rows:
+		return b, false, false
+	}
+	return b, b.Min.Kind != 0, true
 }
 
 func (n isNull) may(g *group) (yes, no bool) {
