@@ -204,8 +204,10 @@ func TestExplainElsewhere(t *testing.T) {
 	flipEntry(t, root, 2)
 	from := filepath.Dir(onlyStream(t, root))
 	want := []string{"a:S 1: one by ann, replaced by 2", "a:S 2: three by ann, replaces 1, v 1>3"}
-	for dir, suffix := range map[string]string{"cohorts": " unfolded", "quarantine": ""} {
+	for _, dir := range []string{"cohorts", "quarantine"} {
+		suffix := " unfolded"
 		if dir == "quarantine" {
+			suffix = ""
 			to := filepath.Join(root.Quarantine("c"), filepath.Base(from))
 			if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 				t.Fatal(err)
@@ -213,7 +215,6 @@ func TestExplainElsewhere(t *testing.T) {
 			if err := os.Rename(from, to); err != nil {
 				t.Fatal(err)
 			}
-			defer os.Rename(to, from)
 		}
 		e := explain(t, root, "a")
 		lines := []string{}
