@@ -241,7 +241,7 @@ func (r *replayer) pair(p replayPair, m generation.Manifest) error {
 		r.follows(row, h, p.out, m)
 		if row != nil {
 			row.same = 0
-			if isSame(row.at, h.Version) {
+			if isSame(row.at, h.Version) && (row.at.Stamp == h.Version.Stamp || row.stream == h.Stream) {
 				row.same, row.inOlder = m.Generation, true
 			} else {
 				row = nil
@@ -265,7 +265,8 @@ func (r *replayer) pair(p replayPair, m generation.Manifest) error {
 	})
 }
 
-// isSame tells whether two rows are one write, so that they must have the same content. An older program kept no digest of it.
+// isSame tells whether two rows are one write, so that they must have the same content, as long as one stream holds it: where another write
+// was between, it was appended again elsewhere, and the row is that of the repeat. An older program kept no digest of it.
 func isSame(a, b cohort.Version) bool {
 	return a.RecordID == b.RecordID && a.Digest == b.Digest && (a.Digest != 0 || a.Stamp == b.Stamp)
 }
