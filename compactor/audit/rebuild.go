@@ -258,23 +258,46 @@ func (r *repairer) sumOf(c *candidate, path, name string) (sum generation.CRC, o
 // saidFile is how manifests name a data file.
 var saidFile = regexp.MustCompile(`(?s)"name": "(.{20,120}?)",\s+"size": [0-9]+,\s+"rows": [0-9]+,\s+"crc32c": "([0-9a-f]{8})"`)
 
-// contradicts tells whether what is left of a manifest has another checksum for a data file. A byte of the name may be damaged, too.
+// endsWhole is how manifests end: with the list of streams.
+var endsWhole = regexp.MustCompile(`\]\s*\}\s*$`)
+
+// contradicts tells whether what is left of a manifest speaks against a data file with this checksum. A manifest that is whole but for
+// a byte names each of its files by its checksum, whatever the file is called now. One that was cut off may still have another
+// checksum for the name. A byte of a name or of a checksum may be damaged, too.
 func contradicts(manifest []byte, name string, sum generation.CRC) bool {
+	if len(manifest) == 0 || isSaid(manifest, sum) {
+		return false
+	}
+	if endsWhole.Match(manifest) {
+		return true
+	}
 	for _, said := range saidFile.FindAllSubmatch(manifest, -1) {
-		if len(said[1]) != len(name) || string(said[2]) == sum.String() {
-			continue
-		}
-		differ := 0
-		for i := range said[1] {
-			if said[1][i] != name[i] {
-				differ++
-			}
-		}
-		if differ <= 1 {
+		if len(said[1]) == len(name) && differing(said[1], name) <= 1 {
 			return true
 		}
 	}
 	return false
+}
+
+// isSaid tells whether a checksum stands in quotes in a manifest, of which one byte may be damaged.
+func isSaid(manifest []byte, sum generation.CRC) bool {
+	quoted := `"` + sum.String() + `"`
+	for i := 0; i+len(quoted) <= len(manifest); i++ {
+		if differing(manifest[i:i+len(quoted)], quoted) <= 1 {
+			return true
+		}
+	}
+	return false
+}
+
+// differing counts the bytes in which two texts of one length differ.
+func differing(a []byte, b string) (n int) {
+	for i := range a {
+		if a[i] != b[i] {
+			n++
+		}
+	}
+	return n
 }
 
 // rowsSeen are the rows of a generation that is rebuilt, of one file after the other.
