@@ -261,9 +261,9 @@ var saidFile = regexp.MustCompile(`(?s)"name": "(.{20,120}?)",\s+"size": [0-9]+,
 // endsWhole is how manifests end: with the list of streams.
 var endsWhole = regexp.MustCompile(`\]\s*\}\s*$`)
 
-// contradicts tells whether what is left of a manifest speaks against a data file with this checksum. A manifest that is whole but for
-// a byte names each of its files by its checksum, whatever the file is called now. One that was cut off may still have another
-// checksum for the name. A byte of a name or of a checksum may be damaged, too.
+// contradicts tells whether what is left of a manifest speaks against a data file with this checksum. A manifest with its end still has
+// the checksum of each of its files, whatever the file is called now. One that was cut off may still have another checksum for the
+// name. One byte of a name, or of a checksum, may be damaged, too.
 func contradicts(manifest []byte, name string, sum generation.CRC) bool {
 	if len(manifest) == 0 || isSaid(manifest, sum) {
 		return false
