@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 
@@ -249,5 +250,33 @@ func TestImportOfWithdrawn(t *testing.T) {
 		if got := cohort.FieldText([]byte(rows(t, root)[key]), "v"); got != v && got != v+".0" {
 			t.Errorf("%s has v %s, want %s", key, got, v)
 		}
+	}
+}
+
+// TestActionKeepsItsBytes appends an action whose JSON has spaces and escapes. Its digest is made of these bytes: the file of actions has
+// them as they are, so that check finds the action of the stream there, and a stream that comes back brings no second one.
+func TestActionKeepsItsBytes(t *testing.T) {
+	root := newRoot(t)
+	const action = `{"action":"withdraw", "run_id" : "a", "reason":"<\u00fc>" }`
+	appendTo(t, root, "c", `{"run_id":"a","stage":"S"}`, action)
+	saved := t.TempDir()
+	if err := os.CopyFS(saved, os.DirFS(root.Cohorts())); err != nil {
+		t.Fatal(err)
+	}
+	foldNow(t, compactor.Config{Root: root})
+	if got := damage(t, root); got != "" {
+		t.Errorf("after a fold, check finds %s", got)
+	}
+	for i := range 2 { // until the stream is deleted
+		appendTo(t, root, "c", fmt.Sprintf(`{"run_id":"b","stage":"S","v":%d}`, i))
+		foldNow(t, compactor.Config{Root: root})
+	}
+	if err := os.CopyFS(root.Cohorts(), os.DirFS(saved)); err != nil {
+		t.Fatal(err)
+	}
+	foldNow(t, compactor.Config{Root: root})
+	all := withdrawnOf(t, durable.OS, root)
+	if got := all[len(all)-1]; got != "c "+action || strings.HasPrefix(all[len(all)-2], "c ") {
+		t.Errorf("the actions are %q, want one with its bytes", all)
 	}
 }

@@ -18,13 +18,18 @@ import (
 //
 // Part of the format, do not change.
 type actionLine struct {
+	actionOf
+	Action json.RawMessage `json:"action"` // the bytes that were appended
+}
+
+// actionOf is where an action comes from.
+type actionOf struct {
 	Cohort   cohort.ID       `json:"cohort"`
 	Stream   cohort.StreamID `json:"stream"`
 	Stamp    cohort.Stamp    `json:"stamp"`
 	RecordID string          `json:"record_id"`
 	Written  string          `json:"written,omitempty"` // the writer's wall clock
 	Writer   string          `json:"writer,omitempty"`  // user@host:pid
-	Action   json.RawMessage `json:"action"`            // the bytes that were appended
 }
 
 // maxActionLine bounds a line: more than the longest run_id, stage and fields of a key, and a reason.
@@ -35,17 +40,23 @@ func CompareActions(a, b cohort.Record) int {
 	return cmp.Or(cmp.Compare(a.RunID, b.RunID), a.Version().Compare(b.Version()))
 }
 
+// encodeAction is the line of an action. The bytes of the action stay, of which its digest is made: encoding/json would take out the
+// spaces between its tokens.
 func encodeAction(r cohort.Record) []byte {
-	l := actionLine{Cohort: r.Cohort, Stream: r.Stream, Stamp: r.Stamp, RecordID: r.ID, Writer: r.Writer, Action: r.JSON}
+	l := actionOf{Cohort: r.Cohort, Stream: r.Stream, Stamp: r.Stamp, RecordID: r.ID, Writer: r.Writer}
 	if !r.Written.IsZero() {
 		l.Written = cohort.FormatTime(r.Written)
 	}
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false) // the bytes of the action stay, of which its digest is made
+	e.SetEscapeHTML(false) // as in all that we write
 	if err := e.Encode(l); err != nil {
 		panic(fmt.Sprintf("generation: internal error: encode action: %v", err))
 	}
+	b.Truncate(b.Len() - len("}\n"))
+	b.WriteString(`,"action":`)
+	b.Write(r.JSON)
+	b.WriteString("}\n")
 	return b.Bytes()
 }
 
@@ -130,6 +141,7 @@ func (d *Draft) writeActions(old *Data, more []cohort.Record, goes func(cohort.R
 	}
 	defer w.discard(&err)
 	slices.SortFunc(more, CompareActions)
+	more = slices.CompactFunc(more, func(a, b cohort.Record) bool { return CompareActions(a, b) == 0 })
 	put := func(r cohort.Record) error {
 		w.rows++
 		_, err := w.Write(encodeAction(r))
@@ -152,10 +164,7 @@ func (d *Draft) writeActions(old *Data, more []cohort.Record, goes func(cohort.R
 			return DataFile{}, err
 		}
 	}
-	for i, r := range more {
-		if i > 0 && CompareActions(more[i-1], r) == 0 {
-			continue
-		}
+	for _, r := range more {
 		if err := put(r); err != nil {
 			return DataFile{}, err
 		}
