@@ -5,24 +5,29 @@ import "slices"
 // InForce is a set of actions that decides where rows stand. Adding an action again changes nothing. One goroutine uses it.
 type InForce struct {
 	form   KeyForm
-	by     map[string][]Record // by run_id; sorted by version once something was asked
-	aims   map[Version]Aim
+	by     map[string][]inForce // by run_id; sorted by version once something was asked
 	sorted bool
+}
+
+// inForce is one action, with what is made of its bytes.
+type inForce struct {
+	Record
+	at  Version
+	aim Aim
 }
 
 // NewInForce makes an empty set for a root with this form of keys.
 func NewInForce(form KeyForm) *InForce {
-	return &InForce{form: form, by: map[string][]Record{}, aims: map[Version]Aim{}}
+	return &InForce{form: form, by: map[string][]inForce{}}
 }
 
 // Add adds an action that was appended. It must not change afterwards.
 func (a *InForce) Add(r Record) {
-	v := r.Version()
-	if slices.ContainsFunc(a.by[r.RunID], func(x Record) bool { return x.Version() == v && x.Cohort == r.Cohort }) {
+	at := r.Version()
+	if slices.ContainsFunc(a.by[r.RunID], func(x inForce) bool { return x.at == at && x.Cohort == r.Cohort }) {
 		return // its stream was read again
 	}
-	a.by[r.RunID] = append(a.by[r.RunID], r)
-	a.aims[v] = a.form.AimOf(r)
+	a.by[r.RunID] = append(a.by[r.RunID], inForce{r, at, a.form.AimOf(r)})
 	a.sorted = false
 }
 
@@ -48,11 +53,10 @@ func (a *InForce) Decide(key Key, row Version, id ID) (v Verdict) {
 	of := a.by[runID]
 	for i := range of {
 		x := &of[i]
-		at := x.Version()
-		if x.Cohort != id || !a.aims[at].Meets(a.form, key) {
+		if x.Cohort != id || !x.aim.Meets(a.form, key) {
 			continue
 		}
-		later := at.Compare(row) > 0
+		later := x.at.Compare(row) > 0
 		switch x.Action {
 		case Protect, Unprotect:
 			v.Protected = x.Action == Protect
@@ -64,9 +68,9 @@ func (a *InForce) Decide(key Key, row Version, id ID) (v Verdict) {
 			switch {
 			case !later:
 			case v.Protected:
-				v.Refused = append(v.Refused, *x)
+				v.Refused = append(v.Refused, x.Record)
 			case !v.Withdrawn:
-				v.Withdrawn, v.By = true, x
+				v.Withdrawn, v.By = true, &x.Record
 			}
 		}
 	}
@@ -78,7 +82,7 @@ func (a *InForce) sort() {
 		return
 	}
 	for _, of := range a.by {
-		slices.SortFunc(of, func(x, y Record) int { return x.Version().Compare(y.Version()) })
+		slices.SortFunc(of, func(x, y inForce) int { return x.at.Compare(y.at) })
 	}
 	a.sorted = true
 }

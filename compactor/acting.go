@@ -2,6 +2,8 @@ package compactor
 
 import (
 	"fmt"
+	"iter"
+	"maps"
 	"slices"
 	"strings"
 
@@ -13,7 +15,8 @@ import (
 // acting is the actions that may decide over the keys of one batch.
 type acting struct {
 	*cohort.InForce
-	fresh []cohort.Record // those that this batch brings
+	fresh   map[cohort.Version]bool // those that this batch brings
+	highest cohort.Stamp            // of these
 }
 
 // actingOn gathers the actions of the runs of these keys: those in force, and those that come now. It is nil where there are
@@ -22,56 +25,57 @@ func actingOn(form cohort.KeyForm, old *generation.Data, fresh []cohort.Record, 
 	if len(fresh) == 0 && old.Withdrawn == nil {
 		return nil, nil
 	}
-	a := &acting{cohort.NewInForce(form), fresh}
-	runs := make(map[string]bool, len(keys))
-	for _, k := range keys {
+	force, err := inForceOn(form, old, slices.Values(keys))
+	if err != nil {
+		return nil, err
+	}
+	a := &acting{InForce: force, fresh: map[cohort.Version]bool{}}
+	for _, r := range fresh {
+		a.Add(r)
+		a.fresh[r.Version()], a.highest = true, max(a.highest, r.Stamp)
+	}
+	return a, nil
+}
+
+// inForceOn are the actions in force on the runs of these keys.
+func inForceOn(form cohort.KeyForm, d *generation.Data, keys iter.Seq[cohort.Key]) (*cohort.InForce, error) {
+	runs := map[string]bool{}
+	for k := range keys {
 		if runID, _, _, ok := form.Split(k); ok {
 			runs[runID] = true
 		}
 	}
-	for r, err := range old.Actions() {
+	force := cohort.NewInForce(form)
+	for r, err := range d.Actions() {
 		if err != nil {
 			return nil, err
 		}
 		if runs[r.RunID] {
-			a.Add(r)
+			force.Add(r)
 		}
 	}
-	for _, r := range fresh {
-		a.Add(r)
-	}
-	return a, nil
+	return force, nil
 }
 
 // isOut tells whether the highest record of a key is withdrawn, and which withdrawals that come now are refused.
 func (a *acting) isOut(key cohort.Key, row cohort.Version, id cohort.ID) (out bool, refused []cohort.Record) {
 	v := a.Decide(key, row, id)
-	refused = slices.DeleteFunc(v.Refused, func(r cohort.Record) bool {
-		return !slices.ContainsFunc(a.fresh, func(f cohort.Record) bool { return f.Version() == r.Version() })
-	})
+	refused = slices.DeleteFunc(v.Refused, func(r cohort.Record) bool { return !a.fresh[r.Version()] })
 	return v.Withdrawn, refused
 }
 
 // aimedAt are the keys of rows that the actions of a batch may move, beside those of its records.
 func aimedAt(form cohort.KeyForm, old *generation.Data, fresh []cohort.Record) (keys []cohort.Key, err error) {
+	var runs []string // of which not the whole key is named
 	for _, r := range fresh {
-		aim := form.AimOf(r)
-		if aim.IsWhole(form) {
+		if aim := form.AimOf(r); aim.IsWhole(form) {
 			keys = append(keys, aim.Key(form, r.Cohort))
-			continue
-		}
-		for _, d := range []*generation.Data{old, old.Withdrawn} {
-			if d == nil || d.Index == nil {
-				continue
-			}
-			some, err := d.KeysOfRun(aim.RunID)
-			if err != nil {
-				return nil, err
-			}
-			keys = append(keys, some...)
+		} else {
+			runs = append(runs, aim.RunID)
 		}
 	}
-	return keys, nil
+	some, err := old.KeysOfRuns(runs)
+	return append(keys, some...), err
 }
 
 // Withdrawing counts what actions did to rows.
@@ -172,9 +176,7 @@ func withMoved(own map[cohort.Key]index.Found, in []index.Put, other map[cohort.
 		return own
 	}
 	all := make(map[cohort.Key]index.Found, len(own)+len(in))
-	for k, f := range own {
-		all[k] = f
-	}
+	maps.Copy(all, own)
 	for _, p := range in {
 		all[p.Key] = other[p.Key]
 	}

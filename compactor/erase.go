@@ -181,7 +181,7 @@ func (e *eraser) rows(ctx context.Context, prev generation.Manifest) (generation
 		return prev, err
 	}
 	if c.isEmpty() {
-		return prev, errors.Join(old.Check(), checkOf(old.Withdrawn)) // a flipped bit in a filter could hide a row
+		return prev, old.CheckBoth() // a flipped bit in a filter could hide a row
 	}
 	if err := e.bury(prev, old, c); err != nil {
 		return prev, err
@@ -249,12 +249,12 @@ func (e *eraser) choose(ctx context.Context, old *generation.Data) (c chosen, er
 
 // keys are those of the rows, and perhaps of others.
 func (e *eraser) keys(ctx context.Context, old *generation.Data) (keys []cohort.Key, err error) {
-	files := []*index.File{old.Index}
-	if old.Withdrawn != nil {
-		files = append(files, old.Withdrawn.Index)
-	}
 	switch {
 	case e.what.Select != nil:
+		files := []*index.File{old.Index}
+		if old.Withdrawn != nil {
+			files = append(files, old.Withdrawn.Index)
+		}
 		for h, err := range e.what.Select(ctx, files...) {
 			if err != nil {
 				return nil, err
@@ -262,12 +262,8 @@ func (e *eraser) keys(ctx context.Context, old *generation.Data) (keys []cohort.
 			keys = append(keys, h.Key)
 		}
 	case e.what.RunID != "":
-		for _, f := range files {
-			some, err := f.KeysOfRun(e.what.RunID)
-			if err != nil {
-				return nil, err
-			}
-			keys = append(keys, some...)
+		if keys, err = old.KeysOfRuns([]string{e.what.RunID}); err != nil {
+			return nil, err
 		}
 		keys = slices.DeleteFunc(keys, func(k cohort.Key) bool {
 			_, stage, _, _ := e.streams.Settings.Key.Split(k)

@@ -92,9 +92,7 @@ func (f *folding) move(touched []cohort.Key) {
 	f.nextSeq = index.SortMoves(f.withdraw, f.found, f.nextSeq)
 	f.nextSeq = index.SortMoves(f.ret, f.out, f.nextSeq)
 	if f.acts != nil {
-		for _, r := range f.acts.fresh {
-			f.highest = max(f.highest, r.Stamp)
-		}
+		f.highest = max(f.highest, f.acts.highest)
 	}
 }
 

@@ -175,7 +175,7 @@ func (im *importer) take() error {
 		return err
 	}
 	if len(d.puts)+len(d.putsOut) == 0 {
-		return errors.Join(old.Check(), checkOf(old.Withdrawn))
+		return old.CheckBoth()
 	}
 	taken, err := takenSeqs(old)
 	if err != nil {
@@ -194,7 +194,7 @@ func (im *importer) take() error {
 	next.HighestStamp = max(prev.HighestStamp, d.highest)
 	next.Narrow = prev.Narrow + int64(im.report.Narrow)
 	if im.dryRun {
-		return errors.Join(old.Check(), checkOf(old.Withdrawn))
+		return old.CheckBoth()
 	}
 	return im.commit(prev, next, old, d)
 }

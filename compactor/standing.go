@@ -129,20 +129,12 @@ func chosenRows(ctx context.Context, rows []Standing, f, other *index.File, choo
 
 // judge adds what the actions say of rows.
 func (r *run) judge(data *generation.Data, rows []Standing) error {
-	form := r.streams.Settings.Key
-	force, runs := cohort.NewInForce(form), make(map[string]bool, len(rows))
-	for i := range rows {
-		if id, _, _, ok := form.Split(rows[i].Key); ok {
-			runs[id] = true
+	force, err := inForceOn(r.streams.Settings.Key, data, func(yield func(cohort.Key) bool) {
+		for i := 0; i < len(rows) && yield(rows[i].Key); i++ {
 		}
-	}
-	for a, err := range data.Actions() {
-		if err != nil {
-			return err
-		}
-		if runs[a.RunID] {
-			force.Add(a)
-		}
+	})
+	if err != nil {
+		return err
 	}
 	for i := range rows {
 		v := force.Decide(rows[i].Key, rows[i].version, rows[i].Cohort)

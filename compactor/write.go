@@ -1,7 +1,6 @@
 package compactor
 
 import (
-	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -40,7 +39,7 @@ func (r *run) write(prev generation.Manifest, b *batch) (*generation.Draft, erro
 	r.report.add(&out)
 	if out.isEmpty() && len(b.actions) == 0 && prev.Generation > 0 {
 		if d.looked { // the index has decided
-			err = errors.Join(old.Check(), checkOf(old.Withdrawn))
+			err = old.CheckBoth()
 		}
 		return next, err
 	}
@@ -66,13 +65,6 @@ func (r *run) write(prev generation.Manifest, b *batch) (*generation.Draft, erro
 	r.report.InExtra = r.report.InExtra.Plus(stats.Extra)
 	r.report.Merged.Add(stats)
 	return next, nil
-}
-
-func checkOf(d *generation.Data) error {
-	if d == nil {
-		return nil
-	}
-	return d.Check()
 }
 
 // decided is what a batch changes, and what it was decided from.

@@ -163,10 +163,7 @@ func (d *Draft) writeRest(old *Data, c Changes) (err error) {
 	if err := d.erase(old, c); err != nil {
 		return err
 	}
-	if err := old.Check(); err != nil || old.Withdrawn == nil {
-		return err
-	}
-	return old.Withdrawn.Check()
+	return old.CheckBoth()
 }
 
 // margin is room for small things: the fixed part of the manifest, directories, the file system's own data.

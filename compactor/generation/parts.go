@@ -40,8 +40,7 @@ func (d *Draft) pairs(old *Data, c Changes) (all []*pair) {
 		withdrawn = d.Withdrawn.Snapshots
 	}
 	if first {
-		d.Withdrawn = new(Withdrawn)
-		d.Requires = append(slices.Clip(d.Requires), requiresWithdrawn)
+		d.SetWithdrawn(new(Withdrawn))
 	} else if d.Withdrawn != nil {
 		d.Withdrawn = new(*d.Withdrawn) // the parent's is the same until here
 	}

@@ -78,13 +78,29 @@ func (m *Manifest) withdrawnOf() Manifest {
 	return out
 }
 
-// KeysOfRun are the keys of the rows of a run. Of Summed data they are in doubt until Check has returned nil.
-func (d *Data) KeysOfRun(runID string) ([]cohort.Key, error) {
-	keys, err := d.Index.KeysOfRun(runID)
-	if err != nil {
-		return nil, d.blame(fmt.Errorf("look for the rows of run %q: %w", runID, err))
+// KeysOfRuns are the keys of all rows of these runs, also of withdrawn ones. Of Summed data they are in doubt until CheckBoth has returned nil.
+func (d *Data) KeysOfRuns(runIDs []string) (keys []cohort.Key, err error) {
+	for _, of := range []*Data{d, d.Withdrawn} {
+		if of == nil || of.Index == nil || len(runIDs) == 0 {
+			continue
+		}
+		places, err := of.Index.PlacesOf(runIDs)
+		if err != nil {
+			return nil, of.blame(fmt.Errorf("look for the rows of runs: %w", err))
+		}
+		for _, p := range places {
+			keys = append(keys, p.Key)
+		}
 	}
 	return keys, nil
+}
+
+// CheckBoth is Check of the index and of the withdrawn rows: of all that FindBoth looks into.
+func (d *Data) CheckBoth() error {
+	if err := d.Check(); err != nil || d.Withdrawn == nil {
+		return err
+	}
+	return d.Withdrawn.Check()
 }
 
 // FindBoth looks keys up in the index and among the withdrawn rows, as Find does. No key stands in both.

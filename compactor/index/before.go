@@ -88,30 +88,6 @@ func (f *File) KeysOf(q Lookup) (keys []cohort.Key, err error) {
 	return keys, nil
 }
 
-// KeysOfRun are the keys of all rows of a run, in their order: of every cohort and stage.
-func (f *File) KeysOfRun(runID string) (keys []cohort.Key, err error) {
-	places, _ := f.places([]string{columnRunID, columnKey})
-	for g, rows := range f.file.RowGroups() {
-		may, err := mayHold(f, g, columnRunID, []string{runID})
-		if err != nil {
-			return nil, err
-		}
-		if !may {
-			continue
-		}
-		err = each(rows, places, func(r parquet.Row) error {
-			if string(r[0].ByteArray()) == runID {
-				keys = append(keys, cohort.Key(r[1].ByteArray()))
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	return keys, nil
-}
-
 // sieve passes the rows of a Lookup's cohort and stage, those of its run and of others.
 type sieve struct {
 	f      *File
