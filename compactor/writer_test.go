@@ -148,6 +148,44 @@ func TestFoldOntoVersion2(t *testing.T) {
 	}
 }
 
+// TestReadersOfVersion2 reads an index of version 2 whose user has a column with the name of a fixed one of today, in each way in which
+// rows are chosen: nobody takes the user's value for who wrote the row.
+func TestReadersOfVersion2(t *testing.T) {
+	root := copyOf(t, "testdata/formats/v2-writer/root")
+	store, err := generation.Open(root, journal.RootOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := store.Data(newestOn(t, root))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	var seqs []cohort.Seq
+	all := index.Choice{Columns: []string{"run_id"}, Row: func([]index.Value) (bool, error) { return true, nil }}
+	for h, err := range d.Index.Choose(t.Context(), all) {
+		if err != nil || h.Writer != "" || h.Version.Digest == 0 {
+			t.Errorf("Choose: %+v, %v; want a digest and no writer", h, err)
+		}
+		seqs = append(seqs, h.Seq)
+	}
+	n, theirs := 0, 0
+	for c, err := range d.Index.Contents(seqs) {
+		if err != nil || c.Writer != "" || c.Version.Digest == 0 {
+			t.Errorf("Contents: %+v, %v; want a digest and no writer", c.Identity, err)
+		}
+		for _, f := range c.Fields {
+			if f.Name == "_writer" {
+				theirs++
+			}
+		}
+		n++
+	}
+	if len(seqs) == 0 || n != len(seqs) || theirs == 0 {
+		t.Errorf("%d rows chosen, %d contents, of which %d have the user's _writer", len(seqs), n, theirs)
+	}
+}
+
 // TestFoldOntoVersion2Alone tells that all rows were written again where only the format of the index has changed.
 func TestFoldOntoVersion2Alone(t *testing.T) {
 	root := copyOf(t, "testdata/formats/v2/root")

@@ -50,7 +50,12 @@ func (f *File) Choose(ctx context.Context, c Choice) iter.Seq2[Identity, error] 
 		for i := range f.file.RowGroups() {
 			chosen, err := f.chooseIn(ctx, Group{f, i}, c)
 			if err == nil && len(chosen) > 0 {
-				err = f.identitiesAt(i, chosen, yield)
+				err = eachOf(f.file.RowGroups()[i], f.identityPlaces(), chosen, func(_ int64, r parquet.Row) error {
+					if !yield(identityOf(r), nil) {
+						return errStopped
+					}
+					return nil
+				})
 			}
 			if err == errStopped {
 				return
@@ -94,33 +99,6 @@ func (f *File) chooseIn(ctx context.Context, g Group, c Choice) (chosen []int64,
 		return err
 	})
 	return chosen, err
-}
-
-// identitiesAt yields the fixed columns of the rows of a group with these numbers, which ascend. It reads no further than the last of
-// them.
-func (f *File) identitiesAt(group int, rows []int64, yield func(Identity, error) bool) error {
-	places, _ := f.places(identityColumns)
-	s, err := scan(f.file.RowGroups()[group], places)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	at := int64(0)
-	for _, row := range rows {
-		err := s.skip(row - at)
-		if err != nil {
-			return err
-		}
-		at = row + 1
-		r, err := s.next()
-		if err != nil {
-			return err
-		}
-		if !yield(identityOf(r), nil) {
-			return errStopped
-		}
-	}
-	return nil
 }
 
 // skip passes over rows, of which there are so many.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"io"
 	"iter"
 	"slices"
@@ -36,10 +35,9 @@ type Field struct {
 // Contents yields the rows that have one of these seqs, which must be sorted, in their order. It reads only the row groups that may
 // have one. The bytes are the caller's. It ends after the first error.
 func (f *File) Contents(seqs []cohort.Seq) iter.Seq2[Content, error] {
-	names := f.layout.names()
-	places, _ := f.places(names)
+	places, _ := f.places(f.layout.names())
+	fixed := f.identityPlaces()
 	return func(yield func(Content, error) bool) {
-		stopped := errors.New("stopped")
 		for i, g := range f.file.RowGroups() {
 			if !f.mayHaveSeq(i, seqs) {
 				continue
@@ -48,13 +46,13 @@ func (f *File) Contents(seqs []cohort.Seq) iter.Seq2[Content, error] {
 				if _, wanted := slices.BinarySearch(seqs, cohort.Seq(r[f.layout.place[columnSeq]].Int64())); !wanted {
 					return nil
 				}
-				c, err := f.content(r)
+				c, err := f.content(r, fixed)
 				if err == nil && !yield(c, nil) {
-					return stopped
+					return errStopped
 				}
 				return err
 			})
-			if err == stopped {
+			if err == errStopped {
 				return
 			}
 			if err != nil {
@@ -76,9 +74,8 @@ func (f *File) mayHaveSeq(group int, seqs []cohort.Seq) bool {
 	return at < len(seqs) && seqs[at] <= cohort.Seq(binary.LittleEndian.Uint64(stats.MaxValue))
 }
 
-// content takes a whole row apart.
-func (f *File) content(r parquet.Row) (Content, error) {
-	places, _ := f.places(identityColumns)
+// content takes a whole row apart. places are the identityPlaces.
+func (f *File) content(r parquet.Row, places []int) (Content, error) {
 	fixed := make(parquet.Row, len(places))
 	for i, p := range places {
 		fixed[i] = r[p]

@@ -2,7 +2,6 @@ package index
 
 import (
 	"encoding/binary"
-	"errors"
 	"iter"
 	"time"
 
@@ -58,18 +57,17 @@ func (f *File) Identities() iter.Seq2[Identity, error] {
 func (f *File) IdentitiesFrom(seq cohort.Seq) iter.Seq2[Identity, error] {
 	places := f.identityPlaces()
 	return func(yield func(Identity, error) bool) {
-		stopped := errors.New("stopped")
 		for i, g := range f.file.RowGroups() {
 			if highest, ok := f.highestSeq(i); ok && highest < seq {
 				continue
 			}
 			err := each(g, places, func(r parquet.Row) error {
 				if h := identityOf(r); h.Seq >= seq && !yield(h, nil) {
-					return stopped
+					return errStopped
 				}
 				return nil
 			})
-			if err == stopped {
+			if err == errStopped {
 				return
 			}
 			if err != nil {
@@ -116,15 +114,14 @@ func identityOf(r parquet.Row) Identity {
 // rows yields some columns of every row of the file. A row is valid until the next one.
 func (f *File) rows(places []int) iter.Seq2[parquet.Row, error] {
 	return func(yield func(parquet.Row, error) bool) {
-		stopped := errors.New("stopped")
 		for _, g := range f.file.RowGroups() {
 			err := each(g, places, func(r parquet.Row) error {
 				if !yield(r, nil) {
-					return stopped
+					return errStopped
 				}
 				return nil
 			})
-			if err == stopped {
+			if err == errStopped {
 				return
 			}
 			if err != nil {

@@ -3,7 +3,6 @@ package index
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"iter"
 	"math"
 	"slices"
@@ -67,29 +66,31 @@ func (f *File) rowsWith(g parquet.RowGroup, runs map[string]bool) (rows []int64,
 	return rows, err
 }
 
-// eachOf is each for the rows with these numbers only, which rise.
+// eachOf is each for the rows with these numbers only, which ascend. It reads no further than the last of them.
 func eachOf(g parquet.RowGroup, places []int, rows []int64, do func(row int64, r parquet.Row) error) error {
 	if len(rows) == 0 {
 		return nil
 	}
-	row, done := int64(-1), errors.New("done")
-	err := each(g, places, func(r parquet.Row) error {
-		row++
-		if row != rows[0] {
-			return nil
+	s, err := scan(g, places)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	at := int64(0)
+	for _, row := range rows {
+		if err := s.skip(row - at); err != nil {
+			return err
+		}
+		at = row + 1
+		r, err := s.next()
+		if err != nil {
+			return err
 		}
 		if err := do(row, r); err != nil {
 			return err
 		}
-		if rows = rows[1:]; len(rows) == 0 {
-			return done
-		}
-		return nil
-	})
-	if err == done {
-		return nil
 	}
-	return err
+	return nil
 }
 
 // Fields are the values that a row has in dynamic columns and in _extra, as JSON by name, in the spelling of FlatFields. Where a text column holds a value whose exact
