@@ -116,7 +116,7 @@ func TestErasePowerLoss(t *testing.T) {
 func TestEraseFails(t *testing.T) {
 	root := toErase(t, newRoot(t))
 	for k := 0; ; k++ {
-		if testing.Short() && k%5 != 0 {
+		if k%sparse != 0 || testing.Short() && k%5 != 0 {
 			continue
 		}
 		disk := loaded(t, root)
@@ -177,7 +177,7 @@ func TestEraseMeets(t *testing.T) {
 
 func meets(t *testing.T, root cohort.Root, other, first func(compactor.Config) error) {
 	for k := 0; ; k++ {
-		if testing.Short() && k%5 != 0 {
+		if k%sparse != 0 || testing.Short() && k%5 != 0 {
 			continue
 		}
 		disk := loaded(t, root)
