@@ -162,14 +162,15 @@ func (e *eraser) lookAtStreams(newest generation.Manifest) error {
 
 // inStream is what was found in one stream.
 type inStream struct {
-	runs   int
-	others []candidate // records that were not erased; only their keys and versions
-	gone   bool
-	sealed bool
-	err    error
+	runs    int
+	others  []candidate      // records that were not erased; only their keys and versions
+	actions []cohort.Version // actions that were not erased
+	gone    bool
+	sealed  bool
+	err     error
 }
 
-// readStream reads a stream in any place, and keeps what its other records are if that is asked for.
+// readStream reads a stream in any place, and keeps what its other records and actions are if that is asked for.
 func (e *eraser) readStream(p journal.Place, others bool) (in inStream) {
 	r, err := e.streams.Open(p, journal.Position{})
 	if errors.Is(err, fs.ErrNotExist) {
@@ -202,6 +203,8 @@ func (e *eraser) readStream(p journal.Place, others bool) (in inStream) {
 		case rec.Action != cohort.NoAction:
 			if e.erased.DropsAction(rec) {
 				in.runs++
+			} else if others {
+				in.actions = append(in.actions, rec.Version())
 			}
 		default:
 			key := e.streams.Settings.Key.Of(rec)
@@ -310,7 +313,7 @@ func (e *eraser) lookAtQuarantine(newest generation.Manifest) error {
 	return nil
 }
 
-// quarantined removes a stream in quarantine/ that holds erased runs, if every other record of it stands in the newest generation.
+// quarantined removes a stream in quarantine/ that holds erased runs, if every other record and action of it stands in the newest generation.
 func (e *eraser) quarantined(newest generation.Manifest, s journal.Stream) error {
 	dir := e.Root.Quarantined(s.Cohort, s.ID)
 	in := e.readStream(journal.Place{Stream: s, Dir: dir, Reaped: true}, true)
@@ -321,14 +324,14 @@ func (e *eraser) quarantined(newest generation.Manifest, s journal.Stream) error
 		return nil
 	}
 	h := Holding{Path: e.Root.Rel(dir), Runs: in.runs}
-	taken, err := e.areTaken(newest, in.others)
+	taken, err := e.areTaken(newest, in)
 	switch {
 	case err != nil:
 		return err
 	case in.err != nil:
 		h.Why = fmt.Sprintf("it cannot be read (%v): move it out of the root by hand, if nothing of it is needed", in.err)
 	case !taken:
-		h.Why = "it holds records that no fold has taken: compactd repair brings them back; else move it out of the root by hand"
+		h.Why = "it holds records or actions that no fold has taken: compactd repair brings them back; else move it out of the root by hand"
 	default:
 		return e.remove(h, func() error { return durable.RemoveAll(e.FS, dir) })
 	}
@@ -336,28 +339,39 @@ func (e *eraser) quarantined(newest generation.Manifest, s journal.Stream) error
 	return nil
 }
 
-// areTaken tells whether records stand in a generation, or gave way there to later ones.
-func (e *eraser) areTaken(m generation.Manifest, recs []candidate) (bool, error) {
+// areTaken tells whether the other records of a stream stand in a generation, or gave way there to later ones, and its other actions stand there.
+func (e *eraser) areTaken(m generation.Manifest, in inStream) (bool, error) {
 	d, err := e.store.Data(m)
 	if err != nil {
 		return false, err
 	}
 	defer d.Close()
-	keys := make([]cohort.Key, len(recs))
-	for i, r := range recs {
+	keys := make([]cohort.Key, len(in.others))
+	for i, r := range in.others {
 		keys[i] = r.key
 	}
 	found, out, err := d.FindBoth(keys)
 	if err != nil {
 		return false, err
 	}
-	return !slices.ContainsFunc(recs, func(r candidate) bool {
+	missing := slices.ContainsFunc(in.others, func(r candidate) bool {
 		f, ok := found[r.key]
 		if !ok {
 			f, ok = out[r.key]
 		}
 		return !ok || f.Compare(r.Version) < 0 && !f.SameWrite(r.Version)
-	}), nil
+	})
+	if missing || len(in.actions) == 0 {
+		return !missing, nil
+	}
+	here := map[cohort.Version]bool{} // no action ever gives way to another one
+	for r, err := range d.Actions() {
+		if err != nil {
+			return false, err
+		}
+		here[r.Version()] = true
+	}
+	return !slices.ContainsFunc(in.actions, func(v cohort.Version) bool { return !here[v] }), nil
 }
 
 // file removes a note, or a file of a generation in quarantine/ or under a temporary name, if it holds an erased run.

@@ -311,23 +311,60 @@ func TestEraseQuarantine(t *testing.T) {
 	}
 }
 
-// TestEraseKeepsStrangers leaves a stream in quarantine/ that no fold has taken: its other records are nowhere else.
+// TestEraseKeepsStrangers leaves a stream in quarantine/ that no fold has taken: what else it has is nowhere else.
 func TestEraseKeepsStrangers(t *testing.T) {
+	for name, line := range map[string]string{
+		"a record":                          `{"run_id":"unseen","stage":"S","v":1}`,
+		"an action":                         `{"action":"withdraw","run_id":"a","reason":"unseen"}`,
+		"an action like one that was taken": secretLines[6],
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := newDamagedRoot(t)
+			appendTo(t, root, "c", secretLines...)
+			foldNow(t, compactor.Config{Root: root})
+			appendTo(t, root, "c", secretLines[1], line)
+			eraseNamesQuarantined(t, root, "no fold has taken")
+		})
+	}
+}
+
+// TestEraseRemovesTaken removes a stream in quarantine/ whose other records and actions a fold has taken.
+func TestEraseRemovesTaken(t *testing.T) {
 	root := newDamagedRoot(t)
-	cfg := compactor.Config{Root: root}
 	appendTo(t, root, "c", secretLines...)
-	foldNow(t, cfg)
-	appendTo(t, root, "c", secretLines[1], `{"run_id":"unseen","stage":"S","v":1}`)
+	saved := t.TempDir()
+	if err := os.CopyFS(saved, os.DirFS(root.Cohorts())); err != nil {
+		t.Fatal(err)
+	}
+	foldNow(t, compactor.Config{Root: root})
+	if err := os.CopyFS(root.Cohorts(), os.DirFS(saved)); err != nil {
+		t.Fatal(err)
+	}
+	eraseNamesQuarantined(t, root, "")
+}
+
+// eraseNamesQuarantined puts the only stream of a root into quarantine/, and erases the run "person". The stream must be named with a reason
+// that has these words, or be gone if why is empty.
+func eraseNamesQuarantined(t *testing.T, root cohort.Root, why string) {
+	t.Helper()
 	s := listed(t, root)[0]
+	dir := root.Quarantined("c", s.ID)
 	if err := os.MkdirAll(root.Quarantine("c"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Rename(root.Stream("c", s.ID), root.Quarantined("c", s.ID)); err != nil {
+	if err := os.Rename(root.Stream("c", s.ID), dir); err != nil {
 		t.Fatal(err)
 	}
-	done := eraseNow(t, cfg, compactor.Erasure{RunID: "person"})
-	if len(done.Holding) != 1 || done.Holding[0].Path != root.Rel(root.Quarantined("c", s.ID)) || !strings.Contains(done.Holding[0].Why, "no fold has taken") {
-		t.Errorf("left: %+v; want the stream", done.Holding)
+	done := eraseNow(t, compactor.Config{Root: root}, compactor.Erasure{RunID: "person"})
+	_, err := os.Stat(dir)
+	if why == "" {
+		if !done.IsDone() || !os.IsNotExist(err) {
+			t.Errorf("left: %+v, and stat %s: %v; want that the stream is gone", done.Holding, dir, err)
+		}
+		return
+	}
+	if len(done.Holding) != 1 || done.Holding[0].Path != root.Rel(dir) || !strings.Contains(done.Holding[0].Why, why) || err != nil {
+		t.Errorf("left: %+v, and stat %s: %v; want the stream, as %q", done.Holding, dir, err, why)
 	}
 }
 
