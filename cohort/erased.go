@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/runfold/runfold/internal/jsonscan"
@@ -143,13 +142,12 @@ func (e *Erased) IsMentionedIn(data []byte) bool {
 	if e.Len() == 0 {
 		return false
 	}
-	runs := textsOf(data, "run_id")
-	stages := append(textsOf(data, "stage"), textsOf(data, "phase")...)
-	for _, run := range runs {
+	stages := textsOf(data, "stage", "phase")
+	for run := range textsOf(data, "run_id") {
 		if e.hasAny(e.Salt.OfRun(run)) {
 			return true
 		}
-		for _, stage := range stages {
+		for stage := range stages {
 			if e.hasAny(e.Salt.OfStage(run, stage)) {
 				return true
 			}
@@ -163,23 +161,27 @@ func (e *Erased) hasAny(d NameDigest) bool {
 	return ok
 }
 
-// textsOf are the different texts that stand after a member's name in what is left of JSON.
-func textsOf(data []byte, member string) (texts []string) {
-	name := jsonscan.Quote(member)
-	for {
-		_, rest, ok := bytes.Cut(data, name)
-		if !ok {
-			return texts
-		}
-		data = rest
-		value, ok := bytes.CutPrefix(bytes.TrimLeft(rest, " \t\r\n"), []byte(":"))
-		if !ok {
-			continue
-		}
-		if text := firstText(bytes.TrimLeft(value, " \t\r\n")); text != "" && !slices.Contains(texts, text) {
-			texts = append(texts, text)
+// textsOf are the different texts that stand after the names of these members in what is left of JSON.
+func textsOf(data []byte, members ...string) map[string]bool {
+	texts := map[string]bool{}
+	for _, member := range members {
+		name, rest := jsonscan.Quote(member), data
+		for {
+			_, after, ok := bytes.Cut(rest, name)
+			if !ok {
+				break
+			}
+			rest = after
+			value, ok := bytes.CutPrefix(bytes.TrimLeft(rest, " \t\r\n"), []byte(":"))
+			if !ok {
+				continue
+			}
+			if text := firstText(bytes.TrimLeft(value, " \t\r\n")); text != "" {
+				texts[text] = true
+			}
 		}
 	}
+	return texts
 }
 
 // firstText is the JSON text at the beginning of value; empty if it is not whole.
