@@ -74,7 +74,7 @@ func Erase(ctx context.Context, cfg Config, what Erasure) (done Erased, err erro
 	if err != nil {
 		return Erased{}, err
 	}
-	e := eraser{run: r, what: what}
+	e := eraser{run: r, what: what, notes: map[string]bool{}}
 	if what.Apply {
 		unlock, err := r.Lock.Lock(ctx)
 		if err != nil {
@@ -112,6 +112,7 @@ type eraser struct {
 	wasSealed map[journal.Stream]bool // by the older one of the two generations that stay
 	onceOnly  bool                    // a stream with something of them has its seal, and only the newest generation has folded that
 	since     cohort.Generation       // the first generation without what was erased, or would be
+	notes     map[string]bool         // about damaged bytes of streams that name an erased run
 }
 
 // once goes through all steps. Each finds out by itself whether it is still to be done.

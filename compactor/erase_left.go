@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/generation"
@@ -165,9 +164,10 @@ type inStream struct {
 	runs    int
 	others  []candidate      // records that were not erased; only their keys and versions
 	actions []cohort.Version // actions that were not erased
+	notes   []string         // about damaged bytes that name an erased run, if they were noted
 	gone    bool
 	sealed  bool
-	err     error
+	err     error // it could not be looked through to its end
 }
 
 // readStream reads a stream in any place, and keeps what its other records and actions are if that is asked for.
@@ -189,14 +189,12 @@ func (e *eraser) readStream(p journal.Place, others bool) (in inStream) {
 		switch {
 		case errors.Is(err, io.EOF):
 			in.sealed = r.Position().Sealed
-			if r.Torn() > 0 && e.mentionedIn(cohort.SegmentIn(p.Dir), r.Position().Offset, r.Torn()) {
-				in.runs++
+			if r.Torn() > 0 {
+				e.damaged(&in, p.Stream, &journal.CorruptError{Path: cohort.SegmentIn(p.Dir), Offset: r.Position().Offset, Length: r.Torn()})
 			}
 			return in
 		case errors.As(err, &damage):
-			if e.mentionedIn(damage.Path, damage.Offset, damage.Length) {
-				in.runs++
-			}
+			e.damaged(&in, p.Stream, damage)
 		case err != nil:
 			in.err = err
 			return in
@@ -223,25 +221,21 @@ func (e *eraser) writerOf(p journal.Place) (host string, pid int) {
 	return host, pid
 }
 
-// mentionedIn tells whether bytes of a file name an erased run.
-func (e *eraser) mentionedIn(path string, offset, length int64) bool {
-	file, err := e.FS.Open(path)
-	if err != nil {
-		return false
+// damaged looks through damaged bytes of a stream. If they name an erased run, the note about them goes, too: it may have only the beginning of a
+// record that names its run farther behind.
+func (e *eraser) damaged(in *inStream, s journal.Stream, damage *journal.CorruptError) {
+	data, err := bytesAt(e.FS, damage, maxLooked)
+	if err == nil && damage.Length > maxLooked {
+		err = fmt.Errorf("only %d of the %d damaged bytes at offset %d were looked through", int64(maxLooked), damage.Length, damage.Offset)
 	}
-	defer file.Close()
-	buf := make([]byte, min(max(length, 0), maxKept))
-	n, err := file.ReadAt(buf, offset)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return false
+	if e.erased.IsMentionedIn(data) {
+		note := e.Root.Damaged(s.Cohort, s.ID, damage.Offset)
+		in.runs++
+		in.notes, e.notes[note] = append(in.notes, note), true
 	}
-	return e.erased.IsMentionedIn(buf[:n])
-}
-
-// mentionedInFile is mentionedIn for a whole file.
-func (e *eraser) mentionedInFile(path string) bool {
-	data, err := durable.Read(e.FS, path, maxLooked)
-	return err == nil && e.erased.IsMentionedIn(data)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && in.err == nil {
+		in.err = err
+	}
 }
 
 // maxLooked bounds the bytes of a damaged file that are looked through.
@@ -317,10 +311,15 @@ func (e *eraser) lookAtQuarantine(newest generation.Manifest) error {
 func (e *eraser) quarantined(newest generation.Manifest, s journal.Stream) error {
 	dir := e.Root.Quarantined(s.Cohort, s.ID)
 	in := e.readStream(journal.Place{Stream: s, Dir: dir, Reaped: true}, true)
-	if in.err != nil && e.mentionedInFile(cohort.SegmentIn(dir)) {
-		in.runs++
+	var unread bool
+	if in.err != nil && in.runs == 0 {
+		data, err := durable.Read(e.FS, cohort.SegmentIn(dir), maxLooked)
+		unread = err != nil && !errors.Is(err, fs.ErrNotExist)
+		if e.erased.IsMentionedIn(data) {
+			in.runs++
+		}
 	}
-	if in.runs == 0 {
+	if in.runs == 0 && !unread {
 		return nil
 	}
 	h := Holding{Path: e.Root.Rel(dir), Runs: in.runs}
@@ -333,10 +332,23 @@ func (e *eraser) quarantined(newest generation.Manifest, s journal.Stream) error
 	case !taken:
 		h.Why = "it holds records or actions that no fold has taken: compactd repair brings them back; else move it out of the root by hand"
 	default:
-		return e.remove(h, func() error { return durable.RemoveAll(e.FS, dir) })
+		return e.removeStream(h, s, in)
 	}
 	e.done.Holding = append(e.done.Holding, h)
 	return nil
+}
+
+// removeStream removes a stream from quarantine/. The notes about it go first: alone, one of them might not tell whose it is.
+func (e *eraser) removeStream(h Holding, s journal.Stream, in inStream) error {
+	for _, note := range in.notes {
+		if !e.what.Apply {
+			break // lookAtQuarantine names it
+		}
+		if err := e.file(note); err != nil {
+			return err
+		}
+	}
+	return e.remove(h, func() error { return durable.RemoveAll(e.FS, e.Root.Quarantined(s.Cohort, s.ID)) })
 }
 
 // areTaken tells whether the other records of a stream stand in a generation, or gave way there to later ones, and its other actions stand there.
@@ -384,7 +396,9 @@ func (e *eraser) file(path string) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
-	case err != nil && e.mentionedInFile(path), err != nil && strings.Contains(name, ".parquet"):
+	case e.notes[path]:
+		n = max(n, 1)
+	case err != nil:
 		e.done.Holding = append(e.done.Holding, Holding{Path: e.Root.Rel(path),
 			Why: fmt.Sprintf("it cannot be read (%v), and may hold an erased run: remove it by hand, if nothing of it is needed", err)})
 		return nil

@@ -5,10 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -308,6 +310,98 @@ func TestEraseQuarantine(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string]string{"a:S": "1", "b:S": "out 1", "o:S": "1"}, values(t, root)); diff != "" {
 		t.Errorf("rows (-want +got):\n%s", diff)
+	}
+}
+
+// TestEraseLooksThroughAll erases a run whose name stands far behind in a damaged record.
+func TestEraseLooksThroughAll(t *testing.T) {
+	root := newDamagedRoot(t)
+	cfg := compactor.Config{Root: root}
+	appendTo(t, root, "c", secretLines...)
+	foldNow(t, cfg)
+	appendTo(t, root, "c", `{"note":"secret-one","pad":"`+strings.Repeat("x", 3<<20)+`","run_id":"person","stage":"S"}`)
+	change(t, root.Segment("c", listed(t, root)[0].ID), flip(1<<20))
+	live, err := compactor.Erase(context.Background(), cfg, compactor.Erasure{RunID: "person"})
+	if err != nil || !slices.ContainsFunc(live.Holding, func(h compactor.Holding) bool { return strings.HasPrefix(h.Path, "cohorts/") }) {
+		t.Errorf("before a fold it stands in %+v, %v; want the stream, too", live.Holding, err)
+	}
+	if r := foldNow(t, cfg); r.Damage != 1 {
+		t.Fatalf("%d damaged places", r.Damage)
+	}
+	if done := eraseNow(t, cfg, compactor.Erasure{RunID: "person"}); !done.IsDone() {
+		t.Errorf("left: %+v", done.Holding)
+	}
+	if found := secretsIn(t, durable.OS, root); len(found) > 0 {
+		t.Errorf("after the erasure:\n%s", strings.Join(found, "\n"))
+	}
+}
+
+// blind is a file system on which one file cannot be opened, wherever its directory lies.
+type blind struct {
+	durable.FS
+	name string // and its directory
+}
+
+func (b blind) Open(name string) (durable.ReadFile, error) {
+	if strings.HasSuffix(name, string(filepath.Separator)+b.name) {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.EIO}
+	}
+	return b.FS.Open(name)
+}
+
+// TestEraseNamesUnread makes each file in turn one that cannot be opened. An erasure names what it cannot read, or it fails.
+func TestEraseNamesUnread(t *testing.T) {
+	root := newDamagedRoot(t)
+	cfg := compactor.Config{Root: root}
+	appendTo(t, root, "c", secretLines...)
+	foldNow(t, cfg)
+	appendTo(t, root, "c", secretLines[2])
+	segment := root.Segment("c", listed(t, root)[0].ID)
+	data, err := os.ReadFile(segment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change(t, segment, flip(bytes.Index(data, []byte("secret-one"))))
+	foldNow(t, cfg)
+	appendTo(t, root, "c", secretLines[2])
+	disk := loaded(t, root)
+	walkOn(t, disk, string(root), func(path string, _ []byte) {
+		name := filepath.Join(filepath.Base(filepath.Dir(path)), filepath.Base(path))
+		disk := loaded(t, root)
+		cfg := compactor.Config{Root: root, FS: blind{disk, name}, Lock: yes{}}
+		done, err := compactor.Erase(context.Background(), cfg, compactor.Erasure{RunID: "person", Apply: true})
+		if found := secretsIn(t, disk, root); err == nil && done.IsDone() && len(found) > 0 {
+			t.Errorf("%s cannot be opened, and the erasure is done; but\n%s", name, strings.Join(found, "\n"))
+		}
+	})
+}
+
+// TestEraseNamesDamagedNotes names a note that cannot be read, and whose stream is gone: nobody knows whose bytes it has.
+func TestEraseNamesDamagedNotes(t *testing.T) {
+	root := newDamagedRoot(t)
+	cfg := compactor.Config{Root: root}
+	appendTo(t, root, "c", secretLines...)
+	stream := listed(t, root)[0].ID
+	segment := root.Segment("c", stream)
+	data, err := os.ReadFile(segment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change(t, segment, flip(bytes.Index(data, []byte("secret-one"))))
+	foldNow(t, cfg)
+	for _, dir := range []string{root.Stream("c", stream), root.Quarantined("c", stream)} {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	notes, err := filepath.Glob(filepath.Join(root.Quarantine("c"), "*.json"))
+	if err != nil || len(notes) != 1 {
+		t.Fatalf("notes %v, %v", notes, err)
+	}
+	change(t, notes[0], func(data []byte) []byte { return data[:len(data)-8] })
+	done := eraseNow(t, cfg, compactor.Erasure{RunID: "person"})
+	if len(done.Holding) != 1 || done.Holding[0].Path != root.Rel(notes[0]) {
+		t.Errorf("left: %+v; want the note", done.Holding)
 	}
 }
 
