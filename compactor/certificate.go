@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 
 	"github.com/runfold/runfold/cohort"
@@ -58,11 +59,12 @@ func Certify(cfg Config, done Erased, by string) (Certificate, error) {
 		From: done.Base, Since: m.Erased.Since,
 		Clean: append([]generation.Gone{}, done.Clean...), Gone: append([]generation.Gone{}, done.Gone...), Left: append([]Holding{}, done.Holding...),
 	}
+	if done.Since > 0 { // others may have erased more meanwhile
+		c.Since, c.SaltIn = done.Since, done.Salt
+	}
 	if len(c.Digests) == 0 {
 		c.Digests = slices.Collect(maps.Keys(all.All()))
-		for _, t := range all.All() {
-			c.Stamp = max(c.Stamp, t.Stamp)
-		}
+		c.Stamp = lowestOf(all)
 	}
 	if c.From.Generation == 0 {
 		c.From.Generation = c.Since - 1
@@ -72,6 +74,15 @@ func Certify(cfg Config, done Erased, by string) (Certificate, error) {
 	}
 	slices.SortFunc(c.Digests, func(a, b cohort.NameDigest) int { return slices.Compare(a[:], b[:]) })
 	return c, nil
+}
+
+// lowestOf is the lowest stamp of all tombstones: what was appended before that is erased, whichever of them is about it.
+func lowestOf(all *cohort.Erased) cohort.Stamp {
+	lowest := cohort.Stamp(math.MaxInt64)
+	for _, t := range all.All() {
+		lowest = min(lowest, t.Stamp)
+	}
+	return lowest
 }
 
 // Verify compares a certificate with its root: that the tombstones are there, that no generation before is, that the generations which it names are
@@ -182,8 +193,9 @@ func (v *verifier) rows(m generation.Manifest) error {
 			if err != nil {
 				return err
 			}
-			if h.Version.Stamp <= v.Stamp && digests[v.all.Salt.OfKey(h.Key)] {
-				v.tell("generation %d has a row with digest %v", m.Generation, v.all.Salt.OfKey(h.Key))
+			digest := v.all.Salt.OfKey(h.Key)
+			if digests[digest] && (h.Version.Stamp <= v.Stamp || v.all.Has(digest, h.Version.Stamp)) {
+				v.tell("generation %d has a row with digest %v", m.Generation, digest)
 			}
 		}
 	}

@@ -1,0 +1,39 @@
+package compactor_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/runfold/runfold/compactor"
+)
+
+// certified is the certificate of what was done. It must agree with the root.
+func certified(t testing.TB, cfg compactor.Config, done compactor.Erased, when string) compactor.Certificate {
+	t.Helper()
+	c, err := compactor.Certify(cfg, done, "somebody@here")
+	if err != nil {
+		t.Fatalf("%s: Certify: %v", when, err)
+	}
+	if wrong, err := c.Verify(context.Background(), cfg); err != nil || len(wrong) > 0 {
+		t.Errorf("%s: the certificate and the root do not agree: %v, %v", when, wrong, err)
+	}
+	return c
+}
+
+// TestCertificates certifies each of two erasures, the first one when the second has been, too, and then all that was ever erased.
+func TestCertificates(t *testing.T) {
+	root := toErase(t, newRoot(t))
+	cfg := compactor.Config{Root: root}
+	first := eraseNow(t, cfg, compactor.Erasure{RunID: "person"})
+	second := eraseNow(t, cfg, compactor.Erasure{RunID: "a"})
+	one := certified(t, cfg, first, "the first")
+	two := certified(t, cfg, second, "the second")
+	if one.Since != first.Since || one.SaltIn != first.Salt || two.Since != second.Since || two.SaltIn != second.Salt {
+		t.Errorf("certified are generations %d and %d, with salts in %s and %s; want %d and %d, %s and %s",
+			one.Since, two.Since, one.SaltIn, two.SaltIn, first.Since, second.Since, first.Salt, second.Salt)
+	}
+	all := certified(t, cfg, eraseNow(t, cfg, compactor.Erasure{}), "all")
+	if n := len(one.Digests) + len(two.Digests); len(all.Digests) != n || all.Stamp != one.Stamp {
+		t.Errorf("all are %d digests up to %d, want %d up to %d", len(all.Digests), all.Stamp, n, one.Stamp)
+	}
+}
