@@ -177,6 +177,9 @@ func (e *eraser) rows(ctx context.Context, prev generation.Manifest) (generation
 	if e.done.Since > 0 {
 		return prev, nil // this call has committed them, and met others later
 	}
+	// Another erasure may have committed first, with a salt of its own: what a lost try found is not what this one does.
+	e.done.Rows, e.done.Actions = nil, 0
+	e.done.At, e.done.Stamp, e.done.Base = nil, 0, generation.Gone{}
 	c, err := e.choose(ctx, old)
 	if err != nil {
 		return prev, err
@@ -216,7 +219,6 @@ func (e *eraser) choose(ctx context.Context, old *generation.Data) (c chosen, er
 	}
 	form := e.streams.Settings.Key
 	c.runs, c.stages = map[string]bool{}, map[[2]string]bool{}
-	e.done.Rows = nil
 	for _, key := range keys {
 		f, in := c.found[key]
 		w, out := c.out[key]
@@ -284,7 +286,7 @@ func (e *eraser) bury(prev generation.Manifest, old *generation.Data, c chosen) 
 		}
 		e.erased = cohort.NewErased(e.streams.Settings.Key, salt)
 	}
-	e.done.Stamp, e.done.At = prev.HighestStamp, nil
+	e.done.Stamp = prev.HighestStamp
 	if e.what.Apply {
 		// The storage's time, from which the stamps of writers begin: what a stream has that cannot be read now was appended before.
 		now, err := durable.Now(e.FS, string(e.Root), e.streams.Settings.DirMode.FS())
@@ -344,7 +346,6 @@ func (e *eraser) commit(prev generation.Manifest, old *generation.Data, c chosen
 	}
 	// Writers that come from now on begin above it, so their records are new runs.
 	next.HighestStamp = max(prev.HighestStamp, e.done.Stamp)
-	e.done.Actions = 0
 	goes := func(r cohort.Record) bool {
 		gone := e.erased.DropsAction(r)
 		if gone {
