@@ -184,14 +184,13 @@ func (e *eraser) rows(ctx context.Context, prev generation.Manifest) (generation
 	if err != nil {
 		return prev, err
 	}
-	if c.isEmpty() {
+	if !c.isEmpty() {
+		if err := e.bury(prev, old, c); err != nil {
+			return prev, err
+		}
+	}
+	if c.isEmpty() || !e.what.Apply {
 		return prev, old.CheckBoth() // a flipped bit in a filter could hide a row
-	}
-	if err := e.bury(prev, old, c); err != nil {
-		return prev, err
-	}
-	if !e.what.Apply {
-		return prev, nil
 	}
 	return e.commit(prev, old, c)
 }

@@ -178,6 +178,26 @@ func testErase(t *testing.T, root cohort.Root) {
 	}
 }
 
+// TestEraseFindsFlips flips bits of the newest index, and looks for a run without Apply: what a flipped bit hides is not passed over.
+func TestEraseFindsFlips(t *testing.T) {
+	root := newDamagedRoot(t)
+	cfg := compactor.Config{Root: root}
+	appendTo(t, root, "c", secretLines...)
+	foldNow(t, cfg)
+	path := root.Data(newestOn(t, root).Index.Name)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := 0; at < len(data); at += 37 {
+		put(t, path, flip(at)(slices.Clone(data)))
+		done, err := compactor.Erase(context.Background(), cfg, compactor.Erasure{RunID: "person"})
+		if err == nil {
+			t.Fatalf("byte %d of %d is another one, and the rows are %v", at, len(data), done.Rows)
+		}
+	}
+}
+
 // TestEraseLiveStream erases a run whose writer goes on: it is named, and a later call finds nothing left.
 func TestEraseLiveStream(t *testing.T) {
 	root := newRoot(t)
