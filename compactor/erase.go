@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 
 	"github.com/runfold/runfold/cohort"
@@ -353,9 +354,9 @@ func (e *eraser) commit(prev generation.Manifest, old *generation.Data, c chosen
 		return gone
 	}
 	next.Changed = &generation.Changed{Erased: int64(len(e.done.Rows))}
-	done, err := e.whole(next, old, generation.Changes{
-		Side:      generation.Side{Out: sortedKeys(c.found), Found: c.found},
-		Withdrawn: generation.Side{Out: sortedKeys(c.out), Found: c.out},
+	done, err := e.whole(prev, next, old, generation.Changes{
+		Side:      generation.Side{Out: slices.Sorted(maps.Keys(c.found)), Found: c.found},
+		Withdrawn: generation.Side{Out: slices.Sorted(maps.Keys(c.out)), Found: c.out},
 		NoActions: goes, Erase: e.erased,
 	})
 	if done.Generation > 0 { // it is committed, also if it could not be published
@@ -364,32 +365,14 @@ func (e *eraser) commit(prev generation.Manifest, old *generation.Data, c chosen
 	return done, err
 }
 
-func sortedKeys(all map[cohort.Key]index.Found) []cohort.Key {
-	keys := make([]cohort.Key, 0, len(all))
-	for k := range all {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
-}
-
 // whole writes all files of a generation anew, commits it and publishes it. It closes old.
-func (e *eraser) whole(next *generation.Draft, old *generation.Data, c generation.Changes) (generation.Manifest, error) {
+func (e *eraser) whole(prev generation.Manifest, next *generation.Draft, old *generation.Data, c generation.Changes) (generation.Manifest, error) {
 	c.Whole, next.Verb = true, generation.DidErase
-	// The data files of N+1 must not be durable before manifest N is (R21).
-	if err := e.store.SyncManifests(); err != nil {
-		return generation.Manifest{}, err
+	done, err := e.run.commit(prev, next, old, &c)
+	if done.Generation > 0 {
+		err = e.published(err)
 	}
-	if _, err := next.Write(old, c); err != nil {
-		return generation.Manifest{}, err
-	}
-	done, err := next.Commit()
-	if err != nil {
-		return generation.Manifest{}, err
-	}
-	e.base = done.Generation // from here on only a generation above our own means that others have committed
-	old.Close()              // index.parquet may be the same file, and Windows and SMB replace no file that is open
-	return done, e.published(e.store.Publish(done, false))
+	return done, err
 }
 
 // second is a second whole generation without what was erased: one that is there, or a copy of the newest, which is then the newest.
@@ -413,5 +396,5 @@ func (e *eraser) copyOf(newest generation.Manifest) (m generation.Manifest, err 
 	}
 	defer old.Close()
 	next.Changed = &generation.Changed{}
-	return e.whole(next, old, generation.Changes{})
+	return e.whole(newest, next, old, generation.Changes{})
 }
