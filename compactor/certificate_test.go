@@ -2,6 +2,8 @@ package compactor_test
 
 import (
 	"context"
+	"fmt"
+	"os"
 	"testing"
 
 	"github.com/runfold/runfold/compactor"
@@ -36,4 +38,19 @@ func TestCertificates(t *testing.T) {
 	if n := len(one.Digests) + len(two.Digests); len(all.Digests) != n || all.Stamp != one.Stamp {
 		t.Errorf("all are %d digests up to %d, want %d up to %d", len(all.Digests), all.Stamp, n, one.Stamp)
 	}
+}
+
+// TestVerifyThinned verifies a certificate after folds have left out generations between others, as retention has it.
+func TestVerifyThinned(t *testing.T) {
+	root := toErase(t, newDamagedRoot(t))
+	cfg := compactor.Config{Root: root}
+	done := eraseNow(t, cfg, compactor.Erasure{RunID: "person"})
+	for v := range 3 {
+		appendTo(t, root, "c", fmt.Sprintf(`{"run_id":"o","stage":"S","v":%d}`, v))
+		foldNow(t, cfg)
+	}
+	if err := os.Remove(root.Manifest(done.Clean[0].Generation + 1)); err != nil {
+		t.Fatal(err)
+	}
+	certified(t, cfg, done, "a generation was left out")
 }
