@@ -134,7 +134,7 @@ func (v *verifier) tombstones() {
 	}
 }
 
-// generations reads every generation that is kept.
+// generations reads every generation that is kept. One that is swept meanwhile is not kept.
 func (v *verifier) generations(ctx context.Context) error {
 	gens, err := v.store.List()
 	if err != nil {
@@ -149,26 +149,32 @@ func (v *verifier) generations(ctx context.Context) error {
 			v.tell("generation %d is there, and they were gone only since %d", g, v.Since)
 		}
 		m, err := v.store.Read(g)
-		if err != nil {
-			return err
+		if err == nil {
+			v.links(before, &m)
+			before = &m
+			err = v.rows(m)
 		}
-		if before != nil && before.Generation+1 == g && !before.IsParentOf(&m) { // retention may have left out some between others
-			v.tell("generation %d does not follow %d: one of the two is void", g, before.Generation)
-		}
-		before = &m
-		for _, named := range slices.Concat(v.Clean, []generation.Gone{v.From}) {
-			if named.Generation == g && named.SHA256 != m.SHA256() {
-				v.tell("generation %d is another one: its manifest has SHA-256 %s, and not %s", g, m.SHA256(), named.SHA256)
-			}
-		}
-		if g == v.Since && m.Parent != v.From.SHA256 {
-			v.tell("generation %d was made from a manifest with SHA-256 %s, and not %s", g, m.Parent, v.From.SHA256)
-		}
-		if err := v.rows(m); err != nil {
+		if err != nil && !isSwept(v.store, g) {
 			return err
 		}
 	}
 	return nil
+}
+
+// links compares what a manifest says of itself and its parent. before is the one before it that was read.
+func (v *verifier) links(before, m *generation.Manifest) {
+	g := m.Generation
+	if before != nil && before.Generation+1 == g && !before.IsParentOf(m) { // retention may have left out some between others
+		v.tell("generation %d does not follow %d: one of the two is void", g, before.Generation)
+	}
+	for _, named := range slices.Concat(v.Clean, []generation.Gone{v.From}) {
+		if named.Generation == g && named.SHA256 != m.SHA256() {
+			v.tell("generation %d is another one: its manifest has SHA-256 %s, and not %s", g, m.SHA256(), named.SHA256)
+		}
+	}
+	if g == v.Since && m.Parent != v.From.SHA256 {
+		v.tell("generation %d was made from a manifest with SHA-256 %s, and not %s", g, m.Parent, v.From.SHA256)
+	}
 }
 
 // rows looks for the digests among the rows of a generation.

@@ -4,9 +4,12 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/internal/durable"
 )
 
 // certified is the certificate of what was done. It must agree with the root.
@@ -53,4 +56,56 @@ func TestVerifyThinned(t *testing.T) {
 		t.Fatal(err)
 	}
 	certified(t, cfg, done, "a generation was left out")
+}
+
+// sweeping is a file system on which something happens before one file is opened for the first time.
+type sweeping struct {
+	durable.FS
+	name  string
+	sweep func()
+}
+
+func (s *sweeping) Open(name string) (durable.ReadFile, error) {
+	if filepath.Base(name) == s.name && s.sweep != nil {
+		sweep := s.sweep
+		s.sweep = nil
+		sweep()
+	}
+	return s.FS.Open(name)
+}
+
+// TestVerifyWhileSwept verifies, and looks for a run, while folds sweep an old generation: before its manifest is read, and before its index is.
+func TestVerifyWhileSwept(t *testing.T) {
+	root := toErase(t, newDamagedRoot(t))
+	cfg := compactor.Config{Root: root}
+	done := eraseNow(t, cfg, compactor.Erasure{RunID: "person"})
+	c := certified(t, cfg, done, "after the erasure")
+	appendTo(t, root, "c", `{"run_id":"o","stage":"S","v":1}`)
+	foldNow(t, cfg)
+	first := done.Clean[1]
+	m, err := manifest(durable.OS, root, first.Generation)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := root.Manifest(first.Generation)
+	for _, name := range []string{filepath.Base(path), m.Index.Name} {
+		disk := loaded(t, root)
+		sweep := func() {
+			for _, p := range []string{path, root.Data(m.Index.Name)} {
+				if err := disk.Remove(p); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		cfg.FS, cfg.Lock = &sweeping{disk, name, sweep}, yes{}
+		if wrong, err := c.Verify(context.Background(), cfg); err != nil || len(wrong) > 0 {
+			t.Errorf("%s was swept meanwhile: Verify finds %v, %v", name, wrong, err)
+		}
+		disk = loaded(t, root)
+		cfg.FS = &sweeping{disk, name, sweep}
+		looked, err := compactor.Erase(context.Background(), cfg, compactor.Erasure{RunID: "o"})
+		if err != nil || slices.ContainsFunc(looked.Holding, func(h compactor.Holding) bool { return h.Path == root.Rel(path) }) {
+			t.Errorf("%s was swept meanwhile: Erase finds %+v, %v", name, looked.Holding, err)
+		}
+	}
 }

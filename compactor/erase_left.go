@@ -96,12 +96,12 @@ func (e *eraser) lookAtGenerations(newest generation.Manifest) error {
 	}
 	for _, g := range gens {
 		m, err := e.store.Read(g)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
 		h := Holding{Path: e.Root.Rel(e.Root.Manifest(g)), Goes: true}
 		if err == nil {
 			h.Runs, err = e.rowsIn(m, keys)
+		}
+		if err != nil && isSwept(e.store, g) {
+			continue
 		}
 		if err != nil {
 			h.Why = fmt.Sprintf("it cannot be read (%v), and goes, too", err)
@@ -111,6 +111,12 @@ func (e *eraser) lookAtGenerations(newest generation.Manifest) error {
 		}
 	}
 	return nil
+}
+
+// isSwept tells whether a generation that a listing had is gone since. Its manifest goes before its data files (R23).
+func isSwept(store *generation.Store, g cohort.Generation) bool {
+	gens, err := store.List()
+	return err == nil && !slices.Contains(gens, g)
 }
 
 func (e *eraser) rowsIn(m generation.Manifest, keys []cohort.Key) (n int, err error) {
