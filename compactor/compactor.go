@@ -395,7 +395,7 @@ func (r *run) attempt(ctx context.Context, prev generation.Manifest, b *batch) (
 	return draft.Commit()
 }
 
-// commit writes the files of a draft, commits it and publishes it, for what is no fold. Without c the draft keeps the files of prev. It closes old.
+// commit writes the files of a draft, commits it and publishes it. A fold does this in other steps. Without c the draft keeps the files of prev. It closes old.
 // It returns the manifest of the commit, also if that could not be published. On an error before, the manifest's generation is 0.
 func (r *run) commit(prev generation.Manifest, next *generation.Draft, old *generation.Data, c *generation.Changes) (generation.Manifest, error) {
 	if c != nil {
