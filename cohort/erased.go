@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/runfold/runfold/internal/jsonscan"
@@ -86,6 +87,9 @@ type Erased struct {
 func NewErased(form KeyForm, salt Salt) *Erased {
 	return &Erased{Salt: salt, form: form, by: map[NameDigest]Tombstone{}}
 }
+
+// Clone makes a copy to which tombstones can be added.
+func (e *Erased) Clone() *Erased { return &Erased{e.Salt, e.form, maps.Clone(e.by)} }
 
 // Add adds a tombstone. Of two with one digest the later stamp stands.
 func (e *Erased) Add(t Tombstone) {

@@ -285,6 +285,8 @@ func (e *eraser) bury(prev generation.Manifest, old *generation.Data, c chosen) 
 			return err
 		}
 		e.erased = cohort.NewErased(e.streams.Settings.Key, salt)
+	} else {
+		e.erased = e.erased.Clone() // those of the generation before stay as they are
 	}
 	e.done.Stamp = prev.HighestStamp
 	if e.what.Apply {
