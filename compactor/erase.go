@@ -185,15 +185,24 @@ func (e *eraser) rows(ctx context.Context, prev generation.Manifest) (generation
 	if err != nil {
 		return prev, err
 	}
-	if !c.isEmpty() {
-		if err := e.bury(prev, old, c); err != nil {
-			return prev, err
-		}
-	}
-	if c.isEmpty() || !e.what.Apply {
+	if c.isEmpty() {
 		return prev, old.CheckBoth() // a flipped bit in a filter could hide a row
 	}
-	return e.commit(prev, old, c)
+	if err := e.bury(prev, old, c); err != nil {
+		return prev, err
+	}
+	if e.what.Apply {
+		return e.commit(prev, old, c)
+	}
+	for r, err := range old.Actions() {
+		if err != nil {
+			return prev, err
+		}
+		if e.erased.DropsAction(r) {
+			e.done.Actions++
+		}
+	}
+	return prev, old.CheckBoth()
 }
 
 // chosen are the rows to erase, by key.
@@ -312,6 +321,9 @@ func (e *eraser) bury(prev generation.Manifest, old *generation.Data, c chosen) 
 		add(e.erased.Salt.OfRun(run))
 	}
 	for s := range c.stages {
+		if s[1] == "" { // an action without a stage names the run
+			continue
+		}
 		add(e.erased.Salt.OfStage(s[0], s[1]))
 	}
 	return nil

@@ -155,6 +155,9 @@ func testErase(t *testing.T, root cohort.Root) {
 	if diff := cmp.Diff(want, dry.Rows); diff != "" {
 		t.Errorf("rows that would be erased (-want +got):\n%s", diff)
 	}
+	if dry.Actions != 1 {
+		t.Errorf("%d actions would be erased, want 1", dry.Actions)
+	}
 	done := eraseNow(t, cfg, compactor.Erasure{RunID: "person"})
 	if !done.IsDone() {
 		t.Errorf("left: %+v", done.Holding)
