@@ -66,7 +66,7 @@ func (s Salt) OfKey(k Key) NameDigest { return s.digest("key:", string(k)) }
 // OfRun is the digest of a run_id. A root has it if it has no row of that run any more.
 func (s Salt) OfRun(runID string) NameDigest { return s.digest("run:", runID) }
 
-// OfStage is the digest of a run_id and a stage. A root whose key has more fields has it if it has no row of that stage any more.
+// OfStage is the digest of a run_id and a stage. A root has it if it has no row of that stage of the run any more.
 func (s Salt) OfStage(runID, stage string) NameDigest { return s.digest("stage:", stage+":"+runID) }
 
 // Tombstone says that a run was erased. A record or an action that it is about never gets in again, unless it is later than Stamp.
@@ -116,13 +116,24 @@ func (e *Erased) All() map[NameDigest]Tombstone {
 
 // Has tells whether what has this digest was erased after stamp.
 func (e *Erased) Has(d NameDigest, stamp Stamp) bool {
-	t, ok := e.by[d]
+	t, ok := e.All()[d]
 	return ok && stamp <= t.Stamp
 }
 
 // Drops tells whether a record with this key and stamp was erased.
 func (e *Erased) Drops(k Key, stamp Stamp) bool {
 	return e.Len() > 0 && e.Has(e.Salt.OfKey(k), stamp)
+}
+
+// DropsRecord tells whether a record was erased, or an action that stands in its place: see Drops and DropsAction.
+func (e *Erased) DropsRecord(r Record) bool {
+	if e.Len() == 0 {
+		return false
+	}
+	if r.Action != NoAction {
+		return e.DropsAction(r)
+	}
+	return e.Drops(e.form.Of(r), r.Stamp)
 }
 
 // DropsAction tells whether an action names only what was erased.

@@ -125,11 +125,13 @@ func (v *verifier) tell(format string, args ...any) {
 }
 
 func (v *verifier) tombstones() {
+	if v.all == nil {
+		v.tell("the root has no tombstones at all")
+		return
+	}
 	for _, d := range v.Digests {
-		if v.all == nil || !v.all.Has(d, v.Stamp) {
-			if len(v.wrong) == 0 || v.all != nil {
-				v.tell("the root has no tombstone with digest %v up to that stamp", d)
-			}
+		if !v.all.Has(d, v.Stamp) {
+			v.tell("the root has no tombstone with digest %v up to that stamp", d)
 		}
 	}
 }

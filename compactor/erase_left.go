@@ -145,7 +145,7 @@ func (e *eraser) lookAtStreams(newest generation.Manifest) error {
 			continue
 		}
 		h := Holding{Path: e.Root.Rel(p.Dir), Runs: in.runs, Goes: !e.what.Apply && in.err == nil && (marks[p.Stream].Sealed || in.sealed)}
-		h.Host, h.PID = e.writerOf(p)
+		h.Host, h.PID, _ = e.streams.Writer(p)
 		switch {
 		case h.Goes:
 		case in.err != nil:
@@ -204,27 +204,15 @@ func (e *eraser) readStream(p journal.Place, others bool) (in inStream) {
 		case err != nil:
 			in.err = err
 			return in
+		case e.erased.DropsRecord(rec):
+			in.runs++
+		case !others:
 		case rec.Action != cohort.NoAction:
-			if e.erased.DropsAction(rec) {
-				in.runs++
-			} else if others {
-				in.actions = append(in.actions, rec.Version())
-			}
+			in.actions = append(in.actions, rec.Version())
 		default:
-			key := e.streams.Settings.Key.Of(rec)
-			if e.erased.Drops(key, rec.Stamp) {
-				in.runs++
-			} else if others {
-				in.others = append(in.others, candidate{Version: rec.Version(), key: key})
-			}
+			in.others = append(in.others, candidate{Version: rec.Version(), key: e.streams.Settings.Key.Of(rec)})
 		}
 	}
-}
-
-// writerOf is the host and the process that wrote a stream, as its header says.
-func (e *eraser) writerOf(p journal.Place) (host string, pid int) {
-	host, pid, _ = e.streams.Writer(p)
-	return host, pid
 }
 
 // damaged looks through damaged bytes of a stream. If they name an erased run, the note about them goes, too: it may have only the beginning of a
@@ -329,19 +317,21 @@ func (e *eraser) quarantined(newest generation.Manifest, s journal.Stream) error
 		return nil
 	}
 	h := Holding{Path: e.Root.Rel(dir), Runs: in.runs}
-	taken, err := e.areTaken(newest, in)
-	switch {
-	case err != nil:
-		return err
-	case in.err != nil:
+	if in.err != nil {
 		h.Why = fmt.Sprintf("it cannot be read (%v): move it out of the root by hand, if nothing of it is needed", in.err)
-	case !taken:
-		h.Why = "it holds records or actions that no fold has taken: compactd repair brings them back; else move it out of the root by hand"
-	default:
-		return e.removeStream(h, s, in)
+		e.done.Holding = append(e.done.Holding, h)
+		return nil
 	}
-	e.done.Holding = append(e.done.Holding, h)
-	return nil
+	taken, err := e.areTaken(newest, in)
+	if err != nil {
+		return err
+	}
+	if !taken {
+		h.Why = "it holds records or actions that no fold has taken: compactd repair brings them back; else move it out of the root by hand"
+		e.done.Holding = append(e.done.Holding, h)
+		return nil
+	}
+	return e.removeStream(h, s, in)
 }
 
 // removeStream removes a stream from quarantine/. The notes about it go first: alone, one of them might not tell whose it is.
@@ -359,6 +349,9 @@ func (e *eraser) removeStream(h Holding, s journal.Stream, in inStream) error {
 
 // areTaken tells whether the other records of a stream stand in a generation, or gave way there to later ones, and its other actions stand there.
 func (e *eraser) areTaken(m generation.Manifest, in inStream) (bool, error) {
+	if len(in.others)+len(in.actions) == 0 {
+		return true, nil
+	}
 	d, err := e.store.Data(m)
 	if err != nil {
 		return false, err

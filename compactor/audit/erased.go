@@ -74,10 +74,7 @@ func (r *repairer) erasedIn(f source) (*cohort.Erased, error) {
 
 // isErased tells whether a folded record or action is of an erased run, and tells of its stream.
 func (c *checker) isErased(path string, rec cohort.Record) bool {
-	is := c.erased.Drops(c.Settings.Key.Of(rec), rec.Stamp)
-	if rec.Action != cohort.NoAction {
-		is = c.erased.DropsAction(rec)
-	}
+	is := c.erased.DropsRecord(rec)
 	if is {
 		c.unerased++
 		if c.unerased == 1 {
