@@ -35,7 +35,13 @@ func (e *eraser) purge(newest, second generation.Manifest) error {
 		return err
 	}
 	if e.unpublished != nil {
-		e.done.Holding = append(e.done.Holding, Holding{Path: "index.parquet", Why: "a public file is in use, and was not replaced: " + e.unpublished.Error()})
+		old, err := e.store.Unpublished(newest)
+		if err != nil {
+			return err
+		}
+		for _, p := range old {
+			e.done.Holding = append(e.done.Holding, Holding{Path: e.Root.Rel(p.Name), Why: "it is in use, and was not replaced: " + e.unpublished.Error()})
+		}
 	}
 	return e.streamsOf(newest, second)
 }
