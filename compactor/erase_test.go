@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -19,7 +18,6 @@ import (
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/audit"
-	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/internal/durable"
 )
@@ -484,19 +482,6 @@ func eraseNamesQuarantined(t *testing.T, root cohort.Root, why string) {
 	}
 	if len(done.Holding) != 1 || done.Holding[0].Path != root.Rel(dir) || !strings.Contains(done.Holding[0].Why, why) || err != nil {
 		t.Errorf("left: %+v, and stat %s: %v; want the stream, as %q", done.Holding, dir, err, why)
-	}
-}
-
-// TestEraseNamesPublic names the public file that is in use, and shows the run still.
-func TestEraseNamesPublic(t *testing.T) {
-	root := toErase(t, newRoot(t))
-	foldNow(t, compactor.Config{Root: root})
-	for _, public := range []string{root.Index(), root.Snapshots()} {
-		cfg := anywhere(root, busyName{loaded(t, root), public})
-		done, err := compactor.Erase(context.Background(), cfg, compactor.Erasure{RunID: "person", Apply: true})
-		if !errors.Is(err, generation.ErrNotPublished) || len(done.Holding) != 1 || done.Holding[0].Path != root.Rel(public) {
-			t.Errorf("%s is in use: left %+v, %v", public, done.Holding, err)
-		}
 	}
 }
 
