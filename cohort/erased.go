@@ -7,7 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"slices"
+	"maps"
 	"strings"
 
 	"github.com/runfold/runfold/internal/jsonscan"
@@ -66,7 +66,7 @@ func (s Salt) OfKey(k Key) NameDigest { return s.digest("key:", string(k)) }
 // OfRun is the digest of a run_id. A root has it if it has no row of that run any more.
 func (s Salt) OfRun(runID string) NameDigest { return s.digest("run:", runID) }
 
-// OfStage is the digest of a run_id and a stage. A root whose key has more fields has it if it has no row of that stage any more.
+// OfStage is the digest of a run_id and a stage. A root has it if it has no row of that stage of the run any more.
 func (s Salt) OfStage(runID, stage string) NameDigest { return s.digest("stage:", stage+":"+runID) }
 
 // Tombstone says that a run was erased. A record or an action that it is about never gets in again, unless it is later than Stamp.
@@ -87,6 +87,9 @@ type Erased struct {
 func NewErased(form KeyForm, salt Salt) *Erased {
 	return &Erased{Salt: salt, form: form, by: map[NameDigest]Tombstone{}}
 }
+
+// Clone makes a copy to which tombstones can be added.
+func (e *Erased) Clone() *Erased { return &Erased{e.Salt, e.form, maps.Clone(e.by)} }
 
 // Add adds a tombstone. Of two with one digest the later stamp stands.
 func (e *Erased) Add(t Tombstone) {
@@ -113,13 +116,24 @@ func (e *Erased) All() map[NameDigest]Tombstone {
 
 // Has tells whether what has this digest was erased after stamp.
 func (e *Erased) Has(d NameDigest, stamp Stamp) bool {
-	t, ok := e.by[d]
+	t, ok := e.All()[d]
 	return ok && stamp <= t.Stamp
 }
 
 // Drops tells whether a record with this key and stamp was erased.
 func (e *Erased) Drops(k Key, stamp Stamp) bool {
 	return e.Len() > 0 && e.Has(e.Salt.OfKey(k), stamp)
+}
+
+// DropsRecord tells whether a record was erased, or an action that stands in its place: see Drops and DropsAction.
+func (e *Erased) DropsRecord(r Record) bool {
+	if e.Len() == 0 {
+		return false
+	}
+	if r.Action != NoAction {
+		return e.DropsAction(r)
+	}
+	return e.Drops(e.form.Of(r), r.Stamp)
 }
 
 // DropsAction tells whether an action names only what was erased.
@@ -143,13 +157,12 @@ func (e *Erased) IsMentionedIn(data []byte) bool {
 	if e.Len() == 0 {
 		return false
 	}
-	runs := textsOf(data, "run_id")
-	stages := append(textsOf(data, "stage"), textsOf(data, "phase")...)
-	for _, run := range runs {
+	stages := textsOf(data, "stage", "phase")
+	for run := range textsOf(data, "run_id") {
 		if e.hasAny(e.Salt.OfRun(run)) {
 			return true
 		}
-		for _, stage := range stages {
+		for stage := range stages {
 			if e.hasAny(e.Salt.OfStage(run, stage)) {
 				return true
 			}
@@ -163,23 +176,27 @@ func (e *Erased) hasAny(d NameDigest) bool {
 	return ok
 }
 
-// textsOf are the different texts that stand after a member's name in what is left of JSON.
-func textsOf(data []byte, member string) (texts []string) {
-	name := jsonscan.Quote(member)
-	for {
-		_, rest, ok := bytes.Cut(data, name)
-		if !ok {
-			return texts
-		}
-		data = rest
-		value, ok := bytes.CutPrefix(bytes.TrimLeft(rest, " \t\r\n"), []byte(":"))
-		if !ok {
-			continue
-		}
-		if text := firstText(bytes.TrimLeft(value, " \t\r\n")); text != "" && !slices.Contains(texts, text) {
-			texts = append(texts, text)
+// textsOf are the different texts that stand after the names of these members in what is left of JSON.
+func textsOf(data []byte, members ...string) map[string]bool {
+	texts := map[string]bool{}
+	for _, member := range members {
+		name, rest := jsonscan.Quote(member), data
+		for {
+			_, after, ok := bytes.Cut(rest, name)
+			if !ok {
+				break
+			}
+			rest = after
+			value, ok := bytes.CutPrefix(bytes.TrimLeft(rest, " \t\r\n"), []byte(":"))
+			if !ok {
+				continue
+			}
+			if text := firstText(bytes.TrimLeft(value, " \t\r\n")); text != "" {
+				texts[text] = true
+			}
 		}
 	}
+	return texts
 }
 
 // firstText is the JSON text at the beginning of value; empty if it is not whole.

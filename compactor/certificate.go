@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 
 	"github.com/runfold/runfold/cohort"
@@ -58,11 +59,12 @@ func Certify(cfg Config, done Erased, by string) (Certificate, error) {
 		From: done.Base, Since: m.Erased.Since,
 		Clean: append([]generation.Gone{}, done.Clean...), Gone: append([]generation.Gone{}, done.Gone...), Left: append([]Holding{}, done.Holding...),
 	}
+	if done.Since > 0 { // others may have erased more meanwhile
+		c.Since, c.SaltIn = done.Since, done.Salt
+	}
 	if len(c.Digests) == 0 {
 		c.Digests = slices.Collect(maps.Keys(all.All()))
-		for _, t := range all.All() {
-			c.Stamp = max(c.Stamp, t.Stamp)
-		}
+		c.Stamp = lowestOf(all)
 	}
 	if c.From.Generation == 0 {
 		c.From.Generation = c.Since - 1
@@ -72,6 +74,15 @@ func Certify(cfg Config, done Erased, by string) (Certificate, error) {
 	}
 	slices.SortFunc(c.Digests, func(a, b cohort.NameDigest) int { return slices.Compare(a[:], b[:]) })
 	return c, nil
+}
+
+// lowestOf is the lowest stamp of all tombstones: what was appended before that is erased, whichever of them is about it.
+func lowestOf(all *cohort.Erased) cohort.Stamp {
+	lowest := cohort.Stamp(math.MaxInt64)
+	for _, t := range all.All() {
+		lowest = min(lowest, t.Stamp)
+	}
+	return lowest
 }
 
 // Verify compares a certificate with its root: that the tombstones are there, that no generation before is, that the generations which it names are
@@ -114,16 +125,18 @@ func (v *verifier) tell(format string, args ...any) {
 }
 
 func (v *verifier) tombstones() {
+	if v.all == nil {
+		v.tell("the root has no tombstones at all")
+		return
+	}
 	for _, d := range v.Digests {
-		if v.all == nil || !v.all.Has(d, v.Stamp) {
-			if len(v.wrong) == 0 || v.all != nil {
-				v.tell("the root has no tombstone with digest %v up to that stamp", d)
-			}
+		if !v.all.Has(d, v.Stamp) {
+			v.tell("the root has no tombstone with digest %v up to that stamp", d)
 		}
 	}
 }
 
-// generations reads every generation that is kept.
+// generations reads every generation that is kept. One that is swept meanwhile is not kept.
 func (v *verifier) generations(ctx context.Context) error {
 	gens, err := v.store.List()
 	if err != nil {
@@ -138,26 +151,32 @@ func (v *verifier) generations(ctx context.Context) error {
 			v.tell("generation %d is there, and they were gone only since %d", g, v.Since)
 		}
 		m, err := v.store.Read(g)
-		if err != nil {
-			return err
+		if err == nil {
+			v.links(before, &m)
+			before = &m
+			err = v.rows(m)
 		}
-		if before != nil && !before.IsParentOf(&m) {
-			v.tell("generation %d does not follow %d: one of the two is void", g, before.Generation)
-		}
-		before = &m
-		for _, named := range slices.Concat(v.Clean, []generation.Gone{v.From}) {
-			if named.Generation == g && named.SHA256 != m.SHA256() {
-				v.tell("generation %d is another one: its manifest has SHA-256 %s, and not %s", g, m.SHA256(), named.SHA256)
-			}
-		}
-		if g == v.Since && m.Parent != v.From.SHA256 {
-			v.tell("generation %d was made from a manifest with SHA-256 %s, and not %s", g, m.Parent, v.From.SHA256)
-		}
-		if err := v.rows(m); err != nil {
+		if err != nil && !isSwept(v.store, g) {
 			return err
 		}
 	}
 	return nil
+}
+
+// links compares what a manifest says of itself and its parent. before is the one before it that was read.
+func (v *verifier) links(before, m *generation.Manifest) {
+	g := m.Generation
+	if before != nil && before.Generation+1 == g && !before.IsParentOf(m) { // retention may have left out some between others
+		v.tell("generation %d does not follow %d: one of the two is void", g, before.Generation)
+	}
+	for _, named := range slices.Concat(v.Clean, []generation.Gone{v.From}) {
+		if named.Generation == g && named.SHA256 != m.SHA256() {
+			v.tell("generation %d is another one: its manifest has SHA-256 %s, and not %s", g, m.SHA256(), named.SHA256)
+		}
+	}
+	if g == v.Since && m.Parent != v.From.SHA256 {
+		v.tell("generation %d was made from a manifest with SHA-256 %s, and not %s", g, m.Parent, v.From.SHA256)
+	}
 }
 
 // rows looks for the digests among the rows of a generation.
@@ -182,8 +201,9 @@ func (v *verifier) rows(m generation.Manifest) error {
 			if err != nil {
 				return err
 			}
-			if h.Version.Stamp <= v.Stamp && digests[v.all.Salt.OfKey(h.Key)] {
-				v.tell("generation %d has a row with digest %v", m.Generation, v.all.Salt.OfKey(h.Key))
+			digest := v.all.Salt.OfKey(h.Key)
+			if digests[digest] && (h.Version.Stamp <= v.Stamp || v.all.Has(digest, h.Version.Stamp)) {
+				v.tell("generation %d has a row with digest %v", m.Generation, digest)
 			}
 		}
 	}

@@ -76,19 +76,11 @@ func (r *run) changeColumns(change ColumnChange) (generation.Manifest, error) {
 	if prev.Generation > 0 && same && reflect.DeepEqual(prev.Columns, next.Columns) {
 		return prev, nil
 	}
+	var c *generation.Changes
 	if prev.Generation == 0 || !same {
-		if _, err := next.Write(old, generation.Changes{}); err != nil {
-			return generation.Manifest{}, err
-		}
+		c = &generation.Changes{}
 	}
-	done, err := next.Commit()
-	if err != nil {
-		return generation.Manifest{}, err
-	}
-	r.base = done.Generation // what is gone from here on was not taken by others before
-	r.say.tellChanges(prev, done, next.From)
-	old.Close() // index.parquet may be the same file, and Windows and SMB replace no file that is open
-	return done, r.store.Publish(done, false)
+	return r.commit(prev, next, old, c)
 }
 
 // apply is the schema and the wishes of prev after the change.

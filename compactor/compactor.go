@@ -395,6 +395,28 @@ func (r *run) attempt(ctx context.Context, prev generation.Manifest, b *batch) (
 	return draft.Commit()
 }
 
+// commit writes the files of a draft, commits it and publishes it. A fold does this in other steps. Without c the draft keeps the files of prev. It closes old.
+// It returns the manifest of the commit, also if that could not be published. On an error before, the manifest's generation is 0.
+func (r *run) commit(prev generation.Manifest, next *generation.Draft, old *generation.Data, c *generation.Changes) (generation.Manifest, error) {
+	if c != nil {
+		// The data files of N+1 must not be durable before manifest N is: without it they would say that manifests are missing (R21).
+		if err := r.store.SyncManifests(); err != nil {
+			return generation.Manifest{}, err
+		}
+		if _, err := next.Write(old, *c); err != nil {
+			return generation.Manifest{}, err
+		}
+	}
+	done, err := next.Commit()
+	if err != nil {
+		return generation.Manifest{}, err
+	}
+	r.base = done.Generation // from here on only a generation above our own means that others have committed
+	r.say.tellChanges(prev, done, next.From)
+	old.Close() // index.parquet may be the same file, and Windows and SMB replace no file that is open
+	return done, r.store.Publish(done, false)
+}
+
 // tellChanges tells of what a commit did once for many to come. from is the version of the index that it began with.
 func (s *speaker) tellChanges(prev, next generation.Manifest, from int) (rewritten bool) {
 	if prev.Generation > 0 && prev.Version < next.Version {

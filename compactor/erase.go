@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 
 	"github.com/runfold/runfold/cohort"
@@ -74,7 +75,7 @@ func Erase(ctx context.Context, cfg Config, what Erasure) (done Erased, err erro
 	if err != nil {
 		return Erased{}, err
 	}
-	e := eraser{run: r, what: what}
+	e := eraser{run: r, what: what, notes: map[string]bool{}}
 	if what.Apply {
 		unlock, err := r.Lock.Lock(ctx)
 		if err != nil {
@@ -112,6 +113,7 @@ type eraser struct {
 	wasSealed map[journal.Stream]bool // by the older one of the two generations that stay
 	onceOnly  bool                    // a stream with something of them has its seal, and only the newest generation has folded that
 	since     cohort.Generation       // the first generation without what was erased, or would be
+	notes     map[string]bool         // about damaged bytes of streams that name an erased run
 }
 
 // once goes through all steps. Each finds out by itself whether it is still to be done.
@@ -176,6 +178,9 @@ func (e *eraser) rows(ctx context.Context, prev generation.Manifest) (generation
 	if e.done.Since > 0 {
 		return prev, nil // this call has committed them, and met others later
 	}
+	// Another erasure may have committed first, with a salt of its own: what a lost try found is not what this one does.
+	e.done.Rows, e.done.Actions = nil, 0
+	e.done.At, e.done.Stamp, e.done.Base = nil, 0, generation.Gone{}
 	c, err := e.choose(ctx, old)
 	if err != nil {
 		return prev, err
@@ -186,10 +191,18 @@ func (e *eraser) rows(ctx context.Context, prev generation.Manifest) (generation
 	if err := e.bury(prev, old, c); err != nil {
 		return prev, err
 	}
-	if !e.what.Apply {
-		return prev, nil
+	if e.what.Apply {
+		return e.commit(prev, old, c)
 	}
-	return e.commit(prev, old, c)
+	for r, err := range old.Actions() {
+		if err != nil {
+			return prev, err
+		}
+		if e.erased.DropsAction(r) {
+			e.done.Actions++
+		}
+	}
+	return prev, old.CheckBoth()
 }
 
 // chosen are the rows to erase, by key.
@@ -215,7 +228,6 @@ func (e *eraser) choose(ctx context.Context, old *generation.Data) (c chosen, er
 	}
 	form := e.streams.Settings.Key
 	c.runs, c.stages = map[string]bool{}, map[[2]string]bool{}
-	e.done.Rows = nil
 	for _, key := range keys {
 		f, in := c.found[key]
 		w, out := c.out[key]
@@ -282,8 +294,10 @@ func (e *eraser) bury(prev generation.Manifest, old *generation.Data, c chosen) 
 			return err
 		}
 		e.erased = cohort.NewErased(e.streams.Settings.Key, salt)
+	} else {
+		e.erased = e.erased.Clone() // those of the generation before stay as they are
 	}
-	e.done.Stamp, e.done.At = prev.HighestStamp, nil
+	e.done.Stamp = prev.HighestStamp
 	if e.what.Apply {
 		// The storage's time, from which the stamps of writers begin: what a stream has that cannot be read now was appended before.
 		now, err := durable.Now(e.FS, string(e.Root), e.streams.Settings.DirMode.FS())
@@ -307,6 +321,9 @@ func (e *eraser) bury(prev generation.Manifest, old *generation.Data, c chosen) 
 		add(e.erased.Salt.OfRun(run))
 	}
 	for s := range c.stages {
+		if s[1] == "" { // an action without a stage names the run
+			continue
+		}
 		add(e.erased.Salt.OfStage(s[0], s[1]))
 	}
 	return nil
@@ -343,7 +360,6 @@ func (e *eraser) commit(prev generation.Manifest, old *generation.Data, c chosen
 	}
 	// Writers that come from now on begin above it, so their records are new runs.
 	next.HighestStamp = max(prev.HighestStamp, e.done.Stamp)
-	e.done.Actions = 0
 	goes := func(r cohort.Record) bool {
 		gone := e.erased.DropsAction(r)
 		if gone {
@@ -352,9 +368,9 @@ func (e *eraser) commit(prev generation.Manifest, old *generation.Data, c chosen
 		return gone
 	}
 	next.Changed = &generation.Changed{Erased: int64(len(e.done.Rows))}
-	done, err := e.whole(next, old, generation.Changes{
-		Side:      generation.Side{Out: sortedKeys(c.found), Found: c.found},
-		Withdrawn: generation.Side{Out: sortedKeys(c.out), Found: c.out},
+	done, err := e.whole(prev, next, old, generation.Changes{
+		Side:      generation.Side{Out: slices.Sorted(maps.Keys(c.found)), Found: c.found},
+		Withdrawn: generation.Side{Out: slices.Sorted(maps.Keys(c.out)), Found: c.out},
 		NoActions: goes, Erase: e.erased,
 	})
 	if done.Generation > 0 { // it is committed, also if it could not be published
@@ -363,32 +379,14 @@ func (e *eraser) commit(prev generation.Manifest, old *generation.Data, c chosen
 	return done, err
 }
 
-func sortedKeys(all map[cohort.Key]index.Found) []cohort.Key {
-	keys := make([]cohort.Key, 0, len(all))
-	for k := range all {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
-}
-
 // whole writes all files of a generation anew, commits it and publishes it. It closes old.
-func (e *eraser) whole(next *generation.Draft, old *generation.Data, c generation.Changes) (generation.Manifest, error) {
+func (e *eraser) whole(prev generation.Manifest, next *generation.Draft, old *generation.Data, c generation.Changes) (generation.Manifest, error) {
 	c.Whole, next.Verb = true, generation.DidErase
-	// The data files of N+1 must not be durable before manifest N is (R21).
-	if err := e.store.SyncManifests(); err != nil {
-		return generation.Manifest{}, err
+	done, err := e.run.commit(prev, next, old, &c)
+	if done.Generation > 0 {
+		err = e.published(err)
 	}
-	if _, err := next.Write(old, c); err != nil {
-		return generation.Manifest{}, err
-	}
-	done, err := next.Commit()
-	if err != nil {
-		return generation.Manifest{}, err
-	}
-	e.base = done.Generation // from here on only a generation above our own means that others have committed
-	old.Close()              // index.parquet may be the same file, and Windows and SMB replace no file that is open
-	return done, e.published(e.store.Publish(done, false))
+	return done, err
 }
 
 // second is a second whole generation without what was erased: one that is there, or a copy of the newest, which is then the newest.
@@ -412,5 +410,5 @@ func (e *eraser) copyOf(newest generation.Manifest) (m generation.Manifest, err 
 	}
 	defer old.Close()
 	next.Changed = &generation.Changed{}
-	return e.whole(next, old, generation.Changes{})
+	return e.whole(newest, next, old, generation.Changes{})
 }

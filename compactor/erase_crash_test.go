@@ -161,7 +161,10 @@ func TestEraseMeets(t *testing.T) {
 	} {
 		t.Run("erasure and "+name, func(t *testing.T) {
 			meets(t, root, other, func(cfg compactor.Config) error {
-				_, err := compactor.Erase(context.Background(), cfg, what)
+				done, err := compactor.Erase(context.Background(), cfg, what)
+				if err == nil {
+					certified(t, cfg, done, "the first")
+				}
 				return err
 			})
 		})

@@ -1,12 +1,15 @@
 package compactor_test
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"iter"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -177,6 +180,73 @@ func TestRebuildTombstones(t *testing.T) {
 	}
 	if diff := cmp.Diff(erasedRows, values(t, root)); diff != "" {
 		t.Errorf("rows (-want +got):\n%s", diff)
+	}
+}
+
+// TestRebuildTellsOfTombstones loses the newest manifests after an erasure, and the tombstones that belong to the newest index. The repair takes those
+// of the generation before, if that has a manifest, and tells that some may be missing.
+func TestRebuildTellsOfTombstones(t *testing.T) {
+	cut := func(path string) error {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(path, data[:bytes.IndexByte(data, '\n')+1], 0o600)
+	}
+	for name, test := range map[string]struct {
+		harm func(path string) error
+		lose int // manifests
+		is   bool
+	}{
+		"all there":                 {func(string) error { return nil }, 1, false},
+		"gone":                      {os.Remove, 1, true},
+		"cut off after a line":      {cut, 1, true},
+		"damaged":                   {func(path string) error { return os.Truncate(path, 200) }, 1, true},
+		"all there, no manifest":    {func(string) error { return nil }, 3, false},
+		"gone, with all manifests":  {os.Remove, 3, true},
+		"damaged, and no manifests": {func(path string) error { return os.Truncate(path, 200) }, 3, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := toErase(t, newDamagedRoot(t))
+			cfg := compactor.Config{Root: root}
+			eraseNow(t, cfg, compactor.Erasure{RunID: "person"})
+			appendTo(t, root, "c", `{"run_id":"o","stage":"S","v":1}`)
+			foldNow(t, cfg)
+			if err := test.harm(root.Data(newestOn(t, root).Erased.Name)); err != nil {
+				t.Fatal(err)
+			}
+			gens, err := generations(durable.OS, root)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, g := range gens[len(gens)-test.lose:] {
+				if err := os.Remove(root.Manifest(g)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r, err := audit.Repair(context.Background(), cfg, audit.RepairOptions{Apply: true})
+			if err != nil || !r.Rebuilt || r.Unerased != test.is || r.Lossless() && test.is {
+				t.Errorf("Repair = %+v, %v; want that tombstones are missing: %v", r, err, test.is)
+			}
+			if m := newestOn(t, root); (m.Erased == nil || m.Erased.Rows < 3) && (!test.is || test.lose == 1) {
+				t.Errorf("after the repair the tombstones are %+v", m.Erased)
+			}
+		})
+	}
+}
+
+// TestRebuildStopsAtTombstones cannot read the tombstones: the repair ends, and takes nothing without them.
+func TestRebuildStopsAtTombstones(t *testing.T) {
+	root := toErase(t, newDamagedRoot(t))
+	cfg := compactor.Config{Root: root}
+	eraseNow(t, cfg, compactor.Erasure{RunID: "person"})
+	m := newestOn(t, root)
+	if err := os.Remove(root.Manifest(m.Generation)); err != nil {
+		t.Fatal(err)
+	}
+	cfg.FS, cfg.Lock = blind{loaded(t, root), filepath.Join("data", m.Erased.Name)}, yes{}
+	if r, err := audit.Repair(context.Background(), cfg, audit.RepairOptions{Apply: true}); !errors.Is(err, syscall.EIO) {
+		t.Errorf("Repair = %+v, %v; want EIO", r, err)
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/generation"
@@ -36,7 +35,13 @@ func (e *eraser) purge(newest, second generation.Manifest) error {
 		return err
 	}
 	if e.unpublished != nil {
-		e.done.Holding = append(e.done.Holding, Holding{Path: "index.parquet", Why: "a public file is in use, and was not replaced: " + e.unpublished.Error()})
+		old, err := e.store.Unpublished(newest)
+		if err != nil {
+			return err
+		}
+		for _, p := range old {
+			e.done.Holding = append(e.done.Holding, Holding{Path: e.Root.Rel(p.Name), Why: "it is in use, and was not replaced: " + e.unpublished.Error()})
+		}
 	}
 	return e.streamsOf(newest, second)
 }
@@ -97,12 +102,12 @@ func (e *eraser) lookAtGenerations(newest generation.Manifest) error {
 	}
 	for _, g := range gens {
 		m, err := e.store.Read(g)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
 		h := Holding{Path: e.Root.Rel(e.Root.Manifest(g)), Goes: true}
 		if err == nil {
 			h.Runs, err = e.rowsIn(m, keys)
+		}
+		if err != nil && isSwept(e.store, g) {
+			continue
 		}
 		if err != nil {
 			h.Why = fmt.Sprintf("it cannot be read (%v), and goes, too", err)
@@ -112,6 +117,12 @@ func (e *eraser) lookAtGenerations(newest generation.Manifest) error {
 		}
 	}
 	return nil
+}
+
+// isSwept tells whether a generation that a listing had is gone since. Its manifest goes before its data files (R23).
+func isSwept(store *generation.Store, g cohort.Generation) bool {
+	gens, err := store.List()
+	return err == nil && !slices.Contains(gens, g)
 }
 
 func (e *eraser) rowsIn(m generation.Manifest, keys []cohort.Key) (n int, err error) {
@@ -140,7 +151,7 @@ func (e *eraser) lookAtStreams(newest generation.Manifest) error {
 			continue
 		}
 		h := Holding{Path: e.Root.Rel(p.Dir), Runs: in.runs, Goes: !e.what.Apply && in.err == nil && (marks[p.Stream].Sealed || in.sealed)}
-		h.Host, h.PID = e.writerOf(p)
+		h.Host, h.PID, _ = e.streams.Writer(p)
 		switch {
 		case h.Goes:
 		case in.err != nil:
@@ -162,14 +173,16 @@ func (e *eraser) lookAtStreams(newest generation.Manifest) error {
 
 // inStream is what was found in one stream.
 type inStream struct {
-	runs   int
-	others []candidate // records that were not erased; only their keys and versions
-	gone   bool
-	sealed bool
-	err    error
+	runs    int
+	others  []candidate      // records that were not erased; only their keys and versions
+	actions []cohort.Version // actions that were not erased
+	notes   []string         // about damaged bytes that name an erased run, if they were noted
+	gone    bool
+	sealed  bool
+	err     error // it could not be looked through to its end
 }
 
-// readStream reads a stream in any place, and keeps what its other records are if that is asked for.
+// readStream reads a stream in any place, and keeps what its other records and actions are if that is asked for.
 func (e *eraser) readStream(p journal.Place, others bool) (in inStream) {
 	r, err := e.streams.Open(p, journal.Position{})
 	if errors.Is(err, fs.ErrNotExist) {
@@ -188,57 +201,41 @@ func (e *eraser) readStream(p journal.Place, others bool) (in inStream) {
 		switch {
 		case errors.Is(err, io.EOF):
 			in.sealed = r.Position().Sealed
-			if r.Torn() > 0 && e.mentionedIn(cohort.SegmentIn(p.Dir), r.Position().Offset, r.Torn()) {
-				in.runs++
+			if r.Torn() > 0 {
+				e.damaged(&in, p.Stream, &journal.CorruptError{Path: cohort.SegmentIn(p.Dir), Offset: r.Position().Offset, Length: r.Torn()})
 			}
 			return in
 		case errors.As(err, &damage):
-			if e.mentionedIn(damage.Path, damage.Offset, damage.Length) {
-				in.runs++
-			}
+			e.damaged(&in, p.Stream, damage)
 		case err != nil:
 			in.err = err
 			return in
+		case e.erased.DropsRecord(rec):
+			in.runs++
+		case !others:
 		case rec.Action != cohort.NoAction:
-			if e.erased.DropsAction(rec) {
-				in.runs++
-			}
+			in.actions = append(in.actions, rec.Version())
 		default:
-			key := e.streams.Settings.Key.Of(rec)
-			if e.erased.Drops(key, rec.Stamp) {
-				in.runs++
-			} else if others {
-				in.others = append(in.others, candidate{Version: rec.Version(), key: key})
-			}
+			in.others = append(in.others, candidate{Version: rec.Version(), key: e.streams.Settings.Key.Of(rec)})
 		}
 	}
 }
 
-// writerOf is the host and the process that wrote a stream, as its header says.
-func (e *eraser) writerOf(p journal.Place) (host string, pid int) {
-	host, pid, _ = e.streams.Writer(p)
-	return host, pid
-}
-
-// mentionedIn tells whether bytes of a file name an erased run.
-func (e *eraser) mentionedIn(path string, offset, length int64) bool {
-	file, err := e.FS.Open(path)
-	if err != nil {
-		return false
+// damaged looks through damaged bytes of a stream. If they name an erased run, the note about them goes, too: it may have only the beginning of a
+// record that names its run farther behind.
+func (e *eraser) damaged(in *inStream, s journal.Stream, damage *journal.CorruptError) {
+	data, err := bytesAt(e.FS, damage, maxLooked)
+	if err == nil && damage.Length > maxLooked {
+		err = fmt.Errorf("only %d of the %d damaged bytes at offset %d were looked through", int64(maxLooked), damage.Length, damage.Offset)
 	}
-	defer file.Close()
-	buf := make([]byte, min(max(length, 0), maxKept))
-	n, err := file.ReadAt(buf, offset)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return false
+	if e.erased.IsMentionedIn(data) {
+		note := e.Root.Damaged(s.Cohort, s.ID, damage.Offset)
+		in.runs++
+		in.notes, e.notes[note] = append(in.notes, note), true
 	}
-	return e.erased.IsMentionedIn(buf[:n])
-}
-
-// mentionedInFile is mentionedIn for a whole file.
-func (e *eraser) mentionedInFile(path string) bool {
-	data, err := durable.Read(e.FS, path, maxLooked)
-	return err == nil && e.erased.IsMentionedIn(data)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && in.err == nil {
+		in.err = err
+	}
 }
 
 // maxLooked bounds the bytes of a damaged file that are looked through.
@@ -310,54 +307,88 @@ func (e *eraser) lookAtQuarantine(newest generation.Manifest) error {
 	return nil
 }
 
-// quarantined removes a stream in quarantine/ that holds erased runs, if every other record of it stands in the newest generation.
+// quarantined removes a stream in quarantine/ that holds erased runs, if every other record and action of it stands in the newest generation.
 func (e *eraser) quarantined(newest generation.Manifest, s journal.Stream) error {
 	dir := e.Root.Quarantined(s.Cohort, s.ID)
 	in := e.readStream(journal.Place{Stream: s, Dir: dir, Reaped: true}, true)
-	if in.err != nil && e.mentionedInFile(cohort.SegmentIn(dir)) {
-		in.runs++
+	var unread bool
+	if in.err != nil && in.runs == 0 {
+		data, err := durable.Read(e.FS, cohort.SegmentIn(dir), maxLooked)
+		unread = err != nil && !errors.Is(err, fs.ErrNotExist)
+		if e.erased.IsMentionedIn(data) {
+			in.runs++
+		}
 	}
-	if in.runs == 0 {
+	if in.runs == 0 && !unread {
 		return nil
 	}
 	h := Holding{Path: e.Root.Rel(dir), Runs: in.runs}
-	taken, err := e.areTaken(newest, in.others)
-	switch {
-	case err != nil:
-		return err
-	case in.err != nil:
+	if in.err != nil {
 		h.Why = fmt.Sprintf("it cannot be read (%v): move it out of the root by hand, if nothing of it is needed", in.err)
-	case !taken:
-		h.Why = "it holds records that no fold has taken: compactd repair brings them back; else move it out of the root by hand"
-	default:
-		return e.remove(h, func() error { return durable.RemoveAll(e.FS, dir) })
+		e.done.Holding = append(e.done.Holding, h)
+		return nil
 	}
-	e.done.Holding = append(e.done.Holding, h)
-	return nil
+	taken, err := e.areTaken(newest, in)
+	if err != nil {
+		return err
+	}
+	if !taken {
+		h.Why = "it holds records or actions that no fold has taken: compactd repair brings them back; else move it out of the root by hand"
+		e.done.Holding = append(e.done.Holding, h)
+		return nil
+	}
+	return e.removeStream(h, s, in)
 }
 
-// areTaken tells whether records stand in a generation, or gave way there to later ones.
-func (e *eraser) areTaken(m generation.Manifest, recs []candidate) (bool, error) {
+// removeStream removes a stream from quarantine/. The notes about it go first: alone, one of them might not tell whose it is.
+func (e *eraser) removeStream(h Holding, s journal.Stream, in inStream) error {
+	for _, note := range in.notes {
+		if !e.what.Apply {
+			break // lookAtQuarantine names it
+		}
+		if err := e.file(note); err != nil {
+			return err
+		}
+	}
+	return e.remove(h, func() error { return durable.RemoveAll(e.FS, e.Root.Quarantined(s.Cohort, s.ID)) })
+}
+
+// areTaken tells whether the other records of a stream stand in a generation, or gave way there to later ones, and its other actions stand there.
+func (e *eraser) areTaken(m generation.Manifest, in inStream) (bool, error) {
+	if len(in.others)+len(in.actions) == 0 {
+		return true, nil
+	}
 	d, err := e.store.Data(m)
 	if err != nil {
 		return false, err
 	}
 	defer d.Close()
-	keys := make([]cohort.Key, len(recs))
-	for i, r := range recs {
+	keys := make([]cohort.Key, len(in.others))
+	for i, r := range in.others {
 		keys[i] = r.key
 	}
 	found, out, err := d.FindBoth(keys)
 	if err != nil {
 		return false, err
 	}
-	return !slices.ContainsFunc(recs, func(r candidate) bool {
+	missing := slices.ContainsFunc(in.others, func(r candidate) bool {
 		f, ok := found[r.key]
 		if !ok {
 			f, ok = out[r.key]
 		}
 		return !ok || f.Compare(r.Version) < 0 && !f.SameWrite(r.Version)
-	}), nil
+	})
+	if missing || len(in.actions) == 0 {
+		return !missing, nil
+	}
+	here := map[cohort.Version]bool{} // no action ever gives way to another one
+	for r, err := range d.Actions() {
+		if err != nil {
+			return false, err
+		}
+		here[r.Version()] = true
+	}
+	return !slices.ContainsFunc(in.actions, func(v cohort.Version) bool { return !here[v] }), nil
 }
 
 // file removes a note, or a file of a generation in quarantine/ or under a temporary name, if it holds an erased run.
@@ -370,7 +401,9 @@ func (e *eraser) file(path string) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
-	case err != nil && e.mentionedInFile(path), err != nil && strings.Contains(name, ".parquet"):
+	case e.notes[path]:
+		n = max(n, 1)
+	case err != nil:
 		e.done.Holding = append(e.done.Holding, Holding{Path: e.Root.Rel(path),
 			Why: fmt.Sprintf("it cannot be read (%v), and may hold an erased run: remove it by hand, if nothing of it is needed", err)})
 		return nil

@@ -5,10 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -153,6 +155,9 @@ func testErase(t *testing.T, root cohort.Root) {
 	if diff := cmp.Diff(want, dry.Rows); diff != "" {
 		t.Errorf("rows that would be erased (-want +got):\n%s", diff)
 	}
+	if dry.Actions != 1 {
+		t.Errorf("%d actions would be erased, want 1", dry.Actions)
+	}
 	done := eraseNow(t, cfg, compactor.Erasure{RunID: "person"})
 	if !done.IsDone() {
 		t.Errorf("left: %+v", done.Holding)
@@ -173,6 +178,26 @@ func testErase(t *testing.T, root cohort.Root) {
 	}
 	if gens, err := generations(durable.OS, root); err != nil || len(gens) != 2 {
 		t.Errorf("generations %v, %v: want two", gens, err)
+	}
+}
+
+// TestEraseFindsFlips flips bits of the newest index, and looks for a run without Apply: what a flipped bit hides is not passed over.
+func TestEraseFindsFlips(t *testing.T) {
+	root := newDamagedRoot(t)
+	cfg := compactor.Config{Root: root}
+	appendTo(t, root, "c", secretLines...)
+	foldNow(t, cfg)
+	path := root.Data(newestOn(t, root).Index.Name)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := 0; at < len(data); at += 37 {
+		put(t, path, flip(at)(slices.Clone(data)))
+		done, err := compactor.Erase(context.Background(), cfg, compactor.Erasure{RunID: "person"})
+		if err == nil {
+			t.Fatalf("byte %d of %d is another one, and the rows are %v", at, len(data), done.Rows)
+		}
 	}
 }
 
@@ -311,23 +336,152 @@ func TestEraseQuarantine(t *testing.T) {
 	}
 }
 
-// TestEraseKeepsStrangers leaves a stream in quarantine/ that no fold has taken: its other records are nowhere else.
-func TestEraseKeepsStrangers(t *testing.T) {
+// TestEraseLooksThroughAll erases a run whose name stands far behind in a damaged record.
+func TestEraseLooksThroughAll(t *testing.T) {
 	root := newDamagedRoot(t)
 	cfg := compactor.Config{Root: root}
 	appendTo(t, root, "c", secretLines...)
 	foldNow(t, cfg)
-	appendTo(t, root, "c", secretLines[1], `{"run_id":"unseen","stage":"S","v":1}`)
+	appendTo(t, root, "c", `{"note":"secret-one","pad":"`+strings.Repeat("x", 3<<20)+`","run_id":"person","stage":"S"}`)
+	change(t, root.Segment("c", listed(t, root)[0].ID), flip(1<<20))
+	live, err := compactor.Erase(context.Background(), cfg, compactor.Erasure{RunID: "person"})
+	if err != nil || !slices.ContainsFunc(live.Holding, func(h compactor.Holding) bool { return strings.HasPrefix(h.Path, "cohorts/") }) {
+		t.Errorf("before a fold it stands in %+v, %v; want the stream, too", live.Holding, err)
+	}
+	if r := foldNow(t, cfg); r.Damage != 1 {
+		t.Fatalf("%d damaged places", r.Damage)
+	}
+	if done := eraseNow(t, cfg, compactor.Erasure{RunID: "person"}); !done.IsDone() {
+		t.Errorf("left: %+v", done.Holding)
+	}
+	if found := secretsIn(t, durable.OS, root); len(found) > 0 {
+		t.Errorf("after the erasure:\n%s", strings.Join(found, "\n"))
+	}
+}
+
+// blind is a file system on which one file cannot be opened, wherever its directory lies.
+type blind struct {
+	durable.FS
+	name string // and its directory
+}
+
+func (b blind) Open(name string) (durable.ReadFile, error) {
+	if strings.HasSuffix(name, string(filepath.Separator)+b.name) {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.EIO}
+	}
+	return b.FS.Open(name)
+}
+
+// TestEraseNamesUnread makes each file in turn one that cannot be opened. An erasure names what it cannot read, or it fails.
+func TestEraseNamesUnread(t *testing.T) {
+	root := newDamagedRoot(t)
+	cfg := compactor.Config{Root: root}
+	appendTo(t, root, "c", secretLines...)
+	foldNow(t, cfg)
+	appendTo(t, root, "c", secretLines[2])
+	segment := root.Segment("c", listed(t, root)[0].ID)
+	data, err := os.ReadFile(segment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change(t, segment, flip(bytes.Index(data, []byte("secret-one"))))
+	foldNow(t, cfg)
+	appendTo(t, root, "c", secretLines[2])
+	disk := loaded(t, root)
+	walkOn(t, disk, string(root), func(path string, _ []byte) {
+		name := filepath.Join(filepath.Base(filepath.Dir(path)), filepath.Base(path))
+		disk := loaded(t, root)
+		cfg := compactor.Config{Root: root, FS: blind{disk, name}, Lock: yes{}}
+		done, err := compactor.Erase(context.Background(), cfg, compactor.Erasure{RunID: "person", Apply: true})
+		if found := secretsIn(t, disk, root); err == nil && done.IsDone() && len(found) > 0 {
+			t.Errorf("%s cannot be opened, and the erasure is done; but\n%s", name, strings.Join(found, "\n"))
+		}
+	})
+}
+
+// TestEraseNamesDamagedNotes names a note that cannot be read, and whose stream is gone: nobody knows whose bytes it has.
+func TestEraseNamesDamagedNotes(t *testing.T) {
+	root := newDamagedRoot(t)
+	cfg := compactor.Config{Root: root}
+	appendTo(t, root, "c", secretLines...)
+	stream := listed(t, root)[0].ID
+	segment := root.Segment("c", stream)
+	data, err := os.ReadFile(segment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change(t, segment, flip(bytes.Index(data, []byte("secret-one"))))
+	foldNow(t, cfg)
+	for _, dir := range []string{root.Stream("c", stream), root.Quarantined("c", stream)} {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	notes, err := filepath.Glob(filepath.Join(root.Quarantine("c"), "*.json"))
+	if err != nil || len(notes) != 1 {
+		t.Fatalf("notes %v, %v", notes, err)
+	}
+	change(t, notes[0], func(data []byte) []byte { return data[:len(data)-8] })
+	done := eraseNow(t, cfg, compactor.Erasure{RunID: "person"})
+	if len(done.Holding) != 1 || done.Holding[0].Path != root.Rel(notes[0]) {
+		t.Errorf("left: %+v; want the note", done.Holding)
+	}
+}
+
+// TestEraseKeepsStrangers leaves a stream in quarantine/ that no fold has taken: what else it has is nowhere else.
+func TestEraseKeepsStrangers(t *testing.T) {
+	for name, line := range map[string]string{
+		"a record":                          `{"run_id":"unseen","stage":"S","v":1}`,
+		"an action":                         `{"action":"withdraw","run_id":"a","reason":"unseen"}`,
+		"an action like one that was taken": secretLines[6],
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := newDamagedRoot(t)
+			appendTo(t, root, "c", secretLines...)
+			foldNow(t, compactor.Config{Root: root})
+			appendTo(t, root, "c", secretLines[1], line)
+			eraseNamesQuarantined(t, root, "no fold has taken")
+		})
+	}
+}
+
+// TestEraseRemovesTaken removes a stream in quarantine/ whose other records and actions a fold has taken.
+func TestEraseRemovesTaken(t *testing.T) {
+	root := newDamagedRoot(t)
+	appendTo(t, root, "c", secretLines...)
+	saved := t.TempDir()
+	if err := os.CopyFS(saved, os.DirFS(root.Cohorts())); err != nil {
+		t.Fatal(err)
+	}
+	foldNow(t, compactor.Config{Root: root})
+	if err := os.CopyFS(root.Cohorts(), os.DirFS(saved)); err != nil {
+		t.Fatal(err)
+	}
+	eraseNamesQuarantined(t, root, "")
+}
+
+// eraseNamesQuarantined puts the only stream of a root into quarantine/, and erases the run "person". The stream must be named with a reason
+// that has these words, or be gone if why is empty.
+func eraseNamesQuarantined(t *testing.T, root cohort.Root, why string) {
+	t.Helper()
 	s := listed(t, root)[0]
+	dir := root.Quarantined("c", s.ID)
 	if err := os.MkdirAll(root.Quarantine("c"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Rename(root.Stream("c", s.ID), root.Quarantined("c", s.ID)); err != nil {
+	if err := os.Rename(root.Stream("c", s.ID), dir); err != nil {
 		t.Fatal(err)
 	}
-	done := eraseNow(t, cfg, compactor.Erasure{RunID: "person"})
-	if len(done.Holding) != 1 || done.Holding[0].Path != root.Rel(root.Quarantined("c", s.ID)) || !strings.Contains(done.Holding[0].Why, "no fold has taken") {
-		t.Errorf("left: %+v; want the stream", done.Holding)
+	done := eraseNow(t, compactor.Config{Root: root}, compactor.Erasure{RunID: "person"})
+	_, err := os.Stat(dir)
+	if why == "" {
+		if !done.IsDone() || !os.IsNotExist(err) {
+			t.Errorf("left: %+v, and stat %s: %v; want that the stream is gone", done.Holding, dir, err)
+		}
+		return
+	}
+	if len(done.Holding) != 1 || done.Holding[0].Path != root.Rel(dir) || !strings.Contains(done.Holding[0].Why, why) || err != nil {
+		t.Errorf("left: %+v, and stat %s: %v; want the stream, as %q", done.Holding, dir, err, why)
 	}
 }
 

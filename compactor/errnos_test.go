@@ -305,6 +305,19 @@ func TestInUseStopsNoFold(t *testing.T) {
 	}
 }
 
+// TestEraseNamesPublic names the public file that is in use, and shows the run still.
+func TestEraseNamesPublic(t *testing.T) {
+	root := toErase(t, newRoot(t))
+	foldNow(t, compactor.Config{Root: root})
+	for _, public := range []string{root.Index(), root.Snapshots()} {
+		cfg := anywhere(root, busyName{loaded(t, root), public})
+		done, err := compactor.Erase(context.Background(), cfg, compactor.Erasure{RunID: "person", Apply: true})
+		if !errors.Is(err, generation.ErrNotPublished) || len(done.Holding) != 1 || done.Holding[0].Path != root.Rel(public) {
+			t.Errorf("%s is in use: left %+v, %v", public, done.Holding, err)
+		}
+	}
+}
+
 // garbling is a file system without links, whose copies go wrong: of the first files that are copied to the public name, a byte is lost.
 type garbling struct {
 	durable.FS

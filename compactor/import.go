@@ -272,22 +272,11 @@ func (im *importer) commit(prev generation.Manifest, next *generation.Draft, old
 	}
 	next.Schema, next.Columns = schema.Schema()
 	c.Stays = c.Stays && prev.Generation > 0 && next.Schema.Equal(prev.Schema)
-	// The data files of N+1 must not be durable before manifest N is: without it they would say that manifests are missing (R21).
-	if err := im.store.SyncManifests(); err != nil {
-		return err
+	done, err := im.run.commit(prev, next, old, &c)
+	if done.Generation > 0 {
+		im.done, im.report.Generation = true, done.Generation
 	}
-	if _, err := next.Write(old, c); err != nil {
-		return err
-	}
-	done, err := next.Commit()
-	if err != nil {
-		return err
-	}
-	im.done, im.report.Generation = true, done.Generation
-	im.base = done.Generation // from here on only a generation above our own means that others have committed
-	im.say.tellChanges(prev, done, next.From)
-	old.Close() // index.parquet may be the same file, and Windows and SMB replace no file that is open
-	return im.store.Publish(done, false)
+	return err
 }
 
 // takenSeqs are the seqs of all rows, also of the withdrawn ones.

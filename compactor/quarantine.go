@@ -47,9 +47,9 @@ func (k keeper) damaged(s journal.Stream, damage *journal.CorruptError) error {
 // keep writes a note of damaged bytes, their place and the reason. On success the note is durable. To keep the same bytes
 // again, after a fold that did not commit, changes nothing.
 func (k keeper) keep(s journal.Stream, damage *journal.CorruptError) (kept string, err error) {
-	bytes, err := k.bytesAt(damage)
+	bytes, err := bytesAt(k.FS, damage, maxKept)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("keep damage: %w", err)
 	}
 	note := damageNote{1, k.Dir.Rel(damage.Path), damage.Offset, damage.Length, damage.Err.Error(), bytes}
 	data, err := json.MarshalIndent(note, "", " ")
@@ -70,16 +70,17 @@ func (k keeper) keep(s journal.Stream, damage *journal.CorruptError) (kept strin
 	return kept, nil
 }
 
-func (k keeper) bytesAt(damage *journal.CorruptError) ([]byte, error) {
-	file, err := k.FS.Open(damage.Path)
+// bytesAt reads damaged bytes, at most the first most of them.
+func bytesAt(fsys durable.FS, damage *journal.CorruptError, most int64) ([]byte, error) {
+	file, err := fsys.Open(damage.Path)
 	if err != nil {
-		return nil, fmt.Errorf("keep damage: %w", err)
+		return nil, err
 	}
 	defer file.Close()
-	buf := make([]byte, min(max(damage.Length, 0), maxKept))
+	buf := make([]byte, min(max(damage.Length, 0), most))
 	n, err := file.ReadAt(buf, damage.Offset)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("keep damage: %w", err)
+		return nil, fmt.Errorf("%s: %w", damage.Path, err)
 	}
 	return buf[:n], nil
 }

@@ -48,18 +48,11 @@ func (r *run) changeRetention(change RetentionChange) (generation.Manifest, erro
 		return generation.Manifest{}, err
 	}
 	defer old.Close()
+	var c *generation.Changes
 	if prev.Generation == 0 { // the first generation has files, also where there is no row
-		if _, err := next.Write(old, generation.Changes{}); err != nil {
-			return generation.Manifest{}, err
-		}
+		c = &generation.Changes{}
 	}
-	done, err := next.Commit()
-	if err != nil {
-		return generation.Manifest{}, err
-	}
-	r.base = done.Generation
-	old.Close() // index.parquet may be the same file, and Windows and SMB replace no file that is open
-	return done, r.store.Publish(done, false)
+	return r.commit(prev, next, old, c)
 }
 
 // apply is the retention after the change.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
@@ -192,6 +193,43 @@ func TestFoldOntoVersion2Alone(t *testing.T) {
 	saysOf(t, root, "the root's manifests were of version 3 and are of version 4 from now on: older programs can append",
 		"rows of the index were written again: its format was version 2 and is version 3")
 	saysOf(t, root)
+}
+
+// TestCommitsOntoVersion2 commits without a fold: each kind of commit tells once that older programs refuse the root from now on.
+func TestCommitsOntoVersion2(t *testing.T) {
+	day := 24 * time.Hour
+	for name, commit := range map[string]func(compactor.Config) error{
+		"import": func(cfg compactor.Config) error { return importOf(cfg, `{"fresh:S": {"snapshot_seq": 80, "v": 4}}`) },
+		"columns": func(cfg compactor.Config) error {
+			_, err := compactor.ChangeColumns(t.Context(), cfg, compactor.ColumnChange{Max: 99})
+			return err
+		},
+		"retention": func(cfg compactor.Config) error {
+			_, err := compactor.ChangeRetention(t.Context(), cfg, compactor.RetentionChange{All: &day})
+			return err
+		},
+		"erasure": func(cfg compactor.Config) error {
+			_, err := compactor.Erase(t.Context(), cfg, compactor.Erasure{RunID: "a", Apply: true})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := copyOf(t, "testdata/formats/v2/root")
+			if err := os.RemoveAll(root.Cohorts()); err != nil { // nothing is to be folded
+				t.Fatal(err)
+			}
+			before, said := newestOn(t, root), &notices{}
+			if err := commit(compactor.Config{Root: root, Notify: said.add}); err != nil {
+				t.Fatal(err)
+			}
+			if after := newestOn(t, root); after.Generation == before.Generation || after.Version != 4 {
+				t.Fatalf("generation %d of version %d", after.Generation, after.Version)
+			}
+			if n := strings.Count(said.text(), "the root's manifests were of version 3 and are of version 4 from now on"); n != 1 {
+				t.Errorf("told %d times, want once:\n%s", n, said.text())
+			}
+		})
+	}
 }
 
 // TestRepairOfVersion2 goes back to a generation of version 2 whose columns have a name that is taken today.

@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/user"
 
 	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/internal/durable"
 )
 
@@ -31,14 +31,11 @@ func (a *app) certify(cfg compactor.Config, done compactor.Erased, file string) 
 
 // whoErases is this user and this machine, for people to read.
 func whoErases() string {
-	name, host := "unknown", "unknown"
-	if u, err := user.Current(); err == nil {
-		name = u.Username
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
 	}
-	if h, err := os.Hostname(); err == nil {
-		host = h
-	}
-	return name + "@" + host
+	return generation.Account() + "@" + host
 }
 
 // maxCertificate bounds what is read of one: a million digests take about 70 MB.

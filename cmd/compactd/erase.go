@@ -83,6 +83,8 @@ func (o *eraseFlags) validate() error {
 	switch {
 	case o.verify != "" && (o.where != "" || o.goOn || o.what.Apply || o.certificate != ""):
 		return errors.New("--verify does nothing else")
+	case o.verify != "" && o.json:
+		return errors.New("--verify prints text: --json is not for it")
 	case o.verify == "" && n != 1:
 		return errors.New("give one of --run-id, --where and --continue")
 	case o.what.Stage != "" && o.what.RunID == "":

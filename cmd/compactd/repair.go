@@ -151,6 +151,9 @@ func (a *app) printRepair(r audit.Repaired, failed error) error {
 	for _, g := range r.Imports {
 		fmt.Fprintf(&b, "lost      the import that generation %d was: repeat it\n", uint64(g))
 	}
+	if r.Unerased {
+		fmt.Fprintf(&b, "unknown   which runs were erased until generation %d: tombstones are missing, erase these runs again\n", uint64(r.Good))
+	}
 	if len(r.Unknown) > 0 && !r.Lossless() {
 		fmt.Fprintf(&b, "unknown   what generations %v had folded: their manifests cannot be read\n", r.Unknown)
 	}

@@ -100,6 +100,7 @@ func (r *repairer) use(all []restore) {
 func (r *repairer) take(c candidate) {
 	r.good, r.restores = c.manifest, c.restores
 	r.out.Good, r.out.Rebuilt, r.out.Anew = c.manifest.Generation, c.rebuilt, true
+	r.out.Unerased = c.unerased
 	r.out.Newest = max(r.out.Newest, r.out.Good)
 	// No manifest says how the generations above follow from this one, or whether it is one of a compactor that slept (R2).
 	r.out.doubtful = r.out.Good < r.out.Newest

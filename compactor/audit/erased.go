@@ -1,6 +1,9 @@
 package audit
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
 	"path/filepath"
 	"strings"
 
@@ -23,20 +26,27 @@ func (c *checker) tombstones(d *generation.Data, newest generation.Manifest) {
 }
 
 // addErased finds the tombstones that were written with the index of a rebuilt generation. Those of the generation that it is based on stand
-// for it if there are none: an earlier set is better than none.
+// for it if there are none: an earlier set is better than none. Then the candidate says that some may be missing. So it does where there are
+// none at all, and any file tells that the root had some.
 func (r *repairer) addErased(c *candidate, of index.Meta) error {
-	name := cohort.ErasedName(of.Generation, of.Token)
-	files, err := r.src.named(name)
+	name, base := cohort.ErasedName(of.Generation, of.Token), c.manifest.Erased
+	files, err := r.src.named("erased-")
 	if err != nil {
 		return err
 	}
 	for _, f := range files {
+		if g, _, ok := cohort.ParseDataName(filepath.Base(f.path)); ok && g <= of.Generation {
+			c.unerased = true // unless the right one is found
+		}
 		if !strings.HasPrefix(filepath.Base(f.path), name) {
 			continue
 		}
 		all, err := r.erasedIn(f)
+		if err != nil && !generation.IsDamage(err) && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s: %w", f.path, err)
+		}
 		sum, readable := r.sumOf(c, f.path, name)
-		if err != nil || !readable {
+		if err != nil || !readable || base != nil && int64(all.Len()) < base.Rows { // no tombstone ever goes: it was cut off after a line
 			continue
 		}
 		since := cohort.Generation(0)
@@ -46,8 +56,10 @@ func (r *repairer) addErased(c *candidate, of index.Meta) error {
 		file := generation.DataFile{Name: name, Size: f.size, Rows: int64(all.Len()), CRC32C: sum}
 		c.restores = append(c.restores, restore{file, f.path})
 		c.manifest.SetErased(&generation.Erased{DataFile: file, Since: since})
+		c.unerased = false
 		return nil
 	}
+	c.unerased = c.unerased || base != nil
 	return nil
 }
 
@@ -62,10 +74,7 @@ func (r *repairer) erasedIn(f source) (*cohort.Erased, error) {
 
 // isErased tells whether a folded record or action is of an erased run, and tells of its stream.
 func (c *checker) isErased(path string, rec cohort.Record) bool {
-	is := c.erased.Drops(c.Settings.Key.Of(rec), rec.Stamp)
-	if rec.Action != cohort.NoAction {
-		is = c.erased.DropsAction(rec)
-	}
+	is := c.erased.DropsRecord(rec)
 	if is {
 		c.unerased++
 		if c.unerased == 1 {

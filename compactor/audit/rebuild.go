@@ -41,6 +41,7 @@ type candidate struct {
 	restores []restore
 	rebuilt  bool   // without a manifest of its own
 	says     []byte // see saysOf
+	unerased bool   // see Repaired.Unerased
 }
 
 // fromManifests looks among the sources for the highest manifest whose data files are whole somewhere.

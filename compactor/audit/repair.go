@@ -41,6 +41,9 @@ type Repaired struct {
 	// snapshots have the same keys and seqs.
 	Anew    bool `json:"anew"`
 	Rebuilt bool `json:"rebuilt"`
+	// Unerased tells that tombstones of erased runs may be missing of what is made of files: what was erased must be erased again, or records
+	// of it may get in again.
+	Unerased bool `json:"unerased,omitempty"`
 	// Damaged are the damaged manifests and data files above Good, and those of Good that are restored.
 	Damaged []Problem `json:"damaged"`
 	// Old are damaged manifests and data files of generations before the newest. They are made anew from copies, or put aside.
@@ -89,11 +92,11 @@ func (r Repaired) Whole() bool {
 	return r.Newest == r.Good && !r.Anew && r.Missing == "" && len(r.Damaged)+len(r.Old) == 0 && len(r.Misfits) == 0 && len(r.Back) == 0 && (r.Published || r.Newest == 0)
 }
 
-// Lossless tells whether going back to Good loses no row, as far as the manifests say. To go back by one generation is
+// Lossless tells whether going back to Good loses no row and no tombstone, as far as the manifests say. To go back by one generation is
 // always lossless, except after an import: the streams that the generation folded are still on the disk.
 func (r Repaired) Lossless() bool {
 	lostUnknown := r.doubtful || len(r.Unknown) > 1 || len(r.Unknown) == 1 && r.Unknown[0] != r.Newest
-	return len(r.Lost) == 0 && len(r.Imports) == 0 && !lostUnknown
+	return len(r.Lost) == 0 && len(r.Imports) == 0 && !lostUnknown && !r.Unerased
 }
 
 // ErrNoGeneration reports a root in which every generation is damaged. Repair cannot go back to one, and a backup is needed.

@@ -31,9 +31,9 @@ type Changed struct {
 	Erased    int64 `json:"erased,omitempty"`   // rows that are gone for good, withdrawn ones too
 }
 
-// account is the user of this process for people to read. The environment is asked and no directory service: if that does not
+// Account is the user of this process for people to read. The environment is asked and no directory service: if that does not
 // answer, the commit would wait for something that is only courtesy.
-func account() string {
+func Account() string {
 	name := cmp.Or(os.Getenv("USER"), os.Getenv("LOGNAME"), os.Getenv("USERNAME"))
 	if uid := os.Getuid(); name == "" && uid >= 0 {
 		return fmt.Sprintf("uid %d", uid)

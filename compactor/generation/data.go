@@ -26,10 +26,11 @@ type Data struct {
 	// if there was never an action. Its own Check compares its checksum.
 	Withdrawn *Data
 
-	of    Manifest
-	store *Store
-	file  io.Closer
-	read  *summed // the checksum of what is read of the index; nil if none is made
+	of     Manifest
+	store  *Store
+	file   io.Closer
+	read   *summed                        // the checksum of what is read of the index; nil if none is made
+	erased func() (*cohort.Erased, error) // reads the tombstones once
 }
 
 // Close closes what is open.
@@ -52,7 +53,7 @@ func (s *Store) Data(m Manifest) (*Data, error) { return s.open(m, false) }
 func (s *Store) Summed(m Manifest) (*Data, error) { return s.open(m, true) }
 
 func (s *Store) open(m Manifest, sum bool) (*Data, error) {
-	d := &Data{of: m, store: s}
+	d := &Data{of: m, store: s, erased: sync.OnceValues(func() (*cohort.Erased, error) { return s.Erased(m) })}
 	if m.Generation == 0 {
 		return d, nil
 	}

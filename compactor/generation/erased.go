@@ -92,8 +92,8 @@ func (s *Store) Erased(m Manifest) (*cohort.Erased, error) {
 	return all, nil
 }
 
-// Erased are the tombstones of the generation, as those of Store.Erased.
-func (d *Data) Erased() (*cohort.Erased, error) { return d.store.Erased(d.of) }
+// Erased are the tombstones of the generation, as those of Store.Erased. They are read once, and every caller has the same set: add nothing to it.
+func (d *Data) Erased() (*cohort.Erased, error) { return d.erased() }
 
 // ReadErased reads a file of tombstones, wherever it stands. Its checksum is not compared.
 func ReadErased(in io.Reader, form cohort.KeyForm) (*cohort.Erased, error) {
@@ -149,7 +149,7 @@ func (d *Draft) erase(old *Data, c Changes) (err error) {
 		if d.Manifest.Erased == nil || !c.writesWithdrawn() {
 			return nil
 		}
-		if all, err = d.store.Erased(old.of); err != nil {
+		if all, err = old.Erased(); err != nil {
 			return err
 		}
 	}
