@@ -1,20 +1,16 @@
 package audit
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"slices"
-	"strconv"
-	"strings"
+	"time"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/compactor/index"
-	"github.com/runfold/runfold/internal/jsonscan"
 )
 
 // replayRow is what is kept of a row of the newest generation.
@@ -22,9 +18,10 @@ type replayRow struct {
 	at        cohort.Version
 	seq       cohort.Seq
 	stream    cohort.StreamID
-	out       bool // it is withdrawn
-	row, line sum  // of its content in the index, and in the snapshots
-	unsigned  bool // it does not say who wrote it, as the rows of older versions
+	out       bool      // it is withdrawn
+	time      time.Time // the zero time if it is not known
+	row, line index.Sum // of its content in the index, and in the snapshots
+	unsigned  bool      // it does not say who wrote it, as the rows of older versions
 
 	same              cohort.Generation // the older generation that is read now has the same write
 	inStream, inOlder bool              // what it was derived from
@@ -32,81 +29,16 @@ type replayRow struct {
 	derived           bool              // its record, folded again, gives it
 }
 
-// sum stands for a content.
-type sum [16]byte
-
-func sumOf(text []byte) sum {
-	all := sha256.Sum256(text)
-	return sum(all[:16])
+// sumOfRow is a checksum of what a row says, also of which write it is.
+func sumOfRow(c index.Content) index.Sum {
+	content := c.Sum()
+	all := sha256.Sum256(fmt.Appendf(content[:], "%q %q %q", c.Version.RecordID, c.Stream, c.Writer))
+	return index.Sum(all[:])
 }
 
-// fieldsOf are the fields of a row, those of its columns and of _extra, without what changes when a row moves. A field has one value, or
-// more where the record had its name twice: "params.p", and p in params. Numbers that are equal have one spelling.
-func fieldsOf(row []byte) map[string][]string {
-	fields := map[string][]string{}
-	add := func(name string, value []byte) {
-		if text := string(oneSpelling(value)); !slices.Contains(fields[name], text) {
-			fields[name] = append(fields[name], text)
-			slices.Sort(fields[name])
-		}
-	}
-	exact := map[string]bool{} // what text columns hold beside the exact token
-	for name, value := range jsonscan.Members(row) {
-		if name != "_extra" {
-			continue
-		}
-		for name, value := range jsonscan.Members(value) {
-			add(name, value)
-			exact[name+":"+jsonscan.ScalarText(value)] = true
-		}
-	}
-	for name, value := range jsonscan.Members(row) {
-		switch name {
-		case "_extra", "_stamp", "_digest", "snapshot_seq":
-			continue
-		}
-		if jsonscan.KindOf(value) != jsonscan.String || !exact[name+":"+jsonscan.ScalarText(value)] {
-			add(name, value)
-		}
-	}
-	return fields
-}
-
-// oneSpelling is a number as all columns, and _extra, would spell it; other values stay as they are.
-func oneSpelling(value []byte) []byte {
-	text := string(value)
-	if text == "" || !strings.ContainsRune("-0123456789", rune(text[0])) {
-		return value
-	}
-	f, err := strconv.ParseFloat(text, 64)
-	if err != nil {
-		return value
-	}
-	if i, ierr := strconv.ParseInt(text, 10, 64); ierr == nil && int64(f) != i {
-		return value // no double holds it
-	}
-	return strconv.AppendFloat(nil, f, 'g', -1, 64)
-}
-
-func sumOfRow(row []byte) sum {
-	fields := fieldsOf(row)
-	var b bytes.Buffer
-	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		fmt.Fprintf(&b, "%q:%q\n", name, fields[name])
-	}
-	return sumOf(b.Bytes())
-}
-
-const seqMember = `"snapshot_seq":`
-
-// withoutSeq is a line of the snapshots without its seq. No text in JSON has these bytes: its quotes are escaped.
-func withoutSeq(s index.Snapshot) []byte {
-	own := seqMember + s.Seq.String()
-	i := bytes.Index(s.Value, []byte(own))
-	if i < 0 {
-		return s.Value
-	}
-	return slices.Concat(s.Value[:i], s.Value[i+len(own):])
+// sumOfLine is a checksum of what a line of the row says.
+func (row *replayRow) sumOfLine(s index.Snapshot) index.Sum {
+	return s.Sum(index.Identity{Time: row.time})
 }
 
 // pairsOf are the pairs of files of a generation. The second one is not there if there was never an action.
@@ -129,23 +61,15 @@ type replayPair struct {
 func (r *replayer) readNewest() error {
 	r.rows, r.actions, r.acts = map[cohort.Key]*replayRow{}, map[cohort.Version]bool{}, map[cohort.Version]cohort.Record{}
 	for _, p := range pairsOf(r.data, r.newest) {
-		var inOrder []*replayRow
-		for h, err := range p.Index.Identities() {
-			if err != nil {
-				return err
-			}
-			row := &replayRow{at: h.Version, seq: h.Seq, stream: h.Stream, out: p.out}
-			r.rows[h.Key], inOrder = row, append(inOrder, row)
-		}
-		err := p.eachRow(func(i int, text []byte) {
-			inOrder[i].row, inOrder[i].unsigned = sumOfRow(text), cohort.FieldText(text, "_writer") == ""
+		err := p.eachRow(func(c index.Content) {
+			r.rows[c.Key] = &replayRow{at: c.Version, seq: c.Seq, stream: c.Stream, out: p.out, time: c.Time, row: sumOfRow(c), unsigned: c.Writer == ""}
 		})
 		if err != nil {
 			return err
 		}
 		err = p.eachLine(func(s index.Snapshot) {
 			if row := r.rows[s.Key]; row != nil {
-				row.line = sumOf(withoutSeq(s))
+				row.line = row.sumOfLine(s)
 			}
 		})
 		if err != nil {
@@ -161,14 +85,20 @@ func (r *replayer) readNewest() error {
 	return nil
 }
 
-func (p replayPair) eachRow(do func(i int, text []byte)) error {
-	i := 0
-	for text, err := range p.Index.Rows() {
+func (p replayPair) eachRow(do func(index.Content)) error {
+	var seqs []cohort.Seq
+	for h, err := range p.Index.Identities() {
 		if err != nil {
 			return err
 		}
-		do(i, text)
-		i++
+		seqs = append(seqs, h.Seq)
+	}
+	slices.Sort(seqs)
+	for c, err := range p.Index.Contents(seqs) {
+		if err != nil {
+			return err
+		}
+		do(c)
 	}
 	return nil
 }
@@ -231,28 +161,17 @@ func (r *replayer) generation(m generation.Manifest) error {
 
 // pair compares one pair of files of an older generation.
 func (r *replayer) pair(p replayPair, m generation.Manifest) error {
-	var inOrder []*replayRow
-	var keys []cohort.Key
-	for h, err := range p.Index.Identities() {
-		if err != nil {
-			return err
-		}
-		row := r.rows[h.Key]
-		r.follows(row, h, p.out, m)
-		if row != nil {
-			row.same = 0
-			if isSame(row.at, h.Version) && (row.at.Stamp == h.Version.Stamp || row.stream == h.Stream) {
-				row.same, row.inOlder = m.Generation, true
-			} else {
-				row = nil
-			}
-		}
-		inOrder, keys = append(inOrder, row), append(keys, h.Key)
-	}
 	from := fmt.Sprintf("generation %d", m.Generation)
-	err := p.eachRow(func(i int, text []byte) {
-		if inOrder[i] != nil {
-			r.compare(keys[i], inOrder[i], text, from)
+	err := p.eachRow(func(c index.Content) {
+		row := r.rows[c.Key]
+		r.follows(row, c.Identity, p.out, m)
+		if row == nil {
+			return
+		}
+		row.same = 0
+		if isSame(row.at, c.Version) && (row.at.Stamp == c.Version.Stamp || row.stream == c.Stream) {
+			row.same, row.inOlder = m.Generation, true
+			r.compare(c, row, from)
 		}
 	})
 	if err != nil {
@@ -293,14 +212,14 @@ func (r *replayer) follows(row *replayRow, was index.Identity, wasOut bool, m ge
 }
 
 // compare compares the row of the newest generation with what it should be.
-func (r *replayer) compare(key cohort.Key, row *replayRow, should []byte, from string) {
+func (r *replayer) compare(should index.Content, row *replayRow, from string) {
 	if sumOfRow(should) != row.row {
-		r.differ(difference{key: key, should: bytes.Clone(should), from: from, path: r.pathOf(row), out: row.out})
+		r.differ(difference{key: should.Key, row: should, from: from, path: r.pathOf(row), out: row.out})
 	}
 }
 
 func (r *replayer) compareLine(should index.Snapshot, row *replayRow, from string) {
-	if sumOf(withoutSeq(should)) != row.line {
-		r.differ(difference{key: should.Key, should: bytes.Clone(should.Value), from: from, line: true, out: row.out})
+	if row.sumOfLine(should) != row.line {
+		r.differ(difference{key: should.Key, value: should.Value, from: from, line: true, out: row.out})
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/generation"
@@ -164,7 +165,8 @@ func (r *replayer) flush() error {
 	r.chunk, r.chunkBytes = nil, 0
 	var rows, lines bytes.Buffer
 	meta := index.Meta{Generation: r.newest.Generation, Token: r.newest.Token}
-	if _, err := index.Merge(&rows, nil, nil, r.newest.Schema, puts, nil, meta); err != nil {
+	schema, _ := r.newest.Columns.Apply(r.newest.Schema, nil) // as a fold does: a column of older versions may have a name that is taken now
+	if _, err := index.Merge(&rows, nil, nil, schema, puts, nil, meta); err != nil {
 		return fmt.Errorf("fold records again: %w", err)
 	}
 	if _, err := index.MergeSnapshots(&lines, nil, puts, nil, nil); err != nil {
@@ -174,15 +176,19 @@ func (r *replayer) flush() error {
 	if err != nil {
 		return fmt.Errorf("fold records again: %w", err)
 	}
+	seqs := make([]cohort.Seq, len(all))
+	for i, p := range all {
+		seqs[i] = p.row.seq
+	}
 	differ := make([][]difference, len(all))
 	i := 0
-	for text, err := range x.Rows() {
+	for c, err := range x.Contents(seqs) {
 		if err != nil {
 			return err
 		}
 		p := all[i]
-		if sumOfRow(text) != p.row.row {
-			differ[i] = append(differ[i], difference{key: p.key, should: bytes.Clone(text), from: "stream " + p.from.String(), path: r.pathOf(p.row), out: p.row.out})
+		if sumOfRow(c) != p.row.row {
+			differ[i] = append(differ[i], difference{key: p.key, row: c, from: "stream " + p.from.String(), path: r.pathOf(p.row), out: p.row.out})
 		}
 		i++
 	}
@@ -192,8 +198,8 @@ func (r *replayer) flush() error {
 			return err
 		}
 		p := all[i]
-		if sumOf(withoutSeq(s)) != p.row.line {
-			differ[i] = append(differ[i], difference{key: p.key, should: bytes.Clone(s.Value), from: "stream " + p.from.String(), line: true, out: p.row.out})
+		if p.row.sumOfLine(s) != p.row.line && p.row.sumOfLine(asBefore(s, p.rec)) != p.row.line {
+			differ[i] = append(differ[i], difference{key: p.key, value: s.Value, from: "stream " + p.from.String(), line: true, out: p.row.out})
 		}
 		i++
 	}
@@ -207,6 +213,17 @@ func (r *replayer) flush() error {
 		}
 	}
 	return nil
+}
+
+// asBefore is the line that an older program made of the record: where the record gave no time, it wrote that of the append with up to nine
+// digits.
+func asBefore(s index.Snapshot, rec cohort.Record) index.Snapshot {
+	if rec.Timestamp == "" && !rec.Written.IsZero() {
+		// No text in JSON has these bytes: its quotes are escaped. So the first place is that of the line's own time.
+		const member = `"timestamp":"`
+		s.Value = bytes.Replace(s.Value, []byte(member+rec.TimeText()), []byte(member+rec.Written.UTC().Format(time.RFC3339Nano)), 1)
+	}
+	return s
 }
 
 // order checks that each fold whose parent is kept gave seqs in the order of the writes, and none that was given before. Rows that moved
