@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"hash/crc32"
+	"os"
 	"regexp"
 	"strings"
 	"sync"
@@ -326,5 +327,29 @@ func TestReplayWhileOthersFold(t *testing.T) {
 	}
 	for k, looks := 0, 1; k < looks; k += step {
 		looks = run(k)
+	}
+}
+
+// TestReplayOfSameFiles: a generation that names the files of the newest one proves nothing of them.
+func TestReplayOfSameFiles(t *testing.T) {
+	root := newDamagedRoot(t)
+	cfg := compactor.Config{Root: root}
+	appendTo(t, root, "c", `{"run_id":"a","stage":"S","v":1}`, `{"run_id":"w","stage":"S","v":1}`, `{"action":"withdraw","run_id":"w"}`)
+	foldNow(t, cfg)
+	first := newestOn(t, root)
+	for n := range 2 {
+		if _, err := compactor.ChangeColumns(t.Context(), cfg, compactor.ColumnChange{Max: 50 + n}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if m := newestOn(t, root); m.Generation != 3 || m.Index.Name != first.Index.Name {
+		t.Fatalf("generation %d names %s, want 3 and %s", m.Generation, m.Index.Name, first.Index.Name)
+	}
+	if err := os.RemoveAll(root.Reaped("c", "")); err != nil { // as two more folds do
+		t.Fatal(err)
+	}
+	done, found := replay(t, root)
+	if len(found) > 0 || done.Of != 2 || done.NoSource != 2 || done.ActionsNoSource != 1 || done.Oldest != 0 {
+		t.Errorf("Replay = %+v, %q: want 2 rows and an action without a source", done, found)
 	}
 }

@@ -86,7 +86,7 @@ func Replay(ctx context.Context, cfg compactor.Config, yield func(Problem)) (Rep
 	}
 	for try := 0; ; try++ {
 		again, found := Replayed{Checked: done}, []Problem(nil)
-		r := &replayer{Store: store, ctx: ctx, out: &again, told: map[cohort.Key]bool{}}
+		r := &replayer{Store: store, ctx: ctx, out: &again, told: map[cohort.Key]bool{}, read: map[string]bool{}}
 		r.yield = func(p Problem) { found = append(found, p) }
 		err = r.all()
 		if errors.Is(err, generation.ErrConflict) && try < maxSwept && ctx.Err() == nil {
@@ -115,6 +115,7 @@ type replayer struct {
 	newest  generation.Manifest
 	data    *generation.Data
 	before  []generation.Manifest // its ancestors on the disk, oldest first, whose content it must have
+	read    map[string]bool       // data files that nothing is to be compared with any more
 	rows    map[cohort.Key]*replayRow
 	actions map[cohort.Version]bool // those in force: whether a source has it
 	acts    map[cohort.Version]cohort.Record
@@ -135,6 +136,7 @@ func (r *replayer) all() (err error) {
 	}
 	r.out.Generation = r.newest.Generation
 	for _, f := range r.newest.Files() {
+		r.read[f.Name] = true
 		if err := r.CheckFile(f); err != nil {
 			if _, lerr := r.FS.Stat(r.Root.Manifest(r.newest.Generation)); errors.Is(lerr, fs.ErrNotExist) {
 				return generation.ErrConflict

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -48,6 +49,14 @@ func pairsOf(d *generation.Data, m generation.Manifest) []replayPair {
 		all = append(all, replayPair{d.Withdrawn, m.Withdrawn.Snapshots, m.Withdrawn.Index.Name, true})
 	}
 	return all
+}
+
+// namesPair tells whether a manifest names a pair of files as well.
+func namesPair(m generation.Manifest, p replayPair) bool {
+	if p.out {
+		return m.Withdrawn != nil && m.Withdrawn.Index.Name == p.name
+	}
+	return m.Index.Name == p.name
 }
 
 type replayPair struct {
@@ -123,9 +132,14 @@ func (p replayPair) eachLine(do func(index.Snapshot)) error {
 	return nil
 }
 
-// generation compares an older generation with the newest one.
+// generation compares an older generation with the newest one. Files that the newest generation names as well, or one that was compared
+// already, prove nothing more.
 func (r *replayer) generation(m generation.Manifest) error {
-	for _, f := range m.Files() {
+	fresh := slices.DeleteFunc(m.Files(), func(f generation.DataFile) bool { return r.read[f.Name] })
+	if len(fresh) == 0 {
+		return nil
+	}
+	for _, f := range fresh {
 		if err := r.CheckFile(f); err != nil {
 			return r.ctx.Err() // it was swept, or is damaged, which Check has told
 		}
@@ -138,33 +152,50 @@ func (r *replayer) generation(m generation.Manifest) error {
 		return err
 	}
 	defer d.Close()
-	if r.out.Oldest == 0 {
-		r.out.Oldest = m.Generation
-	}
 	for _, p := range pairsOf(d, m) {
-		if err := r.pair(p, m); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, generation.ErrConflict) {
+		if r.read[p.name] {
+			continue
+		}
+		r.out.Oldest = cmp.Or(r.out.Oldest, m.Generation)
+		err := r.pair(p, m)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, generation.ErrConflict) {
+			return nil // swept
+		}
+		if err != nil {
 			return err
 		}
 	}
-	for a, err := range d.Actions() {
-		if err != nil {
-			return nil // swept
+	if m.Withdrawn != nil && !r.read[m.Withdrawn.Actions.Name] {
+		r.out.Oldest = cmp.Or(r.out.Oldest, m.Generation)
+		for a, err := range d.Actions() {
+			if err != nil {
+				return nil // swept
+			}
+			if _, ok := r.actions[a.Version()]; ok {
+				r.actions[a.Version()] = true
+				continue
+			}
+			r.differ(difference{path: r.Root.Manifest(r.newest.Generation), text: fmt.Sprintf("action %s (%v %q) of generation %d is not in force any more", a.ID, a.Action, a.RunID, m.Generation)})
 		}
-		if _, ok := r.actions[a.Version()]; ok {
-			r.actions[a.Version()] = true
-			continue
-		}
-		r.differ(difference{path: r.Root.Manifest(r.newest.Generation), text: fmt.Sprintf("action %s (%v %q) of generation %d is not in force any more", a.ID, a.Action, a.RunID, m.Generation)})
+	}
+	for _, f := range fresh {
+		r.read[f.Name] = true
 	}
 	return nil
 }
 
-// pair compares one pair of files of an older generation.
+// pair compares one pair of files of an older generation. The last generation that names it tells the seqs that were free after it.
 func (r *replayer) pair(p replayPair, m generation.Manifest) error {
+	last := m
+	for _, later := range r.before {
+		if later.Generation > m.Generation && namesPair(later, p) {
+			last = later
+		}
+	}
 	from := fmt.Sprintf("generation %d", m.Generation)
 	err := p.eachRow(func(c index.Content) {
 		row := r.rows[c.Key]
-		r.follows(row, c.Identity, p.out, m)
+		r.follows(row, c.Identity, p.out, last)
 		if row == nil {
 			return
 		}
