@@ -84,16 +84,21 @@ func sortedNames(more map[string]string) []string {
 }
 
 // ParseAction reads the JSON of an action: an object of texts with the members action and run_id, and perhaps stage, reason, and
-// fields of a key. An action that this program does not know is ErrNewer.
+// fields of a key, each once. So a root whose key has a field action has no actions, and one whose key has a field reason none with a reason. An action that this program does not know is ErrNewer.
 func ParseAction(data []byte) (Record, error) {
 	r, err := ParseRecord(data, 0)
 	if err != nil {
 		return Record{}, err
 	}
+	names := map[string]bool{}
 	for name, value := range r.Members {
-		if jsonscan.KindOf(value) != jsonscan.String || jsonscan.LoneSurrogate(value) {
+		switch {
+		case jsonscan.KindOf(value) != jsonscan.String || jsonscan.LoneSurrogate(value):
 			return Record{}, fmt.Errorf("%s of an action must be a text", name)
+		case names[string(name)]: // which of them is meant?
+			return Record{}, fmt.Errorf("%s stands twice in an action: it is no further field of a key there", name)
 		}
+		names[string(name)] = true
 	}
 	if r.Action, err = ActionNamed(jsonscan.ScalarText(r.member("action"))); err != nil {
 		return Record{}, err

@@ -20,6 +20,8 @@ func TestParseAction(t *testing.T) {
 		{`{"run_id":"r"}`, `action "": written by a newer version of runfold`},
 		{`{"action":"forget","run_id":"r"}`, `action "forget": written by a newer version of runfold`},
 		{`{"action":"withdraw","run_id":"r","stage":"a:b"}`, `stage "a:b" has a ':', which separates run_id and stage in keys`},
+		{`{"action":"withdraw","run_id":"r","action":"protect"}`, "action stands twice in an action: it is no further field of a key there"},
+		{`{"action":"withdraw","run_id":"r","run_id":"r"}`, "run_id stands twice in an action: it is no further field of a key there"},
 		{`{"action":"withdraw","run_id":"r","n":1}`, "n of an action must be a text"},
 		{`{"action":"withdraw","run_id":"r","x":null}`, "x of an action must be a text"},
 		{`{"action":"withdraw","run_id":"r","x":"\ud800"}`, "x of an action must be a text"},
@@ -103,6 +105,15 @@ func TestAim(t *testing.T) {
 	}
 	if err := (KeyForm{}).ValidateAction(act); err == nil {
 		t.Error("an action names a field that is not in the key, and is not refused")
+	}
+}
+
+// TestActionOfReservedNames: what an action says itself is no field of a key. Else it would be about another run, or do something else.
+func TestActionOfReservedNames(t *testing.T) {
+	for name, reason := range map[string]string{"action": "", "run_id": "", "stage": "", "reason": "because"} {
+		if r, err := NewAction(Withdraw, Aim{RunID: "r", Stage: "S", More: map[string]string{name: "protect"}}, reason); err == nil {
+			t.Errorf("a further field %s gives %s", name, r.JSON)
+		}
 	}
 }
 

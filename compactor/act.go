@@ -81,10 +81,11 @@ func (r *run) actions(a cohort.Action, reason string, rows []Standing) (recs []c
 type Acted struct {
 	Done   int // actions that are durable
 	Folded bool
-	Report Report // of the last fold
+	Report Report // of the last fold; its Damage is that of all folds
 	// Again are rows that somebody wrote between the look at them and the withdrawal. Nobody has judged what they say now, so they
-	// were brought back.
+	// are brought back: of so many the undo is durable.
 	Again []Standing
+	Back  int
 }
 
 // againReason is the reason of such an undo.
@@ -106,10 +107,12 @@ func ActAndFold(ctx context.Context, cfg Config, a cohort.Action, reason string,
 	if did.Again, err = writtenAgain(ctx, cfg, rows); err != nil || len(did.Again) == 0 {
 		return did, err
 	}
-	if _, err = Act(ctx, cfg, cohort.Undo, againReason, did.Again); err != nil {
+	if did.Back, err = Act(ctx, cfg, cohort.Undo, againReason, did.Again); err != nil {
 		return did, fmt.Errorf("bring back %d rows that were written again before the withdrawal: %w", len(did.Again), err)
 	}
+	before := did.Report.Damage // places that a fold has passed over are not met by the next one
 	did.Report, err = Fold(ctx, cfg)
+	did.Report.Damage += before
 	return did, err
 }
 

@@ -129,30 +129,43 @@ func look(ctx context.Context, cfg Config, unfolded bool) (*moment, error) {
 	if err != nil {
 		return nil, err
 	}
+	return settle(ctx, r, func() (*moment, error) { return r.moment(ctx, unfolded) })
+}
+
+// settle looks again as long as others commit meanwhile.
+func settle[T any](ctx context.Context, r *run, look func() (T, error)) (T, error) {
 	for try := 0; ; try++ {
-		m, err := r.moment(ctx, unfolded)
+		seen, err := look()
 		if !errors.Is(err, generation.ErrConflict) || try == maxConflicts || ctx.Err() != nil {
-			return m, r.store.Doubt(err, 0)
+			return seen, r.store.Doubt(err, 0)
 		}
 	}
+}
+
+// newest opens the newest generation. lacks is what is missing of the root; then the data are those of what is left.
+func (r *run) newest() (m generation.Manifest, d *generation.Data, lacks, err error) {
+	if m, err = r.store.Newest(); err != nil {
+		return m, nil, nil, err
+	}
+	if d, err = r.store.Data(m); err != nil {
+		return m, nil, nil, err
+	}
+	if lacks = r.store.CheckNewest(m); lacks != nil && !generation.IsDamage(lacks) {
+		d.Close()
+		return m, nil, nil, lacks
+	}
+	return m, d, lacks, nil
 }
 
 // moment is ErrConflict if a generation came meanwhile: it may have swept a data file or a stream that was about to be
 // read.
 func (r *run) moment(ctx context.Context, unfolded bool) (*moment, error) {
-	newest, err := r.store.Newest()
+	newest, old, lacks, err := r.newest()
 	if err != nil {
 		return nil, err
 	}
-	old, err := r.store.Data(newest)
-	if err != nil {
-		return nil, err
-	}
-	m := &moment{store: r.store, data: old, form: r.streams.Settings.Key}
-	if err = r.store.CheckNewest(newest); generation.IsDamage(err) {
-		m.damage, err = err, nil
-	}
-	if err == nil && unfolded {
+	m := &moment{store: r.store, data: old, form: r.streams.Settings.Key, damage: lacks}
+	if unfolded {
 		err = r.addTail(ctx, m, newest)
 	}
 	if err != nil {

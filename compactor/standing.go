@@ -3,7 +3,6 @@ package compactor
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"iter"
 	"slices"
 
@@ -31,7 +30,8 @@ type Choice func(from, other *index.File) iter.Seq2[index.Identity, error]
 func AllRows(from, _ *index.File) iter.Seq2[index.Identity, error] { return from.Identities() }
 
 // Standings are the rows of the newest generation that are chosen from the index, and from the withdrawn rows; a nil Choice chooses none. They
-// come in this order, each by seq, and are held in memory. It takes no lock and writes nothing.
+// come in this order, each by seq, and are held in memory. If manifests or a data file of the newest generation are missing, that is the error,
+// and the rows are those of what is left. It takes no lock and writes nothing.
 func Standings(ctx context.Context, cfg Config, fromIndex, fromWithdrawn Choice) (rows []Standing, err error) {
 	return lookAt(ctx, cfg, func(*generation.Data) (Choice, Choice, error) { return fromIndex, fromWithdrawn, nil })
 }
@@ -76,21 +76,13 @@ func lookAt(ctx context.Context, cfg Config, choose func(*generation.Data) (from
 	if err != nil {
 		return nil, err
 	}
-	for try := 0; ; try++ {
-		rows, err = r.standings(ctx, choose)
-		if !errors.Is(err, generation.ErrConflict) || try == maxConflicts || ctx.Err() != nil {
-			return rows, r.store.Doubt(err, 0)
-		}
-	}
+	return settle(ctx, r, func() ([]Standing, error) { return r.standings(ctx, choose) })
 }
 
-// standings is ErrConflict if a generation came meanwhile and swept what was about to be read.
+// standings is ErrConflict if a generation came meanwhile and swept what was about to be read. If something is missing of the root, that is the
+// error, and the rows are those of what is left.
 func (r *run) standings(ctx context.Context, choose func(*generation.Data) (fromIndex, fromWithdrawn Choice, err error)) (rows []Standing, err error) {
-	newest, err := r.store.Newest()
-	if err != nil {
-		return nil, err
-	}
-	data, err := r.store.Data(newest)
+	_, data, lacks, err := r.newest()
 	if err != nil {
 		return nil, err
 	}
@@ -99,16 +91,20 @@ func (r *run) standings(ctx context.Context, choose func(*generation.Data) (from
 	if err != nil {
 		return nil, err
 	}
-	if data.Withdrawn == nil {
-		return chosenRows(ctx, nil, data.Index, nil, fromIndex, false)
+	var out *index.File
+	if data.Withdrawn != nil {
+		out = data.Withdrawn.Index
 	}
-	if rows, err = chosenRows(ctx, nil, data.Index, data.Withdrawn.Index, fromIndex, false); err != nil {
+	if rows, err = chosenRows(ctx, nil, data.Index, out, fromIndex, false); err != nil {
 		return nil, err
 	}
-	if rows, err = chosenRows(ctx, rows, data.Withdrawn.Index, data.Index, fromWithdrawn, true); err != nil {
+	if rows, err = chosenRows(ctx, rows, out, data.Index, fromWithdrawn, true); err != nil {
 		return nil, err
 	}
-	return rows, r.judge(data, rows)
+	if err := r.judge(data, rows); err != nil {
+		return nil, err
+	}
+	return rows, lacks
 }
 
 func chosenRows(ctx context.Context, rows []Standing, f, other *index.File, choose Choice, withdrawn bool) ([]Standing, error) {
@@ -129,6 +125,9 @@ func chosenRows(ctx context.Context, rows []Standing, f, other *index.File, choo
 
 // judge adds what the actions say of rows.
 func (r *run) judge(data *generation.Data, rows []Standing) error {
+	if data.Withdrawn == nil { // there was never an action
+		return nil
+	}
 	force, err := inForceOn(r.streams.Settings.Key, data, func(yield func(cohort.Key) bool) {
 		for i := 0; i < len(rows) && yield(rows[i].Key); i++ {
 		}

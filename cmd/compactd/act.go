@@ -54,7 +54,7 @@ func (f *actFlags) add(cmd *cobra.Command) {
 	flags.BoolVar(&f.dryRun, "dry-run", false, "list the rows and change nothing")
 	flags.BoolVar(&f.noFold, "no-fold", false, "append only, and leave the rest to the next fold")
 	flags.BoolVar(&f.asJSON, "json", false, "print a line of JSON for each row")
-	flags.Var((*quantity.Duration)(&f.wait), "wait", "wait so long for another compactor to end ")
+	flags.Var((*quantity.Duration)(&f.wait), "wait", "wait so long for another compactor to end")
 }
 
 // check reads the flags.
@@ -304,8 +304,12 @@ func (a *app) actOn(ctx context.Context, cfg compactor.Config, f *actFlags, rows
 	default:
 		a.say("%s %s", wordsOf[f.action].did, examples(rows))
 	}
-	if len(did.Again) > 0 {
+	switch {
+	case len(did.Again) == 0:
+	case did.Back == len(did.Again):
 		a.say("written again before the withdrawal, and brought back as nobody has looked at them: %s", examples(did.Again))
+	default:
+		a.say("written again before the withdrawal, and not all brought back: compactd withdraw --undo does it: %s", examples(did.Again))
 	}
 	if errors.Is(err, compactor.ErrLocked) {
 		err = nil // the one that holds the lock does it

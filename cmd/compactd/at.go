@@ -28,10 +28,11 @@ func parseAt(text string, now time.Time) (past, error) {
 	if strings.Trim(text, "0") == "" {
 		return past{}, fmt.Errorf("--at %q: the first generation is 1", text)
 	}
-	for _, layout := range []string{time.RFC3339Nano, time.DateOnly} {
-		if t, err := time.Parse(layout, text); err == nil {
-			return past{time: t}, nil
-		}
+	if t, ok := cohort.ParseTime(text); ok {
+		return past{time: t}, nil
+	}
+	if t, err := time.Parse(time.DateOnly, text); err == nil {
+		return past{time: t}, nil
 	}
 	if d, err := quantity.ParseDuration(text); err == nil {
 		return past{time: now.Add(-d)}, nil

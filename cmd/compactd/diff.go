@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -21,7 +22,7 @@ func (a *app) diffCommand() *cobra.Command {
 those that have changed which fields: columns, and members of the snapshot. G2 is the newest
 generation unless it is given. A row that was written again and says the same is only counted.
 
-Both generations must be kept: see --keep-age of compactd run.
+Both generations must be kept: see compactd history, and compactd retention show.
 
 It reads only, takes no lock, and may run at any time.`,
 		Example: `  compactd diff --root runs 41
@@ -122,7 +123,7 @@ func shownValue(v history.Value) string {
 	case text == "":
 		return "absent"
 	case len(text) > most:
-		return terminal.Line(text[:most]) + "..."
+		return terminal.Line(strings.ToValidUTF8(text[:most], "")) + "..."
 	}
 	return terminal.Line(text)
 }

@@ -68,8 +68,10 @@ func (a *app) printHistory(store *generation.Store, limit int, asJSON bool) erro
 		case c.Err == nil:
 		case durable.IsAway(store.Doubt(c.Err, 0)):
 			damaged = cmp.Or(damaged, error(errUnseen))
-		default:
+		case generation.IsDamage(c.Err), isSettings(c.Err):
 			damaged = errDamaged
+		default:
+			damaged = cmp.Or(damaged, c.Err)
 		}
 		if n++; n == limit {
 			break

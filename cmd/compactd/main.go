@@ -284,7 +284,7 @@ func hint(err error) string {
 	case errors.Is(err, context.Canceled):
 		return "nothing is lost: the next fold goes on from the last generation"
 	case durable.IsReadOnly(err):
-		return "status, check, runs, previous and dump need no more than this; to fold, mount the file system for writing"
+		return "status, check, runs, previous, explain, history, diff and dump need no more than this; to fold, mount the file system for writing"
 	case errors.Is(err, fs.ErrPermission):
 		return "the user of this process must be able to read and write in the root"
 	}

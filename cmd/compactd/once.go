@@ -88,13 +88,7 @@ func (a *app) printFold(r compactor.Report, asJSON bool) (err error) {
 	if err != nil || !r.Clean() && !asJSON || !a.quiet && !asJSON {
 		a.say("%s", describe(r))
 	}
-	switch {
-	case !r.Clean():
-		err = errors.Join(err, errDamage)
-	case r.Unseen > 0:
-		err = errors.Join(err, errUnseen)
-	}
-	return err
+	return errors.Join(err, lateOf(r))
 }
 
 // describe is a report on one line.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -20,7 +19,7 @@ func (a *app) restoreCommand() *cobra.Command {
 	var o history.RestoreOptions
 	var asJSON bool
 	var where string
-	wait := 30 * time.Second
+	wait := defaultWait
 	cmd := &cobra.Command{
 		Use:   "restore --root DIR G [--where EXPRESSION] [--apply]",
 		Short: "Bring the rows back that a generation had",

@@ -65,11 +65,14 @@ and what they cost.`,
 }
 
 func retentionText(r generation.Retention) string {
-	reserve := "a twentieth of the disk, at most 4 GiB, and twice what the next fold may need"
+	return fmt.Sprintf("all      %v\nhourly   %v\ndaily    %v\nreserve  %s\n", r.All, r.Hourly, r.Daily, reserveText(r))
+}
+
+func reserveText(r generation.Retention) string {
 	if r.Reserve > 0 {
-		reserve = fmt.Sprintf("%d bytes", r.Reserve)
+		return fmt.Sprintf("%d bytes", r.Reserve)
 	}
-	return fmt.Sprintf("all      %v\nhourly   %v\ndaily    %v\nreserve  %s\n", r.All, r.Hourly, r.Daily, reserve)
+	return "a twentieth of the disk, at most 4 GiB, and twice what the next fold may need"
 }
 
 func (a *app) setRetentionCommand() *cobra.Command {
@@ -128,5 +131,8 @@ func (a *app) changeRetention(cmd *cobra.Command, change compactor.RetentionChan
 	keeps := m.Keeps()
 	a.say("%s: generation %d keeps all generations for %v, the first of each hour for %v, the first of each day for %v", cfg.Root, m.Generation,
 		keeps.All, keeps.Hourly, keeps.Daily)
+	if change.Reserve != nil {
+		a.say("%s: reserve of the disk: %s", cfg.Root, reserveText(keeps))
+	}
 	return nil
 }

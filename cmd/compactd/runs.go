@@ -74,7 +74,7 @@ It reads only, takes no lock, and may run at any time.`,
 					return errors.Join(err, out.Flush())
 				}
 			}
-			if what := only.missed(); what != "" {
+			if what := only.missed("the root"); what != "" {
 				a.say("%s", what)
 			}
 			return out.Flush()
@@ -99,11 +99,11 @@ func (a *app) printActedOn(ctx context.Context, cfg compactor.Config, only runsF
 	} else {
 		rows, err = compactor.Protected(ctx, cfg)
 	}
-	if err != nil {
-		return err
-	}
 	rows = slices.DeleteFunc(rows, func(s compactor.Standing) bool { return !only.passes(s.Run) })
-	return a.printStandings(rows, true, asJSON)
+	if what := only.missed("the list"); what != "" && err == nil {
+		a.say("%s", what)
+	}
+	return errors.Join(a.printStandings(rows, true, asJSON), err)
 }
 
 // runsFilter passes runs of one cohort and stage, each empty for all, and notes why none passed.
@@ -125,8 +125,8 @@ func (f *runsFilter) passes(r compactor.Run) bool {
 // manyCohorts is how many are named to somebody who misspelt one.
 const manyCohorts = 10
 
-// missed says why nothing was printed, or nothing.
-func (f *runsFilter) missed() string {
+// missed says why nothing was printed, or nothing. among is what was looked through.
+func (f *runsFilter) missed(among string) string {
 	var of []string
 	if f.cohort != "" {
 		of = append(of, "cohort "+f.cohort)
@@ -140,9 +140,9 @@ func (f *runsFilter) missed() string {
 	case len(f.cohorts) == 0:
 		return fmt.Sprintf("no run of %s: there is no run at all", strings.Join(of, ", "))
 	case len(f.cohorts) > manyCohorts:
-		return fmt.Sprintf("no run of %s: the root has more than %d cohorts", strings.Join(of, ", "), manyCohorts)
+		return fmt.Sprintf("no run of %s: %s has more than %d cohorts", strings.Join(of, ", "), among, manyCohorts)
 	}
-	return fmt.Sprintf("no run of %s: the cohorts of the root are %s", strings.Join(of, ", "), strings.Join(f.cohorts, ", "))
+	return fmt.Sprintf("no run of %s: the cohorts of %s are %s", strings.Join(of, ", "), among, strings.Join(f.cohorts, ", "))
 }
 
 func printRun(out *bufio.Writer, r compactor.Run, asJSON bool) error {

@@ -78,6 +78,7 @@ type expiry struct {
 	now    time.Time
 	ours   map[string]bool // data files of manifests that were there when this call began
 	log    durable.Dir     // manifests/, open since before the first removal
+	undone error           // why the removals of manifests may not be on the disk
 	done   Expired
 }
 
@@ -233,7 +234,7 @@ func (e *expiry) files(kept map[string]bool) {
 	// would leave a generation without its data. Another compactor may have removed such a manifest a moment ago, so this sync is
 	// needed also if this call has removed none (R23).
 	if len(old) > 0 {
-		if err := durable.Sync(e.FS, e.log, e.Root.Manifests()); err != nil {
+		if err := e.syncRemovals(); err != nil {
 			e.notify(NotSwept{e.Root.Rel(e.Root.DataDir()), fmt.Errorf("sync manifests: %w", err)})
 			old = nil
 		}
@@ -255,6 +256,15 @@ func (e *expiry) files(kept map[string]bool) {
 	for _, id := range e.cohortsIn(e.Root.QuarantineDir()) {
 		e.sweep(e.Root.Quarantine(id), durable.IsTemp)
 	}
+}
+
+// syncRemovals makes the removals of manifests durable. A sync that failed is not tried again: the next one would report success for what the
+// kernel has dropped (S3).
+func (e *expiry) syncRemovals() error {
+	if e.undone == nil {
+		e.undone = durable.Sync(e.FS, e.log, e.Root.Manifests())
+	}
+	return e.undone
 }
 
 // cohortsIn lists the cohorts that have a directory in dir, which need not exist.

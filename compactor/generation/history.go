@@ -151,26 +151,34 @@ func (n ClocksDisagree) String() string {
 }
 
 // At is the manifest of the newest kept generation that was committed at or before a time, by the wall clocks of the machines that
-// committed. A void generation is never the answer. If there is none, the error is a *NotKeptError. If clocks disagree about the
-// answer, that is told as a notice. next is the generation that is kept after it, 0 if it is the newest: those between
+// committed. A void generation is never the answer. If there is none, the error is a *NotKeptError. A manifest that cannot be
+// read and may be the answer is its error. If clocks disagree about the answer, that is told as a notice. next is the generation that is kept after it, 0 if it is the newest: those between
 // are no longer kept.
 func (s *Store) At(t time.Time) (m Manifest, next cohort.Generation, err error) {
 	var found, above kept
+	var unknown error // of a manifest that may be the answer
 	for k, err := range s.kept() {
 		if err != nil {
 			return Manifest{}, 0, err
 		}
 		made, ok := cohort.ParseTime(k.CreatedAt)
 		switch later := made.After(t); {
+		case k.Err != nil && found.Generation == 0:
+			unknown = k.Err
 		case k.Err != nil || k.Void || !ok:
 		case found.Generation == 0 && later:
-			above = k
+			above, unknown = k, nil // what came after it is later, too
+		case found.Generation == 0 && unknown != nil:
+			return Manifest{}, 0, unknown
 		case found.Generation == 0:
 			found = k
 		case later:
 			s.notify(ClocksDisagree{k.Generation, found.Generation})
 			return found.m, above.Generation, nil
 		}
+	}
+	if unknown != nil {
+		return Manifest{}, 0, unknown
 	}
 	if found.Generation == 0 {
 		return Manifest{}, 0, &NotKeptError{Time: t, After: above.Commit}

@@ -256,6 +256,24 @@ func TestAt(t *testing.T) {
 	}
 }
 
+// TestAtUnreadable: a manifest that cannot be read and may be the answer is an error, and no earlier generation takes its place.
+func TestAtUnreadable(t *testing.T) {
+	r := newTimed(t)
+	begin := r.now
+	for range 4 {
+		r.commit(t, 30*time.Minute, false)
+	}
+	if err := durable.Replace(r.disk, r.Root.Manifest(3), []byte("{}"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for at, want := range map[time.Duration]cohort.Generation{30 * time.Minute: 1, 59 * time.Minute: 1, time.Hour: 0, 90 * time.Minute: 0, 119 * time.Minute: 0, 2 * time.Hour: 4} {
+		m, _, err := r.At(begin.Add(at))
+		if m.Generation != want || (want == 0) != IsDamage(err) {
+			t.Errorf("At(%v) = %d, %v; want %d, and damage if that is 0", at, m.Generation, err, want)
+		}
+	}
+}
+
 // TestClocksDisagree: the clock of the machine that committed the first generation was an hour ahead. The order is that of the numbers,
 // and it is told.
 func TestClocksDisagree(t *testing.T) {

@@ -243,27 +243,20 @@ func (s *Store) orphaned(newest Manifest, name string) (*MissingError, error) {
 	if isActions(name) {
 		return s.orphanedActions(newest, name)
 	}
-	of, err := s.rowsAfter(newest, name)
-	if err != nil || len(of) == 0 {
+	rows, err := s.rowsAfter(newest, name)
+	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
 	here, err := s.StreamsHere()
 	if err != nil {
 		return nil, nil // a cohort cannot be listed: its streams may be there, and the scan tells of it
 	}
-	for id, rows := range of {
-		if here[id] {
-			continue
-		}
-		known, err := s.areKnown(newest, name, rows)
-		if err != nil {
-			return nil, err
-		}
-		if !known {
-			return s.orphan(newest, name, "rows", id), nil
-		}
+	rows = slices.DeleteFunc(rows, func(r index.Identity) bool { return here[r.Stream] })
+	of, err := s.firstUnknown(newest, name, rows)
+	if err != nil || of == "" {
+		return nil, err
 	}
-	return nil, nil
+	return s.orphan(newest, name, "rows", of), nil
 }
 
 func (s *Store) orphan(newest Manifest, name, what string, of cohort.StreamID) *MissingError {
@@ -271,8 +264,8 @@ func (s *Store) orphan(newest Manifest, name, what string, of cohort.StreamID) *
 		fmt.Sprintf("has %s of stream %s, which is deleted only after a commit of generation %d", what, of, newest.Generation+1))
 }
 
-// rowsAfter are the rows of a file that have seqs after a generation, by their streams.
-func (s *Store) rowsAfter(newest Manifest, name string) (map[cohort.StreamID][]index.Identity, error) {
+// rowsAfter are the rows of a file that have seqs after a generation, and a stream.
+func (s *Store) rowsAfter(newest Manifest, name string) (rows []index.Identity, err error) {
 	f, file, err := s.indexAt(s.Root.Data(name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil // its fold has ended
@@ -281,27 +274,29 @@ func (s *Store) rowsAfter(newest Manifest, name string) (map[cohort.StreamID][]i
 		return nil, dropDamage(err)
 	}
 	defer file.Close()
-	of := map[cohort.StreamID][]index.Identity{}
 	for row, err := range f.IdentitiesFrom(newest.NextSeq) {
 		if err != nil {
 			return nil, dropDamage(err)
 		}
 		if row.Stream != "" {
-			of[row.Stream] = append(of[row.Stream], row)
+			rows = append(rows, row)
 		}
 	}
-	return of, nil
+	return rows, nil
 }
 
-// areKnown tells whether m has all these rows: a fold that was to withdraw them, or to bring them back, did not commit. Their streams may be
-// gone for long. Where the files of m are damaged, that is told elsewhere, and nobody knows.
-func (s *Store) areKnown(m Manifest, name string, rows []index.Identity) (bool, error) {
+// firstUnknown is the stream of the first row that m does not have, or nothing: then a fold that was to withdraw these rows, or to bring them back,
+// did not commit. Their streams may be gone for long. Where the files of m are damaged, that is told elsewhere, and nobody knows.
+func (s *Store) firstUnknown(m Manifest, name string, rows []index.Identity) (cohort.StreamID, error) {
+	if len(rows) == 0 {
+		return "", nil
+	}
 	if m.Generation == 0 || m.Withdrawn == nil && isIndex(name) {
-		return false, nil
+		return rows[0].Stream, nil
 	}
 	d, err := s.Data(m)
 	if err != nil {
-		return true, dropDamage(err)
+		return "", dropDamage(err)
 	}
 	defer d.Close()
 	keys := make([]cohort.Key, len(rows))
@@ -310,15 +305,18 @@ func (s *Store) areKnown(m Manifest, name string, rows []index.Identity) (bool, 
 	}
 	in, out, err := d.FindBoth(keys)
 	if err != nil {
-		return true, dropDamage(err)
+		return "", dropDamage(err)
 	}
-	return !slices.ContainsFunc(rows, func(r index.Identity) bool {
+	for _, r := range rows {
 		was, ok := out[r.Key]
 		if !ok {
 			was, ok = in[r.Key]
 		}
-		return !ok || !was.SameWrite(r.Version) // its stamp may have been raised
-	}), nil
+		if !ok || !was.SameWrite(r.Version) { // its stamp may have been raised
+			return r.Stream, nil
+		}
+	}
+	return "", nil
 }
 
 // orphanedActions is orphaned for a file of actions.

@@ -362,6 +362,37 @@ func TestForgetsNoRepair(t *testing.T) {
 	}
 }
 
+// TestRemovalsSyncedOnce: a sync of manifests/ that fails is not asked again. A second one would report success for removals that the
+// kernel has dropped, and then the data files would go that the manifests name which come back.
+func TestRemovalsSyncedOnce(t *testing.T) {
+	r := newTimed(t)
+	for range 4 {
+		r.commit(t, time.Minute, false)
+	}
+	r.goBack(t, 2)
+	for range 4 {
+		r.now = r.now.Add(time.Minute)
+		d := r.drafted(t)
+		d.Firsts = Firsts{}
+		if _, err := r.finish(d, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before, syncs := r.names(t), 0
+	r.on(&durabletest.Fault{FS: r.disk, Hook: func(_ int, op, name string) error {
+		if op == "syncdir" && name == r.Root.Manifests() {
+			if syncs++; syncs == 1 {
+				return syscall.EIO
+			}
+		}
+		return nil
+	}})
+	r.sweep(t, 100*day, least)
+	if diff := cmp.Diff(before, r.names(t)); syncs != 1 || diff != "" || !strings.Contains(strings.Join(r.told, "\n"), "sync manifests") {
+		t.Errorf("%d syncs, told %q, data files (-before +after):\n%s", syncs, r.told, diff)
+	}
+}
+
 // TestRoom: on a disk that is nearly full the oldest go that only retention keeps, and no more than needed. Each has two files.
 func TestRoom(t *testing.T) {
 	const each = 2 * sizeOfIndex

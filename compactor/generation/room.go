@@ -9,7 +9,6 @@ import (
 	"syscall"
 
 	"github.com/runfold/runfold/cohort"
-	"github.com/runfold/runfold/internal/durable"
 )
 
 // roomError reports that a generation may not fit on the disk. It is ENOSPC.
@@ -157,5 +156,5 @@ func (e *expiry) mayForget(read []Manifest, unreadable map[cohort.Generation]err
 	if slices.ContainsFunc(left, func(other cohort.Generation) bool { return IsVoid(read[i:i+1], other) }) {
 		return false
 	}
-	return durable.Sync(e.FS, e.log, e.Root.Manifests()) == nil
+	return e.syncRemovals() == nil
 }
