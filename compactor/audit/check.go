@@ -268,7 +268,11 @@ func (c *checker) rows(ctx context.Context, newest generation.Manifest) error {
 	if newest.Generation == 0 {
 		return nil
 	}
-	d, err := c.Data(newest)
+	open := c.Data
+	if w := newest.Withdrawn; w != nil && c.bad[c.Root.Data(w.Index.Name)] {
+		open = c.FirstPair // dataFiles has told of the other
+	}
+	d, err := open(newest)
 	path := c.Root.Data(newest.Index.Name)
 	if errors.Is(err, generation.ErrConflict) {
 		c.bad[path] = true // so that no record is looked for in it

@@ -105,16 +105,26 @@ type rowWrite struct {
 // rowsOf finds the rows of one generation that are asked for, and takes what they tell of writes that no stream has. It takes the actions, too.
 func (e *explainer) rowsOf(m generation.Manifest) (rows []rowWrite, err error) {
 	d, err := e.Data(m)
+	if generation.IsDamage(err) && m.Withdrawn != nil {
+		first, ferr := e.FirstPair(m)
+		if ferr == nil {
+			e.unread("generation %d, the withdrawn rows: %v", uint64(m.Generation), err)
+			d, err = first, nil
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
 	defer d.Close()
-	if rows, err = e.rowsIn(d, false); err != nil || d.Withdrawn == nil {
+	if rows, err = e.rowsIn(d, false); err != nil || m.Withdrawn == nil {
 		return rows, err
 	}
-	withdrawn, err := e.rowsIn(d.Withdrawn, true)
-	if err != nil {
-		return nil, err
+	if d.Withdrawn != nil {
+		withdrawn, err := e.rowsIn(d.Withdrawn, true)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, withdrawn...)
 	}
 	for i := range e.acts {
 		e.acts[i].InForce = false // said anew by each generation, so at last by the newest
@@ -130,7 +140,7 @@ func (e *explainer) rowsOf(m generation.Manifest) (rows []rowWrite, err error) {
 			a.InForce, a.Writer = true, cmp.Or(a.Writer, rec.Writer)
 		}
 	}
-	return append(rows, withdrawn...), nil
+	return rows, nil
 }
 
 // rowsIn finds rows in one pair of files.

@@ -52,6 +52,20 @@ func (s *Store) Data(m Manifest) (*Data, error) { return s.open(m, false) }
 func (s *Store) Summed(m Manifest) (*Data, error) { return s.open(m, true) }
 
 func (s *Store) open(m Manifest, sum bool) (*Data, error) {
+	d, err := s.openPair(m, sum)
+	if err == nil && m.Withdrawn != nil {
+		if d.Withdrawn, err = s.openPair(m.withdrawnOf(), sum); err != nil {
+			d.Close()
+			return nil, err
+		}
+	}
+	return d, err
+}
+
+// FirstPair is Data without the withdrawn rows, whose file may be damaged alone.
+func (s *Store) FirstPair(m Manifest) (*Data, error) { return s.openPair(m, false) }
+
+func (s *Store) openPair(m Manifest, sum bool) (*Data, error) {
 	d := &Data{of: m, store: s}
 	if m.Generation == 0 {
 		return d, nil
@@ -65,12 +79,6 @@ func (s *Store) open(m Manifest, sum bool) (*Data, error) {
 			r = d.read
 		}
 		d.Index, err = index.Open(r, m.Index.Size)
-	}
-	if err == nil && m.Withdrawn != nil {
-		if d.Withdrawn, err = s.open(m.withdrawnOf(), sum); err != nil {
-			d.Close()
-			return nil, err
-		}
 	}
 	if err != nil {
 		err = d.blame(s.dataError(m, err))
