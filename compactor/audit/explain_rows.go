@@ -13,8 +13,24 @@ import (
 	"github.com/runfold/runfold/journal"
 )
 
-// generations looks up the rows in all kept generations, oldest first.
+// generations looks up the rows in all kept generations. If the newest one is swept meanwhile, there is a newer one: they are looked at again.
 func (e *explainer) generations(ctx context.Context) error {
+	unread := e.out.Unread
+	for try := 0; ; try++ {
+		err := e.lookUp(ctx)
+		if !errors.Is(err, generation.ErrConflict) {
+			return err
+		}
+		e.out.Unread = unread
+		if try == maxSwept {
+			e.unread("%v", err)
+			return nil
+		}
+	}
+}
+
+// lookUp looks up the rows in all kept generations, oldest first.
+func (e *explainer) lookUp(ctx context.Context) error {
 	all, newest, err := e.manifests()
 	if err != nil {
 		return err
@@ -22,14 +38,18 @@ func (e *explainer) generations(ctx context.Context) error {
 	var before cohort.Generation // the last one whose rows are known
 	var names string             // of its files
 	var rows []rowWrite          // in them
-	for _, m := range all {      // their files are the same where a commit changed no row
+	e.out.Generations, e.out.First, e.out.Newest = 0, 0, 0
+	for _, m := range all { // their files are the same where a commit changed no row
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		if namesOf(m) != names {
 			found, err := e.rowsOf(m)
-			if errors.Is(err, generation.ErrConflict) {
+			if errors.Is(err, generation.ErrConflict) && m.Generation < newest.Generation {
 				continue // it was swept meanwhile
+			}
+			if errors.Is(err, generation.ErrConflict) {
+				return err
 			}
 			if err != nil {
 				e.unread("generation %d: %v", uint64(m.Generation), err)

@@ -81,15 +81,16 @@ func (e *explainer) stream(ctx context.Context, p journal.Place, in *journal.Rea
 	}
 }
 
-// head reads who wrote a stream.
+// head reads who wrote a stream, once.
 func (e *explainer) head(s journal.Stream, in *journal.Reader) {
-	h, ok, err := in.Header()
+	if _, known := e.heads[s.ID]; known {
+		return
+	}
+	h, _, err := in.Header()
 	if err != nil {
 		e.unread("stream %v: its header: %v", s, err)
 	}
-	if ok {
-		e.heads[s.ID] = h
-	}
+	e.heads[s.ID] = h // an empty one names nobody
 }
 
 // acted takes an action of a stream, or of quarantine/ if in is nil.
@@ -169,7 +170,7 @@ func (e *explainer) appended(key cohort.Key, rec cohort.Record, path string, off
 	if !rec.Written.IsZero() {
 		w.Written = cohort.FormatTime(rec.Written)
 	}
-	if h, ok := e.heads[rec.Stream]; ok {
+	if h := e.heads[rec.Stream]; h != (journal.Header{}) {
 		w.Writer, w.Program = h.Writer(), h.Program
 	}
 	w.fields = e.fields.of(index.FlatFields(rec.Members))
