@@ -77,17 +77,27 @@ type Checked struct {
 // An error means that Check could not look. What it found is counted in Checked.Problems. When ctx ends, nothing more is
 // read or told, and the error is that of ctx.
 func Check(ctx context.Context, cfg compactor.Config, yield func(Problem)) (Checked, error) {
+	store, err := storeFor(ctx, cfg)
+	if err != nil {
+		return Checked{}, err
+	}
+	return check(ctx, store, yield)
+}
+
+// storeFor opens a root to be looked at until ctx ends.
+func storeFor(ctx context.Context, cfg compactor.Config) (*generation.Store, error) {
 	if cfg.FS == nil {
 		cfg.FS = durable.OS
 	}
 	cfg.FS = until{cfg.FS, ctx}
 	store, err := cfg.Store()
-	if err == nil {
-		err = suits(store)
-	}
 	if err != nil {
-		return Checked{}, err
+		return nil, err
 	}
+	return store, suits(store)
+}
+
+func check(ctx context.Context, store *generation.Store, yield func(Problem)) (Checked, error) {
 	c := &checker{Store: store, bad: map[string]bool{}}
 	c.yield = func(p Problem) {
 		if ctx.Err() != nil {

@@ -30,6 +30,12 @@ type replayRow struct {
 	derived           bool              // its record, folded again, gives it
 }
 
+// replayAction is an action in force.
+type replayAction struct {
+	cohort.Record
+	hasSource bool // a stream or an older generation has it
+}
+
 // sumOfRow is a checksum of what a row says, also of which write it is.
 func sumOfRow(c index.Content) index.Sum {
 	content := c.Sum()
@@ -68,7 +74,7 @@ type replayPair struct {
 
 // readNewest reads what is to be compared.
 func (r *replayer) readNewest() error {
-	r.rows, r.actions, r.acts = map[cohort.Key]*replayRow{}, map[cohort.Version]bool{}, map[cohort.Version]cohort.Record{}
+	r.rows, r.actions = map[cohort.Key]*replayRow{}, map[cohort.Version]*replayAction{}
 	for _, p := range pairsOf(r.data, r.newest) {
 		err := p.eachRow(func(c index.Content) {
 			r.rows[c.Key] = &replayRow{at: c.Version, seq: c.Seq, stream: c.Stream, out: p.out, time: c.Time, row: sumOfRow(c), unsigned: c.Writer == ""}
@@ -89,7 +95,7 @@ func (r *replayer) readNewest() error {
 		if err != nil {
 			return err
 		}
-		r.actions[a.Version()], r.acts[a.Version()] = false, a
+		r.actions[a.Version()] = &replayAction{Record: a}
 	}
 	return nil
 }
@@ -141,7 +147,7 @@ func (r *replayer) generation(m generation.Manifest) error {
 	}
 	for _, f := range fresh {
 		if err := r.CheckFile(f); err != nil {
-			return r.ctx.Err() // it was swept, or is damaged, which Check has told
+			return r.unread(r.Root.Data(f.Name), err)
 		}
 	}
 	d, err := r.Data(m)
@@ -169,10 +175,10 @@ func (r *replayer) generation(m generation.Manifest) error {
 		r.out.Oldest = cmp.Or(r.out.Oldest, m.Generation)
 		for a, err := range d.Actions() {
 			if err != nil {
-				return nil // swept
+				return r.unread(r.Root.Data(m.Withdrawn.Actions.Name), err)
 			}
-			if _, ok := r.actions[a.Version()]; ok {
-				r.actions[a.Version()] = true
+			if known := r.actions[a.Version()]; known != nil {
+				known.hasSource = true
 				continue
 			}
 			r.differ(difference{path: r.Root.Manifest(r.newest.Generation), text: fmt.Sprintf("action %s (%v %q) of generation %d is not in force any more", a.ID, a.Action, a.RunID, m.Generation)})

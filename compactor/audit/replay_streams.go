@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"time"
 
@@ -55,9 +56,9 @@ func (r *replayer) streams() error {
 	if err := r.flush(); err != nil {
 		return err
 	}
-	for key, d := range r.pending {
+	for _, key := range slices.Sorted(maps.Keys(r.pending)) {
 		if !r.rows[key].derived {
-			for _, one := range d {
+			for _, one := range r.pending[key] {
 				r.differ(one)
 			}
 		}
@@ -78,7 +79,7 @@ func (r *replayer) stream(p journal.Place, marks []int64) error {
 	defer in.Close()
 	h, _, err := in.Header()
 	if err != nil {
-		return r.ctx.Err() // Check has told
+		return r.unread(p.Dir, err)
 	}
 	whole := true
 	for {
@@ -93,7 +94,7 @@ func (r *replayer) stream(p journal.Place, marks []int64) error {
 			r.whole[p.ID] = whole && (at >= end)
 			return nil
 		case err != nil:
-			return r.ctx.Err() // Check has told
+			return r.unread(p.Dir, err)
 		}
 		fold := slices.IndexFunc(marks, func(mark int64) bool { return at <= mark })
 		if err := r.record(rec, p.Stream, fold); err != nil {
@@ -110,8 +111,8 @@ func (r *replayer) stream(p journal.Place, marks []int64) error {
 // between, the row was made of the later one, else of the first.
 func (r *replayer) record(rec cohort.Record, of journal.Stream, fold int) error {
 	if rec.Action != cohort.NoAction {
-		if _, ok := r.actions[rec.Version()]; ok {
-			r.actions[rec.Version()] = true
+		if a := r.actions[rec.Version()]; a != nil {
+			a.hasSource = true
 		}
 		return nil // Check has told of one that is not in force
 	}
@@ -230,7 +231,8 @@ func asBefore(s index.Snapshot, rec cohort.Record) index.Snapshot {
 // since have later seqs.
 func (r *replayer) order() {
 	chain := append(slices.Clone(r.before), r.newest)
-	for fold, all := range r.folded {
+	for _, fold := range slices.Sorted(maps.Keys(r.folded)) {
+		all := r.folded[fold]
 		from, to := chain[fold-1].NextSeq, chain[fold].NextSeq
 		slices.SortFunc(all, func(a, b replayed) int { return cmp.Compare(a.row.seq, b.row.seq) })
 		r.out.Folds++
