@@ -57,7 +57,8 @@ func (r Replayed) String() string {
 	return text + fmt.Sprintf("; %d differences", r.Differences)
 }
 
-// Replay is Check, and then derives the newest generation again from all that is still in streams and kept generations, and compares:
+// Replay is Check, and then derives the newest generation again from all that is still in streams, and in the generations before it down to the
+// first one that is not kept: below a gap, as retention leaves it, nothing is compared. It compares:
 //
 //	a row whose stream is still there     its record is folded again, into the columns that the root has now
 //	a row that an older generation has    the content, in the index and in the snapshots, is the same
@@ -70,11 +71,11 @@ func (r Replayed) String() string {
 // fields with the same values: whether a value stands in a column or in _extra depends on when its column came.
 //
 // So it finds a value that was changed together with all checksums. What it finds is damage. Replayed says how much has a source;
-// nothing can be said of the rest, which is the most in a root that sweeps: Replay proves what came since the oldest kept generation.
+// nothing can be said of the rest, which is the most in a root that sweeps: Replay proves what came since the oldest generation that it reads.
 //
 // Like Check it only reads, takes no lock, and is right while others append and fold. It uses no temporary files: a disk that is full, or
-// may not be written, is looked at as well. It holds of each row the key and about 250 bytes in memory. Each kept generation is read
-// once. yield is called in the calling goroutine.
+// may not be written, is looked at as well. It holds of each row the key and about 250 bytes in memory. Files that several generations
+// share are read once. yield is called in the calling goroutine.
 func Replay(ctx context.Context, cfg compactor.Config, yield func(Problem)) (Replayed, error) {
 	store, err := storeFor(ctx, cfg)
 	if err != nil {
