@@ -211,9 +211,12 @@ func (r *repairer) rebuild(in indexFile, base generation.Manifest, before map[co
 	seen := rowsSeen{before: before, keys: map[cohort.Key]bool{}, next: max(base.NextSeq, 1), highest: base.HighestStamp}
 	c.says = r.saysOf(in.meta)
 	ids, ok := seen.add(x)
+	if !ok {
+		return c, false, nil
+	}
 	name := cohort.IndexName(in.meta.Generation, in.meta.Token)
-	sum, readable := r.sumOf(&c, in.path, name)
-	if !ok || !readable {
+	sum, ok := r.sumOf(&c, in.path, name)
+	if !ok {
 		return c, false, nil
 	}
 	m := base
