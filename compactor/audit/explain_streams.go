@@ -23,11 +23,7 @@ func (e *explainer) streams(ctx context.Context) error {
 		e.unread("%v", err)
 	}
 	for _, p := range all {
-		in, err := root.Open(p, journal.Position{})
-		if errors.Is(err, fs.ErrNotExist) && !p.Reaped { // a fold has moved it since it was listed
-			p = root.InReaped(p.Stream)
-			in, err = root.Open(p, journal.Position{})
-		}
+		in, p, err := root.OpenAnywhere(p)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // it was folded and deleted since: a generation has what stands of it
 		}

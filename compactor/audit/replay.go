@@ -246,12 +246,9 @@ func isTold(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, generation.ErrConflict) || errors.Is(err, cohort.ErrNewer) || journal.IsMisfit(err) || generation.IsDamage(err)
 }
 
-// open opens a stream, also where it was moved to reaped/ since it was listed. It is nil if it is gone.
+// open opens a stream. It is nil if it is gone.
 func (r *replayer) open(p journal.Place) (*journal.Reader, error) {
-	in, err := r.Journal().Open(p, journal.Position{})
-	if errors.Is(err, fs.ErrNotExist) && !p.Reaped {
-		in, err = r.Journal().Open(r.Journal().InReaped(p.Stream), journal.Position{})
-	}
+	in, _, err := r.Journal().OpenAnywhere(p)
 	if isTold(err) {
 		return nil, nil
 	}
