@@ -453,10 +453,7 @@ func (c *checker) streams(ctx context.Context, newest generation.Manifest) error
 	for _, path := range unknown {
 		c.note(path, "was not made by runfold")
 	}
-	marks := make(map[journal.Stream]generation.Watermark, len(newest.Streams))
-	for _, m := range newest.Streams {
-		marks[m.Stream] = m
-	}
+	marks := newest.Marks()
 	for _, s := range streams {
 		if err := ctx.Err(); err != nil {
 			return err

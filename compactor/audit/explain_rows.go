@@ -226,14 +226,11 @@ func (e *explainer) current(rows []rowWrite, known bool) {
 
 // unfolded marks the writes after the watermarks of the newest generation.
 func (e *explainer) unfolded(newest generation.Manifest) {
-	marks := make(map[journal.Stream]int64, len(newest.Streams))
-	for _, m := range newest.Streams {
-		marks[m.Stream] = m.Offset
-	}
+	marks := newest.Marks()
 	for _, h := range e.keys {
 		for i := range h.Writes {
 			w := &h.Writes[i]
-			w.Unfolded = !w.isRow && w.offset >= 0 && w.offset >= marks[journal.Stream{Cohort: w.Cohort, ID: w.Stream}] && w.First+w.WithdrawnFirst == 0
+			w.Unfolded = !w.isRow && w.offset >= 0 && w.offset >= marks[journal.Stream{Cohort: w.Cohort, ID: w.Stream}].Offset && w.First+w.WithdrawnFirst == 0
 		}
 	}
 }

@@ -39,7 +39,7 @@ func (r *replayer) streams() error {
 	r.whole, r.folded, r.pending = map[cohort.StreamID]bool{}, map[int][]replayed{}, map[cohort.Key][]difference{}
 	var chain []map[journal.Stream]generation.Watermark
 	for _, m := range append(slices.Clone(r.before), r.newest) {
-		chain = append(chain, marksOf(m))
+		chain = append(chain, m.Marks())
 	}
 	for _, p := range all {
 		if err := r.ctx.Err(); err != nil {
