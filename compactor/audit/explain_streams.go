@@ -133,25 +133,26 @@ func (e *explainer) kept(s journal.Stream, entry journal.Entry, path string) {
 		if h, err := journal.ParseHeader(entry.Payload); err == nil {
 			e.heads[s.ID] = h
 		}
-	case "record":
-		rec, err := cohort.ParseRecord(entry.Payload, 0)
+	case "record", "action":
+		rec, err := parseEntry(entry)
 		if err != nil {
 			e.unread("%s: entry %d: %v", path, entry.Seq, err)
 			return
 		}
 		rec.Cohort, rec.Stream, rec.Stamp, rec.ID, rec.Written = s.Cohort, s.ID, entry.Stamp, entry.RecordID, entry.Written
-		if key := e.Settings.Key.Of(rec); e.isMeant(key, rec.RunID, rec.Stage) {
+		if rec.Action != cohort.NoAction {
+			e.acted(rec, path, nil)
+		} else if key := e.Settings.Key.Of(rec); e.isMeant(key, rec.RunID, rec.Stage) {
 			e.appended(key, rec, path, -1)
 		}
-	case "action":
-		rec, err := cohort.ParseAction(entry.Payload)
-		if err != nil {
-			e.unread("%s: entry %d: %v", path, entry.Seq, err)
-			return
-		}
-		rec.Cohort, rec.Stream, rec.Stamp, rec.ID, rec.Written = s.Cohort, s.ID, entry.Stamp, entry.RecordID, entry.Written
-		e.acted(rec, path, nil)
 	}
+}
+
+func parseEntry(entry journal.Entry) (cohort.Record, error) {
+	if entry.Kind == "action" {
+		return cohort.ParseAction(entry.Payload)
+	}
+	return cohort.ParseRecord(entry.Payload, 0)
 }
 
 // appended takes a record of a stream. A record that was appended to two streams stands under the one that is read last, where it
