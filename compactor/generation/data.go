@@ -44,28 +44,14 @@ func (d *Data) Close() {
 
 // Data opens the index that m names and checks its size. A missing file is ErrConflict if m is no longer the
 // newest generation: it was swept, so call Newest again. Else it is ErrCorrupt. Generation 0 has no data, which is no error.
-func (s *Store) Data(m Manifest) (*Data, error) { return s.open(m, false) }
+func (s *Store) Data(m Manifest) (*Data, error) { return s.both(m, false) }
 
 // Summed is Data for a fold. Only the pages of an index have checksums. A flipped bit in a footer or a filter could hide a row
 // that the fold must replace. So Check must follow before anything is committed that was made from this index. A fold
 // copies all of the index to the next one, so most of it is read only once.
-func (s *Store) Summed(m Manifest) (*Data, error) { return s.open(m, true) }
+func (s *Store) Summed(m Manifest) (*Data, error) { return s.both(m, true) }
 
 func (s *Store) open(m Manifest, sum bool) (*Data, error) {
-	d, err := s.openPair(m, sum)
-	if err == nil && m.Withdrawn != nil {
-		if d.Withdrawn, err = s.openPair(m.withdrawnOf(), sum); err != nil {
-			d.Close()
-			return nil, err
-		}
-	}
-	return d, err
-}
-
-// FirstPair is Data without the withdrawn rows, whose file may be damaged alone.
-func (s *Store) FirstPair(m Manifest) (*Data, error) { return s.openPair(m, false) }
-
-func (s *Store) openPair(m Manifest, sum bool) (*Data, error) {
 	d := &Data{of: m, store: s}
 	if m.Generation == 0 {
 		return d, nil
@@ -86,6 +72,20 @@ func (s *Store) openPair(m Manifest, sum bool) (*Data, error) {
 		return nil, err
 	}
 	return d, nil
+}
+
+// FirstPair is Data without the withdrawn rows, whose file may be damaged alone.
+func (s *Store) FirstPair(m Manifest) (*Data, error) { return s.open(m, false) }
+
+func (s *Store) both(m Manifest, sum bool) (*Data, error) {
+	d, err := s.open(m, sum)
+	if err == nil && m.Withdrawn != nil {
+		if d.Withdrawn, err = s.open(m.withdrawnOf(), sum); err != nil {
+			d.Close()
+			return nil, err
+		}
+	}
+	return d, err
 }
 
 // Find looks keys up in the index. Keys that the index does not hold are absent from the result. In Summed data the result
