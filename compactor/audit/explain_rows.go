@@ -125,12 +125,10 @@ type rowWrite struct {
 // rowsOf finds the rows of one generation that are asked for, and takes what they tell of writes that no stream has. It takes the actions, too.
 func (e *explainer) rowsOf(m generation.Manifest) (rows []rowWrite, err error) {
 	d, err := e.Data(m)
+	var lost error // damage of the withdrawn rows
 	if generation.IsDamage(err) && m.Withdrawn != nil {
-		first, ferr := e.FirstPair(m)
-		if ferr == nil {
-			e.unread("generation %d, the withdrawn rows: %v", uint64(m.Generation), err)
-			d, err = first, nil
-		}
+		lost = err
+		d, err = e.FirstPair(m)
 	}
 	if err != nil {
 		return nil, err
@@ -140,27 +138,43 @@ func (e *explainer) rowsOf(m generation.Manifest) (rows []rowWrite, err error) {
 		return rows, err
 	}
 	if d.Withdrawn != nil {
-		withdrawn, err := e.rowsIn(d.Withdrawn, true)
-		if err != nil {
-			return nil, err
-		}
+		var withdrawn []rowWrite
+		withdrawn, lost = e.rowsIn(d.Withdrawn, true)
 		rows = append(rows, withdrawn...)
 	}
-	for i := range e.acts {
-		e.acts[i].InForce = false // said anew by each generation, so at last by the newest
+	if generation.IsDamage(lost) {
+		e.unread("generation %d, the withdrawn rows: %v", uint64(m.Generation), lost)
+	} else if lost != nil {
+		return nil, lost
 	}
+	err = e.inForce(d)
+	if generation.IsDamage(err) {
+		e.unread("generation %d, the actions: %v", uint64(m.Generation), err)
+		err = nil
+	}
+	return rows, err
+}
+
+// inForce takes the actions of a generation. Each says anew which ones are in force, so at last the newest.
+func (e *explainer) inForce(d *generation.Data) error {
+	var all []cohort.Record
 	for rec, err := range d.Actions() {
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if !slices.Contains(e.runs, rec.RunID) {
-			continue
+		if slices.Contains(e.runs, rec.RunID) {
+			all = append(all, rec.Clone())
 		}
+	}
+	for i := range e.acts {
+		e.acts[i].InForce = false
+	}
+	for _, rec := range all {
 		if a := e.action(rec); a != nil {
 			a.InForce, a.Writer = true, cmp.Or(a.Writer, rec.Writer)
 		}
 	}
-	return rows, nil
+	return nil
 }
 
 // rowsIn finds rows in one pair of files.
