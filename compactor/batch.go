@@ -178,11 +178,7 @@ func (l *loader) reader(n int32) (*journal.Reader, error) {
 		return r, nil
 	}
 	p := l.b.places[n]
-	r, err := l.Open(p, journal.Position{})
-	if errors.Is(err, fs.ErrNotExist) && !p.Reaped { // moved by another compactor since it was read
-		p = l.InReaped(p.Stream)
-		r, err = l.Open(p, journal.Position{})
-	}
+	r, _, err := l.OpenAnywhere(p)
 	if errors.Is(err, fs.ErrNotExist) { // deleted: others have folded it, and committed
 		return nil, fmt.Errorf("stream %v is gone: %w", p.Stream, generation.ErrConflict)
 	}

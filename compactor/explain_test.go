@@ -266,6 +266,24 @@ func TestExplainVoid(t *testing.T) {
 	}
 }
 
+// TestExplainSweptMeanwhile: others fold, and sweep the newest generation, before its index is opened. The next one is looked at.
+func TestExplainSweptMeanwhile(t *testing.T) {
+	root := newRoot(t)
+	cfg := compactor.Config{Root: root, KeepAge: -1, KeepGenerations: 1}
+	appendTo(t, root, "c", `{"run_id":"a","stage":"S"}`)
+	foldNow(t, cfg)
+	disk := happening{durable.OS, before{root.Data(newestOn(t, root).Index.Name): func() {
+		for v := range 2 {
+			appendTo(t, root, "c", fmt.Sprintf(`{"run_id":"b","stage":"S","v":%d}`, v))
+			foldNow(t, cfg)
+		}
+	}}}
+	e, err := audit.Explain(context.Background(), compactor.Config{Root: root, FS: disk}, "a")
+	if got := writesTold(e); err != nil || len(got) != 1 || !strings.Contains(got[0], " current") || len(e.Unread) > 0 || e.Generations != 2 {
+		t.Errorf("Explain = %q, %v, of %d generations, not read %q", got, err, e.Generations, e.Unread)
+	}
+}
+
 // TestExplainBounded keeps the newest of many writes, and says so.
 func TestExplainBounded(t *testing.T) {
 	root := newRoot(t)

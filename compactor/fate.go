@@ -35,10 +35,7 @@ const (
 func Fates(root journal.Root, cfg Config, m generation.Manifest, streams []journal.Place) []Fate {
 	cfg = cfg.withDefaults()
 	s := sweeper{Root: root, deadAfter: cfg.DeadAfter, grace: cfg.ReapGrace}
-	seen := make(map[journal.Stream]generation.Watermark, len(m.Streams))
-	for _, w := range m.Streams {
-		seen[w.Stream] = w
-	}
+	seen := m.Marks()
 	var out []Fate
 	for _, p := range streams {
 		w := seen[p.Stream]

@@ -93,10 +93,7 @@ func Reap(root journal.Root, streams []journal.Stream, why string, tell func(Not
 func (s *sweeper) empty(prev, next generation.Manifest, now cohort.Stamp) (swept int) {
 	// prev decides, not next. If the files of next are damaged one day, those of prev have every row of the deleted streams, and
 	// the streams that next has folded are still here (P11, docs/decisions/0014).
-	newer := make(map[journal.Stream]generation.Watermark, len(next.Streams))
-	for _, m := range next.Streams {
-		newer[m.Stream] = m
-	}
+	newer := next.Marks()
 	// If both generations name the same file, its rows exist once, and damage to that file would need the streams (R18).
 	twice := slices.DeleteFunc(slices.Clone(prev.Streams), func(m generation.Watermark) bool { return !s.standsTwice(prev, next, m.Stream.Cohort) })
 	for _, m := range s.movedForGood(twice) {

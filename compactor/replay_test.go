@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"hash/crc32"
+	"os"
 	"regexp"
 	"strings"
 	"sync"
@@ -137,6 +138,11 @@ func TestReplayFinds(t *testing.T) {
 		"an entry of the snapshots": {func(t *testing.T, root cohort.Root, m generation.Manifest) {
 			forge(t, root, m.Snapshots[0].DataFile, root.Snapshots(), func(b []byte) []byte { return bytes.Replace(b, []byte(`"v":4`), []byte(`"v":9`), 1) })
 		}, []string{`entry "b:S" is not what stream c/ULID says: is {"run_id":"b","stage":"S","timestamp":"TIME","snapshot_seq":5,"v":9}, should be {"run_id":"b","stage":"S","timestamp":"TIME","snapshot_seq":5,"v":4}`}},
+		"the run of an entry": {func(t *testing.T, root cohort.Root, m generation.Manifest) {
+			forge(t, root, m.Snapshots[0].DataFile, root.Snapshots(), func(b []byte) []byte {
+				return bytes.Replace(b, []byte(`{"run_id":"b"`), []byte(`{"run_id":"B"`), 1)
+			})
+		}, []string{`entry "b:S" is not what stream c/ULID says: is {"run_id":"B","stage":"S","timestamp":"TIME","snapshot_seq":5,"v":4}, should be {"run_id":"b","stage":"S","timestamp":"TIME","snapshot_seq":5,"v":4}`}},
 		"an entry of the withdrawn": {func(t *testing.T, root cohort.Root, m generation.Manifest) {
 			forge(t, root, m.Withdrawn.Snapshots[0].DataFile, "", func(b []byte) []byte { return bytes.Replace(b, []byte(`"v":1`), []byte(`"v":9`), 1) })
 		}, []string{`entry "w:S" is not what generation 1 says: is {"run_id":"w","stage":"S","timestamp":"TIME","snapshot_seq":2,"v":9}, should be {"run_id":"w","stage":"S","timestamp":"TIME","snapshot_seq":2,"v":1}`}},
@@ -200,6 +206,39 @@ func maskReplay(text string) string {
 		text = out.String()
 	}
 	return text
+}
+
+// TestReplayOfMovedValues: a value moves from _extra to a column, which has another spelling of it, and back.
+func TestReplayOfMovedValues(t *testing.T) {
+	root := newRoot(t)
+	cfg := compactor.Config{Root: root}
+	max := func(n int) {
+		t.Helper()
+		if _, err := compactor.ChangeColumns(t.Context(), cfg, compactor.ColumnChange{Max: n}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	max(1)
+	record := `{"run_id":"a","stage":"S","n":1,"t":"a\u00fc\/b","f":-0.0,"g":1e2,"params.p":2,"params":{"p":1}}`
+	appendTo(t, root, "c", record)
+	foldNow(t, cfg)
+	if got := dumpOf(t, root.Index()); !strings.Contains(got, `"t":"a\u00fc\/b"`) {
+		t.Fatalf("t is not in _extra: %s", got)
+	}
+	for range 2 {
+		max(9)
+		appendTo(t, root, "c", strings.Replace(record, `"a"`, `"b"`, 1))
+		foldNow(t, cfg)
+		if got := dumpOf(t, root.Index()); !strings.Contains(got, `"t":"aü/b"`) {
+			t.Fatalf("t is in no column: %s", got)
+		}
+		if _, found := replay(t, root); len(found) > 0 {
+			t.Errorf("Replay finds %q", found)
+		}
+		if _, err := compactor.ChangeColumns(t.Context(), cfg, compactor.ColumnChange{Drop: []string{"t"}}); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // TestReplaySaysWhatHasNoSource: where generations and streams are gone, nothing is claimed of their rows.
@@ -288,5 +327,29 @@ func TestReplayWhileOthersFold(t *testing.T) {
 	}
 	for k, looks := 0, 1; k < looks; k += step {
 		looks = run(k)
+	}
+}
+
+// TestReplayOfSameFiles: a generation that names the files of the newest one proves nothing of them.
+func TestReplayOfSameFiles(t *testing.T) {
+	root := newDamagedRoot(t)
+	cfg := compactor.Config{Root: root}
+	appendTo(t, root, "c", `{"run_id":"a","stage":"S","v":1}`, `{"run_id":"w","stage":"S","v":1}`, `{"action":"withdraw","run_id":"w"}`)
+	foldNow(t, cfg)
+	first := newestOn(t, root)
+	for n := range 2 {
+		if _, err := compactor.ChangeColumns(t.Context(), cfg, compactor.ColumnChange{Max: 50 + n}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if m := newestOn(t, root); m.Generation != 3 || m.Index.Name != first.Index.Name {
+		t.Fatalf("generation %d names %s, want 3 and %s", m.Generation, m.Index.Name, first.Index.Name)
+	}
+	if err := os.RemoveAll(root.Reaped("c", "")); err != nil { // as two more folds do
+		t.Fatal(err)
+	}
+	done, found := replay(t, root)
+	if len(found) > 0 || done.Of != 2 || done.NoSource != 2 || done.ActionsNoSource != 1 || done.Oldest != 0 {
+		t.Errorf("Replay = %+v, %q: want 2 rows and an action without a source", done, found)
 	}
 }

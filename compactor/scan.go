@@ -63,10 +63,7 @@ func (s *scanner) unread(prev generation.Manifest, now cohort.Stamp, left budget
 	for _, path := range unknown {
 		s.say.once(Unknown{s.Dir.Rel(path)})
 	}
-	marks := make(map[journal.Stream]generation.Watermark, len(prev.Streams))
-	for _, m := range prev.Streams {
-		marks[m.Stream] = m
-	}
+	marks := prev.Marks()
 	b := batch{marks: make([]generation.Watermark, 0, len(streams)), now: now, left: left, shapes: index.NewShapes(prev.Schema, prev.Columns, s.unused)}
 	if err != nil {
 		s.skip(journal.Stream{}, err, 0, &b)

@@ -15,11 +15,11 @@ import (
 type Entry struct {
 	Offset   int64
 	Size     int64  // including the length before the frame
-	Kind     string // header, record or seal
+	Kind     string // header, record, action or seal
 	Seq      uint64 // its number in the stream; the header has 1
 	Stamp    cohort.Stamp
 	RecordID string
-	Written  time.Time // of a record: when it was appended; the zero time if nobody knows it
+	Written  time.Time // of a record or an action: when it was appended; the zero time if nobody knows it
 	Payload  []byte    // JSON; valid until the next entry
 }
 
@@ -47,7 +47,7 @@ func entries(fsys durable.FS, path string, s Stream) iter.Seq2[Entry, error] {
 			var e Entry
 			if err == nil {
 				e = Entry{Offset: f.at, Size: f.size, Kind: f.kind.String(), Seq: f.seq, Stamp: f.stamp, RecordID: f.recordID, Payload: f.payload}
-				if f.kind == kindRecord {
+				if f.hasID() {
 					e.Written = f.writtenAt()
 				}
 			}

@@ -94,6 +94,17 @@ func (r Root) End(p Place) (Position, error) {
 	}
 }
 
+// OpenAnywhere opens a stream from its beginning, at its place, or in reaped/ if a fold has moved it there since it was listed. at is where it
+// lies. If it is gone, the error matches fs.ErrNotExist.
+func (r Root) OpenAnywhere(p Place) (in *Reader, at Place, err error) {
+	in, err = r.Open(p, Position{})
+	if errors.Is(err, fs.ErrNotExist) && !p.Reaped {
+		p = r.InReaped(p.Stream)
+		in, err = r.Open(p, Position{})
+	}
+	return in, p, err
+}
+
 // Open opens a stream at its place, at a position that an earlier Reader reached. The zero Position is the beginning.
 // It never writes.
 //

@@ -131,3 +131,31 @@ func TestWrittenTwice(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
+
+// TestWrittenOfAction: an action has the time of its append, in Next and among the entries.
+func TestWrittenOfAction(t *testing.T) {
+	root := newRoot(t)
+	w := newWriter(t, root, Options{Now: func() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) }})
+	act, err := cohort.NewAction(cohort.Withdraw, cohort.Aim{RunID: "r"}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Append([]cohort.Record{act}); err != nil {
+		t.Fatal(err)
+	}
+	s := streams(t, root)[0]
+	rec, err := opened(t, root, s).Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := []string{instant(rec.Written)}
+	for e, err := range Entries(root.Segment(s.Cohort, s.ID), s) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, e.Kind+" "+instant(e.Written))
+	}
+	if diff := cmp.Diff([]string{"2026-03-01T12:00:00Z", "header ", "action 2026-03-01T12:00:00Z"}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

@@ -23,8 +23,8 @@ published is the newest generation.
 What has one cause is told once, with the first place and the number of the others. It reads only, takes no lock, and may run at
 any time. It exits with 4 if it finds damage, and with 75 if there is none and the storage does not show everything.
 
-With --replay it also derives the newest generation again, from the streams that are still there and from the generations that are
-kept, and compares each row with it: what it holds, where it stands, and its place in the order. So it finds a value that was
+With --replay it also derives the newest generation again, from the streams that are still there and from the generations before it, down
+to the first one that is not kept, and compares each row with it: what it holds, where it stands, and its place in the order. So it finds a value that was
 changed together with all checksums. It says how many rows have a source, and of how many nothing can be said any more. It needs
 about 250 bytes of memory for each row, and no temporary files.`,
 		Example: `  compactd check --root runs

@@ -37,7 +37,7 @@ the exit code is 1.`,
 			if err != nil {
 				return err
 			}
-			end := a.progress.begin("explain", &cfg)
+			end := a.progress.begin("explaining", &cfg)
 			e, err := audit.Explain(cmd.Context(), cfg, args[0])
 			end()
 			if err != nil && !errors.Is(err, audit.ErrUnknownRun) {

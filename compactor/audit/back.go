@@ -27,10 +27,7 @@ func (r *repairer) wrongs(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	marks := make(map[journal.Stream]generation.Watermark, len(r.good.Streams))
-	for _, m := range r.good.Streams {
-		marks[m.Stream] = m
-	}
+	marks := r.good.Marks()
 	for _, s := range kept {
 		if err := ctx.Err(); err != nil {
 			return err

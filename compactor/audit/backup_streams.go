@@ -29,7 +29,7 @@ func (b *backup) copyStreams(ctx context.Context, first generation.Manifest) err
 	if err != nil {
 		return err
 	}
-	marks := marksOf(first)
+	marks := first.Marks()
 	for _, p := range all {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -41,14 +41,6 @@ func (b *backup) copyStreams(ctx context.Context, first generation.Manifest) err
 		}
 	}
 	return nil
-}
-
-func marksOf(m generation.Manifest) map[journal.Stream]generation.Watermark {
-	marks := make(map[journal.Stream]generation.Watermark, len(m.Streams))
-	for _, w := range m.Streams {
-		marks[w.Stream] = w
-	}
-	return marks
 }
 
 // copyStream copies one stream, from where it lies now. A fold may move it to reaped/ meanwhile, or delete it there.
@@ -211,7 +203,7 @@ func (b *backup) copyMore(m generation.Manifest) error {
 // dropFolded removes the copies of streams of which m has folded all that was copied, and counts the others. The restored root has no
 // watermark for them, and needs none. A stream that was there before and is gone must be one that a fold may delete.
 func (b *backup) dropFolded(first, m generation.Manifest) error {
-	before, marks := marksOf(first), marksOf(m)
+	before, marks := first.Marks(), m.Marks()
 	for _, s := range b.gone {
 		if m.Generation == first.Generation && before[s].Reaped == 0 {
 			return fmt.Errorf("stream %v is gone, and no fold can have deleted it", s)

@@ -77,17 +77,27 @@ type Checked struct {
 // An error means that Check could not look. What it found is counted in Checked.Problems. When ctx ends, nothing more is
 // read or told, and the error is that of ctx.
 func Check(ctx context.Context, cfg compactor.Config, yield func(Problem)) (Checked, error) {
+	store, err := storeFor(ctx, cfg)
+	if err != nil {
+		return Checked{}, err
+	}
+	return check(ctx, store, yield)
+}
+
+// storeFor opens a root to be looked at until ctx ends.
+func storeFor(ctx context.Context, cfg compactor.Config) (*generation.Store, error) {
 	if cfg.FS == nil {
 		cfg.FS = durable.OS
 	}
 	cfg.FS = until{cfg.FS, ctx}
 	store, err := cfg.Store()
-	if err == nil {
-		err = suits(store)
-	}
 	if err != nil {
-		return Checked{}, err
+		return nil, err
 	}
+	return store, suits(store)
+}
+
+func check(ctx context.Context, store *generation.Store, yield func(Problem)) (Checked, error) {
 	c := &checker{Store: store, bad: map[string]bool{}}
 	c.yield = func(p Problem) {
 		if ctx.Err() != nil {
@@ -268,7 +278,11 @@ func (c *checker) rows(ctx context.Context, newest generation.Manifest) error {
 	if newest.Generation == 0 {
 		return nil
 	}
-	d, err := c.Data(newest)
+	open := c.Data
+	if w := newest.Withdrawn; w != nil && c.bad[c.Root.Data(w.Index.Name)] {
+		open = c.FirstPair // dataFiles has told of the other
+	}
+	d, err := open(newest)
 	path := c.Root.Data(newest.Index.Name)
 	if errors.Is(err, generation.ErrConflict) {
 		c.bad[path] = true // so that no record is looked for in it
@@ -439,10 +453,7 @@ func (c *checker) streams(ctx context.Context, newest generation.Manifest) error
 	for _, path := range unknown {
 		c.note(path, "was not made by runfold")
 	}
-	marks := make(map[journal.Stream]generation.Watermark, len(newest.Streams))
-	for _, m := range newest.Streams {
-		marks[m.Stream] = m
-	}
+	marks := newest.Marks()
 	for _, s := range streams {
 		if err := ctx.Err(); err != nil {
 			return err

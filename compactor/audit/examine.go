@@ -132,10 +132,7 @@ func (r *repairer) damaged(path string, err error) {
 
 // streams finds the streams that stop every fold, and those that wait for a decision.
 func (r *repairer) streams(ctx context.Context) error {
-	marks := make(map[journal.Stream]generation.Watermark, len(r.good.Streams))
-	for _, m := range r.good.Streams {
-		marks[m.Stream] = m
-	}
+	marks := r.good.Marks()
 	for _, p := range r.all {
 		if err := ctx.Err(); err != nil {
 			return err

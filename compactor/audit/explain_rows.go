@@ -13,8 +13,24 @@ import (
 	"github.com/runfold/runfold/journal"
 )
 
-// generations looks up the rows in all kept generations, oldest first.
+// generations looks up the rows in all kept generations. If the newest one is swept meanwhile, there is a newer one: they are looked at again.
 func (e *explainer) generations(ctx context.Context) error {
+	unread := e.out.Unread
+	for try := 0; ; try++ {
+		err := e.lookUp(ctx)
+		if !errors.Is(err, generation.ErrConflict) {
+			return err
+		}
+		e.out.Unread = unread
+		if try == maxSwept {
+			e.unread("%v", err)
+			return nil
+		}
+	}
+}
+
+// lookUp looks up the rows in all kept generations, oldest first.
+func (e *explainer) lookUp(ctx context.Context) error {
 	all, newest, err := e.manifests()
 	if err != nil {
 		return err
@@ -22,14 +38,18 @@ func (e *explainer) generations(ctx context.Context) error {
 	var before cohort.Generation // the last one whose rows are known
 	var names string             // of its files
 	var rows []rowWrite          // in them
-	for _, m := range all {      // their files are the same where a commit changed no row
+	e.out.Generations, e.out.First, e.out.Newest = 0, 0, 0
+	for _, m := range all { // their files are the same where a commit changed no row
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		if namesOf(m) != names {
 			found, err := e.rowsOf(m)
-			if errors.Is(err, generation.ErrConflict) {
+			if errors.Is(err, generation.ErrConflict) && m.Generation < newest.Generation {
 				continue // it was swept meanwhile
+			}
+			if errors.Is(err, generation.ErrConflict) {
+				return err
 			}
 			if err != nil {
 				e.unread("generation %d: %v", uint64(m.Generation), err)
@@ -105,32 +125,56 @@ type rowWrite struct {
 // rowsOf finds the rows of one generation that are asked for, and takes what they tell of writes that no stream has. It takes the actions, too.
 func (e *explainer) rowsOf(m generation.Manifest) (rows []rowWrite, err error) {
 	d, err := e.Data(m)
+	var lost error // damage of the withdrawn rows
+	if generation.IsDamage(err) && m.Withdrawn != nil {
+		lost = err
+		d, err = e.FirstPair(m)
+	}
 	if err != nil {
 		return nil, err
 	}
 	defer d.Close()
-	if rows, err = e.rowsIn(d, false); err != nil || d.Withdrawn == nil {
+	if rows, err = e.rowsIn(d, false); err != nil || m.Withdrawn == nil {
 		return rows, err
 	}
-	withdrawn, err := e.rowsIn(d.Withdrawn, true)
-	if err != nil {
-		return nil, err
+	if d.Withdrawn != nil {
+		var withdrawn []rowWrite
+		withdrawn, lost = e.rowsIn(d.Withdrawn, true)
+		rows = append(rows, withdrawn...)
 	}
-	for i := range e.acts {
-		e.acts[i].InForce = false // said anew by each generation, so at last by the newest
+	if generation.IsDamage(lost) {
+		e.unread("generation %d, the withdrawn rows: %v", uint64(m.Generation), lost)
+	} else if lost != nil {
+		return nil, lost
 	}
+	err = e.inForce(d)
+	if generation.IsDamage(err) {
+		e.unread("generation %d, the actions: %v", uint64(m.Generation), err)
+		err = nil
+	}
+	return rows, err
+}
+
+// inForce takes the actions of a generation. Each says anew which ones are in force, so at last the newest.
+func (e *explainer) inForce(d *generation.Data) error {
+	var all []cohort.Record
 	for rec, err := range d.Actions() {
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if !slices.Contains(e.runs, rec.RunID) {
-			continue
+		if slices.Contains(e.runs, rec.RunID) {
+			all = append(all, rec.Clone())
 		}
+	}
+	for i := range e.acts {
+		e.acts[i].InForce = false
+	}
+	for _, rec := range all {
 		if a := e.action(rec); a != nil {
 			a.InForce, a.Writer = true, cmp.Or(a.Writer, rec.Writer)
 		}
 	}
-	return append(rows, withdrawn...), nil
+	return nil
 }
 
 // rowsIn finds rows in one pair of files.
@@ -196,14 +240,11 @@ func (e *explainer) current(rows []rowWrite, known bool) {
 
 // unfolded marks the writes after the watermarks of the newest generation.
 func (e *explainer) unfolded(newest generation.Manifest) {
-	marks := make(map[journal.Stream]int64, len(newest.Streams))
-	for _, m := range newest.Streams {
-		marks[m.Stream] = m.Offset
-	}
+	marks := newest.Marks()
 	for _, h := range e.keys {
 		for i := range h.Writes {
 			w := &h.Writes[i]
-			w.Unfolded = !w.isRow && w.offset >= 0 && w.offset >= marks[journal.Stream{Cohort: w.Cohort, ID: w.Stream}] && w.First+w.WithdrawnFirst == 0
+			w.Unfolded = !w.isRow && w.offset >= 0 && w.offset >= marks[journal.Stream{Cohort: w.Cohort, ID: w.Stream}].Offset && w.First+w.WithdrawnFirst == 0
 		}
 	}
 }

@@ -23,11 +23,7 @@ func (e *explainer) streams(ctx context.Context) error {
 		e.unread("%v", err)
 	}
 	for _, p := range all {
-		in, err := root.Open(p, journal.Position{})
-		if errors.Is(err, fs.ErrNotExist) && !p.Reaped { // a fold has moved it since it was listed
-			p = root.InReaped(p.Stream)
-			in, err = root.Open(p, journal.Position{})
-		}
+		in, p, err := root.OpenAnywhere(p)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // it was folded and deleted since: a generation has what stands of it
 		}
@@ -81,15 +77,16 @@ func (e *explainer) stream(ctx context.Context, p journal.Place, in *journal.Rea
 	}
 }
 
-// head reads who wrote a stream.
+// head reads who wrote a stream, once.
 func (e *explainer) head(s journal.Stream, in *journal.Reader) {
-	h, ok, err := in.Header()
+	if _, known := e.heads[s.ID]; known {
+		return
+	}
+	h, _, err := in.Header()
 	if err != nil {
 		e.unread("stream %v: its header: %v", s, err)
 	}
-	if ok {
-		e.heads[s.ID] = h
-	}
+	e.heads[s.ID] = h // an empty one names nobody
 }
 
 // acted takes an action of a stream, or of quarantine/ if in is nil.
@@ -136,25 +133,26 @@ func (e *explainer) kept(s journal.Stream, entry journal.Entry, path string) {
 		if h, err := journal.ParseHeader(entry.Payload); err == nil {
 			e.heads[s.ID] = h
 		}
-	case "record":
-		rec, err := cohort.ParseRecord(entry.Payload, 0)
+	case "record", "action":
+		rec, err := parseEntry(entry)
 		if err != nil {
 			e.unread("%s: entry %d: %v", path, entry.Seq, err)
 			return
 		}
 		rec.Cohort, rec.Stream, rec.Stamp, rec.ID, rec.Written = s.Cohort, s.ID, entry.Stamp, entry.RecordID, entry.Written
-		if key := e.Settings.Key.Of(rec); e.isMeant(key, rec.RunID, rec.Stage) {
+		if rec.Action != cohort.NoAction {
+			e.acted(rec, path, nil)
+		} else if key := e.Settings.Key.Of(rec); e.isMeant(key, rec.RunID, rec.Stage) {
 			e.appended(key, rec, path, -1)
 		}
-	case "action":
-		rec, err := cohort.ParseAction(entry.Payload)
-		if err != nil {
-			e.unread("%s: entry %d: %v", path, entry.Seq, err)
-			return
-		}
-		rec.Cohort, rec.Stream, rec.Stamp, rec.ID, rec.Written = s.Cohort, s.ID, entry.Stamp, entry.RecordID, entry.Written
-		e.acted(rec, path, nil)
 	}
+}
+
+func parseEntry(entry journal.Entry) (cohort.Record, error) {
+	if entry.Kind == "action" {
+		return cohort.ParseAction(entry.Payload)
+	}
+	return cohort.ParseRecord(entry.Payload, 0)
 }
 
 // appended takes a record of a stream. A record that was appended to two streams stands under the one that is read last, where it
@@ -169,7 +167,7 @@ func (e *explainer) appended(key cohort.Key, rec cohort.Record, path string, off
 	if !rec.Written.IsZero() {
 		w.Written = cohort.FormatTime(rec.Written)
 	}
-	if h, ok := e.heads[rec.Stream]; ok {
+	if h := e.heads[rec.Stream]; h != (journal.Header{}) {
 		w.Writer, w.Program = h.Writer(), h.Program
 	}
 	w.fields = e.fields.of(index.FlatFields(rec.Members))

@@ -76,15 +76,14 @@ func (r *repairer) fromManifests(ctx context.Context, above cohort.Generation) (
 
 // isManifest tells whether a file begins as a manifest does. Snapshots may be large, and are not read for this.
 func (r *repairer) isManifest(path string) bool {
-	const begin = `{"crc32c":"`
 	file, err := r.FS.Open(path)
 	if err != nil {
 		return false
 	}
 	defer file.Close()
-	buf := make([]byte, len(begin))
-	_, err = io.ReadFull(file, buf)
-	return err == nil && string(buf) == begin
+	head := make([]byte, 32)
+	n, _ := io.ReadFull(file, head) // a manifest is longer
+	return cohort.IsManifest(head[:n])
 }
 
 // copies finds out whether each data file of a generation is whole, in its place or in a copy.
@@ -212,9 +211,12 @@ func (r *repairer) rebuild(in indexFile, base generation.Manifest, before map[co
 	seen := rowsSeen{before: before, keys: map[cohort.Key]bool{}, next: max(base.NextSeq, 1), highest: base.HighestStamp}
 	c.says = r.saysOf(in.meta)
 	ids, ok := seen.add(x)
+	if !ok {
+		return c, false, nil
+	}
 	name := cohort.IndexName(in.meta.Generation, in.meta.Token)
-	sum, readable := r.sumOf(&c, in.path, name)
-	if !ok || !readable {
+	sum, ok := r.sumOf(&c, in.path, name)
+	if !ok {
 		return c, false, nil
 	}
 	m := base

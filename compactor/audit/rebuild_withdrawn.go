@@ -27,11 +27,12 @@ func (r *repairer) addWithdrawn(c *candidate, of index.Meta, seen *rowsSeen, ids
 	}
 	name := cohort.WithdrawnIndexName(of.Generation, of.Token)
 	for _, f := range files {
-		then := *seen
-		then.keys = maps.Clone(seen.keys)
-		rows, ok := r.withdrawnIn(f, of, &then)
-		sum, readable := r.sumOf(c, f.path, name)
-		if !ok || !readable || !standAsDecided(acts, ids, rows) {
+		rows, then, ok := r.withdrawnIn(f, of, *seen)
+		if !ok || !standAsDecided(acts, ids, rows) {
+			continue
+		}
+		sum, ok := r.sumOf(c, f.path, name)
+		if !ok {
 			continue
 		}
 		w := &generation.Withdrawn{Actions: actions.file}
@@ -49,21 +50,24 @@ func (r *repairer) addWithdrawn(c *candidate, of index.Meta, seen *rowsSeen, ids
 	return false, nil
 }
 
-// withdrawnIn reads a file, if it is that of the withdrawn rows of an attempt.
-func (r *repairer) withdrawnIn(f source, of index.Meta, seen *rowsSeen) (rows []identity, ok bool) {
+// withdrawnIn reads a file, if it is that of the withdrawn rows of an attempt. then is seen with its rows.
+func (r *repairer) withdrawnIn(f source, of index.Meta, seen rowsSeen) (rows []identity, then rowsSeen, ok bool) {
 	file, err := r.FS.Open(f.path)
 	if err != nil {
-		return nil, false
+		return nil, seen, false
 	}
 	defer file.Close()
 	x, err := index.Open(file, f.size)
 	if err != nil {
-		return nil, false
+		return nil, seen, false
 	}
 	if m := x.Meta(); !m.Withdrawn || m.Generation != of.Generation || m.Token != of.Token {
-		return nil, false
+		return nil, seen, false
 	}
-	return seen.add(x)
+	then = seen
+	then.keys = maps.Clone(seen.keys)
+	rows, ok = then.add(x)
+	return rows, then, ok
 }
 
 // foundActions are the actions of an attempt.
@@ -84,8 +88,10 @@ func (r *repairer) actionsOf(c *candidate, of index.Meta) (acts foundActions, fr
 			continue
 		}
 		acts, rows, ok := r.actionsIn(f)
-		sum, readable := r.sumOf(c, f.path, name)
-		if ok && readable {
+		if !ok {
+			continue
+		}
+		if sum, ok := r.sumOf(c, f.path, name); ok {
 			return acts, restore{generation.DataFile{Name: name, Size: f.size, Rows: rows, CRC32C: sum}, f.path}, true, nil
 		}
 	}

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/generation"
-	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
 )
 
@@ -18,6 +18,8 @@ import (
 type Replayed struct {
 	Checked
 	Generation cohort.Generation `json:"generation"` // the one that was compared
+	// NotDerived tells that a file of the generation is damaged: nothing was compared, and all counts below are 0.
+	NotDerived bool `json:"not_derived,omitempty"`
 	// Of are the rows of the generation, also the withdrawn ones. Each was derived again from its record in a stream, else compared
 	// with the same write in an older generation, or it has no source any more.
 	Of              int64 `json:"replayed_of"`
@@ -39,6 +41,9 @@ func (r Replayed) String() string {
 	if r.Generation == 0 {
 		return "there is no generation yet"
 	}
+	if r.NotDerived {
+		return fmt.Sprintf("generation %d was not derived again: it is damaged", r.Generation)
+	}
 	text := fmt.Sprintf("generation %d: %d of %d rows were derived again", r.Generation, r.FromStreams+r.FromGenerations, r.Of)
 	if r.Oldest > 0 {
 		text += fmt.Sprintf(" (%d from streams, %d from generations, the oldest is %d)", r.FromStreams, r.FromGenerations, r.Oldest)
@@ -52,7 +57,8 @@ func (r Replayed) String() string {
 	return text + fmt.Sprintf("; %d differences", r.Differences)
 }
 
-// Replay is Check, and then derives the newest generation again from all that is still in streams and kept generations, and compares:
+// Replay is Check, and then derives the newest generation again from all that is still in streams, and in the generations before it down to the
+// first one that is not kept: below a gap, as retention leaves it, nothing is compared. It compares:
 //
 //	a row whose stream is still there     its record is folded again, into the columns that the root has now
 //	a row that an older generation has    the content, in the index and in the snapshots, is the same
@@ -65,28 +71,23 @@ func (r Replayed) String() string {
 // fields with the same values: whether a value stands in a column or in _extra depends on when its column came.
 //
 // So it finds a value that was changed together with all checksums. What it finds is damage. Replayed says how much has a source;
-// nothing can be said of the rest, which is the most in a root that sweeps: Replay proves what came since the oldest kept generation.
+// nothing can be said of the rest, which is the most in a root that sweeps: Replay proves what came since the oldest generation that it reads.
 //
 // Like Check it only reads, takes no lock, and is right while others append and fold. It uses no temporary files: a disk that is full, or
-// may not be written, is looked at as well. It holds of each row the key and about 250 bytes in memory. Each kept generation is read
-// once. yield is called in the calling goroutine.
+// may not be written, is looked at as well. It holds of each row the key and about 250 bytes in memory. Files that several generations
+// share are read once. yield is called in the calling goroutine.
 func Replay(ctx context.Context, cfg compactor.Config, yield func(Problem)) (Replayed, error) {
-	done, err := Check(ctx, cfg, yield)
-	out := Replayed{Checked: done}
+	store, err := storeFor(ctx, cfg)
 	if err != nil {
-		return out, err
+		return Replayed{}, err
 	}
-	if cfg.FS == nil {
-		cfg.FS = durable.OS
-	}
-	cfg.FS = until{cfg.FS, ctx}
-	store, err := cfg.Store()
+	done, err := check(ctx, store, yield)
 	if err != nil {
-		return out, err
+		return Replayed{Checked: done}, err
 	}
 	for try := 0; ; try++ {
 		again, found := Replayed{Checked: done}, []Problem(nil)
-		r := &replayer{Store: store, ctx: ctx, out: &again, told: map[cohort.Key]bool{}}
+		r := &replayer{Store: store, ctx: ctx, out: &again, told: map[cohort.Key]bool{}, read: map[string]bool{}}
 		r.yield = func(p Problem) { found = append(found, p) }
 		err = r.all()
 		if errors.Is(err, generation.ErrConflict) && try < maxSwept && ctx.Err() == nil {
@@ -115,10 +116,10 @@ type replayer struct {
 	newest  generation.Manifest
 	data    *generation.Data
 	before  []generation.Manifest // its ancestors on the disk, oldest first, whose content it must have
+	read    map[string]bool       // data files that nothing is to be compared with any more
 	rows    map[cohort.Key]*replayRow
-	actions map[cohort.Version]bool // those in force: whether a source has it
-	acts    map[cohort.Version]cohort.Record
-	whole   map[cohort.StreamID]bool // streams that were read from their first byte up to their watermark
+	actions map[cohort.Version]*replayAction // those in force
+	whole   map[cohort.StreamID]bool         // streams that were read from their first byte up to their watermark
 
 	chunk      []replayed // records to be folded again
 	chunkBytes int
@@ -135,10 +136,12 @@ func (r *replayer) all() (err error) {
 	}
 	r.out.Generation = r.newest.Generation
 	for _, f := range r.newest.Files() {
+		r.read[f.Name] = true
 		if err := r.CheckFile(f); err != nil {
 			if _, lerr := r.FS.Stat(r.Root.Manifest(r.newest.Generation)); errors.Is(lerr, fs.ErrNotExist) {
 				return generation.ErrConflict
 			}
+			r.out.NotDerived = true
 			r.note(r.Root.Data(f.Name), "was not derived again: %v", err) // Check has told
 			return nil
 		}
@@ -188,22 +191,28 @@ func (r *replayer) ancestors() error {
 // count counts what has a source.
 func (r *replayer) count() {
 	r.out.Of, r.out.Actions = int64(len(r.rows)), int64(len(r.actions))
+	var strangers []cohort.Key
 	for key, row := range r.rows {
 		switch {
 		case row.inStream:
 			r.out.FromStreams++
 		case r.whole[row.stream] && row.at.Digest != 0:
-			r.differ(difference{key: key, path: r.pathOf(row), text: fmt.Sprintf("row %q says that it came from stream %s, which does not have its record", key, row.stream)})
+			strangers = append(strangers, key)
 		case row.inOlder:
 			r.out.FromGenerations++
 		default:
 			r.out.NoSource++
 		}
 	}
-	for v, has := range r.actions {
-		a := r.acts[v]
+	slices.Sort(strangers)
+	for _, key := range strangers {
+		row := r.rows[key]
+		r.differ(difference{key: key, path: r.pathOf(row), text: fmt.Sprintf("row %q says that it came from stream %s, which does not have its record", key, row.stream)})
+	}
+	for _, v := range slices.SortedFunc(maps.Keys(r.actions), cohort.Version.Compare) {
+		a := r.actions[v]
 		switch {
-		case has:
+		case a.hasSource:
 		case r.whole[a.Stream]:
 			r.differ(difference{path: r.Root.Data(r.newest.Withdrawn.Actions.Name), text: fmt.Sprintf("action %s (%v %q) says that it came from stream %s, which does not have it", a.ID, a.Action, a.RunID, a.Stream)})
 		default:
@@ -224,14 +233,24 @@ func (r *replayer) note(path, format string, args ...any) {
 	r.yield(Problem{r.Root.Rel(path), fmt.Sprintf(format, args...), false})
 }
 
-// place opens a stream, also where it was moved to reaped/ since it was listed. It is nil if it is gone.
-func (r *replayer) open(p journal.Place) (*journal.Reader, error) {
-	in, err := r.Journal().Open(p, journal.Position{})
-	if errors.Is(err, fs.ErrNotExist) && !p.Reaped {
-		in, err = r.Journal().Open(r.Journal().InReaped(p.Stream), journal.Position{})
+// unread notes what could not be read, unless Check has told of it, or it is gone. Only the end of ctx ends more than that.
+func (r *replayer) unread(path string, err error) error {
+	if r.ctx.Err() == nil && !isTold(err) {
+		r.note(path, "was not read again: %v", err)
 	}
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, cohort.ErrNewer) || journal.IsMisfit(err) || generation.IsDamage(err) {
-		return nil, nil // Check has told what is wrong with it
+	return r.ctx.Err()
+}
+
+// isTold tells whether Check tells of an error, or nothing is wrong: what others swept is gone.
+func isTold(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, generation.ErrConflict) || errors.Is(err, cohort.ErrNewer) || journal.IsMisfit(err) || generation.IsDamage(err)
+}
+
+// open opens a stream. It is nil if it is gone.
+func (r *replayer) open(p journal.Place) (*journal.Reader, error) {
+	in, _, err := r.Journal().OpenAnywhere(p)
+	if isTold(err) {
+		return nil, nil
 	}
 	return in, err
 }

@@ -9,17 +9,19 @@ import (
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/compactor/index"
+	"github.com/runfold/runfold/internal/jsonscan"
 )
 
 // difference is one thing that is not as it was derived.
 type difference struct {
-	path   string
-	key    cohort.Key
-	text   string // all of it is said; else should is to be compared
-	should []byte // a row, or the value of a line
-	from   string // who says so
-	line   bool
-	out    bool
+	path  string
+	key   cohort.Key
+	text  string        // all of it is said; else what should be is to be compared
+	row   index.Content // what should be; of a line, value
+	value []byte
+	from  string // who says so
+	line  bool
+	out   bool
 }
 
 // maxDifferences bounds how many are told one by one. All are counted.
@@ -66,17 +68,10 @@ func (r *replayer) lookUp(p replayPair) error {
 	if len(at) == 0 {
 		return nil
 	}
-	var keys []cohort.Key
-	for h, err := range p.Index.Identities() {
-		if err != nil {
-			return err
-		}
-		keys = append(keys, h.Key)
-	}
-	err := p.eachRow(func(i int, is []byte) {
-		for _, n := range at[keys[i]] {
+	err := p.eachRow(func(is index.Content) {
+		for _, n := range at[is.Key] {
 			if d := &r.differing[n]; !d.line {
-				d.text = fmt.Sprintf("row %q is not what %s says: %s", d.key, d.from, fieldsThatDiffer(is, d.should))
+				d.text = fmt.Sprintf("row %q is not what %s says: %s", d.key, d.from, fieldsThatDiffer(is, d.row))
 			}
 		}
 	})
@@ -90,7 +85,7 @@ func (r *replayer) lookUp(p replayPair) error {
 			for _, n := range at[is.Key] {
 				if d := &r.differing[n]; d.line {
 					d.path = r.Root.Data(f.Name)
-					d.text = fmt.Sprintf("entry %q is not what %s says: is %s, should be %s", d.key, d.from, short(is.Value), short(d.should))
+					d.text = fmt.Sprintf("entry %q is not what %s says: is %s, should be %s", d.key, d.from, short(is.Value), short(d.value))
 				}
 			}
 		})
@@ -102,8 +97,8 @@ func (r *replayer) lookUp(p replayPair) error {
 }
 
 // fieldsThatDiffer says of two rows what is, and what should be.
-func fieldsThatDiffer(is, should []byte) string {
-	a, b := fieldsOf(is), fieldsOf(should)
+func fieldsThatDiffer(is, should index.Content) string {
+	a, b := textsOf(is), textsOf(should)
 	all := maps.Clone(a)
 	maps.Copy(all, b)
 	var out []string
@@ -113,6 +108,30 @@ func fieldsThatDiffer(is, should []byte) string {
 		}
 	}
 	return short([]byte(strings.Join(out, "; ")))
+}
+
+// textsOf are the values that sumOfRow covers, by the names of their columns. A record may have a name twice: "params.p", and p in params.
+func textsOf(c index.Content) map[string][]string {
+	texts := map[string][]string{}
+	for _, f := range c.Fields {
+		texts[f.Name] = append(texts[f.Name], string(index.OneSpelling(f.Value)))
+	}
+	known := ""
+	if !c.Time.IsZero() {
+		known = cohort.FormatTime(c.Time)
+	}
+	for name, text := range map[string]string{
+		"cohort_id": string(c.Cohort), "run_id": c.RunID, "phase": c.Stage, "timestamp": known,
+		"_record_id": c.Version.RecordID, "_stream": string(c.Stream), "_writer": c.Writer,
+	} {
+		if text != "" {
+			texts[name] = append(texts[name], string(jsonscan.Quote(text)))
+		}
+	}
+	for _, all := range texts {
+		slices.Sort(all)
+	}
+	return texts
 }
 
 func orAbsent(values []string) string {

@@ -1,20 +1,17 @@
 package audit
 
 import (
-	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"slices"
-	"strconv"
-	"strings"
+	"time"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/compactor/index"
-	"github.com/runfold/runfold/internal/jsonscan"
 )
 
 // replayRow is what is kept of a row of the newest generation.
@@ -22,9 +19,10 @@ type replayRow struct {
 	at        cohort.Version
 	seq       cohort.Seq
 	stream    cohort.StreamID
-	out       bool // it is withdrawn
-	row, line sum  // of its content in the index, and in the snapshots
-	unsigned  bool // it does not say who wrote it, as the rows of older versions
+	out       bool      // it is withdrawn
+	time      time.Time // the zero time if it is not known
+	row, line index.Sum // of its content in the index, and in the snapshots
+	unsigned  bool      // it does not say who wrote it, as the rows of older versions
 
 	same              cohort.Generation // the older generation that is read now has the same write
 	inStream, inOlder bool              // what it was derived from
@@ -32,81 +30,22 @@ type replayRow struct {
 	derived           bool              // its record, folded again, gives it
 }
 
-// sum stands for a content.
-type sum [16]byte
-
-func sumOf(text []byte) sum {
-	all := sha256.Sum256(text)
-	return sum(all[:16])
+// replayAction is an action in force.
+type replayAction struct {
+	cohort.Record
+	hasSource bool // a stream or an older generation has it
 }
 
-// fieldsOf are the fields of a row, those of its columns and of _extra, without what changes when a row moves. A field has one value, or
-// more where the record had its name twice: "params.p", and p in params. Numbers that are equal have one spelling.
-func fieldsOf(row []byte) map[string][]string {
-	fields := map[string][]string{}
-	add := func(name string, value []byte) {
-		if text := string(oneSpelling(value)); !slices.Contains(fields[name], text) {
-			fields[name] = append(fields[name], text)
-			slices.Sort(fields[name])
-		}
-	}
-	exact := map[string]bool{} // what text columns hold beside the exact token
-	for name, value := range jsonscan.Members(row) {
-		if name != "_extra" {
-			continue
-		}
-		for name, value := range jsonscan.Members(value) {
-			add(name, value)
-			exact[name+":"+jsonscan.ScalarText(value)] = true
-		}
-	}
-	for name, value := range jsonscan.Members(row) {
-		switch name {
-		case "_extra", "_stamp", "_digest", "snapshot_seq":
-			continue
-		}
-		if jsonscan.KindOf(value) != jsonscan.String || !exact[name+":"+jsonscan.ScalarText(value)] {
-			add(name, value)
-		}
-	}
-	return fields
+// sumOfRow is a checksum of what a row says, also of which write it is.
+func sumOfRow(c index.Content) index.Sum {
+	content := c.Sum()
+	all := sha256.Sum256(fmt.Appendf(content[:], "%q %q %q", c.Version.RecordID, c.Stream, c.Writer))
+	return index.Sum(all[:])
 }
 
-// oneSpelling is a number as all columns, and _extra, would spell it; other values stay as they are.
-func oneSpelling(value []byte) []byte {
-	text := string(value)
-	if text == "" || !strings.ContainsRune("-0123456789", rune(text[0])) {
-		return value
-	}
-	f, err := strconv.ParseFloat(text, 64)
-	if err != nil {
-		return value
-	}
-	if i, ierr := strconv.ParseInt(text, 10, 64); ierr == nil && int64(f) != i {
-		return value // no double holds it
-	}
-	return strconv.AppendFloat(nil, f, 'g', -1, 64)
-}
-
-func sumOfRow(row []byte) sum {
-	fields := fieldsOf(row)
-	var b bytes.Buffer
-	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		fmt.Fprintf(&b, "%q:%q\n", name, fields[name])
-	}
-	return sumOf(b.Bytes())
-}
-
-const seqMember = `"snapshot_seq":`
-
-// withoutSeq is a line of the snapshots without its seq. No text in JSON has these bytes: its quotes are escaped.
-func withoutSeq(s index.Snapshot) []byte {
-	own := seqMember + s.Seq.String()
-	i := bytes.Index(s.Value, []byte(own))
-	if i < 0 {
-		return s.Value
-	}
-	return slices.Concat(s.Value[:i], s.Value[i+len(own):])
+// sumOfLine is a checksum of what a line of the row says.
+func (row *replayRow) sumOfLine(s index.Snapshot) index.Sum {
+	return s.Sum(index.Identity{Time: row.time})
 }
 
 // pairsOf are the pairs of files of a generation. The second one is not there if there was never an action.
@@ -118,6 +57,14 @@ func pairsOf(d *generation.Data, m generation.Manifest) []replayPair {
 	return all
 }
 
+// namesPair tells whether a manifest names a pair of files as well.
+func namesPair(m generation.Manifest, p replayPair) bool {
+	if p.out {
+		return m.Withdrawn != nil && m.Withdrawn.Index.Name == p.name
+	}
+	return m.Index.Name == p.name
+}
+
 type replayPair struct {
 	*generation.Data
 	snapshots generation.Snapshots
@@ -127,25 +74,17 @@ type replayPair struct {
 
 // readNewest reads what is to be compared.
 func (r *replayer) readNewest() error {
-	r.rows, r.actions, r.acts = map[cohort.Key]*replayRow{}, map[cohort.Version]bool{}, map[cohort.Version]cohort.Record{}
+	r.rows, r.actions = map[cohort.Key]*replayRow{}, map[cohort.Version]*replayAction{}
 	for _, p := range pairsOf(r.data, r.newest) {
-		var inOrder []*replayRow
-		for h, err := range p.Index.Identities() {
-			if err != nil {
-				return err
-			}
-			row := &replayRow{at: h.Version, seq: h.Seq, stream: h.Stream, out: p.out}
-			r.rows[h.Key], inOrder = row, append(inOrder, row)
-		}
-		err := p.eachRow(func(i int, text []byte) {
-			inOrder[i].row, inOrder[i].unsigned = sumOfRow(text), cohort.FieldText(text, "_writer") == ""
+		err := p.eachRow(func(c index.Content) {
+			r.rows[c.Key] = &replayRow{at: c.Version, seq: c.Seq, stream: c.Stream, out: p.out, time: c.Time, row: sumOfRow(c), unsigned: c.Writer == ""}
 		})
 		if err != nil {
 			return err
 		}
 		err = p.eachLine(func(s index.Snapshot) {
 			if row := r.rows[s.Key]; row != nil {
-				row.line = sumOf(withoutSeq(s))
+				row.line = row.sumOfLine(s)
 			}
 		})
 		if err != nil {
@@ -156,19 +95,25 @@ func (r *replayer) readNewest() error {
 		if err != nil {
 			return err
 		}
-		r.actions[a.Version()], r.acts[a.Version()] = false, a
+		r.actions[a.Version()] = &replayAction{Record: a}
 	}
 	return nil
 }
 
-func (p replayPair) eachRow(do func(i int, text []byte)) error {
-	i := 0
-	for text, err := range p.Index.Rows() {
+func (p replayPair) eachRow(do func(index.Content)) error {
+	var seqs []cohort.Seq
+	for h, err := range p.Index.Identities() {
 		if err != nil {
 			return err
 		}
-		do(i, text)
-		i++
+		seqs = append(seqs, h.Seq)
+	}
+	slices.Sort(seqs)
+	for c, err := range p.Index.Contents(seqs) {
+		if err != nil {
+			return err
+		}
+		do(c)
 	}
 	return nil
 }
@@ -193,11 +138,16 @@ func (p replayPair) eachLine(do func(index.Snapshot)) error {
 	return nil
 }
 
-// generation compares an older generation with the newest one.
+// generation compares an older generation with the newest one. Files that the newest generation names as well, or one that was compared
+// already, prove nothing more.
 func (r *replayer) generation(m generation.Manifest) error {
-	for _, f := range m.Files() {
+	fresh := slices.DeleteFunc(m.Files(), func(f generation.DataFile) bool { return r.read[f.Name] })
+	if len(fresh) == 0 {
+		return nil
+	}
+	for _, f := range fresh {
 		if err := r.CheckFile(f); err != nil {
-			return r.ctx.Err() // it was swept, or is damaged, which Check has told
+			return r.unread(r.Root.Data(f.Name), err)
 		}
 	}
 	d, err := r.Data(m)
@@ -208,51 +158,57 @@ func (r *replayer) generation(m generation.Manifest) error {
 		return err
 	}
 	defer d.Close()
-	if r.out.Oldest == 0 {
-		r.out.Oldest = m.Generation
-	}
 	for _, p := range pairsOf(d, m) {
-		if err := r.pair(p, m); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, generation.ErrConflict) {
+		if r.read[p.name] {
+			continue
+		}
+		r.out.Oldest = cmp.Or(r.out.Oldest, m.Generation)
+		err := r.pair(p, m)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, generation.ErrConflict) {
+			return nil // swept
+		}
+		if err != nil {
 			return err
 		}
 	}
-	for a, err := range d.Actions() {
-		if err != nil {
-			return nil // swept
+	if m.Withdrawn != nil && !r.read[m.Withdrawn.Actions.Name] {
+		r.out.Oldest = cmp.Or(r.out.Oldest, m.Generation)
+		for a, err := range d.Actions() {
+			if err != nil {
+				return r.unread(r.Root.Data(m.Withdrawn.Actions.Name), err)
+			}
+			if known := r.actions[a.Version()]; known != nil {
+				known.hasSource = true
+				continue
+			}
+			r.differ(difference{path: r.Root.Manifest(r.newest.Generation), text: fmt.Sprintf("action %s (%v %q) of generation %d is not in force any more", a.ID, a.Action, a.RunID, m.Generation)})
 		}
-		if _, ok := r.actions[a.Version()]; ok {
-			r.actions[a.Version()] = true
-			continue
-		}
-		r.differ(difference{path: r.Root.Manifest(r.newest.Generation), text: fmt.Sprintf("action %s (%v %q) of generation %d is not in force any more", a.ID, a.Action, a.RunID, m.Generation)})
+	}
+	for _, f := range fresh {
+		r.read[f.Name] = true
 	}
 	return nil
 }
 
-// pair compares one pair of files of an older generation.
+// pair compares one pair of files of an older generation. The last generation that names it tells the seqs that were free after it.
 func (r *replayer) pair(p replayPair, m generation.Manifest) error {
-	var inOrder []*replayRow
-	var keys []cohort.Key
-	for h, err := range p.Index.Identities() {
-		if err != nil {
-			return err
+	last := m
+	for _, later := range r.before {
+		if later.Generation > m.Generation && namesPair(later, p) {
+			last = later
 		}
-		row := r.rows[h.Key]
-		r.follows(row, h, p.out, m)
-		if row != nil {
-			row.same = 0
-			if isSame(row.at, h.Version) && (row.at.Stamp == h.Version.Stamp || row.stream == h.Stream) {
-				row.same, row.inOlder = m.Generation, true
-			} else {
-				row = nil
-			}
-		}
-		inOrder, keys = append(inOrder, row), append(keys, h.Key)
 	}
 	from := fmt.Sprintf("generation %d", m.Generation)
-	err := p.eachRow(func(i int, text []byte) {
-		if inOrder[i] != nil {
-			r.compare(keys[i], inOrder[i], text, from)
+	err := p.eachRow(func(c index.Content) {
+		row := r.rows[c.Key]
+		r.follows(row, c.Identity, p.out, last)
+		if row == nil {
+			return
+		}
+		row.same = 0
+		if isSame(row.at, c.Version) && (row.at.Stamp == c.Version.Stamp || row.stream == c.Stream) {
+			row.same, row.inOlder = m.Generation, true
+			r.compare(c, row, from)
 		}
 	})
 	if err != nil {
@@ -293,14 +249,14 @@ func (r *replayer) follows(row *replayRow, was index.Identity, wasOut bool, m ge
 }
 
 // compare compares the row of the newest generation with what it should be.
-func (r *replayer) compare(key cohort.Key, row *replayRow, should []byte, from string) {
+func (r *replayer) compare(should index.Content, row *replayRow, from string) {
 	if sumOfRow(should) != row.row {
-		r.differ(difference{key: key, should: bytes.Clone(should), from: from, path: r.pathOf(row), out: row.out})
+		r.differ(difference{key: should.Key, row: should, from: from, path: r.pathOf(row), out: row.out})
 	}
 }
 
 func (r *replayer) compareLine(should index.Snapshot, row *replayRow, from string) {
-	if sumOf(withoutSeq(should)) != row.line {
-		r.differ(difference{key: should.Key, should: bytes.Clone(should.Value), from: from, line: true, out: row.out})
+	if row.sumOfLine(should) != row.line {
+		r.differ(difference{key: should.Key, value: should.Value, from: from, line: true, out: row.out})
 	}
 }

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
+	"time"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/generation"
@@ -37,7 +39,7 @@ func (r *replayer) streams() error {
 	r.whole, r.folded, r.pending = map[cohort.StreamID]bool{}, map[int][]replayed{}, map[cohort.Key][]difference{}
 	var chain []map[journal.Stream]generation.Watermark
 	for _, m := range append(slices.Clone(r.before), r.newest) {
-		chain = append(chain, marksOf(m))
+		chain = append(chain, m.Marks())
 	}
 	for _, p := range all {
 		if err := r.ctx.Err(); err != nil {
@@ -54,9 +56,9 @@ func (r *replayer) streams() error {
 	if err := r.flush(); err != nil {
 		return err
 	}
-	for key, d := range r.pending {
+	for _, key := range slices.Sorted(maps.Keys(r.pending)) {
 		if !r.rows[key].derived {
-			for _, one := range d {
+			for _, one := range r.pending[key] {
 				r.differ(one)
 			}
 		}
@@ -77,7 +79,7 @@ func (r *replayer) stream(p journal.Place, marks []int64) error {
 	defer in.Close()
 	h, _, err := in.Header()
 	if err != nil {
-		return r.ctx.Err() // Check has told
+		return r.unread(p.Dir, err)
 	}
 	whole := true
 	for {
@@ -92,7 +94,7 @@ func (r *replayer) stream(p journal.Place, marks []int64) error {
 			r.whole[p.ID] = whole && (at >= end)
 			return nil
 		case err != nil:
-			return r.ctx.Err() // Check has told
+			return r.unread(p.Dir, err)
 		}
 		fold := slices.IndexFunc(marks, func(mark int64) bool { return at <= mark })
 		if err := r.record(rec, p.Stream, fold); err != nil {
@@ -109,8 +111,8 @@ func (r *replayer) stream(p journal.Place, marks []int64) error {
 // between, the row was made of the later one, else of the first.
 func (r *replayer) record(rec cohort.Record, of journal.Stream, fold int) error {
 	if rec.Action != cohort.NoAction {
-		if _, ok := r.actions[rec.Version()]; ok {
-			r.actions[rec.Version()] = true
+		if a := r.actions[rec.Version()]; a != nil {
+			a.hasSource = true
 		}
 		return nil // Check has told of one that is not in force
 	}
@@ -164,7 +166,8 @@ func (r *replayer) flush() error {
 	r.chunk, r.chunkBytes = nil, 0
 	var rows, lines bytes.Buffer
 	meta := index.Meta{Generation: r.newest.Generation, Token: r.newest.Token}
-	if _, err := index.Merge(&rows, nil, nil, r.newest.Schema, puts, nil, meta); err != nil {
+	schema, _ := r.newest.Columns.Apply(r.newest.Schema, nil) // as a fold does: a column of older versions may have a name that is taken now
+	if _, err := index.Merge(&rows, nil, nil, schema, puts, nil, meta); err != nil {
 		return fmt.Errorf("fold records again: %w", err)
 	}
 	if _, err := index.MergeSnapshots(&lines, nil, puts, nil, nil); err != nil {
@@ -174,15 +177,19 @@ func (r *replayer) flush() error {
 	if err != nil {
 		return fmt.Errorf("fold records again: %w", err)
 	}
+	seqs := make([]cohort.Seq, len(all))
+	for i, p := range all {
+		seqs[i] = p.row.seq
+	}
 	differ := make([][]difference, len(all))
 	i := 0
-	for text, err := range x.Rows() {
+	for c, err := range x.Contents(seqs) {
 		if err != nil {
 			return err
 		}
 		p := all[i]
-		if sumOfRow(text) != p.row.row {
-			differ[i] = append(differ[i], difference{key: p.key, should: bytes.Clone(text), from: "stream " + p.from.String(), path: r.pathOf(p.row), out: p.row.out})
+		if sumOfRow(c) != p.row.row {
+			differ[i] = append(differ[i], difference{key: p.key, row: c, from: "stream " + p.from.String(), path: r.pathOf(p.row), out: p.row.out})
 		}
 		i++
 	}
@@ -192,8 +199,8 @@ func (r *replayer) flush() error {
 			return err
 		}
 		p := all[i]
-		if sumOf(withoutSeq(s)) != p.row.line {
-			differ[i] = append(differ[i], difference{key: p.key, should: bytes.Clone(s.Value), from: "stream " + p.from.String(), line: true, out: p.row.out})
+		if p.row.sumOfLine(s) != p.row.line && p.row.sumOfLine(asBefore(s, p.rec)) != p.row.line {
+			differ[i] = append(differ[i], difference{key: p.key, value: s.Value, from: "stream " + p.from.String(), line: true, out: p.row.out})
 		}
 		i++
 	}
@@ -209,11 +216,23 @@ func (r *replayer) flush() error {
 	return nil
 }
 
+// asBefore is the line that an older program made of the record: where the record gave no time, it wrote that of the append with up to nine
+// digits.
+func asBefore(s index.Snapshot, rec cohort.Record) index.Snapshot {
+	if rec.Timestamp == "" && !rec.Written.IsZero() {
+		// No text in JSON has these bytes: its quotes are escaped. So the first place is that of the line's own time.
+		const member = `"timestamp":"`
+		s.Value = bytes.Replace(s.Value, []byte(member+rec.TimeText()), []byte(member+rec.Written.UTC().Format(time.RFC3339Nano)), 1)
+	}
+	return s
+}
+
 // order checks that each fold whose parent is kept gave seqs in the order of the writes, and none that was given before. Rows that moved
 // since have later seqs.
 func (r *replayer) order() {
 	chain := append(slices.Clone(r.before), r.newest)
-	for fold, all := range r.folded {
+	for _, fold := range slices.Sorted(maps.Keys(r.folded)) {
+		all := r.folded[fold]
 		from, to := chain[fold-1].NextSeq, chain[fold].NextSeq
 		slices.SortFunc(all, func(a, b replayed) int { return cmp.Compare(a.row.seq, b.row.seq) })
 		r.out.Folds++

@@ -135,7 +135,7 @@ func readStatus(ctx context.Context, cfg compactor.Config, store *generation.Sto
 		return Status{}, err
 	}
 	s.Stuck = countStuck(store, newest.Streams)
-	if s.Cohorts, err = cohortStatus(ctx, store, newest.Streams); err != nil {
+	if s.Cohorts, err = cohortStatus(ctx, store, newest.Marks()); err != nil {
 		return s, err
 	}
 	s.Unsealed, err = unsealed(store, cfg, newest)
@@ -245,22 +245,18 @@ func (s *Status) add(p Problem) {
 	}
 }
 
-func cohortStatus(ctx context.Context, store *generation.Store, marks []generation.Watermark) ([]CohortStatus, error) {
+func cohortStatus(ctx context.Context, store *generation.Store, marks map[journal.Stream]generation.Watermark) ([]CohortStatus, error) {
 	streams, _, err := store.Journal().Streams()
 	if err != nil && len(streams) == 0 {
 		return nil, err
 	}
-	at := make(map[journal.Stream]generation.Watermark, len(marks))
-	for _, m := range marks {
-		at[m.Stream] = m
-	}
-	streams = slices.DeleteFunc(streams, func(p journal.Place) bool { return p.Reaped && at[p.Stream].Sealed }) // done with
+	streams = slices.DeleteFunc(streams, func(p journal.Place) bool { return p.Reaped && marks[p.Stream].Sealed }) // done with
 	found := make([]CohortStatus, len(streams))
 	var g errgroup.Group
 	g.SetLimit(readers)
 	for i, s := range streams {
 		g.Go(func() error {
-			found[i] = streamStatus(store, s, at[s.Stream])
+			found[i] = streamStatus(store, s, marks[s.Stream])
 			return ctx.Err()
 		})
 	}

@@ -45,12 +45,12 @@ func (d *Data) Close() {
 
 // Data opens the index that m names and checks its size. A missing file is ErrConflict if m is no longer the
 // newest generation: it was swept, so call Newest again. Else it is ErrCorrupt. Generation 0 has no data, which is no error.
-func (s *Store) Data(m Manifest) (*Data, error) { return s.open(m, false) }
+func (s *Store) Data(m Manifest) (*Data, error) { return s.both(m, false) }
 
 // Summed is Data for a fold. Only the pages of an index have checksums. A flipped bit in a footer or a filter could hide a row
 // that the fold must replace. So Check must follow before anything is committed that was made from this index. A fold
 // copies all of the index to the next one, so most of it is read only once.
-func (s *Store) Summed(m Manifest) (*Data, error) { return s.open(m, true) }
+func (s *Store) Summed(m Manifest) (*Data, error) { return s.both(m, true) }
 
 func (s *Store) open(m Manifest, sum bool) (*Data, error) {
 	d := &Data{of: m, store: s, erased: sync.OnceValues(func() (*cohort.Erased, error) { return s.Erased(m) })}
@@ -67,18 +67,26 @@ func (s *Store) open(m Manifest, sum bool) (*Data, error) {
 		}
 		d.Index, err = index.Open(r, m.Index.Size)
 	}
-	if err == nil && m.Withdrawn != nil {
-		if d.Withdrawn, err = s.open(m.withdrawnOf(), sum); err != nil {
-			d.Close()
-			return nil, err
-		}
-	}
 	if err != nil {
 		err = d.blame(s.dataError(m, err))
 		d.Close()
 		return nil, err
 	}
 	return d, nil
+}
+
+// FirstPair is Data without the withdrawn rows, whose file may be damaged alone.
+func (s *Store) FirstPair(m Manifest) (*Data, error) { return s.open(m, false) }
+
+func (s *Store) both(m Manifest, sum bool) (*Data, error) {
+	d, err := s.open(m, sum)
+	if err == nil && m.Withdrawn != nil {
+		if d.Withdrawn, err = s.open(m.withdrawnOf(), sum); err != nil {
+			d.Close()
+			return nil, err
+		}
+	}
+	return d, err
 }
 
 // Find looks keys up in the index. Keys that the index does not hold are absent from the result. In Summed data the result

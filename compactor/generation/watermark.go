@@ -41,6 +41,15 @@ func (w Watermark) MayEndAt(end journal.Position) bool {
 // Size is the size that the segment had when it was last read to its end.
 func (w Watermark) Size() int64 { return w.Offset + w.Torn }
 
+// Marks are the watermarks of the streams that a generation has read.
+func (m *Manifest) Marks() map[journal.Stream]Watermark {
+	marks := make(map[journal.Stream]Watermark, len(m.Streams))
+	for _, w := range m.Streams {
+		marks[w.Stream] = w
+	}
+	return marks
+}
+
 // watermarkJSON is a Watermark in the form of the file.
 type watermarkJSON struct {
 	Stream string `json:"stream"`

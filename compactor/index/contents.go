@@ -186,8 +186,9 @@ func OneSpelling(value []byte) []byte {
 func (s Snapshot) Sum(of Identity) Sum {
 	h := sha256.New()
 	p := s.parts()
-	addPart(h, []byte(p.timeOf(of)))
-	addPart(h, p.members)
+	for _, part := range [...][]byte{[]byte(p.runID), []byte(p.stage), []byte(p.timeOf(of)), p.members} {
+		addPart(h, part)
+	}
 	return Sum(h.Sum(nil))
 }
 
@@ -202,8 +203,10 @@ func (s Snapshot) Members() (members []Field) {
 	return members
 }
 
-// parts are what a line says after run_id and stage.
+// parts are what a line says beside its seq.
 type parts struct {
+	runID     string
+	stage     string
 	timestamp string // empty: it has none
 	members   []byte // the user's, each with a comma before it, and the end of the object
 }
@@ -211,9 +214,9 @@ type parts struct {
 func (s Snapshot) parts() (p parts) {
 	c := cut{rest: s.Value}
 	c.literal(`{"run_id":`)
-	c.text()
+	p.runID = c.text()
 	c.literal(`,"stage":`)
-	c.text()
+	p.stage = c.text()
 	if bytes.HasPrefix(c.rest, []byte(`,"timestamp":`)) {
 		c.literal(`,"timestamp":`)
 		p.timestamp = c.text()
