@@ -24,12 +24,13 @@ import (
 // once, and nothing damaged.
 func TestPowerLossAnywhere(t *testing.T) {
 	t.Parallel()
-	t.Run("records", func(t *testing.T) { losePowerAnywhere(t, preparedToExpire(t), bothRows, 3) })
-	t.Run("actions", func(t *testing.T) { losePowerAnywhere(t, actedToExpire(t), actedRows, 1) })
+	t.Run("records", func(t *testing.T) { losePowerAnywhere(t, preparedToExpire(t), bothRows, 3, false) })
+	t.Run("actions", func(t *testing.T) { losePowerAnywhere(t, actedToExpire(t), actedRows, 1, false) })
+	t.Run("a share that does not sync directories", func(t *testing.T) { losePowerAnywhere(t, actedToExpire(t), actedRows, 4, true) })
 }
 
 // losePowerAnywhere tries every step-th change. A fold without actions does what one with actions does, and less.
-func losePowerAnywhere(t *testing.T, root cohort.Root, want map[string]string, step int) {
+func losePowerAnywhere(t *testing.T, root cohort.Root, want map[string]string, step int, share bool) {
 	rnd := rand.New(rand.NewPCG(*seed, 2))
 	t.Logf("-seed %d", *seed)
 	crashes := 0
@@ -37,15 +38,13 @@ func losePowerAnywhere(t *testing.T, root cohort.Root, want map[string]string, s
 		if k%step != 0 || k%sparse != 0 || testing.Short() && k%5 != 0 {
 			continue
 		}
-		disk := durabletest.New()
-		if err := disk.Load(string(root)); err != nil {
-			t.Fatal(err)
-		}
+		disk := loaded(t, root)
+		disk.Share = share
 		fault := &durabletest.Fault{FS: disk, Hook: durabletest.StopAt(k)}
 		cfg := compactor.Config{Root: root, FS: fault, Lock: yes{}, KeepAge: -1, KeepGenerations: 1}
 		_, err := compactor.Fold(context.Background(), cfg)
 		if err == nil && fault.Calls() <= k {
-			t.Logf("figure: %d crash states of a fold, at %d places", crashes, k)
+			t.Logf("figure: %d crash states of a fold, at %d places (share: %v)", crashes, k, share)
 			return
 		}
 		for _, mode := range durabletest.Modes() {

@@ -73,12 +73,19 @@ func TestErasePowerLoss(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(*seed, 7))
 	t.Logf("-seed %d", *seed)
 	root := toErase(t, newRoot(t))
+	t.Run("a local disk", func(t *testing.T) { eraseLosesPower(t, root, rnd, 1, false) })
+	t.Run("a share that does not sync directories", func(t *testing.T) { eraseLosesPower(t, root, rnd, 5, true) })
+}
+
+// eraseLosesPower tries every step-th change.
+func eraseLosesPower(t *testing.T, root cohort.Root, rnd *rand.Rand, step int, share bool) {
 	crashes := 0
 	for k := 0; ; k++ {
-		if k%sparse != 0 || testing.Short() && k%5 != 0 {
+		if k%step != 0 || k%sparse != 0 || testing.Short() && k%5 != 0 {
 			continue
 		}
 		disk := loaded(t, root)
+		disk.Share = share
 		fault := &durabletest.Fault{FS: disk, Hook: durabletest.StopAt(k)}
 		cfg := compactor.Config{Root: root, FS: fault, Lock: yes{}}
 		what := compactor.Erasure{RunID: "person", Apply: true}
@@ -105,7 +112,7 @@ func TestErasePowerLoss(t *testing.T) {
 			isErasedOn(t, reboot.Crash(mode, rnd), root, when+", and again after the end of the next")
 		}
 		if whole {
-			t.Logf("figure: %d crash states of an erasure, at %d places", crashes, k)
+			t.Logf("figure: %d crash states of an erasure, at %d places (share: %v)", crashes, k, share)
 			return
 		}
 	}

@@ -103,7 +103,7 @@ func streamsIn(fsys durable.FS, dir string) (streams []Stream, unknown []string,
 			switch {
 			case err == nil && e.IsDir():
 				streams = append(streams, Stream{id, s})
-			case !cohort.IsSystemEntry(e.Name()):
+			case !isNobodys(e):
 				unknown = append(unknown, filepath.Join(dir, string(id), e.Name()))
 			}
 		}
@@ -128,11 +128,17 @@ func cohorts(fsys durable.FS, dir string) (ids []cohort.ID, unknown []string, er
 		switch {
 		case err == nil && e.IsDir():
 			ids = append(ids, id)
-		case !cohort.IsSystemEntry(e.Name()):
+		case !isNobodys(e):
 			unknown = append(unknown, filepath.Join(dir, e.Name()))
 		}
 	}
 	return ids, unknown, nil
+}
+
+// isNobodys tells whether nobody has put an entry among cohorts or streams: volumes make some by themselves, and a temporary file may stay after a
+// power loss.
+func isNobodys(e fs.DirEntry) bool {
+	return cohort.IsSystemEntry(e.Name()) || e.Type().IsRegular() && durable.IsTemp(e.Name())
 }
 
 // makeCohort makes the directory of a cohort, unless it exists.

@@ -9,7 +9,6 @@ import (
 	"slices"
 
 	"github.com/runfold/runfold/cohort"
-	"github.com/runfold/runfold/internal/durable"
 )
 
 // Place is a stream and its directory, which is in its cohort, or in reaped/ before the stream is deleted.
@@ -59,11 +58,10 @@ func (r Root) Streams() (all []Place, unknown []string, err error) {
 	return all, unknown, errors.Join(err, rerr)
 }
 
-// isPublic tells whether a path among the streams is the published snapshots file of a cohort, or a temporary file of it.
+// isPublic tells whether a path among the streams is the published snapshots file of a cohort.
 func (r Root) isPublic(path string) bool {
-	dir, name := filepath.Split(path)
-	id := cohort.ID(filepath.Base(dir))
-	return r.Settings.Snapshots == cohort.PerCohort && (path == r.Dir.SnapshotsOf(id) || durable.IsTemp(name))
+	id := cohort.ID(filepath.Base(filepath.Dir(path)))
+	return r.Settings.Snapshots == cohort.PerCohort && path == r.Dir.SnapshotsOf(id)
 }
 
 // Quarantined lists the streams that lie in quarantine/ as a whole. Some are damaged, and a fold has taken what could be read

@@ -138,7 +138,7 @@ func (a *appender) write(batch []numbered) ([]numbered, error) {
 		if len(recs) == 0 {
 			return batch, nil
 		}
-		err := a.w.Append(recs)
+		err := a.away(a.w.Append(recs))
 		var bad *journal.RecordError
 		switch {
 		case errors.As(err, &bad):

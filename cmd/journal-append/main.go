@@ -245,6 +245,11 @@ func (o options) check(files []string) error {
 	return nil
 }
 
+// away says of an error of the root that its storage does not answer, where it says so.
+func (o options) away(err error) error {
+	return durable.Away(err, func() bool { return durable.Remote(durable.OS, o.root) })
+}
+
 // appendAll opens the root and appends what the flags or the files say.
 func appendAll(ctx context.Context, o options, files []string, stdin io.Reader, stdout, stderr io.Writer) (err error) {
 	var one line
@@ -255,19 +260,19 @@ func appendAll(ctx context.Context, o options, files []string, stdin io.Reader, 
 	}
 	root, err := o.openRoot(stderr)
 	if err != nil {
-		return err
+		return o.away(err)
 	}
 	w, err := root.Create(cohort.ID(o.cohort), journal.Options{
 		SealBytes: int64(o.sealBytes), SealAge: time.Duration(o.sealAge), Program: "journal-append " + build.Version(),
 		Notify: func(told error) { fmt.Fprintf(stderr, "journal-append: %v\n", told) },
 	})
 	if err != nil {
-		return err
+		return o.away(err)
 	}
 	a := &appender{options: o, w: w, maxRecord: root.Settings.MaxRecord, stdout: stdout, stderr: stderr, start: time.Now()}
 	a.progress = newProgress(stderr, a.start)
 	defer func() {
-		err = errors.Join(err, a.finish(w.Close()))
+		err = errors.Join(err, a.finish(o.away(w.Close())))
 	}()
 	if o.isOne {
 		return a.lines(only(one))

@@ -256,6 +256,25 @@ func (e *expiry) files(kept map[string]bool) {
 	for _, id := range e.cohortsIn(e.Root.QuarantineDir()) {
 		e.sweep(e.Root.Quarantine(id), durable.IsTemp)
 	}
+	if about, err := e.FS.Statfs(string(e.Root)); err == nil && !about.SyncsNames() {
+		e.sweepBesideStreams()
+	}
+}
+
+// sweepBesideStreams removes temporary files where only the sync of a directory makes some: see durable.SyncDir.
+func (e *expiry) sweepBesideStreams() {
+	for _, dir := range []string{e.Root.Cohorts(), e.Root.ReapedDir(), e.Root.QuarantineDir()} {
+		if _, err := e.FS.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		e.sweep(dir, durable.IsTemp)
+		if dir == e.Root.QuarantineDir() {
+			continue // its cohorts were swept already
+		}
+		for _, id := range e.cohortsIn(dir) {
+			e.sweep(filepath.Join(dir, string(id)), durable.IsTemp)
+		}
+	}
 }
 
 // syncRemovals makes the removals of manifests durable. A sync that failed is not tried again: the next one would report success for what the

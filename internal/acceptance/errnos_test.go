@@ -112,6 +112,32 @@ func TestErrnosOfCommands(t *testing.T) {
 	}
 }
 
+// TestAppendWithoutServer: on storage that other machines may change, EIO and EAGAIN say that its server is away: try again. On a local disk they are an error
+// of the disk. A file system that does not say what it is counts as the former.
+func TestAppendWithoutServer(t *testing.T) {
+	Strace(t)
+	for _, errno := range []string{"EIO", "EAGAIN"} {
+		for _, at := range []string{"openat", "fsync"} {
+			for _, remote := range []bool{false, true} {
+				root := newRoot(t)
+				calls, inject := at, []string{"-e", "inject=" + at + ":error=" + errno}
+				if remote {
+					calls += ",statfs"
+					inject = append(inject, "-e", "inject=statfs:error=ENOSYS")
+				}
+				if at == "openat" { // of one file; all syncs fail, whatever they are about
+					inject = append(inject, "-P", root.Settings(), "-P", string(root))
+				}
+				words, code := straced(t, append(inject, "-e", "trace="+calls), `{"run_id":"r","stage":"S"}`,
+					"journal-append", "--root", string(root), "--cohort", "c", "--summary", "none")
+				if want := map[bool]int{false: 1, true: 75}[remote]; code != want {
+					t.Errorf("%s says %s, remote %v: exit code %d, want %d: %s", at, errno, remote, code, want, words)
+				}
+			}
+		}
+	}
+}
+
 // TestDirSyncOfCommands: where directories cannot be synced, and files can, an append and a fold go on.
 func TestDirSyncOfCommands(t *testing.T) {
 	Strace(t)

@@ -29,7 +29,7 @@ var ErrUnsynced = errors.New("its name may not be durable")
 // complete, never partial. A failed sync is not retried (S3). If the sync of the directory failed, the error
 // is ErrUnsynced and the file stays.
 //
-//	openat dir; openat temp O_EXCL; write; fsync temp; linkat temp name; unlinkat temp; fsync dir
+//	openat dir; openat temp O_EXCL; write; fsync temp; linkat temp name; unlinkat temp; fsync dir; statfs dir
 //
 // Where hard links are missing (see IsLinkless), the file is made under its own name with O_EXCL. There is still one winner,
 // but the file may stay incomplete: after a crash between open and fsync, or if it could be neither written nor
@@ -96,7 +96,7 @@ func settleLink(fsys FS, temp, name string, cause error) error {
 //
 // On success the new content is on stable storage. On error name is as it was, or new and complete.
 //
-//	openat dir; openat temp O_EXCL; write; fsync temp; renameat temp name; fsync dir
+//	openat dir; openat temp O_EXCL; write; fsync temp; renameat temp name; fsync dir; statfs dir
 func Replace(fsys FS, name string, data []byte, perm fs.FileMode) error {
 	dir, err := fsys.OpenDir(filepath.Dir(name))
 	if err != nil {
@@ -121,7 +121,7 @@ func Replace(fsys FS, name string, data []byte, perm fs.FileMode) error {
 // away. Then it tries again until the name stands, for Patience at most, and the error is ErrInUse. Meanwhile
 // readers find no file.
 //
-//	openat dir; statfs dir; linkat src temp; renameat temp name; fsync dir
+//	openat dir; statfs dir; linkat src temp; renameat temp name; fsync dir; statfs dir
 func ReplaceWith(fsys FS, name, src string, perm fs.FileMode) error {
 	return ReplaceWithUntil(fsys, name, src, perm, time.Now().Add(Patience))
 }
@@ -168,7 +168,7 @@ func replaceBy(fsys FS, dir Dir, name, temp string, until time.Time) error {
 // On error the file or directory has its old name or its new one. It does not exclude other makers of the new
 // name: callers use names that nobody else chooses, such as the ULID of a stream.
 //
-//	openat dir of new; openat dir of old; renameat old new; fsync dir of new; fsync dir of old
+//	openat dir of new; openat dir of old; renameat old new; fsync, statfs dir of new; fsync, statfs dir of old
 func Move(fsys FS, old, new string) error {
 	// rename(2) replaces a file that has the new name. This look refuses it, but it is no lock: another process
 	// may make the name after it.
@@ -209,7 +209,7 @@ func move(fsys FS, old, new string) error {
 // Remove removes a file or an empty directory and makes that durable. A name that is absent already is no
 // error; then nothing is synced.
 //
-//	openat dir; unlinkat name; fsync dir
+//	openat dir; unlinkat name; fsync dir; statfs dir
 func Remove(fsys FS, name string) error {
 	dir, err := fsys.OpenDir(filepath.Dir(name))
 	if err == nil {
@@ -263,7 +263,7 @@ func removeTree(fsys FS, name string) error {
 // the directory, it may not be durable yet: MkdirWithin syncs the parents as well (R14). The parents may be links to
 // directories; name itself may not: see ErrLink. The umask applies to perm, except to the set-group-id bit.
 //
-//	for each missing one from the top: openat parent; mkdirat; fsync parent
+//	for each missing one from the top: openat parent; mkdirat; fsync, statfs parent
 func MkdirAll(fsys FS, name string, perm fs.FileMode) error {
 	info, err := fsys.Stat(name)
 	switch {

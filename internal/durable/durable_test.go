@@ -51,6 +51,9 @@ type failingDir struct {
 func (d failingDir) Sync() error { return d.fs.call("syncdir", d.Dir.Sync) }
 
 func (f failing) Create(name string, perm fs.FileMode) (WriteFile, error) {
+	if f.op == "create" {
+		return nil, f.err
+	}
 	w, err := f.FS.Create(name, perm)
 	return failingFile{w, f}, err
 }
@@ -402,15 +405,15 @@ func TestReadOpensAgain(t *testing.T) {
 func TestSyscalls(t *testing.T) {
 	strace := acceptance.Strace(t)
 	tests := map[string]string{
-		"Create":      "open dir, create temp, write temp, fsync temp, link temp name, unlink temp, fsync dir",
-		"Replace":     "open dir, create temp, write temp, fsync temp, rename temp name, fsync dir",
-		"ReplaceWith": "open dir, statfs dir, link src temp, rename temp name, fsync dir",
-		"Pending":     "create temp, write temp, open dir, fsync temp, rename temp name, fsync dir",
-		"Move":        "open dir, rename src name, fsync dir",
-		"Move across": "open other, open dir, rename src name, fsync other, fsync dir",
-		"Remove":      "open dir, unlink src, fsync dir",
+		"Create":      "open dir, create temp, write temp, fsync temp, link temp name, unlink temp, fsync dir, statfs dir",
+		"Replace":     "open dir, create temp, write temp, fsync temp, rename temp name, fsync dir, statfs dir",
+		"ReplaceWith": "open dir, statfs dir, link src temp, rename temp name, fsync dir, statfs dir",
+		"Pending":     "create temp, write temp, open dir, fsync temp, rename temp name, fsync dir, statfs dir",
+		"Move":        "open dir, rename src name, fsync dir, statfs dir",
+		"Move across": "open other, open dir, rename src name, fsync other, statfs other, fsync dir, statfs dir",
+		"Remove":      "open dir, unlink src, fsync dir, statfs dir",
 		"Now":         "mkdir temp, unlink temp",
-		"MkdirAll":    "open dir, mkdir name, fsync dir, open name, mkdir sub, fsync name",
+		"MkdirAll":    "open dir, mkdir name, fsync dir, statfs dir, open name, mkdir sub, fsync name, statfs name",
 	}
 	for verb, want := range tests {
 		t.Run(verb, func(t *testing.T) {

@@ -57,7 +57,7 @@ func (f *File) Write(p []byte) (int, error) {
 // Commit makes the file durable under its name. The name must be one that nobody else uses, because the rename
 // would replace another file. On error the name is absent or complete; the temporary file is removed.
 //
-//	openat dir; fsync temp; renameat temp name; fsync dir
+//	openat dir; fsync temp; renameat temp name; fsync dir; statfs dir
 func (f *File) Commit() error {
 	if f.done {
 		return fmt.Errorf("commit %s: %w", f.name, fs.ErrClosed)

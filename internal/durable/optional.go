@@ -79,15 +79,42 @@ func IsUnsyncable(err error) bool {
 }
 
 // SyncDir makes the names in a directory durable that another process has changed: see Dir for the errors that it
-// cannot know of. Where directories cannot be synced, it does nothing: see IsUnsyncable.
-func SyncDir(fsys FS, name string) error { return orUnsyncable(fsys, name, fsys.SyncDir(name)) }
+// cannot know of. Where the sync of a directory does nothing, it syncs a new file there: see Statfs.SyncsNames.
+//
+//	fsync dir; statfs dir; on such a share: openat new O_EXCL; fsync new; unlinkat new
+func SyncDir(fsys FS, name string) error { return namesSynced(fsys, name, fsys.SyncDir(name)) }
 
-// Sync makes the names in the open directory d durable, as SyncDir does.
-func Sync(fsys FS, d Dir, name string) error { return orUnsyncable(fsys, name, d.Sync()) }
+// Sync makes the names in the open directory d durable, as SyncDir does. name is the path of d.
+func Sync(fsys FS, d Dir, name string) error { return namesSynced(fsys, name, d.Sync()) }
 
-func orUnsyncable(fsys FS, name string, err error) error {
-	if err != nil && IsUnsyncable(err) {
-		goesWithout(fsys, DirSync, name, err)
+// namesSynced makes the names in dir durable, whose sync had this result.
+func namesSynced(fsys FS, dir string, err error) error {
+	if err != nil && !IsUnsyncable(err) {
+		return err
+	}
+	if s, serr := fsys.Statfs(dir); serr == nil && !s.SyncsNames() {
+		return syncBeside(fsys, dir)
+	}
+	if err != nil {
+		goesWithout(fsys, DirSync, dir, err)
+	}
+	return nil
+}
+
+// syncBeside syncs a new, empty file in dir. The sync of a file does reach the disk of a server, and a disk with one journal, such as ext4, puts
+// all there that was changed before. After a power loss the file may stay: see IsTemp.
+func syncBeside(fsys FS, dir string) error {
+	beside, err := tempName(filepath.Join(dir, "runfold-sync"))
+	if err != nil {
+		return err
+	}
+	w, err := fsys.Create(beside, 0o666)
+	if err == nil {
+		err = finish(fsys, w, beside, nil)
+		fsys.Remove(beside) // a file that stays is swept later
+	}
+	if IsFull(err) || IsReadOnly(err) || errors.Is(err, fs.ErrPermission) || err != nil && IsUnsyncable(err) {
+		goesWithout(fsys, DirSync, dir, err)
 		return nil
 	}
 	return err

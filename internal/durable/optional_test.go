@@ -204,6 +204,48 @@ func TestDirSyncErrnos(t *testing.T) {
 	}
 }
 
+// TestSyncsNames: only where it is known that the sync of a directory does something, nothing else is done.
+func TestSyncsNames(t *testing.T) {
+	for kind, want := range map[uint32]bool{
+		0: true, 0xEF53: true, 0x6969: true, // not known (no Linux), ext4, NFS
+		0xFF534D42: false, 0xFE534D42: false, 0x65735546: false, 0x01021997: false, 0xABCD: false, // cifs, smb3, FUSE, 9p, one of tomorrow
+	} {
+		if got := (Statfs{Type: kind}).SyncsNames(); got != want {
+			t.Errorf("kind %#x: %v", kind, got)
+		}
+	}
+}
+
+// TestSyncBesideErrnos: on a share that does not sync directories a new file is synced. Where none can be made, that is told and nothing stops; an error
+// of the disk is returned. No file stays.
+func TestSyncBesideErrnos(t *testing.T) {
+	share := saying{FS: OS, about: Statfs{Type: 0xFE534D42}}
+	for _, test := range []struct {
+		op     string
+		errno  error
+		goesOn bool
+	}{
+		{"", nil, true},
+		{"create", syscall.ENOSPC, true}, {"create", syscall.EDQUOT, true}, {"create", syscall.EACCES, true}, {"create", syscall.EROFS, true},
+		{"create", syscall.EIO, false}, {"create", syscall.ENOTCONN, false}, {"create", syscall.ENOENT, false},
+		{"fsync", syscall.EIO, false}, {"fsync", syscall.ENOSPC, true}, {"fsync", syscall.EINVAL, true},
+		{"syncdir", syscall.EINVAL, true}, {"syncdir", syscall.EIO, false},
+	} {
+		dir, told := t.TempDir(), false
+		f := Telling(failing{FS: share, op: test.op, err: test.errno}, func(w Without) { told = w.What == DirSync })
+		err := SyncDir(f, dir)
+		if (err == nil) != test.goesOn || err != nil && !errors.Is(err, test.errno) {
+			t.Errorf("%s says %v: %v", test.op, test.errno, err)
+		}
+		if want := test.goesOn && (test.op == "create" || test.op == "fsync"); told != want {
+			t.Errorf("%s says %v: told %v", test.op, test.errno, told)
+		}
+		if left := names(t, dir); len(left) > 0 {
+			t.Errorf("%s says %v: left %v", test.op, test.errno, left)
+		}
+	}
+}
+
 func TestFreeBytes(t *testing.T) {
 	for _, test := range []struct {
 		about Statfs

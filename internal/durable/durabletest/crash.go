@@ -103,6 +103,14 @@ func (*CrashFS) include(kept []bool, needs func(j, i int) bool) {
 	}
 }
 
+// commitAll makes all names durable.
+func (c *CrashFS) commitAll() {
+	for _, ch := range c.log {
+		ch.apply(ch.dir.durable)
+	}
+	c.log = nil
+}
+
 // commit makes the names of one directory durable, with what they need. An older change of a name goes
 // with a newer one: it must not come back on top of it.
 func (c *CrashFS) commit(dir *inode) {
@@ -136,7 +144,7 @@ func (c *CrashFS) Crash(mode Mode, rnd *rand.Rand) *CrashFS {
 		kept[i] = mode.Names == All || mode.Names == Some && rnd.IntN(2) == 0
 	}
 	c.include(kept, c.needs)
-	r := &reboot{mode, rnd, &CrashFS{Clock: c.Clock}, map[*inode]*inode{}, map[*inode][]*change{}}
+	r := &reboot{mode, rnd, &CrashFS{Clock: c.Clock, Share: c.Share}, map[*inode]*inode{}, map[*inode][]*change{}}
 	for i, ch := range c.log {
 		if kept[i] {
 			r.changes[ch.dir] = append(r.changes[ch.dir], ch)

@@ -111,10 +111,13 @@ func (w *writeFile) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Sync makes the bytes durable, not the name.
+// Sync makes the bytes durable, not the name: except on a share, where all names are durable then.
 func (w *writeFile) Sync() error {
 	return w.use("sync", func() error {
 		w.i.synced = bytes.Clone(w.i.data)
+		if w.i.fsys.Share {
+			w.i.fsys.commitAll()
+		}
 		return nil
 	})
 }

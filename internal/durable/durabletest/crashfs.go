@@ -26,6 +26,10 @@ import (
 type CrashFS struct {
 	// Clock gives the times of files. If nil, time.Now. It is set before the file system is used.
 	Clock func() time.Time
+	// Share makes it a share whose client says yes to the sync of a directory and does nothing, like those of SMB and GlusterFS. The sync
+	// of a new file makes all names durable that were changed before: the disk of the server has one journal. It is set before the
+	// file system is used.
+	Share bool
 
 	mu   sync.Mutex // guards all below, and every inode of this file system
 	root *inode
@@ -337,14 +341,20 @@ func (c *CrashFS) Statfs(name string) (durable.Statfs, error) {
 	if _, err := c.Stat(name); err != nil {
 		return durable.Statfs{}, &fs.PathError{Op: "statfs", Path: name, Err: syscall.ENOENT}
 	}
-	return durable.Statfs{BlockSize: 4096, Blocks: 1 << 30, FreeBlocks: 1 << 29, FreeInodes: 1 << 29}, nil
+	s := durable.Statfs{BlockSize: 4096, Blocks: 1 << 30, FreeBlocks: 1 << 29, FreeInodes: 1 << 29}
+	if c.Share {
+		s.Type = 0x65735546 // FUSE, as GlusterFS says
+	}
+	return s, nil
 }
 
 type dirHandle struct{ handle }
 
 func (d *dirHandle) Sync() error {
 	return d.use("sync", func() error {
-		d.i.fsys.commit(d.i)
+		if !d.i.fsys.Share {
+			d.i.fsys.commit(d.i)
+		}
 		return nil
 	})
 }

@@ -22,8 +22,8 @@ func TestFailEverywhere(t *testing.T) {
 	for _, n := range slices.Sorted(maps.Keys(verbs)) {
 		for _, fault := range []error{syscall.EIO, AfterError{syscall.EIO}, ShortWrite{syscall.EIO}} {
 			v := verbs[n]
-			for k := 0; stopped(v, t, k); k++ {
-				c, failed := v.disk(t), ""
+			for k := 0; stopped(v, t, false, k); k++ {
+				c, failed := v.disk(t, false), ""
 				faults++
 				err := v.do(&Fault{FS: c, Hook: func(i int, op, _ string) error {
 					if i != k {

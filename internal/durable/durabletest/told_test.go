@@ -75,7 +75,7 @@ func TestErrorThatOthersWereTold(t *testing.T) {
 	for _, n := range slices.Sorted(maps.Keys(verbs)) {
 		v := verbs[n]
 		for k := 0; ; k++ {
-			o := &toldOthers{FS: v.disk(t), k: k, errors: map[string]int{}}
+			o := &toldOthers{FS: v.disk(t, false), k: k, errors: map[string]int{}}
 			err := v.do(o)
 			if o.done <= k {
 				if k == 0 || err != nil {

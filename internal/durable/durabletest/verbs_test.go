@@ -109,9 +109,10 @@ type noLinks struct{ durable.FS }
 
 func (noLinks) Link(_, _ string) error { return syscall.EPERM }
 
-func (v verb) disk(t *testing.T) *CrashFS {
+func (v verb) disk(t *testing.T, share bool) *CrashFS {
 	t.Helper()
 	c := New()
+	c.Share = share
 	must(t, durable.MkdirAll(c, "d", 0o755), durable.Create(c, src, []byte(newText), 0o644))
 	if v.exists {
 		must(t, durable.Create(c, name, []byte(oldText), 0o644))
@@ -135,15 +136,20 @@ func (v verb) wrong(t *testing.T, after *CrashFS, done bool) string {
 // TestCrashEverywhere stops each verb at each of its calls and looks at what each kind of crash leaves:
 // the old state or the new one, and the new one once the verb has returned nil. Then the verb, done
 // again, comes to its end.
-func TestCrashEverywhere(t *testing.T) {
+func TestCrashEverywhere(t *testing.T) { crashEverywhere(t, false) }
+
+// TestCrashEverywhereOnShare does it on a share that does not sync directories (R32).
+func TestCrashEverywhereOnShare(t *testing.T) { crashEverywhere(t, true) }
+
+func crashEverywhere(t *testing.T, share bool) {
 	crashes := 0
-	defer func() { t.Logf("figure: %d crash states of single verbs", crashes) }()
+	defer func() { t.Logf("figure: %d crash states of single verbs (share: %v)", crashes, share) }()
 	for _, n := range slices.Sorted(maps.Keys(verbs)) {
 		t.Run(n, func(t *testing.T) {
 			v, rnd, last := verbs[n], newRand(t), false
 			for k := 0; !last; k++ {
-				last = !stopped(v, t, k)
-				c := v.disk(t)
+				last = !stopped(v, t, share, k)
+				c := v.disk(t, share)
 				err := v.do(&Fault{FS: c, Hook: StopAt(k)})
 				if err != nil && !errors.Is(err, ErrStopped) {
 					t.Fatalf("stopped at call %d: %v", k, err)
@@ -167,8 +173,8 @@ func TestCrashEverywhere(t *testing.T) {
 }
 
 // stopped tells whether the verb makes more than k calls.
-func stopped(v verb, t *testing.T, k int) bool {
-	f := &Fault{FS: v.disk(t)}
+func stopped(v verb, t *testing.T, share bool, k int) bool {
+	f := &Fault{FS: v.disk(t, share)}
 	must(t, v.do(f))
 	return f.Calls() > k
 }
@@ -215,7 +221,7 @@ func TestCrashFindsMissingSync(t *testing.T) {
 	for _, n := range []string{"Create", "Replace", "Pending", "ReplaceWith without links"} {
 		for _, l := range []lazy{{files: true}, {dirs: true}} {
 			v, found := verbs[n], false
-			c := v.disk(t)
+			c := v.disk(t, false)
 			l.FS = c
 			must(t, v.do(l))
 			reboots(c, rand.New(rand.NewPCG(1, 1)), func(_ Mode, after *CrashFS) {
