@@ -298,6 +298,10 @@ func TestSleeperIsNoSecondHistory(t *testing.T) {
 	if got := damageOn(t, disk, root); got != "" {
 		t.Errorf("check finds %s", got)
 	}
+	copied := disk.Crash(durabletest.Mode{Names: durabletest.All, Data: durabletest.All}, nil)
+	if done := eraseNow(t, compactor.Config{Root: root, FS: copied, Lock: yes{}}, compactor.Erasure{RunID: "a"}); !done.IsDone() {
+		t.Errorf("an erasure beside the void generation leaves %+v", done.Holding)
+	}
 	clock = clock.Add(3 * time.Hour)
 	if err := disk.Load(withStream(t, root)); err != nil {
 		t.Fatal(err)

@@ -118,7 +118,7 @@ func (p *purge) manifests() (kept []Manifest, err error) {
 			unreadable[g] = true
 		}
 	}
-	if g, met := Met(read); met {
+	if g, met := p.Met(p.newest, read); met {
 		return nil, fmt.Errorf("%w: %v", ErrCorrupt, TwoHistories{g})
 	}
 	if err := p.stranded(read); err != nil {
