@@ -229,17 +229,21 @@ func (p *prior) passes(r Run) bool {
 func (p *prior) lookAtReturned() error {
 	p.returned = map[cohort.Key]bool{}
 	for _, r := range p.tail {
-		if r.Record != nil {
-			continue
+		if r.Record == nil && r.Cohort == p.q.Cohort && r.Stage == p.q.Stage {
+			p.returned[r.Key] = true
 		}
-		l := index.Lookup{Cohort: r.Cohort, Stage: r.Stage, RunID: r.RunID, Fields: p.fields(), Key: func(k cohort.Key) bool { return k == r.Key }}
-		keys, err := p.data.Withdrawn.Index.KeysOf(l)
-		if err != nil {
-			return err
-		}
-		p.returned[r.Key] = len(keys) > 0
 	}
-	return nil
+	fields := p.fields()
+	if len(p.returned) == 0 || len(fields) == 0 {
+		return nil
+	}
+	meant := index.Lookup{Cohort: p.q.Cohort, Stage: p.q.Stage, Fields: fields, Key: func(k cohort.Key) bool { return p.returned[k] }}
+	keys, err := p.data.Withdrawn.Index.KeysOf(meant)
+	p.returned = map[cohort.Key]bool{}
+	for _, k := range keys {
+		p.returned[k] = true
+	}
+	return err
 }
 
 // find looks for the answer. own tells whether the run itself has a row.

@@ -62,14 +62,14 @@ func (f *File) Before(q Lookup) (h Identity, ok, own bool, err error) {
 	return h, err == nil, own, err
 }
 
-// KeysOf are the keys of all rows of q's run, in their order.
+// KeysOf are the keys of all rows of q's run, in their order; if RunID is empty, those of each run.
 func (f *File) KeysOf(q Lookup) (keys []cohort.Key, err error) {
 	if q.Key == nil {
 		q.Key = func(cohort.Key) bool { return true } // so that keys are read
 	}
 	s := newSieve(f, q)
 	for g := range f.file.RowGroups() {
-		may, err := s.mayMatter(g, true)
+		may, err := s.mayMatter(g, q.RunID != "")
 		if err != nil {
 			return nil, err
 		}
@@ -77,7 +77,7 @@ func (f *File) KeysOf(q Lookup) (keys []cohort.Key, err error) {
 			continue
 		}
 		err = s.each(g, func(_ int64, r parquet.Row) {
-			if string(r[2].ByteArray()) == q.RunID {
+			if q.RunID == "" || string(r[2].ByteArray()) == q.RunID {
 				keys = append(keys, cohort.Key(r[3].ByteArray()))
 			}
 		})
