@@ -65,7 +65,8 @@ type DiffOptions struct {
 // It takes no lock and writes nothing; others may append and fold meanwhile. Of rows that are one write in both generations only the
 // fixed columns are read. Memory is bounded, however many rows differ; many are compared in several passes. If a
 // generation is swept meanwhile, the error is a *generation.NotKeptError.
-func Compare(ctx context.Context, store *generation.Store, from, to cohort.Generation, o DiffOptions) (Diff, error) {
+func Compare(ctx context.Context, store *generation.Store, from, to cohort.Generation, o DiffOptions) (d Diff, err error) {
+	defer func() { err = store.Doubt(err, 0) }()
 	was, err := open(store, from)
 	if err != nil {
 		return Diff{}, err
@@ -76,12 +77,12 @@ func Compare(ctx context.Context, store *generation.Store, from, to cohort.Gener
 		return Diff{}, err
 	}
 	defer now.close()
-	d := Diff{From: was.manifest.Generation, To: now.manifest.Generation, Rows: []Row{}}
+	d = Diff{From: was.manifest.Generation, To: now.manifest.Generation, Rows: []Row{}}
 	list := lists{limit: o.Limit, by: map[string][]found{}}
 	c := comparison{was: was, now: now, most: cmp.Or(o.most, maxPairs)}
 	for pairs, err := range c.parts(ctx) {
 		if err != nil {
-			return Diff{}, store.WhyGone(err, from, to)
+			return Diff{}, store.WhyGone(err, d.From, d.To)
 		}
 		for key, p := range pairs {
 			switch {
@@ -100,7 +101,7 @@ func Compare(ctx context.Context, store *generation.Store, from, to cohort.Gener
 		}
 	}
 	if d.Rows, err = c.rows(ctx, &list); err != nil {
-		return Diff{}, store.WhyGone(err, from, to)
+		return Diff{}, store.WhyGone(err, d.From, d.To)
 	}
 	d.LeftOut = d.Added + d.Gone + d.Changed - int64(len(d.Rows))
 	return d, nil

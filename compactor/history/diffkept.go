@@ -22,7 +22,7 @@ func open(store *generation.Store, g cohort.Generation) (*side, error) {
 	}
 	data, err := store.Data(m)
 	if err != nil {
-		return nil, store.WhyGone(err, g)
+		return nil, store.WhyGone(err, m.Generation)
 	}
 	return &side{store, m, data}, nil
 }
@@ -31,6 +31,5 @@ func read(store *generation.Store, g cohort.Generation) (m generation.Manifest, 
 	if g > 0 {
 		return store.Kept(g)
 	}
-	m, err = store.Newest()
-	return m, store.Doubt(err, 0)
+	return store.Newest()
 }

@@ -84,11 +84,12 @@ func (e *BusyError) Unwrap() error { return e.Err }
 // Any number of calls may run at once, while others append and fold. What others write between the two folds is decided as ever, by the later stamp; rows that
 // differ from to afterwards are counted in Later. Files of to are compared with their checksums before anything is written: damage
 // is an error, and nothing is changed then.
-func Restore(ctx context.Context, cfg compactor.Config, to cohort.Generation, o RestoreOptions) (Restored, error) {
+func Restore(ctx context.Context, cfg compactor.Config, to cohort.Generation, o RestoreOptions) (done Restored, err error) {
 	store, err := cfg.Store()
 	if err != nil {
 		return Restored{}, err
 	}
+	defer func() { err = store.Doubt(err, 0) }()
 	r := restoring{cfg: cfg, store: store, o: o, to: to}
 	r.cfg.KeepGenerations = math.MaxInt32
 	r.out = Restored{To: to, Applied: o.Apply}
@@ -182,7 +183,7 @@ func (r *restoring) plan(ctx context.Context) error {
 	}
 	r.out.Left = to.manifest.Index.Rows - r.out.Written - r.out.Unmade
 	r.out.Rows, err = c.rows(ctx, &list)
-	r.out.LeftOut = r.out.Written + r.out.Withdrawn + r.out.Unmade - int64(len(r.out.Rows))
+	r.out.LeftOut = r.out.Written + r.out.Withdrawn - int64(len(r.out.Rows))
 	return r.store.WhyGone(err, r.to)
 }
 
@@ -209,11 +210,6 @@ func (r *restoring) part(ctx context.Context, c *comparison, pairs map[cohort.Ke
 			}
 		default:
 			again.add(p.now)
-			if p.was == nil {
-				list.add(Added, key, p)
-			} else {
-				list.add(Changed, key, p)
-			}
 		}
 	}
 	for w, err := range c.now.wholes(ctx, again) {
@@ -226,6 +222,11 @@ func (r *restoring) part(ctx context.Context, c *comparison, pairs map[cohort.Ke
 			continue
 		}
 		r.out.Written++
+		if p := pairs[w.Key]; p.was == nil {
+			list.add(Added, w.Key, p)
+		} else {
+			list.add(Changed, w.Key, p)
+		}
 		if err := out.write(rec); err != nil {
 			return err
 		}

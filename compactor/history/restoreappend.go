@@ -108,16 +108,24 @@ func (a *appender) append(id cohort.ID, recs []cohort.Record) error {
 	if err != nil {
 		return err
 	}
-	var timed []cohort.Record
+	var timed, untimed []cohort.Record
 	for _, r := range recs {
 		if r.Timestamp != "" || r.Action != cohort.NoAction {
 			timed = append(timed, r)
-			continue
+		} else {
+			untimed = append(untimed, r)
 		}
-		at := r.Written
-		if err := a.appendAt(w, func() time.Time { return at }, []cohort.Record{r}); err != nil {
+	}
+	slices.SortStableFunc(untimed, func(a, b cohort.Record) int { return a.Written.Compare(b.Written) })
+	for len(untimed) > 0 {
+		at, n := untimed[0].Written, 1
+		for n < len(untimed) && untimed[n].Written.Equal(at) {
+			n++
+		}
+		if err := a.appendAt(w, func() time.Time { return at }, untimed[:n]); err != nil {
 			return err
 		}
+		untimed = untimed[n:]
 	}
 	return a.appendAt(w, time.Now, timed)
 }
