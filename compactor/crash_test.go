@@ -33,12 +33,12 @@ func TestPowerLossAnywhere(t *testing.T) {
 func losePowerAnywhere(t *testing.T, root cohort.Root, want map[string]string, step int, share bool) {
 	rnd := rand.New(rand.NewPCG(*seed, 2))
 	t.Logf("-seed %d", *seed)
-	crashes := 0
+	crashes, before := 0, loaded(t, root)
 	for k := 0; ; k++ {
 		if k%step != 0 || k%sparse != 0 || testing.Short() && k%5 != 0 {
 			continue
 		}
-		disk := loaded(t, root)
+		disk := afresh(before)
 		disk.Share = share
 		fault := &durabletest.Fault{FS: disk, Hook: durabletest.StopAt(k)}
 		cfg := compactor.Config{Root: root, FS: fault, Lock: yes{}, KeepAge: -1, KeepGenerations: 1}

@@ -79,12 +79,12 @@ func TestErasePowerLoss(t *testing.T) {
 
 // eraseLosesPower tries every step-th change.
 func eraseLosesPower(t *testing.T, root cohort.Root, rnd *rand.Rand, step int, share bool) {
-	crashes := 0
+	crashes, before := 0, loaded(t, root)
 	for k := 0; ; k++ {
 		if k%step != 0 || k%sparse != 0 || testing.Short() && k%5 != 0 {
 			continue
 		}
-		disk := loaded(t, root)
+		disk := afresh(before)
 		disk.Share = share
 		fault := &durabletest.Fault{FS: disk, Hook: durabletest.StopAt(k)}
 		cfg := compactor.Config{Root: root, FS: fault, Lock: yes{}}
@@ -122,11 +122,12 @@ func eraseLosesPower(t *testing.T, root cohort.Root, rnd *rand.Rand, step int, s
 // The next one ends it.
 func TestEraseFails(t *testing.T) {
 	root := toErase(t, newRoot(t))
+	before := loaded(t, root)
 	for k := 0; ; k++ {
 		if k%sparse != 0 || testing.Short() && k%5 != 0 {
 			continue
 		}
-		disk := loaded(t, root)
+		disk := afresh(before)
 		at := ""
 		fault := &durabletest.Fault{FS: disk, Hook: func(n int, op, name string) error {
 			if n == k {
@@ -186,11 +187,12 @@ func TestEraseMeets(t *testing.T) {
 }
 
 func meets(t *testing.T, root cohort.Root, other, first func(compactor.Config) error) {
+	before := loaded(t, root)
 	for k := 0; ; k++ {
 		if k%sparse != 0 || testing.Short() && k%5 != 0 {
 			continue
 		}
-		disk := loaded(t, root)
+		disk := afresh(before)
 		cfg := compactor.Config{Root: root, FS: disk, Lock: yes{}}
 		at := ""
 		slow := cfg

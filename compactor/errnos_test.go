@@ -34,11 +34,11 @@ var without = map[string]string{
 // happens, and the next fold ends as if nothing had been.
 func TestErrnosOfFold(t *testing.T) {
 	root := prepared(t)
-	faults := 0
+	whole, faults := loaded(t, root), 0
 	defer func() { t.Logf("figure: %d calls of a fold failed, with %d errnos", faults, len(durabletest.Errnos())) }()
 	for _, row := range durabletest.Errnos() {
 		for n, step := durabletest.Every, 1; ; n += step {
-			disk := loaded(t, root)
+			disk := afresh(whole)
 			fault, met := row.Inject(disk, n)
 			said := &notices{}
 			cfg := anywhere(root, fault)

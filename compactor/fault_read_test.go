@@ -103,12 +103,13 @@ func (f deafFile) ReadAt(p []byte, off int64) (int, error) {
 func TestReadFailsAnywhere(t *testing.T) {
 	t.Parallel()
 	root := actedIn(t, newRoot(t))
+	whole := loaded(t, root)
 	for _, cause := range []error{syscall.EIO, syscall.ESTALE, syscall.ENOENT, nil} {
 		for k := 0; ; k++ {
 			if k%sparse != 0 || testing.Short() && k%9 != 0 {
 				continue
 			}
-			disk := loaded(t, root)
+			disk := afresh(whole)
 			n, failed := 0, ""
 			said := &notices{}
 			cfg := compactor.Config{Root: root, FS: deaf{disk, k, cause, new(sync.Mutex), &n, &failed}, Lock: yes{}, KeepAge: -1, KeepGenerations: 1, Notify: said.add}
@@ -135,6 +136,11 @@ func loaded(t *testing.T, root cohort.Root) *durabletest.CrashFS {
 		t.Fatal(err)
 	}
 	return disk
+}
+
+// afresh is a disk as this one is now, on which nothing is lost.
+func afresh(disk *durabletest.CrashFS) *durabletest.CrashFS {
+	return disk.Crash(durabletest.Mode{Names: durabletest.All, Data: durabletest.All}, nil)
 }
 
 // completesOn folds once more and compares: rows, no stream left over, nothing damaged.

@@ -260,13 +260,14 @@ func TestScenariosFailAnywhere(t *testing.T) {
 			t.Parallel()
 			rnd := rand.New(rand.NewPCG(*seed, 4))
 			root := s.prepare(t)
+			whole := loaded(t, root)
 			faults, crashes := 0, 0
 			for k := 0; ; k++ {
 				if k%sparse != 0 || testing.Short() && k%13 != 0 {
 					continue
 				}
-				ended := s.failAt(t, root, k)
-				disk := loaded(t, root)
+				ended := s.failAt(t, whole, root, k)
+				disk := afresh(whole)
 				fault := &durabletest.Fault{FS: disk, Hook: durabletest.StopAt(k)}
 				err := s.do(compactor.Config{Root: root, FS: fault, Lock: yes{}, KeepAge: -1, KeepGenerations: 1, DeadAfter: -1, ReapGrace: -1})
 				if ended && err == nil && fault.Calls() <= k {
@@ -295,10 +296,10 @@ var faultKinds = []error{
 }
 
 // failAt lets the k-th change fail in several ways. It reports whether there was no k-th change.
-func (s scenario) failAt(t *testing.T, root cohort.Root, k int) (ended bool) {
+func (s scenario) failAt(t *testing.T, whole *durabletest.CrashFS, root cohort.Root, k int) (ended bool) {
 	t.Helper()
 	for _, cause := range faultKinds {
-		disk := loaded(t, root)
+		disk := afresh(whole)
 		fault := &durabletest.Fault{FS: disk, Hook: func(n int, op, _ string) error {
 			if late := (durabletest.AfterError{}); n != k || errors.As(cause, &late) && late.Err == fs.ErrExist && op != "link" {
 				return nil

@@ -200,7 +200,7 @@ func TestLateStorage(t *testing.T) {
 func TestAwayAnywhere(t *testing.T) {
 	t.Parallel()
 	root := prepared(t)
-	injected := 0
+	whole, injected := loaded(t, root), 0
 	for what, look := range looks {
 		for _, cause := range []error{syscall.ENOTCONN, syscall.EIO, syscall.ESTALE, syscall.ENOENT} {
 			for _, once := range []bool{false, true} {
@@ -211,7 +211,7 @@ func TestAwayAnywhere(t *testing.T) {
 					if k%sparse != 0 || testing.Short() && k%7 != 0 {
 						continue
 					}
-					disk := loaded(t, root)
+					disk := afresh(whole)
 					before := quarantined(t, disk, root)
 					failed := ""
 					var mu sync.Mutex

@@ -78,7 +78,7 @@ type lineReader struct {
 }
 
 func newLineReader(r io.Reader) *lineReader {
-	return &lineReader{r: bufio.NewReaderSize(r, 1<<20)}
+	return &lineReader{r: bufio.NewReaderSize(r, 128<<10)}
 }
 
 // next returns the next entry, and io.EOF after the last one.
