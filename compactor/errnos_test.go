@@ -272,6 +272,57 @@ func TestReaderOnSMBStays(t *testing.T) {
 	}
 }
 
+// TestReaderOnSMBBehindAnother: a program has a public file open, and another machine replaces it. Through that handle this machine goes on reading the
+// old one. That stops no fold here, and nothing is put into quarantine.
+func TestReaderOnSMBBehindAnother(t *testing.T) {
+	root := prepared(t)
+	for _, public := range []string{root.Index(), root.Snapshots()} {
+		disk := loaded(t, root)
+		foldNow(t, anywhere(root, disk))
+		share := &durabletest.SMB{FS: disk}
+		reader, err := share.Open(public)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := disk.Load(withStream(t, root)); err != nil {
+			t.Fatal(err)
+		}
+		foldNow(t, anywhere(root, disk)) // by the other machine
+		if err := disk.Load(withStream(t, root)); err != nil {
+			t.Fatal(err)
+		}
+		before := newestIn(t, disk, root)
+		report, err := compactor.Fold(context.Background(), anywhere(root, share))
+		if !errors.Is(err, generation.ErrNotPublished) || !report.Clean() || newestIn(t, disk, root) != before+1 {
+			t.Errorf("%s: Fold = %+v, %v; generation %d after %d", public, report, err, newestIn(t, disk, root), before)
+		}
+		if got := quarantined(t, disk, root); len(got) > 0 {
+			t.Errorf("%s: quarantine has %v", public, got)
+		}
+		reader.Close()
+		if err := foldOnce(anywhere(root, share)); err != nil {
+			t.Errorf("%s: after it is closed: %v", public, err)
+		}
+		store := generation.New(generation.Store{FS: disk, Root: root})
+		m, err := store.Newest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ok, err := store.IsPublished(m); err != nil || !ok {
+			t.Errorf("%s: generation %d is published: %v, %v", public, m.Generation, ok, err)
+		}
+	}
+}
+
+func newestIn(t *testing.T, disk durable.FS, root cohort.Root) cohort.Generation {
+	t.Helper()
+	m, err := newest(disk, root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m.Generation
+}
+
 // busyName is a file system on which a public name is in use for ever.
 type busyName struct {
 	durable.FS

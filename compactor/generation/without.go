@@ -95,5 +95,9 @@ func (s *Store) unlike(m Manifest) error {
 	if err := s.CheckFile(old[0].Data); err != nil {
 		return s.damagedData(m, old[0].Data, err)
 	}
+	// The client of SMB opens a name through a handle that some program has on it, also when another machine has put a new file there.
+	if about, err := s.FS.Statfs(string(s.Root)); err == nil && about.IsSMB() {
+		return fmt.Errorf("%w: %s: %w, and this machine goes on reading what it was", ErrNotPublished, old[0].Name, durable.ErrInUse)
+	}
 	return fmt.Errorf("%s: holds other bytes than those that were put there: find out who writes there, or check the disk", old[0].Name)
 }

@@ -1,6 +1,7 @@
 package durabletest
 
 import (
+	"io"
 	"io/fs"
 	"slices"
 	"sync"
@@ -12,7 +13,7 @@ import (
 
 // SMB is a file system that does to the programs of one machine what a share of SMB does, as it was measured with kernels of
 // Linux. While a name of a file is open, another name of it cannot be opened: EINVAL. What is open cannot be replaced: EACCES, and the
-// name is gone until it is closed. There are no inodes to count. Files have the time of the machine, and directories that of the server.
+// name is gone until it is closed. If another machine replaces a name that is open here, each new open of the name still reads what it was. There are no inodes to count. Files have the time of the machine, and directories that of the server.
 type SMB struct {
 	durable.FS
 	// Refused is called after a rename over a name that is open was refused. If nil, nothing is done.
@@ -29,6 +30,7 @@ type openOnSMB struct {
 	share *SMB
 	name  string
 	info  fs.FileInfo
+	going bool // its name was taken away, and is not free until it is closed
 }
 
 // Statfs says that it is SMB.
@@ -63,6 +65,13 @@ func (m machineTime) SameFile(other fs.FileInfo) bool {
 func (s *SMB) Open(name string) (durable.ReadFile, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for _, o := range s.open {
+		if o.name == name && !o.going && !s.stands(o) {
+			again := &openOnSMB{ReadFile: heldFile{o.ReadFile, new(int64)}, share: s, name: name, info: o.info}
+			s.open = append(s.open, again)
+			return again, nil
+		}
+	}
 	f, err := s.FS.Open(name)
 	if err != nil {
 		return nil, err
@@ -77,10 +86,33 @@ func (s *SMB) Open(name string) (durable.ReadFile, error) {
 			return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.EINVAL}
 		}
 	}
-	o := &openOnSMB{f, s, name, info}
+	o := &openOnSMB{ReadFile: f, share: s, name: name, info: info}
 	s.open = append(s.open, o)
 	return o, nil
 }
+
+// stands tells whether a name still is the file that is open.
+func (s *SMB) stands(o *openOnSMB) bool {
+	info, err := s.FS.Stat(o.name)
+	return err == nil && durable.SameFile(o.info, info)
+}
+
+// heldFile reads through the handle of somebody else, from its own place.
+type heldFile struct {
+	durable.ReadFile
+	at *int64
+}
+
+func (h heldFile) Read(p []byte) (int, error) {
+	n, err := h.ReadAt(p, *h.at)
+	*h.at += int64(n)
+	if n > 0 && err == io.EOF {
+		err = nil
+	}
+	return n, err
+}
+
+func (heldFile) Close() error { return nil }
 
 // Close lets the name be replaced again.
 func (o *openOnSMB) Close() error {
@@ -102,8 +134,14 @@ func (s *SMB) Rename(old, new string) error {
 	return &fs.PathError{Op: "rename", Path: new, Err: syscall.EACCES}
 }
 
-func (s *SMB) isOpen(name string) bool {
+// isOpen tells whether a name is open, which is about to be taken away then.
+func (s *SMB) isOpen(name string) (open bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.ContainsFunc(s.open, func(o *openOnSMB) bool { return o.name == name })
+	for _, o := range s.open {
+		if o.name == name && (o.going || s.stands(o)) {
+			o.going, open = true, true
+		}
+	}
+	return open
 }
