@@ -28,8 +28,9 @@ func TestMain(m *testing.M) {
 	root, k := os.Getenv("RUNFOLD_KILL_ROOT"), os.Getenv("RUNFOLD_KILL_AT")
 	if root == "" {
 		// Thousands of folds over small heaps: at the defaults a third of the time goes to collections and to what each of them
-		// notes of the heap's profile. For -memprofile give -memprofilerate, too.
+		// notes of the heap's profile. The limit bounds what a late collection lets grow. For -memprofile give -memprofilerate, too.
 		debug.SetGCPercent(800)
+		debug.SetMemoryLimit(512 << 20)
 		runtime.MemProfileRate = 0
 		os.Exit(m.Run())
 	}
