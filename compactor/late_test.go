@@ -54,6 +54,14 @@ var looks = map[string]func(cfg compactor.Config) (alarm string, err error){
 		})
 		return alarm, errors.Join(err, unseen(done.Unseen))
 	},
+	"replay": func(cfg compactor.Config) (alarm string, err error) {
+		done, err := audit.Replay(context.Background(), cfg, func(p audit.Problem) {
+			if p.Damage {
+				alarm += p.String() + "\n"
+			}
+		})
+		return alarm, errors.Join(err, unseen(done.Unseen))
+	},
 	"status": func(cfg compactor.Config) (string, error) {
 		s, err := audit.ReadStatus(context.Background(), cfg)
 		if err == nil && !s.Seen() {
@@ -118,7 +126,7 @@ func TestLateStorage(t *testing.T) {
 	}
 	rnd := rand.New(rand.NewPCG(*seed, 39))
 	root := newRoot(t)
-	names := []string{"check", "fold", "fold", "fold", "fold", "repair", "runs", "status"}
+	names := []string{"check", "fold", "fold", "fold", "fold", "repair", "replay", "runs", "status"}
 	var mu sync.Mutex // guards rnd within Old
 	age := make([]int, 3)
 	machines := make([]*durabletest.Late, len(age))
@@ -236,7 +244,7 @@ func TestAwayAnywhere(t *testing.T) {
 					if alarm != "" || !again(err) && !unmounted {
 						t.Errorf("%s: %v, alarm %s", when, err, alarm)
 					}
-					if err == nil && !once && what != "repair" && what != "runs" {
+					if err == nil && !once && what != "repair" && what != "replay" && what != "runs" {
 						t.Errorf("%s: nobody was told", when)
 					}
 					if diff := cmp.Diff(before, quarantined(t, disk, root)); diff != "" {

@@ -164,7 +164,9 @@ func (r *replayer) all() (err error) {
 	if err := r.streams(); err != nil {
 		return err
 	}
-	r.order()
+	if err := r.order(); err != nil {
+		return err
+	}
 	r.count()
 	return r.tell()
 }
