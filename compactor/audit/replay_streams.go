@@ -45,11 +45,11 @@ func (r *replayer) streams() error {
 		if err := r.ctx.Err(); err != nil {
 			return err
 		}
-		offsets := make([]int64, len(chain)) // up to which each generation has folded the stream
-		for i, marks := range chain {
-			offsets[i] = marks[p.Stream].Offset
+		marks := make([]generation.Watermark, len(chain))
+		for i, all := range chain {
+			marks[i] = all[p.Stream]
 		}
-		if err := r.stream(p, offsets); err != nil {
+		if err := r.stream(p, marks); err != nil {
 			return err
 		}
 	}
@@ -67,8 +67,8 @@ func (r *replayer) streams() error {
 }
 
 // stream reads one stream up to its watermark in the newest generation, which is the last of marks.
-func (r *replayer) stream(p journal.Place, marks []int64) error {
-	end := marks[len(marks)-1]
+func (r *replayer) stream(p journal.Place, marks []generation.Watermark) error {
+	end := marks[len(marks)-1].Offset
 	if end == 0 {
 		return nil
 	}
@@ -81,7 +81,7 @@ func (r *replayer) stream(p journal.Place, marks []int64) error {
 	if err != nil {
 		return r.unread(p.Dir, err)
 	}
-	whole := true
+	whole := !slices.ContainsFunc(marks, func(m generation.Watermark) bool { return m.Shortened || m.Offset > end })
 	for {
 		rec, err := in.Next()
 		rec.Writer = h.Writer()
@@ -96,7 +96,7 @@ func (r *replayer) stream(p journal.Place, marks []int64) error {
 		case err != nil:
 			return r.unread(p.Dir, err)
 		}
-		fold := slices.IndexFunc(marks, func(mark int64) bool { return at <= mark })
+		fold := slices.IndexFunc(marks, func(m generation.Watermark) bool { return at <= m.Offset })
 		if err := r.record(rec, p.Stream, fold); err != nil {
 			return err
 		}
