@@ -301,6 +301,34 @@ func TestShorterIsDamageLater(t *testing.T) {
 	}
 }
 
+// TestRepairOfUnpublished: a public file that is not the newest generation is waited for on a share, and needs a repair on a local disk.
+func TestRepairOfUnpublished(t *testing.T) {
+	for name, test := range map[string]struct {
+		fsys   durable.FS
+		damage bool
+	}{
+		"a share":      {&durabletest.Late{FS: durable.OS}, false},
+		"a local disk": {durable.OS, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := newRoot(t)
+			cfg := compactor.Config{Root: root, FS: test.fsys}
+			appendTo(t, root, "c", firstLines...)
+			foldNow(t, cfg)
+			if err := os.Remove(root.Index()); err != nil {
+				t.Fatal(err)
+			}
+			r, err := audit.Repair(t.Context(), cfg, audit.RepairOptions{})
+			if err != nil || r.Whole() == test.damage || r.Published || r.NotYet == test.damage || len(r.Unseen) > 0 == test.damage {
+				t.Errorf("%+v, %v; want damage %v", r, err, test.damage)
+			}
+			if r, err = audit.Repair(t.Context(), cfg, audit.RepairOptions{Apply: true}); err != nil || !r.Published || r.NotYet {
+				t.Errorf("applied: %+v, %v", r, err)
+			}
+		})
+	}
+}
+
 // ahead sets the time of the newest manifest to what it is in an hour, as a storage would that has gone on for so long.
 func ahead(t *testing.T, root cohort.Root) {
 	t.Helper()
