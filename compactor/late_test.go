@@ -301,6 +301,28 @@ func TestShorterIsDamageLater(t *testing.T) {
 	}
 }
 
+// TestCheckOfBackupWithoutSegment: a backup leaves out a stream that has no segment yet. Nothing of it was folded, so nothing of it is to be
+// seen: on a share, too.
+func TestCheckOfBackupWithoutSegment(t *testing.T) {
+	root := newRoot(t)
+	appendTo(t, root, "c", firstLines...)
+	segment := onlyStream(t, root)
+	empty := filepath.Join(filepath.Dir(filepath.Dir(segment)), "01JE0000000000000000000000")
+	if err := os.Mkdir(empty, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	foldNow(t, compactor.Config{Root: root})
+	to := filepath.Join(t.TempDir(), "backup")
+	if b, err := audit.Backup(t.Context(), compactor.Config{Root: root}, to); err != nil || !b.Whole() {
+		t.Fatalf("Backup: %+v, %v", b, err)
+	}
+	for name, fsys := range map[string]durable.FS{"a share": &durabletest.Late{FS: durable.OS}, "a local disk": durable.OS} {
+		if alarm, err := looks["check"](compactor.Config{Root: cohort.Root(to), FS: fsys}); alarm != "" || err != nil {
+			t.Errorf("%s: alarm %q, %v", name, alarm, err)
+		}
+	}
+}
+
 // TestRepairOfUnpublished: a public file that is not the newest generation is waited for on a share, and needs a repair on a local disk.
 func TestRepairOfUnpublished(t *testing.T) {
 	for name, test := range map[string]struct {
