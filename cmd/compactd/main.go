@@ -280,7 +280,7 @@ func hint(err error) string {
 	case durable.IsFull(err):
 		return "nothing is lost: free some space and fold again, which goes on from the last generation"
 	case durable.IsAway(err):
-		return "nothing is damaged as far as known, and nothing was changed because of it: is the server away, or another machine's change not seen here yet? The next fold tries again"
+		return "nothing is damaged as far as known, and what was done stays: is the server away, or another machine's change not seen here yet? The next fold tries again"
 	case errors.Is(err, context.Canceled):
 		return "nothing is lost: the next fold goes on from the last generation"
 	case durable.IsReadOnly(err):
