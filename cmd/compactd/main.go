@@ -223,7 +223,8 @@ func exitCode(err error) int {
 		return exitDamage
 	case errors.As(err, &unheard): // before what it may be of a disk
 		return exitFailed
-	case durable.IsFull(err), errors.Is(err, generation.ErrConflict), errors.Is(err, generation.ErrNotPublished), errors.Is(err, doctor.ErrNoAnswer):
+	case durable.IsFull(err), errors.Is(err, generation.ErrConflict), errors.Is(err, generation.ErrNotPublished), errors.Is(err, doctor.ErrNoAnswer),
+		errors.Is(err, errStands):
 		return exitAgain
 	}
 	if durable.IsAway(err) {
