@@ -44,7 +44,7 @@ func (r *repairer) examine(ctx context.Context) error {
 	return nil
 }
 
-// public looks whether the public files are the newest generation, which is whole. Who holds the lock publishes it anyway.
+// public looks whether the public files are the newest generation, which is whole. A repair with Apply publishes it anyway.
 func (r *repairer) public() error {
 	if r.opts.Apply {
 		var err error
