@@ -85,6 +85,13 @@ func TestReadersOfARootAtWork(t *testing.T) {
 			}
 			return err
 		},
+		"Repair": func(cfg compactor.Config) error {
+			r, err := audit.Repair(context.Background(), cfg, audit.RepairOptions{})
+			if err == nil && (!r.Whole() || !r.Published || len(r.Unseen)+len(r.Waiting) > 0) {
+				err = fmt.Errorf("finds %+v", r)
+			}
+			return err
+		},
 		"ReadStatus": func(cfg compactor.Config) error {
 			s, err := audit.ReadStatus(context.Background(), cfg)
 			if err == nil && s.Rows != 2 && s.Rows != 3 {

@@ -54,6 +54,14 @@ var looks = map[string]func(cfg compactor.Config) (alarm string, err error){
 		})
 		return alarm, errors.Join(err, unseen(done.Unseen))
 	},
+	"replay": func(cfg compactor.Config) (alarm string, err error) {
+		done, err := audit.Replay(context.Background(), cfg, func(p audit.Problem) {
+			if p.Damage {
+				alarm += p.String() + "\n"
+			}
+		})
+		return alarm, errors.Join(err, unseen(done.Unseen))
+	},
 	"status": func(cfg compactor.Config) (string, error) {
 		s, err := audit.ReadStatus(context.Background(), cfg)
 		if err == nil && !s.Seen() {
@@ -118,7 +126,7 @@ func TestLateStorage(t *testing.T) {
 	}
 	rnd := rand.New(rand.NewPCG(*seed, 39))
 	root := newRoot(t)
-	names := []string{"check", "fold", "fold", "fold", "fold", "repair", "runs", "status"}
+	names := []string{"check", "fold", "fold", "fold", "fold", "repair", "replay", "runs", "status"}
 	var mu sync.Mutex // guards rnd within Old
 	age := make([]int, 3)
 	machines := make([]*durabletest.Late, len(age))
@@ -288,6 +296,56 @@ func TestShorterIsDamageLater(t *testing.T) {
 			r, err := audit.Repair(t.Context(), compactor.Config{Root: root, FS: test.fsys}, audit.RepairOptions{Apply: true})
 			if moved := len(quarantined(t, durable.OS, root)) > 0; err != nil || moved != test.damage || len(r.Unseen) > 0 == test.damage {
 				t.Errorf("repair moved it: %v, unseen %v, %v; want %v", moved, r.Unseen, err, test.damage)
+			}
+		})
+	}
+}
+
+// TestCheckOfBackupWithoutSegment: a backup leaves out a stream that has no segment yet. Nothing of it was folded, so nothing of it is to be
+// seen: on a share, too.
+func TestCheckOfBackupWithoutSegment(t *testing.T) {
+	root := newRoot(t)
+	appendTo(t, root, "c", firstLines...)
+	segment := onlyStream(t, root)
+	empty := filepath.Join(filepath.Dir(filepath.Dir(segment)), "01JE0000000000000000000000")
+	if err := os.Mkdir(empty, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	foldNow(t, compactor.Config{Root: root})
+	to := filepath.Join(t.TempDir(), "backup")
+	if b, err := audit.Backup(t.Context(), compactor.Config{Root: root}, to); err != nil || !b.Whole() {
+		t.Fatalf("Backup: %+v, %v", b, err)
+	}
+	for name, fsys := range map[string]durable.FS{"a share": &durabletest.Late{FS: durable.OS}, "a local disk": durable.OS} {
+		if alarm, err := looks["check"](compactor.Config{Root: cohort.Root(to), FS: fsys}); alarm != "" || err != nil {
+			t.Errorf("%s: alarm %q, %v", name, alarm, err)
+		}
+	}
+}
+
+// TestRepairOfUnpublished: a public file that is not the newest generation is waited for on a share, and needs a repair on a local disk.
+func TestRepairOfUnpublished(t *testing.T) {
+	for name, test := range map[string]struct {
+		fsys   durable.FS
+		damage bool
+	}{
+		"a share":      {&durabletest.Late{FS: durable.OS}, false},
+		"a local disk": {durable.OS, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := newRoot(t)
+			cfg := compactor.Config{Root: root, FS: test.fsys}
+			appendTo(t, root, "c", firstLines...)
+			foldNow(t, cfg)
+			if err := os.Remove(root.Index()); err != nil {
+				t.Fatal(err)
+			}
+			r, err := audit.Repair(t.Context(), cfg, audit.RepairOptions{})
+			if err != nil || r.Whole() == test.damage || r.Published || r.NotYet == test.damage || len(r.Unseen) > 0 == test.damage {
+				t.Errorf("%+v, %v; want damage %v", r, err, test.damage)
+			}
+			if r, err = audit.Repair(t.Context(), cfg, audit.RepairOptions{Apply: true}); err != nil || !r.Published || r.NotYet {
+				t.Errorf("applied: %+v, %v", r, err)
 			}
 		})
 	}

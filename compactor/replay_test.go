@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -351,5 +352,34 @@ func TestReplayOfSameFiles(t *testing.T) {
 	done, found := replay(t, root)
 	if len(found) > 0 || done.Of != 2 || done.NoSource != 2 || done.ActionsNoSource != 1 || done.Oldest != 0 {
 		t.Errorf("Replay = %+v, %q: want 2 rows and an action without a source", done, found)
+	}
+}
+
+// TestReplayOfWhatCameBack: a stream that a fold did not see is read again from its first byte by the next one. Its rows keep their seqs, as
+// another generation has given them.
+func TestReplayOfWhatCameBack(t *testing.T) {
+	root := newRoot(t)
+	cfg := compactor.Config{Root: root, KeepAge: -1, KeepGenerations: 1}
+	w := openWriter(t, root, "c")
+	appendLines(t, w, firstLines...)
+	foldNow(t, cfg)
+	dir := filepath.Dir(onlyStream(t, root))
+	away := filepath.Join(t.TempDir(), "away")
+	if err := os.Rename(dir, away); err != nil { // as an old listing shows it
+		t.Fatal(err)
+	}
+	for _, line := range secondLines {
+		appendTo(t, root, "other", line)
+		foldNow(t, cfg)
+	}
+	if err := os.Rename(away, dir); err != nil {
+		t.Fatal(err)
+	}
+	foldNow(t, cfg)
+	if done, problems := replay(t, root); done.Differences != 0 || len(problems) > 0 {
+		t.Errorf("%v: %v", done, problems)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -110,7 +110,7 @@ func (s *scanner) shortened(r *reading, now cohort.Stamp) {
 	}
 	s.say.tell(LostUnsynced{r.p.Stream, end.Offset, r.old.Offset})
 	r.err = nil
-	r.mark = generation.Watermark{Stream: r.p.Stream, Position: end, Damaged: r.old.Damaged, Synced: r.old.Synced, Grown: now}
+	r.mark = generation.Watermark{Stream: r.p.Stream, Position: end, Damaged: r.old.Damaged, Synced: r.old.Synced, Grown: now, Shortened: true}
 }
 
 // NotSynced tells that the disk reported an error when a fold wanted to make durable what it had read of a stream. What was read was

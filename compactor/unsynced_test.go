@@ -139,7 +139,7 @@ func TestPowerLossBesideAppend(t *testing.T) {
 func noAlarm(t *testing.T, disk durable.FS, root cohort.Root, acked int, when string) {
 	t.Helper()
 	cfg := compactor.Config{Root: root, FS: disk, Lock: yes{}}
-	for _, what := range []string{"check", "status", "runs", "fold", "check"} {
+	for _, what := range []string{"check", "status", "runs", "fold", "replay"} {
 		alarm, err := looks[what](cfg)
 		if strings.HasSuffix(alarm, "compactd once publishes it\n") {
 			alarm = "" // the power was lost between the commit and the publication, which is told, and says what to do
@@ -160,20 +160,21 @@ func noAlarm(t *testing.T, disk durable.FS, root cohort.Root, acked int, when st
 // is no damage; a fold tells of it once, and goes on from the end of the stream. What it cannot take is damage as before.
 func TestLostUnsynced(t *testing.T) {
 	for name, test := range map[string]struct {
-		folds  int // one for each record of the stream
+		lines  []string // of the stream, each with a fold
 		sealed bool
 		keep   func(ends []int64) int64 // -1: the segment goes; ends are those of the header with the first record, of the second, and of all
 		told   int
 		damage bool
 	}{
-		"the last record":           {2, false, func(e []int64) int64 { return e[0] }, 1, false},
-		"a part of the last record": {2, false, func(e []int64) int64 { return e[0] + 3 }, 1, false},
-		"all that one fold found":   {1, false, func([]int64) int64 { return 0 }, 1, false},
-		"its segment":               {1, false, func([]int64) int64 { return -1 }, 1, false},
-		"its seal":                  {2, true, func(e []int64) int64 { return e[1] }, 0, false},
-		"what was synced before":    {2, false, func(e []int64) int64 { return e[0] - 3 }, 0, true},
-		"all of two folds":          {2, false, func([]int64) int64 { return 0 }, 0, true},
-		"more than the seal":        {2, true, func(e []int64) int64 { return e[0] }, 0, true},
+		"the last record":           {firstLines, false, func(e []int64) int64 { return e[0] }, 1, false},
+		"a part of the last record": {firstLines, false, func(e []int64) int64 { return e[0] + 3 }, 1, false},
+		"all that one fold found":   {firstLines[:1], false, func([]int64) int64 { return 0 }, 1, false},
+		"the last action":           {[]string{firstLines[0], `{"action":"withdraw","run_id":"a"}`}, false, func(e []int64) int64 { return e[0] }, 1, false},
+		"its segment":               {firstLines[:1], false, func([]int64) int64 { return -1 }, 1, false},
+		"its seal":                  {firstLines, true, func(e []int64) int64 { return e[1] }, 0, false},
+		"what was synced before":    {firstLines, false, func(e []int64) int64 { return e[0] - 3 }, 0, true},
+		"all of two folds":          {firstLines, false, func([]int64) int64 { return 0 }, 0, true},
+		"more than the seal":        {firstLines, true, func(e []int64) int64 { return e[0] }, 0, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			root := newDamagedRoot(t)
@@ -188,8 +189,8 @@ func TestLostUnsynced(t *testing.T) {
 				}
 				ends = append(ends, info.Size())
 			}
-			for n := range test.folds {
-				appendLines(t, w, firstLines[n])
+			for _, line := range test.lines {
+				appendLines(t, w, line)
 				segment = onlyStream(t, root)
 				end()
 				foldNow(t, cfg)
@@ -204,15 +205,19 @@ func TestLostUnsynced(t *testing.T) {
 				segment = cohort.SegmentIn(root.Reaped(s.Cohort, s.ID))
 			}
 			want := values(t, root)
+			all, err := os.ReadFile(segment)
+			if err != nil {
+				t.Fatal(err)
+			}
 			if size := test.keep(ends); size < 0 {
 				remove(t, segment)
 			} else {
 				change(t, segment, func(b []byte) []byte { return b[:size] })
 			}
 			alarms := func(when string, damage bool) {
-				for _, what := range []string{"check", "status"} {
+				for _, what := range []string{"check", "status", "replay"} {
 					alarm, err := looks[what](cfg)
-					if (alarm != "") != damage && (what == "check" || !test.sealed) || err != nil && !durable.IsAway(err) && !errors.Is(err, errUnseen) {
+					if (alarm != "") != damage && (what != "status" || !test.sealed) || err != nil && !durable.IsAway(err) && !errors.Is(err, errUnseen) {
 						t.Errorf("%s, %s: alarm %q, %v; want damage %v", when, what, alarm, err, damage)
 					}
 				}
@@ -235,6 +240,22 @@ func TestLostUnsynced(t *testing.T) {
 			}
 			if got := strings.Count(said.text(), "a power loss took"); got != test.told {
 				t.Errorf("told %d times, want %d: %s", got, test.told, said.text())
+			}
+			if got := values(t, root); fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Errorf("rows %v, want %v", got, want)
+			}
+			if err := os.MkdirAll(filepath.Dir(segment), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(segment, all, 0o600); err != nil { // a client writes again what it had in memory
+				t.Fatal(err)
+			}
+			cfg.KeepAge, cfg.KeepGenerations = -1, 1
+			want["z:S"] = "9"
+			for range 3 { // the generations that knew of the later end go
+				appendTo(t, root, "other", `{"run_id":"z","stage":"S","v":9}`)
+				foldNow(t, cfg)
+				alarms("after the bytes came back", false)
 			}
 			if got := values(t, root); fmt.Sprint(got) != fmt.Sprint(want) {
 				t.Errorf("rows %v, want %v", got, want)

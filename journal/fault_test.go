@@ -3,6 +3,7 @@ package journal
 import (
 	"encoding/binary"
 	"errors"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -325,4 +326,30 @@ type attackedSegment struct {
 
 func (s *attackedSegment) write(first uint64, frames [][]byte) error {
 	return errors.Join(s.segment.write(first, frames), s.attack())
+}
+
+// TestOwnStreamNotSeen: only a stream that is not there was moved or removed. Where the storage does not answer, nobody knows.
+func TestOwnStreamNotSeen(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("files that are open cannot be moved")
+	}
+	root := newRoot(t)
+	w := newWriter(t, root, Options{})
+	appendRuns(t, w, 1, 1)
+	dir := w.stream.dir()
+	if err := os.Rename(dir, filepath.Join(string(root), "reaped")); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.stream.checkPath(); !errors.Is(err, fs.ErrNotExist) || !strings.HasPrefix(err.Error(), "own stream was moved or removed: ") {
+		t.Errorf("moved: %v", err)
+	}
+	if err := os.Symlink(dir, dir); err != nil { // no look at the segment succeeds
+		t.Fatal(err)
+	}
+	if err := w.stream.checkPath(); err == nil || errors.Is(err, fs.ErrNotExist) || !strings.HasPrefix(err.Error(), "look at own stream: ") {
+		t.Errorf("not seen: %v", err)
+	}
+	if err := errors.Join(os.Remove(dir), os.Rename(filepath.Join(string(root), "reaped"), dir)); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -298,8 +298,10 @@ func (s *stream) checkPath() error {
 	// nobody may read (R5). An open file descriptor does not show the move: only the path does.
 	same, size, err := s.own.isAt(s.path())
 	switch {
-	case err != nil:
+	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("own stream was moved or removed: %w", err)
+	case err != nil:
+		return fmt.Errorf("look at own stream: %w", err)
 	case !same:
 		return fmt.Errorf("own stream %s was replaced by another file", s.path())
 	case size != s.size:

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -31,16 +30,19 @@ var settings = []struct {
 }{
 	{"schedule", func(f *daemonFlags, text string) error { f.schedule = text; return nil }},
 	{"log_level", func(f *daemonFlags, text string) error { f.logLevel = text; return nil }},
-	{"batch_bytes", func(f *daemonFlags, text string) error { return (*quantity.Bytes)(&f.fold.BatchBytes).Set(text) }},
-	{"keep_generations", func(f *daemonFlags, text string) (err error) {
-		if f.fold.KeepGenerations, err = strconv.Atoi(text); err != nil {
-			err = fmt.Errorf("%q is not a whole number", text)
-		}
-		return err
+	{"batch_bytes", func(f *daemonFlags, text string) error {
+		return positive{(*quantity.Bytes)(&f.fold.BatchBytes)}.Set(text)
 	}},
-	{"keep_age", func(f *daemonFlags, text string) error { return (*quantity.Duration)(&f.fold.KeepAge).Set(text) }},
-	{"dead_after", func(f *daemonFlags, text string) error { return (*quantity.Duration)(&f.fold.DeadAfter).Set(text) }},
-	{"grace", func(f *daemonFlags, text string) error { return (*quantity.Duration)(&f.fold.ReapGrace).Set(text) }},
+	{"keep_generations", func(f *daemonFlags, text string) error { return positive{(*count)(&f.fold.KeepGenerations)}.Set(text) }},
+	{"keep_age", func(f *daemonFlags, text string) error {
+		return positive{(*quantity.Duration)(&f.fold.KeepAge)}.Set(text)
+	}},
+	{"dead_after", func(f *daemonFlags, text string) error {
+		return positive{(*quantity.Duration)(&f.fold.DeadAfter)}.Set(text)
+	}},
+	{"grace", func(f *daemonFlags, text string) error {
+		return positive{(*quantity.Duration)(&f.fold.ReapGrace)}.Set(text)
+	}},
 }
 
 func settingNames() []string {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -22,6 +23,29 @@ func TestSettings(t *testing.T) {
 	}
 	if err := f.decode([]byte(`{"batch_bytes": 1024}`)); err != nil || f.fold.BatchBytes != 1024 {
 		t.Errorf("batch_bytes as a number: %d, %v", f.fold.BatchBytes, err)
+	}
+}
+
+// TestZeroIsNoSetting: 0 would be the default, which nobody means who writes it.
+func TestZeroIsNoSetting(t *testing.T) {
+	root := newRoot(t)
+	for _, flag := range []string{"--keep-age=0s", "--keep-age=0", "--dead-after=0s", "--grace=0m", "--keep-generations=0", "--batch-bytes=0"} {
+		for _, command := range []string{"once", "repair", "status"} {
+			if command == "status" && !strings.Contains(flag, "dead") && !strings.Contains(flag, "grace") {
+				continue
+			}
+			if _, stderr, code := compactd(t, command, "--root", string(root), flag); code != exitUsage || !strings.Contains(stderr, "must not be 0: leave it out for the default") {
+				t.Errorf("compactd %s %s: exit code %d: %s", command, flag, code, stderr)
+			}
+		}
+	}
+	for _, text := range []string{`{"keep_age": "0s"}`, `{"dead_after": "0s"}`, `{"grace": "0s"}`, `{"keep_generations": 0}`, `{"batch_bytes": 0}`} {
+		if err := new(daemonFlags).decode([]byte(text)); err == nil || !strings.Contains(err.Error(), "must not be 0") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	if _, stderr, code := compactd(t, "once", "--root", string(root), "--keep-age", "1ns", "--keep-generations", "1"); code != exitDone {
+		t.Errorf("compactd once with the least: exit code %d: %s", code, stderr)
 	}
 }
 

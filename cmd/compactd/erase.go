@@ -12,12 +12,11 @@ import (
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/compactor/query"
-	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/internal/terminal"
 )
 
 // errStands ends an erasure that has done what it can, and has named what is left. It is exit code 75.
-var errStands = &durable.AwayError{Err: errors.New("what is named above may still hold something of erased runs: deal with it, then compactd erase --continue --apply")}
+var errStands = errors.New("what is named above may still hold something of erased runs: deal with it, then compactd erase --continue --apply")
 
 // eraseFlags are what the command was given.
 type eraseFlags struct {
@@ -136,7 +135,11 @@ func (a *app) erase(ctx context.Context, o eraseFlags) error {
 	if o.json {
 		err = errors.Join(err, a.printJSON(done))
 	} else {
-		err = errors.Join(err, a.printErased(done))
+		perr := a.printErased(done)
+		if err == nil && perr == nil && len(done.Rows)+len(done.Holding) == 0 {
+			a.say("nothing of such runs is found")
+		}
+		err = errors.Join(err, perr)
 	}
 	switch {
 	case err != nil:
@@ -170,9 +173,6 @@ func (a *app) printErased(e compactor.Erased) error {
 	}
 	if n := len(e.Gone) + len(e.Removed); n > 0 {
 		a.say("removed %d generations, and %d other files and streams", len(e.Gone), len(e.Removed))
-	}
-	if len(e.Rows)+len(e.Holding) == 0 {
-		a.say("nothing of such runs is found")
 	}
 	return nil
 }

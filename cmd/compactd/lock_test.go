@@ -159,6 +159,34 @@ func TestCheckBesideFold(t *testing.T) {
 	}
 }
 
+// TestRepairBesideFold is the same for repair: while a compactor is at work there is nothing to repair.
+func TestRepairBesideFold(t *testing.T) {
+	root := newRoot(t, "r-1")
+	if _, stderr, code := compactd(t, "once", "--root", string(root)); code != exitDone {
+		t.Fatalf("compactd once: exit code %d: %s", code, stderr)
+	}
+	if err := os.Remove(root.Snapshots()); err != nil {
+		t.Fatal(err)
+	}
+	lock := hold(t, root)
+	stdout, stderr, code := compactd(t, "repair", "--root", string(root))
+	want := "waiting   snapshot_index.json: is not generation 1 yet, which a compactor at work has committed\n" +
+		"nothing to repair: generation 1 is whole, and not published yet\n"
+	if stdout != want || code != exitDone {
+		t.Errorf("compactd repair beside a fold: exit code %d: %s%s, want %q", code, stdout, stderr, want)
+	}
+	if err := lock.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	want = "would publish generation 1 (--apply does it)\n"
+	if stdout, stderr, code = compactd(t, "repair", "--root", string(root)); stdout != want || code != exitDamage {
+		t.Errorf("compactd repair behind it: exit code %d: %s%s, want %q", code, stdout, stderr, want)
+	}
+	if stdout, stderr, code = compactd(t, "repair", "--root", string(root), "--apply"); code != exitDone {
+		t.Errorf("compactd repair --apply: exit code %d: %s%s", code, stdout, stderr)
+	}
+}
+
 // TestStaleHolder shows that words in the lock file lock nothing: their process was killed.
 func TestStaleHolder(t *testing.T) {
 	root := newRoot(t, "r-1")

@@ -223,7 +223,8 @@ func exitCode(err error) int {
 		return exitDamage
 	case errors.As(err, &unheard): // before what it may be of a disk
 		return exitFailed
-	case durable.IsFull(err), errors.Is(err, generation.ErrConflict), errors.Is(err, generation.ErrNotPublished), errors.Is(err, doctor.ErrNoAnswer):
+	case durable.IsFull(err), errors.Is(err, generation.ErrConflict), errors.Is(err, generation.ErrNotPublished), errors.Is(err, doctor.ErrNoAnswer),
+		errors.Is(err, errStands):
 		return exitAgain
 	}
 	if durable.IsAway(err) {
@@ -280,7 +281,7 @@ func hint(err error) string {
 	case durable.IsFull(err):
 		return "nothing is lost: free some space and fold again, which goes on from the last generation"
 	case durable.IsAway(err):
-		return "nothing is damaged as far as known, and nothing was changed because of it: is the server away, or another machine's change not seen here yet? The next fold tries again"
+		return "nothing is damaged as far as known, and what was done stays: is the server away, or another machine's change not seen here yet? The next fold tries again"
 	case errors.Is(err, context.Canceled):
 		return "nothing is lost: the next fold goes on from the last generation"
 	case durable.IsReadOnly(err):

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,14 +15,57 @@ import (
 // foldFlags are the settings of a fold, the same for once, run, repair and import.
 func foldFlags(cmd *cobra.Command, cfg *compactor.Config) {
 	f := cmd.Flags()
-	f.Var((*quantity.Bytes)(&cfg.BatchBytes), "batch-bytes", "hold at most so much of records in memory (default 320MiB)")
-	f.IntVar(&cfg.KeepGenerations, "keep-generations", 0, "keep at least so many generations (default 3); two whole ones always stay")
-	f.Var((*quantity.Duration)(&cfg.KeepAge), "keep-age", "keep older ones at least for so long after they were succeeded (default 1h); compactd retention keeps some longer")
-	f.Var((*quantity.Duration)(&cfg.DeadAfter), "dead-after",
+	f.Var(positive{(*quantity.Bytes)(&cfg.BatchBytes)}, "batch-bytes", "hold at most so much of records in memory (default 320MiB)")
+	f.Var(positive{(*count)(&cfg.KeepGenerations)}, "keep-generations", "keep at least so many generations (default 3); two whole ones always stay")
+	f.Var(positive{(*quantity.Duration)(&cfg.KeepAge)}, "keep-age", "keep older ones at least for so long after they were succeeded (default 1h); compactd retention keeps some longer")
+	f.Var(positive{(*quantity.Duration)(&cfg.DeadAfter)}, "dead-after",
 		"take the writer of an unfinished stream for dead when it has not grown for so long, where locks do not tell (default 24h)")
-	f.Var((*quantity.Duration)(&cfg.ReapGrace), "grace", "keep the streams of dead writers for so long before they are deleted (default 10m)")
+	f.Var(positive{(*quantity.Duration)(&cfg.ReapGrace)}, "grace", "keep the streams of dead writers for so long before they are deleted (default 10m)")
 	f.Var((*quantity.Duration)(&cfg.Wait), "wait", "wait so long for another compactor to end (default: not at all)")
 }
+
+// positive is a setting of compactor.Config where 0 means the default. Nobody who writes 0 means that, so it is refused.
+type positive struct {
+	value interface {
+		Set(text string) error
+		String() string
+		Type() string
+	}
+}
+
+func (p positive) String() string { return p.value.String() }
+
+// Type is what the help calls the value.
+func (p positive) Type() string { return p.value.Type() }
+
+// Set reads what stands behind the flag.
+func (p positive) Set(text string) error {
+	if err := p.value.Set(text); err != nil || p.String() != "0" {
+		return err
+	}
+	if p.Type() == "duration" {
+		return errors.New("must not be 0: leave it out for the default, or write 1ns for the shortest time")
+	}
+	return errors.New("must not be 0: leave it out for the default")
+}
+
+// count is a number as the value of a flag.
+type count int
+
+// Set reads what stands behind the flag.
+func (c *count) Set(text string) error {
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return fmt.Errorf("%q is not a whole number", text)
+	}
+	*c = count(n)
+	return nil
+}
+
+func (c *count) String() string { return strconv.Itoa(int(*c)) }
+
+// Type is what the help calls the value.
+func (*count) Type() string { return "int" }
 
 // withFlags adds to cfg what foldFlags read.
 func withFlags(cfg, flags compactor.Config) (compactor.Config, error) {

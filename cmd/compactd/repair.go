@@ -186,6 +186,8 @@ func conclusion(r audit.Repaired) string {
 			len(r.Restored), uint64(r.Generation), r.Fold.Rows)
 	case r.Applied:
 		return fmt.Sprintf("repaired: generation %d with %d rows is published", uint64(r.Generation), r.Fold.Rows)
+	case r.Whole() && r.NotYet:
+		return fmt.Sprintf("nothing to repair: generation %d is whole, and not published yet", uint64(r.Newest))
 	case r.Whole():
 		return fmt.Sprintf("nothing to repair: generation %d is whole and published", uint64(r.Newest))
 	case r.Anew:
@@ -198,6 +200,8 @@ func conclusion(r audit.Repaired) string {
 		return "would put the older generations aside to quarantine/: nothing is lost, the newest is whole (--apply does it)"
 	case len(r.Restored) > 0:
 		return fmt.Sprintf("would make %d data files anew from whole copies: nothing is lost (--apply does it)", len(r.Restored))
+	case len(r.Misfits) > 0:
+		return fmt.Sprintf("would move misfits to quarantine/ and publish generation %d (--apply does it)", uint64(r.Newest))
 	}
-	return fmt.Sprintf("would move misfits to quarantine/ and publish generation %d (--apply does it)", uint64(r.Newest))
+	return fmt.Sprintf("would publish generation %d (--apply does it)", uint64(r.Newest))
 }

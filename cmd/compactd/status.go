@@ -55,8 +55,8 @@ was killed. It reckons with the defaults of --dead-after and --grace; give it wh
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	cmd.Flags().Var((*quantity.Duration)(&flags.DeadAfter), "dead-after", "what the compactor is given (default 24h)")
-	cmd.Flags().Var((*quantity.Duration)(&flags.ReapGrace), "grace", "what the compactor is given (default 10m)")
+	cmd.Flags().Var(positive{(*quantity.Duration)(&flags.DeadAfter)}, "dead-after", "what the compactor is given (default 24h)")
+	cmd.Flags().Var(positive{(*quantity.Duration)(&flags.ReapGrace)}, "grace", "what the compactor is given (default 10m)")
 	return cmd
 }
 

@@ -407,12 +407,7 @@ func (c *checker) snapshotLines(d *generation.Data, file generation.SnapshotsFil
 // public checks that the published files are the newest generation, which may change meanwhile.
 func (c *checker) public(ctx context.Context, newest generation.Manifest) error {
 	for newest.Generation > 0 && !c.lacks && ctx.Err() == nil {
-		old, err := c.Unpublished(newest)
-		busy := false
-		if err == nil && len(old) > 0 {
-			busy = c.isBusy()
-			old, err = c.Unpublished(newest) // again: a compactor that has just finished may have published it
-		}
+		old, busy, err := unpublished(c.Store, newest)
 		now, lerr := c.Newest()
 		if lerr != nil {
 			return nil // manifests tells of it
@@ -429,9 +424,9 @@ func (c *checker) public(ctx context.Context, newest generation.Manifest) error 
 				continue // the same file by another name, or about to be
 			}
 			if !busy && c.MayBeOld(0) {
-				c.unseen(p.Name, "the storage does not show it as generation %d yet, which is committed", newest.Generation)
+				c.unseen(p.Name, notShown, newest.Generation)
 			} else if busy {
-				c.note(p.Name, "is not generation %d yet, which a compactor at work has committed", newest.Generation)
+				c.note(p.Name, notPublished, newest.Generation)
 			} else {
 				c.damage(p.Name, "is not generation %d, which is committed: compactd once publishes it", newest.Generation)
 			}
@@ -441,8 +436,22 @@ func (c *checker) public(ctx context.Context, newest generation.Manifest) error 
 	return ctx.Err()
 }
 
-// isBusy tells whether a compactor holds the lock, as far as locks work here. The lock is not kept.
-func (c *checker) isBusy() bool { return compactor.FileLock{Path: c.Root.CompactLock()}.IsHeld() }
+// What is said of a public file that is not the newest generation, and may be soon.
+const (
+	notShown     = "the storage does not show it as generation %d yet, which is committed"
+	notPublished = "is not generation %d yet, which a compactor at work has committed"
+)
+
+// unpublished are the public names that do not show m. If there are any, busy tells whether a compactor holds the lock, as far as locks work
+// here. The lock is not kept.
+func unpublished(store *generation.Store, m generation.Manifest) (old []generation.Public, busy bool, err error) {
+	old, err = store.Unpublished(m)
+	if err == nil && len(old) > 0 {
+		busy = compactor.FileLock{Path: store.Root.CompactLock()}.IsHeld()
+		old, err = store.Unpublished(m) // again: a compactor that has just finished may have published it
+	}
+	return old, busy, err
+}
 
 // streams reads every stream from its first byte.
 func (c *checker) streams(ctx context.Context, newest generation.Manifest) error {

@@ -39,9 +39,33 @@ func (r *repairer) examine(ctx context.Context) error {
 		}
 		return r.streamsOfBackup()
 	case r.out.Newest > 0:
-		r.out.Published, err = r.IsPublished(r.good)
+		return r.public()
 	}
-	return err
+	return nil
+}
+
+// public looks whether the public files are the newest generation, which is whole. A repair with Apply publishes it anyway.
+func (r *repairer) public() error {
+	if r.opts.Apply {
+		var err error
+		r.out.Published, err = r.IsPublished(r.good)
+		return err
+	}
+	old, busy, err := unpublished(r.Store, r.good)
+	if err != nil {
+		return err
+	}
+	r.out.Published = len(old) == 0
+	r.out.NotYet = !r.out.Published && (busy || r.MayBeOld(0))
+	for _, p := range old {
+		switch {
+		case busy:
+			r.out.Waiting = append(r.out.Waiting, Problem{r.Root.Rel(p.Name), fmt.Sprintf(notPublished, r.good.Generation), false})
+		case r.out.NotYet:
+			r.out.Unseen = append(r.out.Unseen, Problem{r.Root.Rel(p.Name), fmt.Sprintf(notShown, r.good.Generation), false})
+		}
+	}
+	return nil
 }
 
 // generations looks for the newest whole generation: among the manifests of the root, and where that is not the newest, or

@@ -77,10 +77,10 @@ func (c *checker) goneStreams(streams []journal.Place, newest generation.Manifes
 	for _, m := range gone {
 		switch {
 		case here[m.Stream]:
-		case c.MayBeOld(m.Grown):
-			c.unseen(c.Root.Cohort(m.Stream.Cohort), "stream %s is not seen: it was folded up to offset %d", m.Stream.ID, m.Offset)
 		case m.Offset == 0: // nothing of it was folded
 			c.note(c.Root.Stream(m.Stream.Cohort, m.Stream.ID), "is gone: a fold saw it before anything was written there; a power loss takes such a stream")
+		case c.MayBeOld(m.Grown):
+			c.unseen(c.Root.Cohort(m.Stream.Cohort), "stream %s is not seen: it was folded up to offset %d", m.Stream.ID, m.Offset)
 		case m.MayEndAt(journal.Position{}):
 			c.lostUnsynced(c.Root.Stream(m.Stream.Cohort, m.Stream.ID), 0, m)
 		default:

@@ -52,14 +52,18 @@ type Repaired struct {
 	Restored []Restored `json:"restored"`
 	// Published tells that the public files are those of Newest.
 	Published bool `json:"published"`
+	// NotYet tells that they are not, and that this needs no repair: a compactor at work has committed Newest, or the storage may show an
+	// old state. Waiting or Unseen names them.
+	NotYet bool `json:"not_yet_published,omitempty"`
 	// Misfits are streams that no fold can read further: they are cut off, or belong to another root. They go to quarantine/.
 	Misfits []Problem `json:"misfits"`
 	// Back are streams in quarantine/ that are whole and belong to this root. They go to reaped/, where folds read them.
 	Back []Problem `json:"back"`
-	// Waiting are streams that end with bytes which are not an entry, perhaps not yet. Their writers are not known to be dead.
+	// Waiting are streams that end with bytes which are not an entry, perhaps not yet. Their writers are not known to be dead. With NotYet
+	// they are public files, too.
 	Waiting []Problem `json:"waiting"`
-	// Unseen are streams that the storage does not show as they were read before, or for which it does not answer. They stay where
-	// they are, and a later Repair tells more.
+	// Unseen are streams, and with NotYet public files, that the storage does not show as they were read or made before, or for which it
+	// does not answer. They stay where they are, and a later Repair tells more.
 	Unseen []Problem `json:"unseen,omitempty"`
 	// Lost are the entries that were folded above Good and whose streams are no longer on the disk.
 	Lost []LostEntries `json:"lost"`
@@ -89,7 +93,7 @@ type LostEntries struct {
 
 // Whole tells whether there is nothing to repair.
 func (r Repaired) Whole() bool {
-	return r.Newest == r.Good && !r.Anew && r.Missing == "" && len(r.Damaged)+len(r.Old) == 0 && len(r.Misfits) == 0 && len(r.Back) == 0 && (r.Published || r.Newest == 0)
+	return r.Newest == r.Good && !r.Anew && r.Missing == "" && len(r.Damaged)+len(r.Old) == 0 && len(r.Misfits) == 0 && len(r.Back) == 0 && (r.Published || r.NotYet || r.Newest == 0)
 }
 
 // Lossless tells whether going back to Good loses no row and no tombstone, as far as the manifests say. To go back by one generation is
@@ -118,7 +122,7 @@ var ErrNoGeneration = errors.New("no generation is whole")
 //
 // It deletes nothing: what it replaces or takes away, and what a sweep would remove, it keeps in quarantine/. Like a fold it
 // commits by put-if-absent. It may be killed at any place, and others may fold meanwhile; a second Repair ends with the same
-// result. Without Apply it takes no lock and writes nothing. With Apply it fails with compactor.ErrLocked while another
+// result. Without Apply it takes no lock and writes nothing, and looks again where others have committed meanwhile. With Apply it fails with compactor.ErrLocked while another
 // compactor holds the lock. Call it without Apply first, and look at [Repaired.Lossless].
 func Repair(ctx context.Context, cfg compactor.Config, opts RepairOptions) (Repaired, error) {
 	store, err := cfg.Store()
@@ -128,31 +132,58 @@ func Repair(ctx context.Context, cfg compactor.Config, opts RepairOptions) (Repa
 	if err != nil {
 		return Repaired{}, err
 	}
-	r := &repairer{Store: store, opts: opts, why: map[string]error{}, out: Repaired{ // lists that are empty, not null, in JSON
-		Damaged: []Problem{}, Misfits: []Problem{}, Back: []Problem{}, Waiting: []Problem{}, Lost: []LostEntries{},
-		Imports: []cohort.Generation{}, Unknown: []cohort.Generation{}, Restored: []Restored{}, Old: []Problem{},
-	}}
 	if opts.From != "" {
 		if _, err := store.FS.ReadDir(opts.From); err != nil {
 			return Repaired{}, fmt.Errorf("read the backup: %w", err)
 		}
 	}
-	r.told = map[string]bool{}
-	r.src = &sources{Store: store, from: opts.From}
 	if !opts.Apply {
-		err := r.examine(ctx)
-		return r.out, store.Doubt(err, 0)
+		out, err := plan(ctx, store, opts)
+		return out, store.Doubt(err, 0)
 	}
 	unlock, err := cfg.Locker(store.Settings).Lock(ctx)
 	if err != nil {
 		return Repaired{}, err
 	}
 	cfg.Lock = held{}
+	r := newRepairer(store, opts)
 	err = r.examine(ctx)
 	if err == nil {
 		err = r.apply(ctx, cfg)
 	}
 	return r.out, store.Doubt(errors.Join(err, unlock()), 0)
+}
+
+func newRepairer(store *generation.Store, opts RepairOptions) *repairer {
+	return &repairer{
+		Store: store, opts: opts, why: map[string]error{}, told: map[string]bool{}, src: &sources{Store: store, from: opts.From},
+		out: Repaired{ // lists that are empty, not null, in JSON
+			Damaged: []Problem{}, Misfits: []Problem{}, Back: []Problem{}, Waiting: []Problem{}, Lost: []LostEntries{},
+			Imports: []cohort.Generation{}, Unknown: []cohort.Generation{}, Restored: []Restored{}, Old: []Problem{},
+		},
+	}
+}
+
+// plan tells what is to be repaired. What looks wrong while others commit, and sweep what was before, is looked at again.
+func plan(ctx context.Context, store *generation.Store, opts RepairOptions) (Repaired, error) {
+	for try := 0; ; try++ {
+		before, err := store.List()
+		if err != nil {
+			return newRepairer(store, opts).out, err
+		}
+		r := newRepairer(store, opts)
+		err = r.examine(ctx)
+		if err == nil && r.out.Whole() || ctx.Err() != nil {
+			return r.out, err
+		}
+		now, lerr := store.List()
+		if lerr != nil || generation.Last(now) == generation.Last(before) {
+			return r.out, err
+		}
+		if try == maxSwept {
+			return r.out, fmt.Errorf("others commit all the time: %w", generation.ErrConflict)
+		}
+	}
 }
 
 // held is the lock of a caller that holds it already.

@@ -11,6 +11,7 @@ import (
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/generation"
+	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
 )
 
@@ -93,6 +94,9 @@ func Replay(ctx context.Context, cfg compactor.Config, yield func(Problem)) (Rep
 		if errors.Is(err, generation.ErrConflict) && try < maxSwept && ctx.Err() == nil {
 			continue // the generation was swept meanwhile: the next one is compared
 		}
+		if err == nil {
+			err = store.StillThere() // what is gone looks swept
+		}
 		if err != nil {
 			return again, store.Doubt(err, 0)
 		}
@@ -141,6 +145,9 @@ func (r *replayer) all() (err error) {
 			if _, lerr := r.FS.Stat(r.Root.Manifest(r.newest.Generation)); errors.Is(lerr, fs.ErrNotExist) {
 				return generation.ErrConflict
 			}
+			if durable.IsAway(r.Doubt(err, 0)) {
+				return err
+			}
 			r.out.NotDerived = true
 			r.note(r.Root.Data(f.Name), "was not derived again: %v", err) // Check has told
 			return nil
@@ -164,7 +171,9 @@ func (r *replayer) all() (err error) {
 	if err := r.streams(); err != nil {
 		return err
 	}
-	r.order()
+	if err := r.order(); err != nil {
+		return err
+	}
 	r.count()
 	return r.tell()
 }
@@ -233,9 +242,12 @@ func (r *replayer) note(path, format string, args ...any) {
 	r.yield(Problem{r.Root.Rel(path), fmt.Sprintf(format, args...), false})
 }
 
-// unread notes what could not be read, unless Check has told of it, or it is gone. Only the end of ctx ends more than that.
+// unread notes what could not be read, and counts it where the storage does not answer, unless Check has told of it, or it is gone. Only the end of ctx ends more than that.
 func (r *replayer) unread(path string, err error) error {
 	if r.ctx.Err() == nil && !isTold(err) {
+		if durable.IsAway(r.Doubt(err, 0)) {
+			r.out.Unseen++
+		}
 		r.note(path, "was not read again: %v", err)
 	}
 	return r.ctx.Err()

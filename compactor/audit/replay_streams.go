@@ -45,11 +45,11 @@ func (r *replayer) streams() error {
 		if err := r.ctx.Err(); err != nil {
 			return err
 		}
-		offsets := make([]int64, len(chain)) // up to which each generation has folded the stream
-		for i, marks := range chain {
-			offsets[i] = marks[p.Stream].Offset
+		marks := make([]generation.Watermark, len(chain))
+		for i, all := range chain {
+			marks[i] = all[p.Stream]
 		}
-		if err := r.stream(p, offsets); err != nil {
+		if err := r.stream(p, marks); err != nil {
 			return err
 		}
 	}
@@ -67,8 +67,8 @@ func (r *replayer) streams() error {
 }
 
 // stream reads one stream up to its watermark in the newest generation, which is the last of marks.
-func (r *replayer) stream(p journal.Place, marks []int64) error {
-	end := marks[len(marks)-1]
+func (r *replayer) stream(p journal.Place, marks []generation.Watermark) error {
+	end := marks[len(marks)-1].Offset
 	if end == 0 {
 		return nil
 	}
@@ -81,7 +81,7 @@ func (r *replayer) stream(p journal.Place, marks []int64) error {
 	if err != nil {
 		return r.unread(p.Dir, err)
 	}
-	whole := true
+	whole := !slices.ContainsFunc(marks, func(m generation.Watermark) bool { return m.Shortened || m.Offset > end })
 	for {
 		rec, err := in.Next()
 		rec.Writer = h.Writer()
@@ -96,7 +96,7 @@ func (r *replayer) stream(p journal.Place, marks []int64) error {
 		case err != nil:
 			return r.unread(p.Dir, err)
 		}
-		fold := slices.IndexFunc(marks, func(mark int64) bool { return at <= mark })
+		fold := slices.IndexFunc(marks, func(m generation.Watermark) bool { return at <= m.Offset })
 		if err := r.record(rec, p.Stream, fold); err != nil {
 			return err
 		}
@@ -229,7 +229,7 @@ func asBefore(s index.Snapshot, rec cohort.Record) index.Snapshot {
 
 // order checks that each fold whose parent is kept gave seqs in the order of the writes, and none that was given before. Rows that moved
 // since have later seqs.
-func (r *replayer) order() {
+func (r *replayer) order() error {
 	chain := append(slices.Clone(r.before), r.newest)
 	for _, fold := range slices.Sorted(maps.Keys(r.folded)) {
 		all := r.folded[fold]
@@ -237,12 +237,13 @@ func (r *replayer) order() {
 		slices.SortFunc(all, func(a, b replayed) int { return cmp.Compare(a.row.seq, b.row.seq) })
 		r.out.Folds++
 		var last *replayed
+		var early []*replayed
 		for i := range all {
 			p := &all[i]
 			switch {
 			case p.row.twice: // nobody knows of which one the row was made
 			case p.row.seq < from:
-				r.differ(difference{path: r.pathOf(p.row), text: fmt.Sprintf("row %q has snapshot_seq %d: generation %d, which read its record, gave seqs from %d on", p.key, p.row.seq, chain[fold].Generation, from)})
+				early = append(early, p)
 			case p.row.seq < to:
 				if last != nil && cmp.Or(cmp.Compare(last.rec.Stamp, p.rec.Stamp), cmp.Compare(last.rec.ID, p.rec.ID)) > 0 {
 					r.differ(difference{path: r.pathOf(p.row), text: fmt.Sprintf("rows %q and %q have snapshot_seq %d and %d, and were written in the other order", last.key, p.key, last.row.seq, p.row.seq)})
@@ -250,5 +251,51 @@ func (r *replayer) order() {
 				last = p
 			}
 		}
+		known, err := r.knownTo(chain[fold-1], early)
+		if errors.Is(err, generation.ErrConflict) {
+			return err
+		}
+		if err != nil {
+			if err := r.unread(r.Root.Data(chain[fold-1].Index.Name), err); err != nil {
+				return err
+			}
+			continue
+		}
+		for _, p := range early {
+			if !known[p.row] {
+				r.differ(difference{path: r.pathOf(p.row), text: fmt.Sprintf("row %q has snapshot_seq %d: generation %d, which read its record, gave seqs from %d on", p.key, p.row.seq, chain[fold].Generation, from)})
+			}
+		}
 	}
+	return nil
+}
+
+// knownTo are the rows that a generation has with the same seq. A later fold read their records again: it did not see how far the stream was
+// folded, as on a share that showed an old listing, or a power loss took the bytes, and they came back.
+func (r *replayer) knownTo(m generation.Manifest, early []*replayed) (map[*replayRow]bool, error) {
+	if len(early) == 0 {
+		return nil, nil
+	}
+	d, err := r.Data(m)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	keys := make([]cohort.Key, len(early))
+	for i, p := range early {
+		keys[i] = p.key
+	}
+	found, out, err := d.FindBoth(keys)
+	if err != nil {
+		return nil, err
+	}
+	known := map[*replayRow]bool{}
+	for _, p := range early {
+		was, ok := found[p.key]
+		if !ok {
+			was, ok = out[p.key]
+		}
+		known[p.row] = ok && was.Seq == p.row.seq && isSame(was.Version, p.row.at)
+	}
+	return known, nil
 }

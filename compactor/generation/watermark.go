@@ -26,6 +26,9 @@ type Watermark struct {
 	// Synced is the offset up to which the stream is known to be durable, where it has no seal: a power loss takes nothing before it.
 	// It is 0 in generations of before this field.
 	Synced int64
+	// Shortened tells that it was folded further once, and that a power loss took the rest: the index may have rows of records that it does not have.
+	// If the bytes come back, they are read again.
+	Shortened bool
 }
 
 // MayEndAt tells whether a power loss explains that the stream ends at a position before that of the watermark. Then what is
@@ -54,17 +57,18 @@ func (m *Manifest) Marks() map[journal.Stream]Watermark {
 type watermarkJSON struct {
 	Stream string `json:"stream"`
 	journal.Position
-	Damaged bool         `json:"damaged,omitempty"`
-	Torn    int64        `json:"torn,omitempty"`
-	Grown   cohort.Stamp `json:"grown,omitempty"`
-	Reaped  cohort.Stamp `json:"reaped,omitempty"`
-	Stuck   bool         `json:"stuck,omitempty"`
-	Synced  int64        `json:"synced,omitempty"`
+	Damaged   bool         `json:"damaged,omitempty"`
+	Torn      int64        `json:"torn,omitempty"`
+	Grown     cohort.Stamp `json:"grown,omitempty"`
+	Reaped    cohort.Stamp `json:"reaped,omitempty"`
+	Stuck     bool         `json:"stuck,omitempty"`
+	Synced    int64        `json:"synced,omitempty"`
+	Shortened bool         `json:"shortened,omitempty"`
 }
 
 // MarshalJSON writes the stream as "cohort/ULID".
 func (w Watermark) MarshalJSON() ([]byte, error) {
-	return json.Marshal(watermarkJSON{w.Stream.String(), w.Position, w.Damaged, w.Torn, w.Grown, w.Reaped, w.Stuck, w.Synced})
+	return json.Marshal(watermarkJSON{w.Stream.String(), w.Position, w.Damaged, w.Torn, w.Grown, w.Reaped, w.Stuck, w.Synced, w.Shortened})
 }
 
 // UnmarshalJSON reads what MarshalJSON writes.
@@ -82,6 +86,6 @@ func (w *Watermark) UnmarshalJSON(data []byte) error {
 	if err == nil && (file.Offset < 0 || file.Torn < 0 || file.Grown < 0 || file.Reaped < 0 || file.Synced < 0 || file.Synced > file.Offset) {
 		err = fmt.Errorf("watermark of %s is negative", file.Stream)
 	}
-	*w = Watermark{journal.Stream{Cohort: id, ID: s}, file.Position, file.Damaged, file.Torn, file.Grown, file.Reaped, file.Stuck, file.Synced}
+	*w = Watermark{journal.Stream{Cohort: id, ID: s}, file.Position, file.Damaged, file.Torn, file.Grown, file.Reaped, file.Stuck, file.Synced, file.Shortened}
 	return err
 }
