@@ -239,6 +239,16 @@ func newULID() string {
 //
 // After an error the stream is dead: only abandon may follow.
 func (s *stream) write(frames [][]byte) error {
+	if err := s.put(frames); err != nil {
+		return err
+	}
+	// This is the last look before the caller acknowledges. If a compactor takes the stream away after it, the stream
+	// already has these frames, and reaped/ is read to the end (P10).
+	return s.checkPath()
+}
+
+// put is write without the look at the path.
+func (s *stream) put(frames [][]byte) error {
 	// If somebody has cut the segment off, the library would write at its old end and leave a hole in front of the new
 	// frames. So the size is compared before the write.
 	switch size, err := s.own.size(); {
@@ -259,12 +269,7 @@ func (s *stream) write(frames [][]byte) error {
 	}
 	// The bytes are durable, but a crash could still lose the names that lead to them. They must be durable before the
 	// first acknowledgement (S2).
-	if err := s.syncDirs(); err != nil {
-		return err
-	}
-	// This is the last look before the caller acknowledges. If a compactor takes the stream away after it, the stream
-	// already has these frames, and reaped/ is read to the end (P10).
-	return s.checkPath()
+	return s.syncDirs()
 }
 
 // syncDirs makes the names that lead to the segment durable, the first time that it is called. It goes from the bottom up to
@@ -379,7 +384,8 @@ func (s *stream) finish(stamp cohort.Stamp) error {
 	}
 	// The seal allows a compactor to delete the stream. So it goes the way of a record: after all of them, in one file, synced.
 	b := appendFrame(nil, s.ID, frame{kind: kindSeal, seq: s.seq + 1, stamp: stamp, payload: payload})
-	err = s.write([][]byte{b})
+	// Nobody looks at the path afterwards: a fold that has read the seal may have taken the stream away already.
+	err = s.put([][]byte{b})
 	return errors.Join(err, s.abandon())
 }
 

@@ -125,6 +125,27 @@ func TestCloseWaits(t *testing.T) {
 	}
 }
 
+// TestCloseOfMovedStream: a fold may take a stream away as soon as it has read the seal. That is no error of Close.
+func TestCloseOfMovedStream(t *testing.T) {
+	root := newRoot(t)
+	w := newWriter(t, root, Options{})
+	appendRuns(t, w, 1, 1)
+	s := streams(t, root)[0]
+	moved := root.Reaped(s.Cohort, s.ID)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(moved), 0o755), os.Rename(root.Stream(s.Cohort, s.ID), moved)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Errorf("Close = %v", err)
+	}
+	if err := os.Rename(moved, root.Stream(s.Cohort, s.ID)); err != nil {
+		t.Fatal(err)
+	}
+	if c, _ := read(t, root, s, Position{}); !c.sealed || len(c.runs) != 1 {
+		t.Errorf("the stream holds %+v, want one run and a seal", c)
+	}
+}
+
 func TestCloseTwice(t *testing.T) {
 	root := newRoot(t)
 	w := newWriter(t, root, Options{})
