@@ -87,6 +87,15 @@ func (f *File) highestSeq(group int) (cohort.Seq, bool) {
 	return cohort.Seq(binary.LittleEndian.Uint64(stats.MaxValue)), true
 }
 
+// lowestSeq is the lowest seq in a row group, if its statistics say it.
+func (f *File) lowestSeq(group int) (cohort.Seq, bool) {
+	stats := f.file.Metadata().RowGroups[group].Columns[f.layout.place[columnSeq]].MetaData.Statistics
+	if len(stats.MinValue) != 8 {
+		return 0, false
+	}
+	return cohort.Seq(binary.LittleEndian.Uint64(stats.MinValue)), true
+}
+
 func identityOf(r parquet.Row) Identity {
 	h := Identity{
 		Key:     cohort.Key(r[0].ByteArray()),
