@@ -3,7 +3,6 @@ package index
 import (
 	"bytes"
 	"iter"
-	"time"
 
 	"github.com/parquet-go/parquet-go"
 
@@ -75,11 +74,7 @@ func (f *File) identityIn(r parquet.Row, places []int) Identity {
 	for i, p := range places {
 		fixed[i] = r[p]
 	}
-	id := identityOf(fixed)
-	if isMadeUp(f.layout.version, id.Stream == "", id.Version.Stamp, id.Time.UnixMicro()) {
-		id.Time = time.Time{}
-	}
-	return id
+	return f.Known(identityOf(fixed))
 }
 
 func typedValue(v parquet.Value) any {
@@ -180,3 +175,6 @@ func (f *File) mayHaveBelow(group int, seq cohort.Seq, places []int) bool {
 	}
 	return false
 }
+
+// Token is the JSON of a value, as Typed has it, in the spelling of Rows.
+func Token(v any) []byte { return appendValue(nil, parquetValue(v)) }
