@@ -25,6 +25,7 @@ import (
 	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/compactor/intake"
 	"github.com/runfold/runfold/compactor/view"
+	"github.com/runfold/runfold/compactor/view/sqlite"
 	"github.com/runfold/runfold/internal/build"
 	"github.com/runfold/runfold/internal/doctor"
 	"github.com/runfold/runfold/internal/durable"
@@ -129,7 +130,7 @@ func (a *app) command() *cobra.Command {
 	all.StringVar(&a.rootID, "root-id", "", "refuse any root but the one with this `id` (default $"+rootid.Var+")")
 	a.hasFlag = all.Changed
 	cmd.AddCommand(a.initCommand(), a.onceCommand(), a.runCommand(), a.statusCommand(), a.historyCommand(), a.retentionCommand(), a.columnsCommand(), a.checkCommand(),
-		a.dumpCommand(), a.runsCommand(), a.diffCommand(), a.viewCommand(), a.restoreCommand(), a.previousCommand(), a.explainCommand(), a.withdrawCommand(), a.protectCommand(), a.unprotectCommand(), a.importCommand(), a.repairCommand(), a.eraseCommand(), a.backupCommand(), a.doctorCommand(), a.probeCommand())
+		a.dumpCommand(), a.runsCommand(), a.diffCommand(), a.viewCommand(), a.queryCommand(), a.restoreCommand(), a.previousCommand(), a.explainCommand(), a.withdrawCommand(), a.protectCommand(), a.unprotectCommand(), a.importCommand(), a.repairCommand(), a.eraseCommand(), a.backupCommand(), a.doctorCommand(), a.probeCommand())
 	a.finish(cmd)
 	return cmd
 }
@@ -214,7 +215,7 @@ func exitCode(err error) int {
 	var unheard outputError
 	var ambiguous *compactor.AmbiguousError
 	switch {
-	case errors.As(err, &usage), errors.As(err, &ambiguous):
+	case errors.As(err, &usage), errors.As(err, &ambiguous), errors.Is(err, sqlite.ErrStatement):
 		return exitUsage
 	case errors.As(err, new(*history.BusyError)):
 		return exitAgain

@@ -202,6 +202,10 @@ func viewHint(err error) string {
 		return `"compactd view sync URL" fills it`
 	case errors.Is(err, errViewDiffers):
 		return `somebody else has changed it: "compactd view drop URL" and "compactd view sync URL" make it again`
+	case errors.Is(err, errStoppedQuery):
+		return "nothing was changed"
+	case errors.Is(err, sqlite.ErrStatement):
+		return `tables are runs, generations and columns; a name with a dot stands in double quotes, as in "metrics.auc", and a text in single ones`
 	case errors.Is(err, errViewGone):
 		return `"compactd view sync URL" makes it the newest generation, which can be compared`
 	}

@@ -46,15 +46,23 @@ func TestRowsFrom(t *testing.T) {
 	}
 }
 
-// TestRowsFromDamaged has snapshots of another generation in the place of the right ones.
+// TestRowsFromDamaged has the line of a row with another seq, and with another key.
 func TestRowsFromDamaged(t *testing.T) {
+	for was, is := range map[string]string{`"snapshot_seq":3`: `"snapshot_seq":4`, `"r-1-0:T":`: `"r-1-9:T":`} {
+		t.Run(is, func(t *testing.T) { rowsFromDamaged(t, was, is) })
+	}
+}
+
+func rowsFromDamaged(t *testing.T, was, is string) {
 	store, m := manyCohorts(t, cohort.Settings{}, 2)
 	name := store.Root.Data(m.Snapshots[0].Name)
 	lines, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	lines = bytes.Replace(lines, []byte(`"snapshot_seq":3`), []byte(`"snapshot_seq":4`), 1)
+	if lines = bytes.Replace(lines, []byte(was), []byte(is), 1); !bytes.Contains(lines, []byte(is)) {
+		t.Fatalf("no %s in %s", was, lines)
+	}
 	if err := os.Chmod(name, 0o644); err != nil {
 		t.Fatal(err)
 	}

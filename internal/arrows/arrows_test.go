@@ -48,7 +48,7 @@ var allowed = map[string][]string{
 	"internal/durable/durabletest": {"internal/durable"},
 
 	"compactor/view/sqlview":  {"cohort", "compactor/generation", "compactor/index", "compactor/view", "internal/jsonscan"},
-	"compactor/view/sqlite":   {"cohort", "compactor/view", "compactor/view/sqlview"},
+	"compactor/view/sqlite":   {"cohort", "compactor/view", "compactor/view/sqlview", "internal/jsonscan"},
 	"compactor/view/viewtest": {"cohort", "compactor", "compactor/audit", "compactor/generation", "compactor/history", "compactor/index", "compactor/view", "internal/jsonscan", "journal"},
 
 	"internal/doctor": {"cohort", "internal/durable"},
@@ -65,7 +65,7 @@ var allowed = map[string][]string{
 	"compactor/query":      {"cohort", "compactor/index", "internal/jsonscan"},
 	"compactor/view":       {"cohort", "compactor/generation", "compactor/index"},
 	"cmd/journal-append":   {"cohort", "internal/build", "internal/durable", "internal/jsonscan", "internal/quantity", "internal/rootid", "internal/terminal", "journal"},
-	"cmd/compactd":         {"cohort", "compactor", "compactor/audit", "compactor/generation", "compactor/history", "compactor/index", "compactor/intake", "compactor/query", "compactor/view", "compactor/view/sqlite", "internal/build", "internal/doctor", "internal/durable", "internal/jsonscan", "internal/quantity", "internal/rootid", "internal/terminal", "journal"},
+	"cmd/compactd":         {"cohort", "compactor", "compactor/audit", "compactor/generation", "compactor/history", "compactor/index", "compactor/intake", "compactor/query", "compactor/view", "compactor/view/sqlite", "compactor/view/sqlview", "internal/build", "internal/doctor", "internal/durable", "internal/jsonscan", "internal/quantity", "internal/rootid", "internal/terminal", "journal"},
 }
 
 func TestArrows(t *testing.T) {

@@ -24,9 +24,13 @@ var types = map[sqlview.Kind]string{
 
 // The limits of SQLite, as it is built by default, and its codes of errors.
 const (
-	maxColumns = 2000
-	codeBusy   = 5
-	codeLocked = 6
+	maxColumns  = 2000
+	codeError   = 1
+	codeBusy    = 5
+	codeLocked  = 6
+	codeCorrupt = 11
+	codeAuth    = 23
+	codeNotADB  = 26
 )
 
 func (dialect) Quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }

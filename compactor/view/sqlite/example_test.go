@@ -2,7 +2,6 @@ package sqlite_test
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"log"
 	"os"
@@ -42,24 +41,28 @@ func Example() {
 	}
 	fmt.Println("the same:", checked.Same)
 
-	db, err := sqlite.OpenReader(file)
+	r, err := sqlite.OpenReader(ctx, file)
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer db.Close()
-	fmt.Println(best(ctx, db))
+	defer r.Close()
+	rows, err := r.Query(ctx, `SELECT run_id, "metrics.auc" FROM runs ORDER BY 2 DESC LIMIT 1`)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var run string
+		var auc float64
+		if err := rows.Scan(&run, &auc); err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(run, auc)
+	}
 	// Output:
 	// generation 1: 2 rows written
 	// the same: true
 	// r-2 0.75
-}
-
-func best(ctx context.Context, db *sql.DB) (run string, auc float64) {
-	err := db.QueryRowContext(ctx, `SELECT run_id, "metrics.auc" FROM runs ORDER BY 2 DESC LIMIT 1`).Scan(&run, &auc)
-	if err != nil {
-		log.Fatal(err)
-	}
-	return run, auc
 }
 
 // folded makes a root with two runs.

@@ -71,15 +71,6 @@ func Open(file string, o Options) (*DB, error) {
 	return &DB{sqlview.Open(sql.OpenDB(connector), dialect{}, name, o.Table), file}, nil
 }
 
-// OpenReader opens a file to read with statements of one's own. They cannot change it.
-func OpenReader(file string) (*sql.DB, error) {
-	connector, err := sqlite.NewConnector(dsn(file, 30*time.Second, true))
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", file, err)
-	}
-	return sql.OpenDB(connector), nil
-}
-
 // dsn names a file and its settings to the client.
 func dsn(file string, wait time.Duration, readOnly bool) string {
 	path := filepath.ToSlash(file)
@@ -93,7 +84,7 @@ func dsn(file string, wait time.Duration, readOnly bool) string {
 	q := url.Values{"_pragma": {fmt.Sprintf("busy_timeout(%d)", wait.Milliseconds()), "secure_delete(1)"}}
 	if readOnly {
 		q.Set("mode", "ro")
-		q.Add("_pragma", "query_only(1)")
+		q.Set("_dqs", "0")
 	}
 	return "file:" + strings.Join(parts, "/") + "?" + q.Encode()
 }

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -20,6 +21,7 @@ import (
 	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/compactor/view"
+	"github.com/runfold/runfold/compactor/view/sqlview"
 	"github.com/runfold/runfold/compactor/view/viewtest"
 	"github.com/runfold/runfold/internal/jsonscan"
 	"github.com/runfold/runfold/journal"
@@ -346,26 +348,67 @@ func fold(t *testing.T, root cohort.Root, lines ...string) {
 	}
 }
 
-// TestReader has statements that must not change the file, and one that is ended.
+// TestReader has statements that must not change anything, and one that is ended.
 func TestReader(t *testing.T) {
 	f := newFile(t).(file)
-	if _, err := f.open(t).Exec(`CREATE TABLE t (n INTEGER)`); err != nil {
+	if _, err := f.open(t).Exec(`CREATE TABLE t (n INTEGER); INSERT INTO t VALUES (1)`); err != nil {
 		t.Fatal(err)
 	}
-	db, err := OpenReader(string(f))
+	r, err := OpenReader(t.Context(), string(f))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close()
-	for _, stmt := range []string{`INSERT INTO t VALUES (1)`, `DROP TABLE t`, `PRAGMA query_only = 0; DELETE FROM t`} {
-		if _, err := db.Exec(stmt); err == nil || !strings.Contains(err.Error(), "readonly") {
-			t.Errorf("%s: %v", stmt, err)
+	defer r.Close()
+	beside := func(yield func([]any, error) bool) { yield([]any{int64(7), "x"}, nil) }
+	if err := r.Beside(t.Context(), "beside", []sqlview.Column{{Name: "a.b", Kind: sqlview.Int}, {Name: "c", Kind: sqlview.Text}}, beside); err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(t.TempDir(), "other.db")
+	for _, stmt := range []string{
+		`INSERT INTO t VALUES (1)`, `DROP TABLE t`, `DELETE FROM beside`, `CREATE TEMP TABLE more (n)`, `ATTACH '` + other + `' AS o`, `VACUUM INTO '` + other + `'`,
+		`PRAGMA journal_mode = WAL`, `PRAGMA query_only = 0`, `SELECT 1; DELETE FROM t`, `SELECT "typo" FROM t`, `SELEC`, `BEGIN`, ``,
+	} {
+		rows, err := r.Query(t.Context(), stmt)
+		if err == nil {
+			for rows.Next() {
+			}
+			err = rows.Err()
+			rows.Close()
+		}
+		if stmt != "" && !errors.Is(err, ErrStatement) {
+			t.Errorf("%s: %v, want ErrStatement", stmt, err)
 		}
 	}
+	if there, err := filepath.Glob(other + "*"); err != nil || len(there) > 0 {
+		t.Errorf("there is %v, %v", there, err)
+	}
+	rows, err := r.Query(t.Context(), `WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 3) SELECT sum(i) + n + "a.b" FROM c, t, beside`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := 0
+	for rows.Next() {
+		if err := rows.Scan(&sum); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if rows.Close(); sum != 14 {
+		t.Errorf("sum %d, want 14", sum)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := db.QueryRowContext(ctx, `SELECT 1`).Scan(new(int)); err == nil {
-		t.Error("a statement of a context that has ended is no error")
+	defer cancel()
+	rows, err = r.Query(ctx, `WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c) SELECT i FROM c`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for n := 0; rows.Next(); n++ {
+		if n == 10 {
+			cancel()
+		}
+	}
+	if err := rows.Err(); err == nil {
+		t.Error("a statement without an end ended without an error")
 	}
 }
 
