@@ -177,6 +177,9 @@ func TestTable(t *testing.T) {
 			t.Errorf("the table is\n%s\nwithout %s", create, want)
 		}
 	}
+	if strings.Index(create, `"n" INTEGER`) > strings.Index(create, `"snapshot"`) {
+		t.Errorf("what is long does not stand last:\n%s", create)
+	}
 	if strings.Contains(create, `"lr"`) {
 		t.Errorf("a column that the root has dropped is still there:\n%s", create)
 	}

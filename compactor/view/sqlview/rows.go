@@ -58,10 +58,10 @@ func (e *encoder) row(r generation.Row) ([]any, error) {
 	if r.Version.Digest != 0 {
 		digest = int64(r.Version.Digest)
 	}
-	fixed := []any{e.rootID, r.RunID, r.Stage, string(r.Cohort), int64(r.Seq), when, r.Snapshot, string(r.Key), keyDigest(r.Key), r.Version.RecordID,
-		digest, orNil(string(r.Stream)), orNil(r.Writer), nil}
+	fixed := []any{e.rootID, r.RunID, r.Stage, string(r.Cohort), int64(r.Seq), when, string(r.Key), keyDigest(r.Key), r.Version.RecordID, digest,
+		orNil(string(r.Stream)), orNil(r.Writer), nil, r.Snapshot}
 	if extra != nil {
-		fixed[len(fixed)-1] = extra
+		fixed[placeExtra] = extra
 	}
 	for i, v := range fixed {
 		if v == nil {
@@ -138,16 +138,14 @@ func (v *DB) each(ctx context.Context, conn *sql.Conn, rootID string, columns []
 	return v.fail("read rows", rows.Err())
 }
 
-// identityOf is the Identity of a row whose fixed columns are these.
-func identityOf(fixed []any) (id index.Identity, snapshot, extra []byte) {
+// identityOf is the Identity of a row whose fixed columns are these; those of the end may be missing.
+func identityOf(fixed []any) index.Identity {
 	text := func(i int) string { s, _ := fixed[i].(string); return s }
 	number := func(i int) int64 { n, _ := fixed[i].(int64); return n }
-	id = index.Identity{RunID: text(1), Stage: text(2), Cohort: cohort.ID(text(3)), Seq: cohort.Seq(number(4)), Key: cohort.Key(text(7)),
-		Version: cohort.Version{RecordID: text(9), Digest: cohort.Digest(number(10))}, Stream: cohort.StreamID(text(11)), Writer: text(12)}
+	id := index.Identity{RunID: text(1), Stage: text(2), Cohort: cohort.ID(text(3)), Seq: cohort.Seq(number(4)), Key: cohort.Key(text(6)),
+		Version: cohort.Version{RecordID: text(8), Digest: cohort.Digest(number(9))}, Stream: cohort.StreamID(text(10)), Writer: text(11)}
 	id.Time, _ = fixed[5].(time.Time)
-	snapshot, _ = fixed[6].([]byte)
-	extra, _ = fixed[13].([]byte)
-	return id, snapshot, extra
+	return id
 }
 
 // Rows reads all rows of a root in one transaction.
@@ -169,8 +167,9 @@ func (v *DB) Rows(ctx context.Context, rootID string, each func(view.State, view
 			}
 		}
 		return v.each(ctx, conn, rootID, columns, func(values []any) error {
-			id, snapshot, extra := identityOf(values)
-			content, err := index.ContentOf(id, schema, values[len(fixedColumns):], v.Canonical(extra))
+			snapshot, _ := values[placeSnapshot].([]byte)
+			extra, _ := values[placeExtra].([]byte)
+			content, err := index.ContentOf(identityOf(values), schema, values[len(fixedColumns):], v.Canonical(extra))
 			if err != nil {
 				return v.fail("read a row", err)
 			}
@@ -189,11 +188,11 @@ type marked struct {
 
 // compare finds the rows that only the view has, and those that only the generation has.
 func (t *tx) compare(ctx context.Context, m mapping, c view.Change, done view.Applied) (view.Applied, error) {
-	var has []marked
-	err := t.v.each(ctx, t.conn, t.rootID, columnsOf(fixedColumns), func(values []any) error {
-		id, _, _ := identityOf(values)
+	has := make([]marked, 0, min(max(t.was.Rows, 0), 1<<24))
+	err := t.v.each(ctx, t.conn, t.rootID, columnsOf(fixedColumns[:placeExtra]), func(values []any) error {
+		id := identityOf(values)
 		row := marked{seq: id.Seq, mark: view.Mark(id)}
-		if key, ok := values[8].([]byte); ok {
+		if key, ok := values[7].([]byte); ok {
 			copy(row.key[:], key)
 		}
 		has = append(has, row)

@@ -33,7 +33,6 @@ var fixedColumns = []fixed{
 	{"cohort_id", Text, true, "the cohort that it was appended to"},
 	{"snapshot_seq", Int, true, "increases with each change of a row"},
 	{"timestamp", Time, false, "that of the record, else of its append, in UTC; NULL if nobody knows it"},
-	{"snapshot", JSON, true, "the object of the key in snapshot_index.json"},
 	{"_key", Text, true, "the key: of each there is one row in a root"},
 	{columnDigest, Bytes, true, "the first 16 bytes of the SHA-256 of _key"},
 	{"_record_id", Text, true, "the id of the record"},
@@ -41,7 +40,16 @@ var fixedColumns = []fixed{
 	{"_stream", Text, false, "the stream that the record was appended to; NULL if the row was imported"},
 	{"_writer", Text, false, "who appended the record"},
 	{columnExtra, JSON, false, "all that no column holds, by name"},
+	{"snapshot", JSON, true, "the object of the key in snapshot_index.json"},
 }
+
+// The places of some of them. Those of the records stand after the first ones when the table is made: what is long comes last, as a database may have to
+// read all that stands before a value.
+const (
+	firstFixed    = 6 // columns before those of the records
+	placeExtra    = 12
+	placeSnapshot = 13
+)
 
 // columnsOf are the fixed columns as columns.
 func columnsOf(all []fixed) (out []Column) {
@@ -61,41 +69,46 @@ var indexes = []struct {
 	{"timestamp", []string{"timestamp"}},
 }
 
-// create makes the tables that do not exist.
-func (v *DB) create(ctx context.Context, conn *sql.Conn) error {
+// createState makes the state table, if it does not exist.
+func (v *DB) createState(ctx context.Context, conn *sql.Conn) error {
 	if exists, err := v.exists(ctx, conn); err != nil || exists {
 		return err
 	}
-	for _, t := range []struct {
-		name    string
-		columns []fixed
-		key     []string
-	}{{v.stateTable(), stateColumns, []string{columnRoot}}, {v.table, fixedColumns, []string{columnRoot, columnDigest}}} {
-		stmts := []string{v.createTable(t.name, t.columns, t.key)}
-		for _, f := range t.columns {
-			stmts = append(stmts, v.d.Comment(t.name, f.name, f.comment))
-		}
-		for _, stmt := range stmts {
-			if stmt == "" {
-				continue
-			}
-			if _, err := conn.ExecContext(ctx, stmt); err != nil {
-				return v.fail("create its tables", err)
-			}
+	for _, stmt := range v.create(v.stateTable(), stateColumns, []string{columnRoot}) {
+		if _, err := conn.ExecContext(ctx, stmt); err != nil {
+			return v.fail("create its tables", err)
 		}
 	}
 	return nil
+}
+
+// create are the statements that make a table.
+func (v *DB) create(name string, columns []fixed, key []string) []string {
+	stmts := []string{v.createTable(name, columns, key)}
+	for _, f := range columns {
+		if f.comment == "" { // a column of the records explains itself
+			continue
+		}
+		if stmt := v.d.Comment(name, f.name, f.comment); stmt != "" {
+			stmts = append(stmts, stmt)
+		}
+	}
+	return stmts
 }
 
 func (v *DB) createTable(name string, columns []fixed, key []string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "CREATE TABLE IF NOT EXISTS %s (\n", v.q(name))
 	for _, f := range columns {
-		null := ""
+		fmt.Fprintf(&b, "  %s %s", v.q(f.name), v.d.Type(f.kind))
 		if f.required {
-			null = " NOT NULL"
+			b.WriteString(" NOT NULL")
 		}
-		fmt.Fprintf(&b, "  %s %s%s, -- %s\n", v.q(f.name), v.d.Type(f.kind), null, f.comment)
+		b.WriteString(",")
+		if f.comment != "" {
+			b.WriteString(" -- " + f.comment)
+		}
+		b.WriteString("\n")
 	}
 	fmt.Fprintf(&b, "  PRIMARY KEY (%s)\n)", v.list(key))
 	return b.String()
@@ -137,6 +150,8 @@ type chooser struct {
 	others map[string]bool // columns that other roots have
 	there  map[string]Existing
 	count  int      // of columns in the table
+	fresh  bool     // the table does not exist
+	made   []fixed  // of a fresh table: the columns of the records
 	stmts  []string // that make the table so
 }
 
@@ -155,6 +170,9 @@ func (v *DB) choose(ctx context.Context, conn *sql.Conn, was held, schema index.
 		c.there[v.d.Fold(e.Name)] = e
 	}
 	c.count = len(existing)
+	if c.fresh = len(existing) == 0; c.fresh {
+		c.count = len(fixedColumns)
+	}
 	if anew {
 		c.dropUnused(schema)
 	}
@@ -167,6 +185,10 @@ func (v *DB) choose(ctx context.Context, conn *sql.Conn, was held, schema index.
 		}
 		m.places = append(m.places, len(m.columns))
 		m.columns = append(m.columns, Column{col.Name, Kind(col.Kind)})
+	}
+	if c.fresh {
+		all := slices.Concat(fixedColumns[:firstFixed], c.made, fixedColumns[firstFixed:])
+		c.stmts = v.create(v.table, all, []string{columnRoot, columnDigest})
 	}
 	for _, stmt := range c.stmts {
 		if _, err := conn.ExecContext(ctx, stmt); err != nil {
@@ -227,9 +249,10 @@ func (c *chooser) add(col index.Column) (why string) {
 	case c.count >= d.MaxColumns():
 		return fmt.Sprintf("the table has %d columns, and may have no more", c.count)
 	}
-	c.stmts = append(c.stmts, fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s", c.v.q(c.v.table), c.v.q(col.Name), want))
-	if comment := d.Comment(c.v.table, col.Name, "a field of the records"); comment != "" {
-		c.stmts = append(c.stmts, comment)
+	if c.fresh {
+		c.made = append(c.made, fixed{name: col.Name, kind: Kind(col.Kind)})
+	} else {
+		c.stmts = append(c.stmts, fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s", c.v.q(c.v.table), c.v.q(col.Name), want))
 	}
 	c.there[d.Fold(col.Name)] = Existing{col.Name, want}
 	c.count++

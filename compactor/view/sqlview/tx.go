@@ -39,7 +39,7 @@ func (v *DB) Begin(ctx context.Context, rootID string) (view.Tx, error) {
 }
 
 func (t *tx) take(ctx context.Context) (err error) {
-	if err := t.v.create(ctx, t.conn); err != nil {
+	if err := t.v.createState(ctx, t.conn); err != nil {
 		return err
 	}
 	stmt := fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s) ON CONFLICT (%s) DO NOTHING", t.v.q(t.v.stateTable()), t.v.list(names(columnsOf(stateColumns))),
@@ -105,6 +105,9 @@ func (t *tx) Apply(ctx context.Context, c view.Change) (done view.Applied, err e
 
 // clear removes all rows of the root.
 func (t *tx) clear(ctx context.Context) (int64, error) {
+	if columns, err := t.v.d.Columns(ctx, t.conn, t.v.table); err != nil || len(columns) == 0 { // it is not made yet
+		return 0, t.v.fail("look at its columns", err)
+	}
 	r, err := t.conn.ExecContext(ctx, fmt.Sprintf("DELETE FROM %s WHERE %s = %s", t.v.q(t.v.table), t.v.q(columnRoot), t.v.d.Param(1)), t.rootID)
 	if err != nil {
 		return 0, t.v.fail("remove its rows", err)
