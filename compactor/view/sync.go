@@ -7,6 +7,7 @@ import (
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/generation"
+	"github.com/runfold/runfold/compactor/index"
 )
 
 // ErrAhead reports a view that holds a later generation than the root has, or another one of that number: the root was restored from a
@@ -161,12 +162,13 @@ func (c *Change) decide(name string, store *generation.Store, held State) error 
 		return nil
 	}
 	same, err := c.looksSame(held)
+	line := c.lineage(store, held)
 	switch {
 	case err != nil:
 		return err
-	case !same:
+	case !same, line.known && !line.keptColumns, !line.known && c.columnsMayHaveChanged():
 		c.How = Whole
-	case c.grewFrom(store, held):
+	case line.known && line.addsOnly:
 		c.How, c.Since = Since, held.NextSeq
 	default:
 		c.How = Compared
@@ -180,47 +182,74 @@ func (c *Change) looksSame(held State) (bool, error) {
 	if held.Form != c.Next.Form {
 		return false, nil
 	}
-	kinds := map[string]string{}
+	if !extends(c.Next.Schema, held.Schema) {
+		return false, nil
+	}
+	had := map[string]bool{}
 	for _, col := range held.Schema {
-		kinds[col.Name] = col.Kind.String()
+		had[col.Name] = true
 	}
 	var added []string
 	for _, col := range c.Next.Schema {
-		kind, had := kinds[col.Name]
-		switch {
-		case !had:
+		if !had[col.Name] {
 			added = append(added, col.Name)
-		case kind != col.Kind.String():
-			return false, nil
 		}
-		delete(kinds, col.Name)
 	}
-	if len(kinds) > 0 || len(added) == 0 { // a column is gone, or there is none more
-		return len(kinds) == 0, nil
+	if len(added) == 0 {
+		return true, nil
 	}
 	moved, err := c.Data.Index.HasBelow(held.NextSeq, added)
 	return !moved, err
 }
 
-// grewFrom tells whether rows and withdrawn rows from held.NextSeq on are all that changed since the generation that the view holds: it is
-// an ancestor, and no commit since then took a row away in another way.
-func (c *Change) grewFrom(store *generation.Store, held State) bool {
+// lineage is what the manifests say that were committed since the generation of the view.
+type lineage struct {
+	known bool // they are all there, and that generation is an ancestor
+	// addsOnly tells that rows and withdrawn rows from State.NextSeq on are all that changed: no commit took a row away in another way.
+	addsOnly bool
+	// keptColumns tells that no column went, or changed its type, also not for a while: a value that goes to _extra and comes back may stand
+	// there in another order or spelling than before.
+	keptColumns bool
+}
+
+// lineage reads the manifests from the newest one down.
+func (c *Change) lineage(store *generation.Store, held State) lineage {
 	from, err := store.Read(held.Generation)
-	if err != nil || from.Token != held.Token || !from.Without(&c.Manifest) {
-		return false
+	if err != nil || from.Token != held.Token {
+		return lineage{}
 	}
+	line := lineage{true, from.Without(&c.Manifest), true}
 	m := c.Manifest
 	for m.Generation > from.Generation {
-		if !addsOnly(m.Verb) || m.RepairedFrom != nil {
-			return false
-		}
 		parent, err := store.Read(m.Generation - 1)
 		if err != nil || !parent.IsParentOf(&m) {
-			return false
+			return lineage{}
 		}
+		line.addsOnly = line.addsOnly && addsOnly(m.Verb)
+		line.keptColumns = line.keptColumns && extends(m.Schema, parent.Schema)
 		m = parent
 	}
+	return line
+}
+
+// extends tells whether a schema has all columns of an earlier one, with their types.
+func extends(later, earlier index.Schema) bool {
+	kinds := make(map[string]index.Kind, len(later))
+	for _, col := range later {
+		kinds[col.Name] = col.Kind
+	}
+	for _, col := range earlier {
+		if kinds[col.Name] != col.Kind {
+			return false
+		}
+	}
 	return true
+}
+
+// columnsMayHaveChanged tells whether columns may have gone and come back, or changed their type there and back, where no manifest is there to say it: they do
+// only where somebody has declared or dropped some.
+func (c *Change) columnsMayHaveChanged() bool {
+	return len(c.Manifest.Columns.Declared) > 0 || len(c.Manifest.Columns.Gone) > 0
 }
 
 // addsOnly tells whether such a commit gives each row that it changes a new seq. One of a program that did not say what it did may have done

@@ -246,7 +246,7 @@ func TestKilledProcess(t *testing.T) {
 	v.Close()
 	fold(t, root, lines[10:]...)
 	steps := []int{8, 20, 2000, 11990, 12000, 12004, 12006, 12007, 12008, 12009, 12010}
-	if testing.Short() {
+	if testing.Short() || underRace {
 		steps = []int{20, 11990, 12007}
 	}
 	killed := 0
@@ -279,7 +279,7 @@ func TestKilledProcess(t *testing.T) {
 		}
 		v.Close()
 	}
-	if killed < len(steps)-4 {
+	if killed < (len(steps)+1)/2 {
 		t.Errorf("only %d of %d processes reached their step", killed, len(steps))
 	}
 	t.Logf("figure: %d processes killed within a sync of SQLite", killed)

@@ -83,9 +83,6 @@ var events = []event{
 		act(cohort.Withdraw, "h")(r)
 		r.fold(`{"run_id":"i","stage":"T","n":5}`)
 	}, view.Since, 1, 1},
-	{"a retyped column", columns(compactor.ColumnChange{Declare: []index.Column{{Name: "note", Kind: index.Int}}}), view.Whole, -1, 0},
-	{"a declared column without values", columns(compactor.ColumnChange{Declare: []index.Column{{Name: "declared", Kind: index.Bool}}}), view.Since, 0, 0},
-	{"a dropped column", columns(compactor.ColumnChange{Drop: []string{"lr"}}), view.Whole, -1, 0},
 	{"restored to an earlier generation", func(r root) {
 		_, err := history.Restore(context.Background(), r.config(), 3, history.RestoreOptions{Apply: true})
 		if err != nil {
@@ -123,6 +120,18 @@ var events = []event{
 			}
 		}
 	}, view.Compared, 2, 0},
+	{"a retyped column", columns(compactor.ColumnChange{Declare: []index.Column{{Name: "note", Kind: index.Int}}}), view.Whole, -1, 0},
+	{"a declared column without values", columns(compactor.ColumnChange{Declare: []index.Column{{Name: "declared", Kind: index.Bool}}}), view.Since, 0, 0},
+	{"a dropped column", columns(compactor.ColumnChange{Drop: []string{"lr"}}), view.Whole, -1, 0},
+	{"columns that changed there and back", func(r root) {
+		columns(compactor.ColumnChange{Declare: []index.Column{{Name: "fresh", Kind: index.Int}}})(r)
+		columns(compactor.ColumnChange{Declare: []index.Column{{Name: "fresh", Kind: index.String}}})(r)
+	}, view.Whole, -1, 0},
+	{"erased where columns have changed", func(r root) {
+		if _, err := compactor.Erase(context.Background(), r.config(), compactor.Erasure{RunID: "swept-0", Apply: true}); err != nil {
+			r.Fatal(err)
+		}
+	}, view.Whole, -1, 1},
 }
 
 // repairBack damages the newest index, and goes back to the generation before.
@@ -225,6 +234,15 @@ func testLeftOut(t *testing.T, place func(testing.TB) Place) {
 	}
 	if report := b.sync(p); len(report.LeftOut) > 0 {
 		t.Errorf("alone: %v", report.LeftOut)
+	}
+}
+
+// testOwnNames has fields with the names of columns that every view has.
+func testOwnNames(t *testing.T, place func(testing.TB) Place) {
+	r, p := newRoot(t, cohort.Settings{}), place(t)
+	r.fold(`{"run_id":"a","stage":"T","snapshot":"file.bin","root_id":"x","_key_digest":5}`, `{"run_id":"b","stage":"T","snapshot":{"w":1}}`)
+	if report := r.sync(p, "snapshot", "root_id", "_key_digest"); len(report.LeftOut) != 3 {
+		t.Errorf("left out: %v", report.LeftOut)
 	}
 }
 

@@ -181,9 +181,12 @@ func interleave(t *testing.T, place func(testing.TB) Place, s scenario, second r
 	return at != ""
 }
 
-// stride leaves steps out where time is short.
+// stride leaves steps out where time is short. "make test-places" goes to all.
 func stride() int {
-	if testing.Short() {
+	switch {
+	case underRace:
+		return 13
+	case testing.Short():
 		return 5
 	}
 	return 1
