@@ -92,6 +92,6 @@ type Dialect interface {
 	Retype(table, column string, k Kind) []string
 	// Write writes rows.
 	Write(ctx context.Context, conn *sql.Conn, l Load) error
-	// IsBusy tells whether an error means that somebody else changes the same tables.
+	// IsBusy tells whether an error means that somebody else changes the same tables, or has just made the same table or column: a later try finds it.
 	IsBusy(err error) bool
 }

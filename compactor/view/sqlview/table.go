@@ -123,10 +123,11 @@ func (v *DB) list(names []string) string {
 	return strings.Join(quoted, ", ")
 }
 
-// createIndexes makes the indexes that do not exist. The first sync makes them after its rows, which takes less time.
+// createIndexes makes the indexes of a table that this transaction made, after the first rows, which takes less time. Later ones leave them alone: what
+// looks for an index may lock the whole table, and who dropped one had a reason.
 func (v *DB) createIndexes(ctx context.Context, conn *sql.Conn) error {
 	for _, i := range indexes {
-		stmt := fmt.Sprintf("CREATE INDEX IF NOT EXISTS %s ON %s (%s)", v.q(v.table+"_"+i.name), v.q(v.table), v.list(i.columns))
+		stmt := fmt.Sprintf("CREATE INDEX %s ON %s (%s)", v.q(v.table+"_"+i.name), v.q(v.table), v.list(i.columns))
 		if _, err := conn.ExecContext(ctx, stmt); err != nil {
 			return v.fail("create its indexes", err)
 		}
@@ -140,6 +141,7 @@ type mapping struct {
 	places  []int    // of each column of the index among columns; -1: it is left out
 	schema  index.Schema
 	left    []view.LeftOut
+	fresh   bool // the table was made for it
 }
 
 // chooser decides which columns of the index are columns of the table.
@@ -176,7 +178,7 @@ func (v *DB) choose(ctx context.Context, conn *sql.Conn, was held, schema index.
 	if anew {
 		c.dropUnused(schema)
 	}
-	m = mapping{columns: columnsOf(fixedColumns), schema: schema}
+	m = mapping{columns: columnsOf(fixedColumns), schema: schema, fresh: c.fresh}
 	for _, col := range schema {
 		why := c.add(col)
 		if why != "" {

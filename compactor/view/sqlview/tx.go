@@ -97,10 +97,10 @@ func (t *tx) Apply(ctx context.Context, c view.Change) (done view.Applied, err e
 	case view.Compared:
 		done, err = t.compare(ctx, m, c, done)
 	}
-	if err != nil {
-		return done, err
+	if err == nil && m.fresh {
+		err = t.v.createIndexes(ctx, t.conn)
 	}
-	return done, t.v.createIndexes(ctx, t.conn)
+	return done, err
 }
 
 // clear removes all rows of the root.
