@@ -72,11 +72,11 @@ func (a *app) withView(url string, do func(*generation.Store, view.View) error) 
 		return err
 	}
 	defer func() { err = errors.Join(err, v.Close()) }()
+	defer a.progress.begin("reading the root", &cfg)()
 	store, err := cfg.Store()
 	if err != nil {
 		return err
 	}
-	defer a.progress.begin("reading the root", nil)()
 	return store.Doubt(do(store, v), 0)
 }
 

@@ -73,9 +73,12 @@ func Open(file string, o Options) (*DB, error) {
 
 // dsn names a file and its settings to the client.
 func dsn(file string, wait time.Duration, readOnly bool) string {
-	path := filepath.ToSlash(file)
-	if filepath.VolumeName(file) != "" {
-		path = "/" + path
+	path, before := filepath.ToSlash(file), "file:"
+	switch {
+	case strings.HasPrefix(path, "/"): // also //server/share: what follows two slashes alone would be a host
+		before = "file://"
+	case filepath.VolumeName(file) != "":
+		before = "file:///"
 	}
 	parts := strings.Split(path, "/")
 	for i, p := range parts {
@@ -86,7 +89,7 @@ func dsn(file string, wait time.Duration, readOnly bool) string {
 		q.Set("mode", "ro")
 		q.Set("_dqs", "0")
 	}
-	return "file:" + strings.Join(parts, "/") + "?" + q.Encode()
+	return before + strings.Join(parts, "/") + "?" + q.Encode()
 }
 
 // isThere tells whether there is a file. To open one that is not there would make it.

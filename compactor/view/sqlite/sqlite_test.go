@@ -444,6 +444,11 @@ func TestNames(t *testing.T) {
 	if d.Fold("MiXed.É") != "mixed.É" || d.Quote(`a"b`) != `"a""b"` {
 		t.Errorf("Fold %q, Quote %q", d.Fold("MiXed.É"), d.Quote(`a"b`))
 	}
+	for name, want := range map[string]string{"a b/c?.db": "file:a%20b/c%3F.db?", "/a/b.db": "file:///a/b.db?", "//a/b.db": "file:////a/b.db?"} {
+		if got := dsn(name, time.Second, false); !strings.HasPrefix(got, want) {
+			t.Errorf("%s is %s, want %s", name, got, want)
+		}
+	}
 	db := newFile(t).(file).open(t)
 	var columns []string
 	for i := range maxColumns {
