@@ -48,7 +48,7 @@ type View interface {
 	// Begin begins a change of what the view holds of a root, and makes the place ready if it was never used. Of several changes of one root the second begins
 	// after the first has ended, or fails with ErrBusy.
 	Begin(ctx context.Context, rootID string) (Tx, error)
-	// Rows calls do with the state of a root, and then each with all its rows in any order: both at one moment.
+	// Rows calls each with every row of a root, in any order, and with the state of the root. It returns that state. All are of one moment.
 	Rows(ctx context.Context, rootID string, each func(State, Held) error) (State, error)
 	// Canonical is one spelling of a JSON text for all that the view cannot tell apart. A view that keeps bytes returns it as it is.
 	Canonical(json []byte) []byte
