@@ -81,7 +81,7 @@ func (a *app) query(ctx context.Context, cfg compactor.Config, stmt string, unfo
 	if err != nil {
 		return store.Doubt(err, 0)
 	}
-	r, err := sqlite.OpenReader(ctx, file)
+	r, err := sqlite.OpenReader(ctx, file, sqlite.Options{Wait: cacheWait})
 	if err != nil {
 		return err
 	}

@@ -45,7 +45,7 @@ func TestResults(t *testing.T) {
 		{writeTable, `WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 1000) SELECT i FROM c WHERE i = 1 OR i > 790`,
 			"  i\n  1\n" + numbers(791, 990) + numbers(991, 1000) + "(211 rows)\n"},
 	} {
-		r, err := sqlite.OpenReader(t.Context(), file)
+		r, err := sqlite.OpenReader(t.Context(), file, sqlite.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

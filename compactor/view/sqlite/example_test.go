@@ -41,7 +41,7 @@ func Example() {
 	}
 	fmt.Println("the same:", checked.Same)
 
-	r, err := sqlite.OpenReader(ctx, file)
+	r, err := sqlite.OpenReader(ctx, file, sqlite.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -8,10 +8,10 @@ import (
 	"iter"
 	"strconv"
 	"strings"
-	"time"
 
 	"modernc.org/sqlite"
 
+	"github.com/runfold/runfold/compactor/view"
 	"github.com/runfold/runfold/compactor/view/sqlview"
 	"github.com/runfold/runfold/internal/jsonscan"
 )
@@ -26,9 +26,10 @@ type Reader struct {
 	locked bool
 }
 
-// OpenReader opens a file that must exist. A name in double quotes that is no column is an error, and no text.
-func OpenReader(ctx context.Context, file string) (*Reader, error) {
-	connector, err := sqlite.NewConnector(dsn(file, 30*time.Second, true))
+// OpenReader opens a file that must exist. Of the options it takes Wait: a file that is changed for longer is view.ErrBusy. A name in double quotes that is
+// no column is an error, and no text.
+func OpenReader(ctx context.Context, file string, o Options) (*Reader, error) {
+	connector, err := sqlite.NewConnector(dsn(file, o.withDefaults().Wait, true))
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", file, err)
 	}
@@ -182,6 +183,9 @@ func (r *Reader) Query(ctx context.Context, stmt string) (*sql.Rows, error) {
 		}
 	}
 	var e *sqlite.Error
+	if (dialect{}).IsBusy(err) {
+		return nil, fmt.Errorf("%w: %w", view.ErrBusy, err)
+	}
 	if errors.As(err, &e) && ctx.Err() == nil && (e.Code()&0xff == codeError || e.Code()&0xff == codeAuth) {
 		return nil, fmt.Errorf("%w: %w", ErrStatement, err)
 	}

@@ -34,10 +34,20 @@ const DefaultTable = "runs"
 type Options struct {
 	// Table is the name of the table of the rows. If empty, DefaultTable.
 	Table string
-	// Wait is how long a change waits for another one. If zero, 30 seconds.
+	// Wait is how long a change, or a look at the view, waits for another change. If zero, 30 seconds.
 	Wait time.Duration
 
 	wrap func(driver.Connector) driver.Connector // for tests: it sees every call
+}
+
+func (o Options) withDefaults() Options {
+	if o.Table == "" {
+		o.Table = DefaultTable
+	}
+	if o.Wait == 0 {
+		o.Wait = 30 * time.Second
+	}
+	return o
 }
 
 // DB is a view in a file.
@@ -51,12 +61,7 @@ func Open(file string, o Options) (*DB, error) {
 	if file == "" {
 		return nil, errors.New("a SQLite view needs the name of a file")
 	}
-	if o.Table == "" {
-		o.Table = DefaultTable
-	}
-	if o.Wait == 0 {
-		o.Wait = 30 * time.Second
-	}
+	o = o.withDefaults()
 	connector, err := sqlite.NewConnector(dsn(file, o.Wait, false))
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", file, err)

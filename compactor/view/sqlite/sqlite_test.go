@@ -357,7 +357,7 @@ func TestReader(t *testing.T) {
 	if _, err := f.open(t).Exec(`CREATE TABLE t (n INTEGER); INSERT INTO t VALUES (1)`); err != nil {
 		t.Fatal(err)
 	}
-	r, err := OpenReader(t.Context(), string(f))
+	r, err := OpenReader(t.Context(), string(f), Options{Wait: time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -397,6 +397,17 @@ func TestReader(t *testing.T) {
 	}
 	if rows.Close(); sum != 14 {
 		t.Errorf("sum %d, want 14", sum)
+	}
+	lock := f.open(t)
+	lock.SetMaxOpenConns(1)
+	if _, err := lock.Exec(`BEGIN EXCLUSIVE`); err != nil {
+		t.Fatal(err)
+	}
+	if rows, err := r.Query(t.Context(), `SELECT n FROM t`); !errors.Is(err, view.ErrBusy) {
+		t.Errorf("while another one changes the file: %v, %v, want ErrBusy", rows, err)
+	}
+	if _, err := lock.Exec(`ROLLBACK`); err != nil {
+		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
