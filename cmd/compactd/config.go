@@ -19,6 +19,7 @@ import (
 // daemonFlags are what compactd run is told. A configuration file adds to them; what both say is refused.
 type daemonFlags struct {
 	schedule, logFormat, logLevel, config string
+	views                                 []string // their URLs
 	fold                                  compactor.Config
 	given                                 func(flag string) bool // whether it stands on the command line
 }

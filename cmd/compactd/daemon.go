@@ -33,10 +33,14 @@ the one before has not ended is left out, logged and counted.
 SIGHUP reads the file of --config again. Its settings are named like the flags, with _ for -; one that stands in the file and on
 the command line is refused. Sizes and durations have units: 512KiB, 320MiB, 1.5GB; 30s, 10m, 1h30m, 1d.
 
+--view keeps copies of the index up to date, at the start and after each fold. One that fails holds up nothing: it is told, and tried again after a
+while.
+
 More than one daemon may run for one root, also on several machines: the lock lets one work at
 a time where locks work, and the commit keeps the result right where they do not.`,
 		Example: `  compactd run --root runs
   compactd run --root runs --schedule "*/5 * * * *" --log-format json
+  compactd run --root runs --view sqlite:/var/lib/runfold/runs.db
   compactd run --root runs --config compactd.json   # {"schedule": "@every 10s", "keep_age": "10m"}`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -57,6 +61,7 @@ a time where locks work, and the commit keeps the result right where they do not
 	f.StringVar(&flags.schedule, "schedule", "@every 1m", "when to fold: cron expression (UTC) or @every DURATION")
 	f.StringVar(&flags.logFormat, "log-format", "console", "the log on standard error: console or json")
 	f.StringVar(&flags.logLevel, "log-level", "info", "debug, info, warn or error")
+	f.StringArrayVar(&flags.views, "view", nil, "keep the view of this `URL` up to date; may be given more than once (see compactd view)")
 	f.StringVar(&flags.config, "config", "", "a JSON `file` with "+strings.Join(settingNames(), ", "))
 	return cmd
 }
@@ -67,6 +72,7 @@ type daemon struct {
 	flags daemonFlags
 	level zap.AtomicLevel
 	log   *zap.Logger
+	views *publishers
 }
 
 // plan is what one reading of the configuration results in.
@@ -84,6 +90,9 @@ func (a *app) newDaemon(cfg compactor.Config, flags daemonFlags) (*daemon, error
 	}
 	d.log = log
 	d.base.Notify = oncePerDaemon(func(n compactor.Notice) { logNotice(log, n) })
+	if d.views, err = openPublishers(flags.views, log); err != nil {
+		return nil, err
+	}
 	_, err = d.plan()
 	return d, err
 }
@@ -122,6 +131,8 @@ func (d *daemon) run(ctx context.Context) error {
 	if err := d.awaitRoot(ctx); err != nil {
 		return err
 	}
+	d.views.start(ctx, p.cfg)
+	defer d.views.wait()
 	for ctx.Err() == nil {
 		d.level.SetLevel(p.level)
 		next := p.schedule.Next(time.Now())
@@ -173,6 +184,7 @@ func (d *daemon) failed(err error) {
 // fold is one run. That another compactor is at work, or that we are told to stop, is no failure.
 func (d *daemon) fold(ctx context.Context, cfg compactor.Config) error {
 	report, err := compactor.Fold(ctx, cfg)
+	d.views.wake() // also after a fold that failed: it may have committed, and so may others
 	switch {
 	case errors.Is(err, compactor.ErrLocked):
 		d.log.Warn("fold left out", zap.Error(err))

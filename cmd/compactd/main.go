@@ -24,6 +24,8 @@ import (
 	"github.com/runfold/runfold/compactor/history"
 	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/compactor/intake"
+	"github.com/runfold/runfold/compactor/view"
+	"github.com/runfold/runfold/compactor/view/sqlite"
 	"github.com/runfold/runfold/internal/build"
 	"github.com/runfold/runfold/internal/doctor"
 	"github.com/runfold/runfold/internal/durable"
@@ -128,7 +130,7 @@ func (a *app) command() *cobra.Command {
 	all.StringVar(&a.rootID, "root-id", "", "refuse any root but the one with this `id` (default $"+rootid.Var+")")
 	a.hasFlag = all.Changed
 	cmd.AddCommand(a.initCommand(), a.onceCommand(), a.runCommand(), a.statusCommand(), a.historyCommand(), a.retentionCommand(), a.columnsCommand(), a.checkCommand(),
-		a.dumpCommand(), a.runsCommand(), a.diffCommand(), a.restoreCommand(), a.previousCommand(), a.explainCommand(), a.withdrawCommand(), a.protectCommand(), a.unprotectCommand(), a.importCommand(), a.repairCommand(), a.eraseCommand(), a.backupCommand(), a.doctorCommand(), a.probeCommand())
+		a.dumpCommand(), a.runsCommand(), a.diffCommand(), a.viewCommand(), a.queryCommand(), a.restoreCommand(), a.previousCommand(), a.explainCommand(), a.withdrawCommand(), a.protectCommand(), a.unprotectCommand(), a.importCommand(), a.repairCommand(), a.eraseCommand(), a.backupCommand(), a.doctorCommand(), a.probeCommand())
 	a.finish(cmd)
 	return cmd
 }
@@ -213,16 +215,18 @@ func exitCode(err error) int {
 	var unheard outputError
 	var ambiguous *compactor.AmbiguousError
 	switch {
-	case errors.As(err, &usage), errors.As(err, &ambiguous):
+	case errors.As(err, &usage), errors.As(err, &ambiguous), errors.Is(err, sqlite.ErrStatement):
 		return exitUsage
 	case errors.As(err, new(*history.BusyError)):
 		return exitAgain
 	case errors.Is(err, compactor.ErrLocked):
 		return exitLocked
-	case errors.Is(err, errDamage), errors.Is(err, errDamaged), errors.Is(err, errGone), generation.IsDamage(err), isSettings(err):
+	case errors.Is(err, errDamage), errors.Is(err, errDamaged), errors.Is(err, errGone), errors.Is(err, errViewDiffers), generation.IsDamage(err), isSettings(err):
 		return exitDamage
 	case errors.As(err, &unheard): // before what it may be of a disk
 		return exitFailed
+	case errors.Is(err, view.ErrBusy), errors.Is(err, errViewGone):
+		return exitAgain
 	case durable.IsFull(err), errors.Is(err, generation.ErrConflict), errors.Is(err, generation.ErrNotPublished), errors.Is(err, doctor.ErrNoAnswer),
 		errors.Is(err, errStands):
 		return exitAgain
@@ -245,6 +249,9 @@ func hint(err error) string {
 	var unheard outputError
 	var ambiguous *compactor.AmbiguousError
 	var notKept *generation.NotKeptError
+	if h := viewHint(err); h != "" {
+		return h
+	}
 	switch {
 	case errors.As(err, &notKept):
 		return "compactd history lists what is kept; compactd retention show tells how long generations stay, and compactd retention set changes it for those to come"

@@ -17,6 +17,7 @@ import (
 func (a *app) statusCommand() *cobra.Command {
 	var asJSON bool
 	var flags compactor.Config
+	var views []string
 	cmd := &cobra.Command{
 		Use:   "status --root DIR",
 		Short: "Show what is folded, what waits, and who folds",
@@ -28,6 +29,7 @@ all else looks at names and sizes: compactd check reads everything.
 Of a stream without a seal it says when a fold moves it to reaped/ or deletes it there, if it has nothing new: its writer lives, or
 was killed. It reckons with the defaults of --dead-after and --grace; give it what the compactor is given, if that is another.`,
 		Example: `  compactd status --root runs
+  compactd status --root runs --view sqlite:runs.db
   compactd status --root runs --json | jq '.cohorts[] | select(.unfolded_records > 0)'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -40,10 +42,14 @@ was killed. It reckons with the defaults of --dead-after and --grace; give it wh
 			if err != nil {
 				return err
 			}
+			shown, err := lookAtViews(cmd.Context(), views, s)
+			if err != nil {
+				return err
+			}
 			if asJSON {
-				err = a.printJSON(s)
+				err = a.printJSON(shownStatus{s, shown})
 			} else {
-				err = a.printStatus(s)
+				err = a.printStatus(shownStatus{s, shown})
 			}
 			switch {
 			case !s.Whole():
@@ -55,12 +61,13 @@ was killed. It reckons with the defaults of --dead-after and --grace; give it wh
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().StringArrayVar(&views, "view", nil, "also say how far the view of this `URL` is behind; may be given more than once")
 	cmd.Flags().Var(positive{(*quantity.Duration)(&flags.DeadAfter)}, "dead-after", "what the compactor is given (default 24h)")
 	cmd.Flags().Var(positive{(*quantity.Duration)(&flags.ReapGrace)}, "grace", "what the compactor is given (default 10m)")
 	return cmd
 }
 
-func (a *app) printStatus(s audit.Status) error {
+func (a *app) printStatus(s shownStatus) error {
 	out := a.stdout
 	fmt.Fprintf(out, "root        %s\nroot id     %s\n", terminal.Line(string(s.Root)), s.RootID)
 	switch {
@@ -112,6 +119,9 @@ func (a *app) printStatus(s audit.Status) error {
 	}
 	if s.Stuck > 0 {
 		fmt.Fprintf(out, "stuck       %d streams that are folded and that a fold had no right to move away: docs/operations.md, \"Shared groups\"\n", s.Stuck)
+	}
+	for _, v := range s.Views {
+		fmt.Fprintf(out, "view        %s\n", terminal.Line(v.String()))
 	}
 	for _, c := range s.Cohorts {
 		if c.Unseen > 0 {

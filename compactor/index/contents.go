@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/parquet-go/parquet-go"
@@ -76,15 +75,10 @@ func (f *File) mayHaveSeq(group int, seqs []cohort.Seq) bool {
 
 // content takes a whole row apart. places are the identityPlaces.
 func (f *File) content(r parquet.Row, places []int) (Content, error) {
-	fixed := make(parquet.Row, len(places))
-	for i, p := range places {
-		fixed[i] = r[p]
-	}
-	c := Content{Identity: identityOf(fixed)}
-	if isMadeUp(f.layout.version, c.Stream == "", c.Version.Stamp, c.Time.UnixMicro()) {
-		c.Time = time.Time{}
-	}
+	c := Content{Identity: f.identityIn(r, places)}
+	kinds := make(map[string]jsonscan.Kind, len(f.layout.dynamic))
 	for i, col := range f.layout.dynamic {
+		kinds[col.Name] = jsonscan.Kind(col.Kind)
 		if v := r[len(firstColumns)+i]; !v.IsNull() {
 			c.Fields = append(c.Fields, Field{col.Name, appendValue(nil, v)})
 		}
@@ -93,20 +87,14 @@ func (f *File) content(r parquet.Row, places []int) (Content, error) {
 	if last.IsNull() {
 		return c, nil
 	}
-	obj := bytes.Clone(last.ByteArray())
-	if !isObject(obj) {
-		return Content{}, damaged("%s of %q is not a JSON object", columnExtra, c.Key)
-	}
-	held := len(c.Fields)
-	for m := range jsonscan.EachMember(obj) {
-		c.addExtra(f.layout, held, Field{string(m.Name), m.Value})
-	}
-	return c, nil
+	err := c.addExtras(kinds, last.ByteArray())
+	return c, err
 }
 
-// addExtra adds a member of _extra. The exact token of what a text column holds takes the place of the text.
-func (c *Content) addExtra(l *layout, held int, m Field) {
-	if p, ok := l.place[m.Name]; ok && isBeside(l.kindAt(p), jsonscan.KindOf(m.Value), m.Value) {
+// addExtra adds a member of _extra; kind is that of the column of its name, if there is one. The exact token of what a text column holds
+// takes the place of the text.
+func (c *Content) addExtra(kind jsonscan.Kind, held int, m Field) {
+	if isBeside(kind, jsonscan.KindOf(m.Value), m.Value) {
 		for i, has := range c.Fields[:held] {
 			if has.Name == m.Name && has.Value[0] == '"' && bytes.Equal(jsonscan.TextBytes(has.Value), m.Value) {
 				c.Fields[i].Value = m.Value

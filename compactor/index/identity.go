@@ -78,6 +78,14 @@ func (f *File) IdentitiesFrom(seq cohort.Seq) iter.Seq2[Identity, error] {
 	}
 }
 
+// Known is an Identity of this file without a time that version 1 had to invent.
+func (f *File) Known(id Identity) Identity {
+	if isMadeUp(f.layout.version, id.Stream == "", id.Version.Stamp, id.Time.UnixMicro()) {
+		id.Time = time.Time{}
+	}
+	return id
+}
+
 // highestSeq is the highest seq in a row group, if its statistics say it.
 func (f *File) highestSeq(group int) (cohort.Seq, bool) {
 	stats := f.file.Metadata().RowGroups[group].Columns[f.layout.place[columnSeq]].MetaData.Statistics
@@ -85,6 +93,15 @@ func (f *File) highestSeq(group int) (cohort.Seq, bool) {
 		return 0, false
 	}
 	return cohort.Seq(binary.LittleEndian.Uint64(stats.MaxValue)), true
+}
+
+// lowestSeq is the lowest seq in a row group, if its statistics say it.
+func (f *File) lowestSeq(group int) (cohort.Seq, bool) {
+	stats := f.file.Metadata().RowGroups[group].Columns[f.layout.place[columnSeq]].MetaData.Statistics
+	if len(stats.MinValue) != 8 {
+		return 0, false
+	}
+	return cohort.Seq(binary.LittleEndian.Uint64(stats.MinValue)), true
 }
 
 func identityOf(r parquet.Row) Identity {

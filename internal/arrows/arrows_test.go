@@ -47,6 +47,10 @@ func list(t *testing.T) []pkg {
 var allowed = map[string][]string{
 	"internal/durable/durabletest": {"internal/durable"},
 
+	"compactor/view/sqlview":  {"cohort", "compactor/generation", "compactor/index", "compactor/view", "internal/jsonscan"},
+	"compactor/view/sqlite":   {"cohort", "compactor/view", "compactor/view/sqlview", "internal/jsonscan"},
+	"compactor/view/viewtest": {"cohort", "compactor", "compactor/audit", "compactor/generation", "compactor/history", "compactor/index", "compactor/view", "internal/jsonscan", "journal"},
+
 	"internal/doctor": {"cohort", "internal/durable"},
 	"internal/rootid": {"cohort", "journal"},
 
@@ -59,8 +63,9 @@ var allowed = map[string][]string{
 	"compactor/history":    {"cohort", "compactor", "compactor/generation", "compactor/index", "internal/jsonscan", "journal"},
 	"compactor/intake":     {"cohort", "compactor", "compactor/index", "internal/jsonscan", "journal"},
 	"compactor/query":      {"cohort", "compactor/index", "internal/jsonscan"},
+	"compactor/view":       {"cohort", "compactor/generation", "compactor/index"},
 	"cmd/journal-append":   {"cohort", "internal/build", "internal/durable", "internal/jsonscan", "internal/quantity", "internal/rootid", "internal/terminal", "journal"},
-	"cmd/compactd":         {"cohort", "compactor", "compactor/audit", "compactor/generation", "compactor/history", "compactor/index", "compactor/intake", "compactor/query", "internal/build", "internal/doctor", "internal/durable", "internal/jsonscan", "internal/quantity", "internal/rootid", "internal/terminal", "journal"},
+	"cmd/compactd":         {"cohort", "compactor", "compactor/audit", "compactor/generation", "compactor/history", "compactor/index", "compactor/intake", "compactor/query", "compactor/view", "compactor/view/sqlite", "compactor/view/sqlview", "internal/build", "internal/doctor", "internal/durable", "internal/jsonscan", "internal/quantity", "internal/rootid", "internal/terminal", "journal"},
 }
 
 func TestArrows(t *testing.T) {
@@ -85,6 +90,7 @@ var homes = map[string]string{
 	"github.com/gofrs/flock":           "internal/durable/lock.go",
 	"github.com/robfig/cron/v3":        "compactor/schedule.go",
 	"github.com/parquet-go/parquet-go": "compactor/index/",
+	"modernc.org/sqlite":               "compactor/view/sqlite/",
 	"github.com/spf13/cobra":           "cmd/",
 	"go.uber.org/zap":                  "cmd/",
 }

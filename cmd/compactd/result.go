@@ -1,0 +1,280 @@
+package main
+
+import (
+	"bufio"
+	"database/sql"
+	"encoding/csv"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/term"
+
+	"github.com/runfold/runfold/internal/jsonscan"
+	"github.com/runfold/runfold/internal/terminal"
+)
+
+// result is what a query gives.
+type result struct{ rows *sql.Rows }
+
+// each calls do with the values of each row: nil, int64, float64, bool, string or []byte.
+func (r result) each(do func(values []any) error) error {
+	types, err := r.rows.ColumnTypes()
+	if err != nil {
+		return err
+	}
+	values, into := make([]any, len(types)), make([]any, len(types))
+	for i := range values {
+		into[i] = &values[i]
+	}
+	for r.rows.Next() {
+		if err := r.rows.Scan(into...); err != nil {
+			return err
+		}
+		for i, t := range types {
+			if n, is := values[i].(int64); is && t.DatabaseTypeName() == "BOOLEAN" {
+				values[i] = n != 0
+			}
+		}
+		if err := do(values); err != nil {
+			return err
+		}
+	}
+	return r.rows.Err()
+}
+
+// resultWriter is what prints a result.
+func (a *app) resultWriter(asJSON, asCSV, asMarkdown bool) (func(result) error, error) {
+	formats := 0
+	for _, is := range []bool{asJSON, asCSV, asMarkdown} {
+		if is {
+			formats++
+		}
+	}
+	var write func(*bufio.Writer, result) error
+	switch {
+	case formats > 1:
+		return nil, usageError{errors.New("--json, --csv and --markdown exclude each other")}
+	case asJSON:
+		write = writeJSONRows
+	case asMarkdown:
+		write = writeMarkdown
+	case !asCSV && isTerminal(a.stdout):
+		write = writeTable
+	default:
+		write = writeCSV
+	}
+	return func(r result) error {
+		out := bufio.NewWriterSize(a.stdout, 64<<10)
+		return errors.Join(write(out, r), out.Flush())
+	}, nil
+}
+
+func isTerminal(w io.Writer) bool {
+	if o, is := w.(output); is {
+		w = o.Writer
+	}
+	f, is := w.(*os.File)
+	return is && term.IsTerminal(int(f.Fd()))
+}
+
+// valueText is a value as text; NULL is empty.
+func valueText(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return ""
+	case string:
+		return v
+	case []byte:
+		return hex.EncodeToString(v)
+	case float64:
+		return strconv.FormatFloat(v, 'g', -1, 64)
+	}
+	return fmt.Sprint(v)
+}
+
+func writeCSV(out *bufio.Writer, r result) error {
+	w := csv.NewWriter(out)
+	names, err := r.rows.Columns()
+	if err == nil {
+		err = w.Write(names)
+	}
+	if err != nil {
+		return err
+	}
+	line := make([]string, len(names))
+	err = r.each(func(values []any) error {
+		for i, v := range values {
+			line[i] = valueText(v)
+		}
+		return w.Write(line)
+	})
+	w.Flush()
+	return errors.Join(err, w.Error())
+}
+
+func writeJSONRows(out *bufio.Writer, r result) error {
+	names, err := r.rows.Columns()
+	if err != nil {
+		return err
+	}
+	return r.each(func(values []any) error {
+		line := out.AvailableBuffer()
+		for i, v := range values {
+			sep := byte(',')
+			if i == 0 {
+				sep = '{'
+			}
+			line = append(append(append(line, sep), jsonscan.Quote(names[i])...), ':')
+			line = append(line, jsonValue(names[i], v)...)
+		}
+		_, err := out.Write(append(line, "}\n"...))
+		return err
+	})
+}
+
+func jsonValue(name string, v any) []byte {
+	switch v := v.(type) {
+	case nil:
+		return []byte("null")
+	case string:
+		if (name == "snapshot" || name == "_extra") && json.Valid([]byte(v)) {
+			return []byte(v)
+		}
+		return jsonscan.Quote(strings.ToValidUTF8(v, "\ufffd"))
+	case []byte:
+		return jsonscan.Quote(valueText(v))
+	case float64:
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return []byte("null")
+		}
+	}
+	return []byte(valueText(v))
+}
+
+func writeMarkdown(out *bufio.Writer, r result) error {
+	names, err := r.rows.Columns()
+	if err != nil {
+		return err
+	}
+	cell := func(text string) string { return strings.ReplaceAll(terminal.Line(text), "|", `\|`) }
+	for _, name := range names {
+		fmt.Fprintf(out, "| %s ", cell(name))
+	}
+	fmt.Fprintf(out, "|\n%s|\n", strings.Repeat("|---", len(names)))
+	return r.each(func(values []any) error {
+		for _, v := range values {
+			fmt.Fprintf(out, "| %s ", cell(valueText(v)))
+		}
+		_, err := fmt.Fprintln(out, "|")
+		return err
+	})
+}
+
+// The widths of a table are those of its first rows. Longer cells are cut, so that a line stays a line.
+const (
+	widthRows = 200
+	mostWidth = 40
+)
+
+// tableWriter aligns columns.
+type tableWriter struct {
+	out    *bufio.Writer
+	widths []int
+	rights []bool // columns of numbers
+	first  [][]string
+	begun  bool // the first lines are printed, and the widths stay
+}
+
+func writeTable(out *bufio.Writer, r result) error {
+	names, err := r.rows.Columns()
+	if err != nil {
+		return err
+	}
+	t := &tableWriter{out: out, widths: make([]int, len(names)), rights: make([]bool, len(names))}
+	header := make([]string, len(names))
+	for i, name := range names {
+		header[i] = terminal.Line(name)
+	}
+	if err := t.add(header); err != nil {
+		return err
+	}
+	n := 0
+	err = r.each(func(values []any) error {
+		line := make([]string, len(values))
+		for i, v := range values {
+			switch v.(type) {
+			case int64, float64:
+				t.rights[i] = true
+			}
+			line[i] = cut(terminal.Line(valueText(v)))
+		}
+		n++
+		return t.add(line)
+	})
+	if err = errors.Join(err, t.begin()); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "(%d rows)\n", n)
+	return err
+}
+
+// cut shortens a long text.
+func cut(text string) string {
+	if utf8.RuneCountInString(text) <= mostWidth {
+		return text
+	}
+	return string([]rune(text)[:mostWidth-3]) + "..."
+}
+
+func (t *tableWriter) add(line []string) error {
+	if t.begun {
+		return t.line(line)
+	}
+	t.first = append(t.first, line)
+	for i, text := range line {
+		t.widths[i] = max(t.widths[i], utf8.RuneCountInString(text))
+	}
+	if len(t.first) > widthRows {
+		return t.begin()
+	}
+	return nil
+}
+
+// begin prints the lines that waited.
+func (t *tableWriter) begin() error {
+	waiting := t.first
+	t.first, t.begun = nil, true
+	for _, line := range waiting {
+		if err := t.line(line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *tableWriter) line(line []string) error {
+	for i, text := range line {
+		pad := strings.Repeat(" ", max(t.widths[i]-utf8.RuneCountInString(text), 0))
+		switch {
+		case t.rights[i]:
+			fmt.Fprint(t.out, pad, text)
+		case i < len(line)-1:
+			fmt.Fprint(t.out, text, pad)
+		default:
+			fmt.Fprint(t.out, text)
+		}
+		if i < len(line)-1 {
+			fmt.Fprint(t.out, "  ")
+		}
+	}
+	_, err := fmt.Fprintln(t.out)
+	return err
+}

@@ -1,0 +1,262 @@
+package sqlview
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/runfold/runfold/compactor/index"
+	"github.com/runfold/runfold/compactor/view"
+)
+
+// fixed is a column that every such table has.
+type fixed struct {
+	name     string
+	kind     Kind
+	required bool
+	comment  string
+}
+
+const (
+	columnRoot   = "root_id"
+	columnDigest = "_key_digest"
+	columnExtra  = "_extra"
+)
+
+// fixedColumns are those of the table. Part of the format: a change is another form.
+var fixedColumns = []fixed{
+	{columnRoot, Text, true, "the id of the root that the row is of, as compactd status shows it"},
+	{"run_id", Text, true, "the run"},
+	{"phase", Text, true, "its stage"},
+	{"cohort_id", Text, true, "the cohort that it was appended to"},
+	{"snapshot_seq", Int, true, "increases with each change of a row"},
+	{"timestamp", Time, false, "that of the record, else of its append, in UTC; NULL if nobody knows it"},
+	{"_key", Text, true, "the key: of each there is one row in a root"},
+	{columnDigest, Bytes, true, "the first 16 bytes of the SHA-256 of _key"},
+	{"_record_id", Text, true, "the id of the record"},
+	{"_digest", Int, false, "a digest of the bytes of the record"},
+	{"_stream", Text, false, "the stream that the record was appended to; NULL if the row was imported"},
+	{"_writer", Text, false, "who appended the record"},
+	{columnExtra, JSON, false, "all that no column holds, by name"},
+	{"snapshot", JSON, true, "the object of the key in snapshot_index.json"},
+}
+
+// The places of some of them. Those of the records stand after the first ones when the table is made: what is long comes last, as a database may have to
+// read all that stands before a value.
+const (
+	firstFixed    = 6 // columns before those of the records
+	placeExtra    = 12
+	placeSnapshot = 13
+)
+
+// columnsOf are the fixed columns as columns.
+func columnsOf(all []fixed) (out []Column) {
+	for _, f := range all {
+		out = append(out, Column{f.name, f.kind})
+	}
+	return out
+}
+
+// indexes are those of the table, beside that of the primary key: their names end so.
+var indexes = []struct {
+	name    string
+	columns []string
+}{
+	{"run_id", []string{"run_id"}},
+	{"cohort_phase_seq", []string{"cohort_id", "phase", "snapshot_seq"}},
+	{"timestamp", []string{"timestamp"}},
+}
+
+// createState makes the state table, if it does not exist.
+func (v *DB) createState(ctx context.Context, conn *sql.Conn) error {
+	if exists, err := v.exists(ctx, conn); err != nil || exists {
+		return err
+	}
+	for _, stmt := range v.create(v.stateTable(), stateColumns, []string{columnRoot}) {
+		if _, err := conn.ExecContext(ctx, stmt); err != nil {
+			return v.fail("create its tables", err)
+		}
+	}
+	return nil
+}
+
+// create are the statements that make a table.
+func (v *DB) create(name string, columns []fixed, key []string) []string {
+	stmts := []string{v.createTable(name, columns, key)}
+	for _, f := range columns {
+		if f.comment == "" { // a column of the records explains itself
+			continue
+		}
+		if stmt := v.d.Comment(name, f.name, f.comment); stmt != "" {
+			stmts = append(stmts, stmt)
+		}
+	}
+	return stmts
+}
+
+func (v *DB) createTable(name string, columns []fixed, key []string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "CREATE TABLE IF NOT EXISTS %s (\n", v.q(name))
+	for _, f := range columns {
+		fmt.Fprintf(&b, "  %s %s", v.q(f.name), v.d.Type(f.kind))
+		if f.required {
+			b.WriteString(" NOT NULL")
+		}
+		b.WriteString(",")
+		if f.comment != "" {
+			b.WriteString(" -- " + f.comment)
+		}
+		b.WriteString("\n")
+	}
+	fmt.Fprintf(&b, "  PRIMARY KEY (%s)\n)", v.list(key))
+	return b.String()
+}
+
+// list are quoted names.
+func (v *DB) list(names []string) string {
+	var quoted []string
+	for _, n := range names {
+		quoted = append(quoted, v.q(n))
+	}
+	return strings.Join(quoted, ", ")
+}
+
+// createIndexes makes the indexes of a table that this transaction made, after the first rows, which takes less time. Later ones leave them alone: what
+// looks for an index may lock the whole table, and who dropped one had a reason.
+func (v *DB) createIndexes(ctx context.Context, conn *sql.Conn) error {
+	for _, i := range indexes {
+		stmt := fmt.Sprintf("CREATE INDEX %s ON %s (%s)", v.q(v.table+"_"+i.name), v.q(v.table), v.list(i.columns))
+		if _, err := conn.ExecContext(ctx, stmt); err != nil {
+			return v.fail("create its indexes", err)
+		}
+	}
+	return nil
+}
+
+// mapping says where the values of the columns of an index go.
+type mapping struct {
+	columns []Column // of the table: the fixed ones, then those of the index that are columns
+	places  []int    // of each column of the index among columns; -1: it is left out
+	schema  index.Schema
+	left    []view.LeftOut
+	fresh   bool // the table was made for it
+}
+
+// chooser decides which columns of the index are columns of the table.
+type chooser struct {
+	v      *DB
+	was    held
+	anew   bool            // all rows of the root are written again
+	others map[string]bool // columns that other roots have
+	there  map[string]Existing
+	count  int      // of columns in the table
+	fresh  bool     // the table does not exist
+	made   []fixed  // of a fresh table: the columns of the records
+	stmts  []string // that make the table so
+}
+
+// choose is the mapping of a schema. It changes the table as that needs. Unless all rows of the root are written again, columns that were left
+// out stay so: the values of older rows stand in _extra.
+func (v *DB) choose(ctx context.Context, conn *sql.Conn, was held, schema index.Schema, anew bool) (m mapping, err error) {
+	c := chooser{v: v, was: was, anew: anew, there: map[string]Existing{}}
+	if c.others, err = v.others(ctx, conn, was.RootID); err != nil {
+		return mapping{}, err
+	}
+	existing, err := v.d.Columns(ctx, conn, v.table)
+	if err != nil {
+		return mapping{}, v.fail("look at its columns", err)
+	}
+	for _, e := range existing {
+		c.there[v.d.Fold(e.Name)] = e
+	}
+	c.count = len(existing)
+	if c.fresh = len(existing) == 0; c.fresh {
+		c.count = len(fixedColumns)
+	}
+	if anew {
+		c.dropUnused(schema)
+	}
+	m = mapping{columns: columnsOf(fixedColumns), schema: schema, fresh: c.fresh}
+	for _, col := range schema {
+		why := c.add(col)
+		if why != "" {
+			m.left, m.places = append(m.left, view.LeftOut{Column: col.Name, Why: why}), append(m.places, -1)
+			continue
+		}
+		m.places = append(m.places, len(m.columns))
+		m.columns = append(m.columns, Column{col.Name, Kind(col.Kind)})
+	}
+	if c.fresh {
+		all := slices.Concat(fixedColumns[:firstFixed], c.made, fixedColumns[firstFixed:])
+		c.stmts = v.create(v.table, all, []string{columnRoot, columnDigest})
+	}
+	for _, stmt := range c.stmts {
+		if _, err := conn.ExecContext(ctx, stmt); err != nil {
+			return mapping{}, v.fail("change its columns", err)
+		}
+	}
+	return m, nil
+}
+
+// mine tells whether the column of the table was made for this root and is of no other. What somebody else has added to the table is
+// never dropped.
+func (c *chooser) mine(name string) bool {
+	had := slices.ContainsFunc(c.was.Schema, func(col index.Column) bool { return col.Name == name })
+	return had && !c.was.Left[name] && !c.others[name]
+}
+
+// dropUnused drops the columns that only this root had, and has no more.
+func (c *chooser) dropUnused(schema index.Schema) {
+	for _, col := range c.was.Schema {
+		stays := slices.ContainsFunc(schema, func(s index.Column) bool { return s.Name == col.Name })
+		e, there := c.there[c.v.d.Fold(col.Name)]
+		if stays || !there || e.Name != col.Name || !c.mine(col.Name) {
+			continue
+		}
+		c.stmts = append(c.stmts, fmt.Sprintf("ALTER TABLE %s DROP COLUMN %s", c.v.q(c.v.table), c.v.q(col.Name)))
+		delete(c.there, c.v.d.Fold(col.Name))
+		c.count--
+	}
+}
+
+// add makes sure that the table has a column for one of the index. It returns why it cannot have one.
+func (c *chooser) add(col index.Column) (why string) {
+	d := c.v.d
+	if c.was.Left[col.Name] && !c.anew {
+		return "it was left out when the older rows were written"
+	}
+	if why = d.Refuses(col.Name); why != "" {
+		return why
+	}
+	for _, f := range fixedColumns {
+		if d.Fold(f.name) == d.Fold(col.Name) {
+			return "every view has a column of this name"
+		}
+	}
+	e, there := c.there[d.Fold(col.Name)]
+	want := d.Type(Kind(col.Kind))
+	switch {
+	case there && e.Name != col.Name:
+		return fmt.Sprintf("the database does not tell it from %q", e.Name)
+	case there && strings.EqualFold(e.Type, want):
+		return ""
+	case there && c.anew && c.mine(col.Name):
+		c.stmts = append(c.stmts, d.Retype(c.v.table, col.Name, Kind(col.Kind))...)
+		c.there[d.Fold(col.Name)] = Existing{col.Name, want}
+		return ""
+	case there:
+		return fmt.Sprintf("it is %s in this root, and the table has one of another root that is %s", want, e.Type)
+	case c.count >= d.MaxColumns():
+		return fmt.Sprintf("the table has %d columns, and may have no more", c.count)
+	}
+	if c.fresh {
+		c.made = append(c.made, fixed{name: col.Name, kind: Kind(col.Kind)})
+	} else {
+		c.stmts = append(c.stmts, fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s", c.v.q(c.v.table), c.v.q(col.Name), want))
+	}
+	c.there[d.Fold(col.Name)] = Existing{col.Name, want}
+	c.count++
+	return ""
+}
