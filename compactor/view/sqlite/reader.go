@@ -166,8 +166,11 @@ func (r *Reader) Over(ctx context.Context, rows iter.Seq2[[]any, error], gone it
 }
 
 // Query runs a statement. After the first one nothing can be put beside the file any more. A statement that is wrong, or would change or
-// open something, is ErrStatement. ctx ends it.
+// open something, or is not one, is ErrStatement. ctx ends it.
 func (r *Reader) Query(ctx context.Context, stmt string) (*sql.Rows, error) {
+	if err := one(stmt); err != nil {
+		return nil, err
+	}
 	if !r.locked {
 		if err := r.conn.Raw(onlyReads); err != nil {
 			return nil, err
