@@ -287,7 +287,11 @@ func (im *importer) commit(prev generation.Manifest, next *generation.Draft, old
 	im.base = done.Generation // from here on only a generation above our own means that others have committed
 	im.say.tellChanges(prev, done, next.From)
 	old.Close() // index.parquet may be the same file, and Windows and SMB replace no file that is open
-	return im.store.Publish(done, false)
+	err = im.store.Publish(done, false)
+	if err == nil {
+		im.show(done)
+	}
+	return err
 }
 
 // takenSeqs are the seqs of all rows, also of the withdrawn ones.

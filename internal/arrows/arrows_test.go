@@ -55,13 +55,13 @@ var allowed = map[string][]string{
 	"compactor/index":      {"cohort", "internal/build", "internal/jsonscan"},
 	"compactor/generation": {"cohort", "compactor/index", "internal/build", "internal/durable", "journal"},
 	"compactor/view/delta": {"cohort", "compactor/generation", "compactor/index", "internal/durable"},
-	"compactor":            {"cohort", "compactor/generation", "compactor/index", "internal/build", "internal/doctor", "internal/durable", "journal"},
-	"compactor/audit":      {"cohort", "compactor", "compactor/generation", "compactor/index", "internal/durable", "internal/jsonscan", "journal"},
+	"compactor":            {"cohort", "compactor/generation", "compactor/index", "compactor/view/delta", "internal/build", "internal/doctor", "internal/durable", "journal"},
+	"compactor/audit":      {"cohort", "compactor", "compactor/generation", "compactor/index", "compactor/view/delta", "internal/durable", "internal/jsonscan", "journal"},
 	"compactor/history":    {"cohort", "compactor", "compactor/generation", "compactor/index", "internal/jsonscan", "journal"},
 	"compactor/intake":     {"cohort", "compactor", "compactor/index", "internal/jsonscan", "journal"},
 	"compactor/query":      {"cohort", "compactor/index", "internal/jsonscan"},
 	"cmd/journal-append":   {"cohort", "internal/build", "internal/durable", "internal/jsonscan", "internal/quantity", "internal/rootid", "internal/terminal", "journal"},
-	"cmd/compactd":         {"cohort", "compactor", "compactor/audit", "compactor/generation", "compactor/history", "compactor/index", "compactor/intake", "compactor/query", "internal/build", "internal/doctor", "internal/durable", "internal/jsonscan", "internal/quantity", "internal/rootid", "internal/terminal", "journal"},
+	"cmd/compactd":         {"cohort", "compactor", "compactor/audit", "compactor/generation", "compactor/history", "compactor/index", "compactor/intake", "compactor/query", "compactor/view/delta", "internal/build", "internal/doctor", "internal/durable", "internal/jsonscan", "internal/quantity", "internal/rootid", "internal/terminal", "journal"},
 }
 
 func TestArrows(t *testing.T) {

@@ -152,6 +152,9 @@ func TestInterleaved(t *testing.T) {
 			if got := wrong(t, disk); got != "" {
 				t.Errorf("slept before change %d: Check: %s", k, got)
 			}
+			if files := glob(t, disk, ".", ".parquet"); len(files) != int(s.version)+1 {
+				t.Errorf("slept before change %d: %d files of %d versions", k, len(files), s.version+1)
+			}
 			if !slept {
 				break
 			}
@@ -161,34 +164,35 @@ func TestInterleaved(t *testing.T) {
 
 // TestSleepsThroughSweeps lets a publisher sleep before its commit, until the versions around it are gone. Its version is void.
 func TestSleepsThroughSweeps(t *testing.T) {
-	disk := published(t, 1)
-	sleeper := &durabletest.Fault{FS: disk}
-	asleep := true
-	sleeper.Hook = func(_ int, op, name string) error {
-		if asleep && op == "link" && strings.HasSuffix(name, "00000001.json") {
-			asleep = false
-			for n := range 24 {
-				grow(t, disk, run(50+n))
-				publish(t, disk)
+	for _, at := range []string{"create", "link"} { // before its temporary file is there, and after
+		disk := published(t, 1)
+		sleeper := &durabletest.Fault{FS: disk}
+		asleep := true
+		sleeper.Hook = func(_ int, op, name string) error {
+			if asleep && op == at && strings.Contains(name, "00000001.json") {
+				asleep = false
+				for n := range 24 {
+					grow(t, disk, run(50+n))
+					publish(t, disk)
+				}
+				if _, _, err := delta.Purge(store(t, disk), 1); err != nil {
+					t.Error(err)
+				}
 			}
-			if _, _, err := delta.Purge(store(t, disk), 1); err != nil {
-				t.Error(err)
-			}
+			return nil
 		}
-		return nil
-	}
-	if _, err := delta.Publish(store(t, sleeper)); err != nil || asleep {
-		t.Fatal(err, asleep)
-	}
-	s := mustShow(t, disk, "after the sleep")
-	if s.version != 24 {
-		t.Errorf("version %d", s.version)
-	}
-	if names := glob(t, disk, "_delta_log", ".json"); len(names) != 1 {
-		t.Errorf("versions: %v", names)
-	}
-	if names := glob(t, disk, ".", ".parquet"); len(names) != 1 {
-		t.Errorf("files: %v", names)
+		if _, err := delta.Publish(store(t, sleeper)); err != nil || asleep {
+			t.Fatal(err, asleep)
+		}
+		if s := mustShow(t, disk, "after the sleep"); s.version != 24 {
+			t.Errorf("version %d", s.version)
+		}
+		if names := glob(t, disk, "_delta_log", ".json"); len(names) != 1 {
+			t.Errorf("versions: %v", names)
+		}
+		if names := glob(t, disk, ".", ".parquet"); len(names) != 1 {
+			t.Errorf("files: %v", names)
+		}
 	}
 }
 
@@ -245,4 +249,45 @@ func TestLostAnswer(t *testing.T) {
 		t.Errorf("%+v, %v", done, err)
 	}
 	mustShow(t, disk, "answer lost")
+}
+
+// TestSlowWriter stops a publisher for two minutes in the middle of its version, where hard links are missing. Another one takes the place of
+// the version, and the first finds that it has lost.
+func TestSlowWriter(t *testing.T) {
+	disk := published(t, 10)
+	stopped := false
+	fault := &durabletest.Fault{FS: disk}
+	fault.Hook = linkless(func(_ int, op, name string) error {
+		if !stopped && op == "write" && strings.HasSuffix(name, "00000010.json") {
+			stopped = true
+			second := &durabletest.Fault{FS: disk, Hook: linkless(func(int, string, string) error { return nil })}
+			if _, err := delta.Publish(store(t, second)); err == nil || !strings.Contains(err.Error(), "not complete") {
+				t.Errorf("a version that is being written: %v", err)
+			}
+			later(t, disk)
+			publish(t, second)
+			mustShow(t, disk, "in the place of a version that was not complete")
+		}
+		return nil
+	})
+	publish(t, fault)
+	if !stopped {
+		t.Fatal("it was not stopped")
+	}
+	mustShow(t, disk, "the slow one has ended")
+	if got := wrong(t, disk); got != "" {
+		t.Errorf("Check: %s", got)
+	}
+	if files := glob(t, disk, ".", ".parquet"); len(files) != 11 {
+		t.Errorf("%d files", len(files))
+	}
+}
+
+// TestDirectoriesAreDurable: the names that lead to the log are on the disk before a version counts.
+func TestDirectoriesAreDurable(t *testing.T) {
+	disk := newDisk(t)
+	grow(t, disk, run(1))
+	publish(t, disk)
+	reboot := disk.Crash(durabletest.Mode{}, nil)
+	mustShow(t, reboot, "after a power loss")
 }

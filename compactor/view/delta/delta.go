@@ -64,6 +64,8 @@ type State struct {
 	Added   int64  `json:"added"`    // modificationTime of File, in milliseconds
 	Meta    string `json:"metadata"` // SHA-256 of the metaData in force
 	Mapped  bool   `json:"mapped"`   // column mapping is on
+	// LeftOut are columns that the table cannot have: see Done.
+	LeftOut []string `json:"left_out,omitempty"`
 	// Reasserted tells that the version took the table back from another program.
 	Reasserted bool  `json:"reasserted,omitempty"`
 	Time       int64 `json:"time"`  // as timestamp in commitInfo
@@ -139,6 +141,7 @@ type Done struct {
 	Version    int64             // the newest one; -1: there is no table, as the root has no generation
 	Generation cohort.Generation // which it shows
 	Published  bool              // by this call
+	NewColumns bool              // this call published, and the columns are others than before
 	LeftOut    []string          // columns that the table cannot have, because Delta does not tell upper from lower case in names
 	Mapped     bool              // names need column mapping, which not all readers know
 }

@@ -1,6 +1,8 @@
 package delta_test
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/compactor/view/delta"
 	"github.com/runfold/runfold/internal/durable"
@@ -187,12 +190,66 @@ func TestNames(t *testing.T) {
 		!strings.Contains(s.schema, `"delta.columnMapping.physicalName":"metrics.a b"`) || strings.Contains(s.schema, "x.Y") {
 		t.Errorf("%+v", s)
 	}
+	cfg := compactor.Config{Root: root, FS: disk, Lock: noLock{}}
+	if _, err := compactor.ChangeColumns(context.Background(), cfg, compactor.ColumnChange{Drop: []string{"metrics.a b"}}); err != nil {
+		t.Fatal(err)
+	}
 	for n := range 10 {
 		grow(t, disk, run(n))
 		publish(t, disk)
 	}
 	if s := mustShow(t, disk, "by a checkpoint"); s.protocol != [2]int32{2, 5} || s.config["delta.columnMapping.mode"] != "name" {
 		t.Errorf("%+v", s)
+	}
+}
+
+// noLock is a lock that is always free.
+type noLock struct{}
+
+func (noLock) Lock(context.Context) (func() error, error) { return func() error { return nil }, nil }
+
+// TestTimeRises: the clock of the storage goes back, and the times of versions do not.
+func TestTimeRises(t *testing.T) {
+	disk := newDisk(t)
+	now := time.Now()
+	disk.Clock = func() time.Time { return now }
+	for n := range 5 {
+		now = now.Add(-time.Hour)
+		grow(t, disk, run(n))
+		publish(t, disk)
+	}
+	s := mustShow(t, disk, "clock went back")
+	if !slices.IsSorted(s.times) || len(slices.Compact(s.times)) != 5 {
+		t.Errorf("times: %v", s.times)
+	}
+}
+
+// TestHint: a hint that is lost, or names a checkpoint that is not there, is written anew.
+func TestHint(t *testing.T) {
+	disk := published(t, 12)
+	publish(t, disk)
+	hint := filepath.Join(root.Delta(), "_delta_log", "_last_checkpoint")
+	for _, spoil := range []func(){
+		func() { durable.Remove(disk, hint) },
+		func() { write(t, disk, "_delta_log/_last_checkpoint", `{"version":3,"size":1}`) },
+		func() { write(t, disk, "_delta_log/_last_checkpoint", `{`) },
+		func() {
+			durable.Remove(disk, filepath.Join(root.Delta(), "_delta_log", "00000000000000000010.checkpoint.parquet"))
+		},
+	} {
+		spoil()
+		publish(t, disk)
+		if got := wrong(t, disk); got != "" {
+			t.Errorf("Check: %s", got)
+		}
+		var at struct{ Version int64 }
+		data, err := durable.Read(disk, hint, 1000)
+		if err == nil {
+			err = json.Unmarshal(data, &at)
+		}
+		if _, serr := disk.Stat(filepath.Join(root.Delta(), "_delta_log", fmt.Sprintf("%020d.checkpoint.parquet", at.Version))); err != nil || serr != nil {
+			t.Errorf("hint %s: %v, %v", data, err, serr)
+		}
 	}
 }
 
@@ -209,6 +266,11 @@ func TestSweep(t *testing.T) {
 	if n, err := delta.Sweep(store(t, disk), time.Hour); n != 0 || err != nil {
 		t.Errorf("all generations are kept: %d, %v", n, err)
 	}
+	now = now.Add(2 * time.Hour) // checkpoints are old, and versions below them are needed
+	if n, err := delta.Sweep(store(t, disk), 10*time.Minute); n != 0 || err != nil {
+		t.Errorf("all generations are kept: %d, %v", n, err)
+	}
+	now = now.Add(-2 * time.Hour)
 	for g := range 30 {
 		if err := durable.Remove(disk, root.Manifest(generationNumber(g+1))); err != nil {
 			t.Fatal(err)

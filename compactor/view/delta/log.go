@@ -110,6 +110,21 @@ func (t table) head() (h head, err error) {
 	return h, nil
 }
 
+// Look tells what is wrong with a table whose newest version says s, as far as names tell: its file is gone, or it is ahead of newest, the newest
+// generation of the root.
+func Look(s *generation.Store, is State, newest generation.Manifest) error {
+	there, err := table{s}.isThere(&is)
+	switch {
+	case err != nil:
+		return err
+	case !there:
+		return ErrGone
+	case is.Generation > newest.Generation, is.Generation == newest.Generation && is.Token != newest.Token:
+		return ErrAhead
+	}
+	return nil
+}
+
 // Read is what the newest version says of itself. It is fs.ErrNotExist if there is no table.
 func Read(s *generation.Store) (State, error) {
 	h, err := table{s}.head()

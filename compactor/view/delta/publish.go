@@ -187,7 +187,7 @@ func (p *publisher) actions() (all []action, err error) {
 	p.done.LeftOut, p.done.Mapped = columns.leftOut, columns.mapped
 	p.state = State{
 		Version: p.head.next(), RootID: p.Settings.RootID, Generation: p.newest.Generation, Token: p.newest.Token,
-		File: p.shownFile(), Size: last.Size, Added: last.Added, Index: p.newest.Index.Name, Meta: meta.digest(), Mapped: columns.mapped,
+		File: p.shownFile(), Size: last.Size, Added: last.Added, Index: p.newest.Index.Name, Meta: meta.digest(), Mapped: columns.mapped, LeftOut: columns.leftOut,
 		Reasserted: p.taken,
 		// Clocks of the file system may go back, and the times of versions must not.
 		Time: max(timeOf(p.newest), last.Time+1),
@@ -200,7 +200,8 @@ func (p *publisher) actions() (all []action, err error) {
 	if anew || last.Mapped != p.state.Mapped {
 		all = append(all, action{Protocol: columns.protocol()})
 	}
-	if anew || last.Meta != p.state.Meta {
+	p.done.NewColumns = anew || last.Meta != p.state.Meta
+	if p.done.NewColumns {
 		all = append(all, action{MetaData: meta})
 	}
 	all = append(all, action{Txn: p.state.txn()})

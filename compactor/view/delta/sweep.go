@@ -215,6 +215,12 @@ func Purge(s *generation.Store, since cohort.Generation) (removed []string, left
 		return nil, nil, nil
 	}
 	h, err := t.head()
+	if err == nil && h.state == nil {
+		// Nothing of ours, or what a drop has left that was cut off.
+		if n, herr := t.before(since); herr != nil || n == 0 {
+			return nil, nil, herr
+		}
+	}
 	if err == nil && h.state != nil && h.state.Generation < since {
 		err = fmt.Errorf("it shows generation %d", h.state.Generation)
 	}
@@ -267,6 +273,23 @@ func Purge(s *generation.Store, since cohort.Generation) (removed []string, left
 		}
 	}
 	return removed, left, nil
+}
+
+// Before is how many files the table holds of generations before since, as far as their names tell.
+func Before(s *generation.Store, since cohort.Generation) (int, error) { return table{s}.before(since) }
+
+func (t table) before(since cohort.Generation) (n int, err error) {
+	entries, err := t.FS.ReadDir(t.dir())
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	for _, e := range entries {
+		g, ours := generationOf(e.Name())
+		if ours && g < since || durable.IsTemp(e.Name()) {
+			n++
+		}
+	}
+	return n, err
 }
 
 // isOfNewest tells whether a file belongs to the newest version.
