@@ -9,6 +9,7 @@ import (
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/compactor/view/delta"
+	"github.com/runfold/runfold/internal/durable"
 )
 
 // delta looks at the Delta table, if folds keep one.
@@ -52,7 +53,7 @@ func ReadDelta(store *generation.Store, newest generation.Manifest) DeltaStatus 
 		d.Version, d.Generation, d.Mapped = s.Version, s.Generation, s.Mapped
 		d.Behind = int64(newest.Generation) - int64(s.Generation)
 		d.LeftOut = append(d.LeftOut, s.LeftOut...)
-		if err := delta.Look(store, s, newest); err != nil {
+		if err := delta.Look(store, s, newest); err != nil && !durable.IsAway(err) { // the next look tells more
 			d.Problem = err.Error()
 		}
 	case !errors.Is(err, fs.ErrNotExist):

@@ -93,7 +93,7 @@ func (c *checking) state(s State, newest bool, seen map[string]bool) error {
 	switch {
 	case err != nil:
 		return err
-	case !there && newest && c.isNewest(s.Version):
+	case !there && newest && c.isNewest(s.Version) && !durable.IsAway(c.doubt(s.Version, ErrGone)):
 		c.tell(c.file(s.File), "%v: compactd delta sync --reassert links it again", ErrGone)
 	}
 	if !there || seen[s.File] {
@@ -116,6 +116,7 @@ func (c *checking) bytes(s State) error {
 		return nil // it was swept, or is told elsewhere
 	}
 	if m.Token != s.Token || m.Index.Name != s.Index {
+		// A manifest never changes, so no old state of a share shows it otherwise.
 		c.tell(c.version(s.Version), "it shows another generation %d than the root has: %v", s.Generation, ErrAhead)
 		return nil
 	}

@@ -146,6 +146,41 @@ func TestAhead(t *testing.T) {
 	mustShow(t, old, "not restored")
 }
 
+// share is a disk that other machines may change.
+type share struct{ *durabletest.CrashFS }
+
+func (share) Remote(string) bool { return true }
+
+// TestShare: what a share does not show yet is not damage, until ten minutes have gone by.
+func TestShare(t *testing.T) {
+	base := published(t, 3)
+	publish(t, base)
+	for name, spoil := range map[string]func(*durabletest.CrashFS) error{
+		"file": func(disk *durabletest.CrashFS) error {
+			return disk.Remove(filepath.Join(root.Delta(), glob(t, disk, ".", ".parquet")[3]))
+		},
+		"manifest": func(disk *durabletest.CrashFS) error { return disk.Remove(root.Manifest(4)) },
+	} {
+		disk := again(base)
+		if err := spoil(disk); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := delta.Publish(store(t, share{disk})); err == nil || delta.IsWrong(err) || !durable.IsAway(err) {
+			t.Errorf("%s: Publish: %v", name, err)
+		}
+		if got := wrong(t, share{disk}); got != "" {
+			t.Errorf("%s: Check: %s", name, got)
+		}
+		disk.Clock = func() time.Time { return time.Now().Add(11 * time.Minute) }
+		if err := durable.Replace(disk, root.CompactLock(), nil, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := delta.Publish(store(t, share{disk})); !delta.IsWrong(err) {
+			t.Errorf("%s: Publish after ten minutes: %v", name, err)
+		}
+	}
+}
+
 // TestDropAnywhere stops Drop before each change. A reader finds the whole table or none, and the next call ends it.
 func TestDropAnywhere(t *testing.T) {
 	base := published(t, 11)

@@ -111,16 +111,16 @@ func (t table) head() (h head, err error) {
 }
 
 // Look tells what is wrong with a table whose newest version says s, as far as names tell: its file is gone, or it is ahead of newest, the newest
-// generation of the root.
+// generation of the root. It is a *durable.AwayError where a share may show an old state.
 func Look(s *generation.Store, is State, newest generation.Manifest) error {
 	there, err := table{s}.isThere(&is)
 	switch {
 	case err != nil:
 		return err
 	case !there:
-		return ErrGone
+		return table{s}.doubt(is.Version, ErrGone)
 	case is.Generation > newest.Generation, is.Generation == newest.Generation && is.Token != newest.Token:
-		return ErrAhead
+		return table{s}.doubt(is.Version, ErrAhead)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"time"
 
+	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/internal/durable"
 )
@@ -112,8 +113,8 @@ func (p *publisher) isShown() (bool, error) {
 		if now, err := p.Newest(); err != nil || now.Generation > p.newest.Generation {
 			return false, errors.Join(err, generation.ErrConflict)
 		}
-		return false, fmt.Errorf("version %d shows generation %d (token %s), the root has %d (token %s): %w",
-			s.Version, s.Generation, s.Token, p.newest.Generation, p.newest.Token, ErrAhead)
+		return false, p.doubt(s.Version, fmt.Errorf("version %d shows generation %d (token %s), the root has %d (token %s): %w",
+			s.Version, s.Generation, s.Token, p.newest.Generation, p.newest.Token, ErrAhead))
 	}
 	if p.taken {
 		return false, nil
@@ -129,7 +130,17 @@ func (p *publisher) isShown() (bool, error) {
 		p.taken, p.actives = true, []remove{{Path: s.File, DataChange: true}}
 		return false, nil
 	}
-	return false, fmt.Errorf("%s: %w", p.Root.Rel(p.file(s.File)), ErrGone)
+	return false, p.doubt(s.Version, fmt.Errorf("%s: %w", p.Root.Rel(p.file(s.File)), ErrGone))
+}
+
+// doubt returns a *durable.AwayError in the place of err where this machine may not see yet what another one has done: version v, which is the
+// newest, is younger than the state that a share may show.
+func (t table) doubt(v int64, err error) error {
+	info, serr := t.FS.Stat(t.version(v))
+	if serr == nil && t.MayBeOld(cohort.Stamp(info.ModTime().UnixNano())) {
+		return &durable.AwayError{Err: errors.New(err.Error())} // without what it matches
+	}
+	return err
 }
 
 // isThere tells whether the file of a version is there.
