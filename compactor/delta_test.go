@@ -338,6 +338,38 @@ func TestDeltaSwept(t *testing.T) {
 	deltaShows(t, durable.OS, root, "swept")
 }
 
+// TestDeltaLink: what a link in the place of the table leads to is not ours (P13).
+func TestDeltaLink(t *testing.T) {
+	root := newRoot(t)
+	elsewhere := t.TempDir()
+	if err := os.Symlink(elsewhere, root.Delta()); err != nil {
+		t.Skip(err)
+	}
+	withDelta(t, root)
+	var said notices
+	cfg := compactor.Config{Root: root, Notify: said.add, KeepAge: -1}
+	appendTo(t, root, "c", firstLines...)
+	if report := foldNow(t, cfg); report.DeltaFailed == 0 || !strings.Contains(said.text(), "symbolic link") {
+		t.Errorf("%+v, %s", report, said.text())
+	}
+	eraseNow(t, cfg, compactor.Erasure{RunID: "a"})
+	store, err := cfg.Store()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := delta.Drop(store); err == nil {
+		t.Error("Drop went through the link")
+	}
+	if names, err := os.ReadDir(elsewhere); err != nil || len(names) > 0 {
+		t.Errorf("written outside of the root: %v, %v", names, err)
+	}
+	if err := os.Remove(root.Delta()); err != nil {
+		t.Fatal(err)
+	}
+	foldNow(t, cfg)
+	deltaShows(t, durable.OS, root, "the link is gone")
+}
+
 // TestDeltaOff: a root without the setting has no delta/, and one of somebody else is left alone.
 func TestDeltaOff(t *testing.T) {
 	root := newRoot(t)

@@ -98,18 +98,20 @@ func (w *sweep) files() error {
 	if len(old) == 0 {
 		return nil
 	}
-	read, err := w.beingRead()
-	if err != nil {
-		return err
-	}
 	// The versions above those that go must be on the disk. Other publishers may have made them.
 	if err := durable.SyncDir(w.FS, w.log()); err != nil {
 		return err
 	}
 	for _, name := range old {
-		if g, ours := generationOf(name); ours && read[name] {
-			w.oldest = min(w.oldest, g)
-			continue
+		if g, ours := generationOf(name); ours {
+			free, err := w.isFree(g)
+			if err != nil {
+				return err
+			}
+			if !free {
+				w.oldest = min(w.oldest, g)
+				continue
+			}
 		}
 		if err := w.remove(w.file(name)); err != nil {
 			return err
@@ -118,23 +120,32 @@ func (w *sweep) files() error {
 	return nil
 }
 
-// beingRead are the files of versions that gave way to later ones less than the grace ago.
-func (w *sweep) beingRead() (files map[string]bool, err error) {
-	files = map[string]bool{}
-	for _, v := range slices.Backward(w.head.versions) {
-		c, err := w.read(v)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
-		}
-		if c.state != nil {
-			files[c.state.File] = true
-		}
-		info, err := w.FS.Stat(w.version(v))
-		if err == nil && isOld(w.now, info, w.grace) {
-			break // it was shown so long ago that what it took out is free
-		}
+// isFree tells whether a version of a later generation has taken the place of g for the time of grace.
+func (w *sweep) isFree(g cohort.Generation) (bool, error) {
+	v, err := w.first(g + 1)
+	if err != nil {
+		return false, err
 	}
-	return files, nil
+	info, err := w.FS.Stat(w.version(v))
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil // it was removed since, so it is old
+	}
+	return err == nil && isOld(w.now, info, w.grace), err
+}
+
+// first is the first version of a generation of at least g, at most the newest version. Generations rise with versions, so it reads few of them.
+func (w *sweep) first(g cohort.Generation) (v int64, err error) {
+	at, _ := slices.BinarySearchFunc(w.head.versions, g, func(v int64, g cohort.Generation) int {
+		c, rerr := w.read(v)
+		if rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
+			err = rerr
+		}
+		if c.state == nil || c.state.Generation < g {
+			return -1
+		}
+		return 1
+	})
+	return w.head.versions[min(at, len(w.head.versions)-1)], err
 }
 
 // logs removes the part of the log below the checkpoint that the oldest version with a file needs. Readers need the newest
@@ -174,24 +185,9 @@ func (w *sweep) needed() (int64, error) {
 	if len(l.checkpoints) == 0 || l.versions[0] >= l.checkpoints[0] && len(l.checkpoints) == 1 {
 		return -1, nil
 	}
-	// Generations rise with versions.
-	var err error
-	at, _ := slices.BinarySearchFunc(l.versions, w.oldest, func(v int64, g cohort.Generation) int {
-		c, rerr := w.read(v)
-		if rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
-			err = rerr
-		}
-		if c.state == nil || c.state.Generation < g {
-			return -1
-		}
-		return 1
-	})
+	from, err := w.first(w.oldest)
 	if err != nil {
 		return -1, err
-	}
-	from := l.newest()
-	if at < len(l.versions) {
-		from = l.versions[at]
 	}
 	below := l.checkpoint(max(from, l.newest()-versions))
 	// The file of _last_checkpoint, and one that a reader has just found, must stay.
@@ -279,6 +275,9 @@ func Purge(s *generation.Store, since cohort.Generation) (removed []string, left
 func Before(s *generation.Store, since cohort.Generation) (int, error) { return table{s}.before(since) }
 
 func (t table) before(since cohort.Generation) (n int, err error) {
+	if err := durable.RealDir(t.FS, t.dir()); err != nil { // what a link leads to is not ours (P13)
+		return 0, nil
+	}
 	entries, err := t.FS.ReadDir(t.dir())
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
