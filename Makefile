@@ -94,7 +94,7 @@ test-engines-short: $(ENGINES)/made # the part of test-engines that make test ru
 	$(GO) test -count=1 -v -run 'TestEngines$$' -timeout 0 ./internal/acceptance -args -engines deltalake,polars,duckdb -engines-python $(abspath $(ENGINES))/bin/python -generations 20
 
 test-engines: $(ENGINES)/all ## a random history of GENERATIONS folds (default 200): delta-rs, Polars, DuckDB, Spark and ClickHouse read every version of Delta tables; needs Java and node
-	CHDB=$(abspath $(ENGINES))/node_modules/chdb $(GO) test -count=1 -v -run 'TestEngines$$' -timeout 0 ./internal/acceptance -args -engines deltalake,polars,duckdb,chdb,pyspark -engines-python $(abspath $(ENGINES))/bin/python -generations $(GENERATIONS)
+	CHDB=$(abspath $(ENGINES))/node_modules/chdb $(GO) test -count=1 -v -run 'Test(Engines|Cluster)$$' -timeout 0 ./internal/acceptance -args -engines deltalake,polars,duckdb,chdb,pyspark -engines-python $(abspath $(ENGINES))/bin/python -generations $(GENERATIONS)
 
 $(ENGINES)/made: internal/acceptance/testdata/engines/requirements.txt
 	rm -rf $(ENGINES)
