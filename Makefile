@@ -8,6 +8,8 @@ FLAKES ?= 20
 FLAKEPKGS ?= ./...
 PYTHON ?= python3
 VENV = .venv
+ENGINES = .venv-engines
+GENERATIONS ?= 200
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 UNPARAM = mvdan.cc/unparam@v0.0.0-20260823230713-2fa3d841b0c8
 REVIVE = github.com/mgechev/revive@v1.17.0
@@ -16,7 +18,7 @@ REVIVE = github.com/mgechev/revive@v1.17.0
 STAMP ?= $(shell git status >/dev/null 2>&1 && echo -buildvcs=auto)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-short test-places test-32 test-machines test-windows test-outside test-foreign test-differential test-docs check fmt vet staticcheck unused cross fuzz soak flakes figures bench example clean
+.PHONY: help build test test-short test-places test-32 test-machines test-windows test-outside test-foreign test-differential test-engines test-docs check fmt vet staticcheck unused cross fuzz soak flakes figures bench example clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,7 +31,7 @@ example: build ## the main job on the example data, into ./example-runs
 
 test: check $(VENV)/made ## everything that must hold: checks, all tests with the race detector, the pages, a program of another module, a foreign reader
 	$(GO) test -race -timeout 30m ./... # test-docs is one of them: it finds $(VENV)
-	$(MAKE) -j2 $(if $(filter output-sync,$(.FEATURES)),-O) test-places test-32 test-machines-short test-outside test-foreign test-differential
+	$(MAKE) -j2 $(if $(filter output-sync,$(.FEATURES)),-O) test-places test-32 test-machines-short test-outside test-foreign test-differential test-engines-short
 
 test-short: ## the tests that take seconds
 	$(GO) test -short ./...
@@ -85,6 +87,25 @@ test-foreign: ## read the published files with DuckDB, and files of other writer
 
 test-differential: $(VENV)/made ## for DIFFERENTIAL (default 60s): random records, and what DuckDB, pyarrow and polars read, against a model in Python
 	$(GO) test -count=1 -v -run 'TestDifferential$$' -timeout 0 ./internal/acceptance -args -differential $(DIFFERENTIAL) -python $(abspath $(VENV))/bin/python $(DIFFERENTIALFLAGS)
+
+# DuckDB has a Python of its own, because its delta extension is to be had as a package for that version only.
+.PHONY: test-engines-short
+test-engines-short: $(ENGINES)/made # the part of test-engines that make test runs
+	$(GO) test -count=1 -v -run 'TestEngines$$' -timeout 0 ./internal/acceptance -args -engines deltalake,polars,duckdb -engines-python $(abspath $(ENGINES))/bin/python -generations 20
+
+test-engines: $(ENGINES)/all ## a random history of GENERATIONS folds (default 200): delta-rs, Polars, DuckDB, Spark and ClickHouse read every version of Delta tables; needs Java and node
+	CHDB=$(abspath $(ENGINES))/node_modules/chdb $(GO) test -count=1 -v -run 'Test(Engines|Cluster)$$' -timeout 0 ./internal/acceptance -args -engines deltalake,polars,duckdb,chdb,pyspark -engines-python $(abspath $(ENGINES))/bin/python -generations $(GENERATIONS)
+
+$(ENGINES)/made: internal/acceptance/testdata/engines/requirements.txt
+	rm -rf $(ENGINES)
+	$(PYTHON) -m venv $(ENGINES)
+	$(ENGINES)/bin/python -m pip install -q --disable-pip-version-check -r $<
+	touch $@
+
+$(ENGINES)/all: $(ENGINES)/made internal/acceptance/testdata/engines/requirements-spark.txt
+	$(ENGINES)/bin/python -m pip install -q --disable-pip-version-check -r internal/acceptance/testdata/engines/requirements-spark.txt
+	npm install --silent --no-fund --no-audit --prefix $(ENGINES) chdb@3.4.0
+	touch $@
 
 test-docs: $(VENV)/made ## run the code blocks of the README and of docs: shell, Python, SQL
 	$(GO) test -count=1 ./internal/docs
@@ -160,4 +181,4 @@ bench: ## side by side with others, about 25 minutes, into docs/bench; see bench
 	cd bench && $(GO) run . -out ../docs/bench $(BENCHFLAGS)
 
 clean: ## remove what the targets above made
-	rm -rf bin example-runs $(VENV)
+	rm -rf bin example-runs $(VENV) $(ENGINES)

@@ -186,6 +186,9 @@ func (r Root) SnapshotsOf(id ID) string {
 	return r.path("cohorts", string(id), "snapshot_index.json")
 }
 
+// Delta is the directory of the Delta table, which shows generations to other engines.
+func (r Root) Delta() string { return r.path("delta") }
+
 // CompactLock is the lock file of the running compactor.
 func (r Root) CompactLock() string { return r.path("compact.lock") }
 

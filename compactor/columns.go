@@ -43,6 +43,9 @@ func changing(ctx context.Context, cfg Config, change func(*run) (generation.Man
 	for try := 0; ; try++ {
 		newest, err = change(r)
 		again := errors.Is(err, generation.ErrConflict) || r.isOvertaken(err)
+		if err == nil {
+			r.show(newest)
+		}
 		if !again || try == maxConflicts || ctx.Err() != nil {
 			return newest, err
 		}

@@ -10,7 +10,7 @@
 //	fold       last write wins per key; assign snapshot_seq; no I/O, no clock
 //	write      the new data files, durable before anything names them
 //	commit     durable.Create(manifests/N+1): visible, exactly once
-//	publish    replace the two public names, then look whether we are still the newest
+//	publish    replace the two public names, then look whether we are still the newest; bring the Delta table up to date, if the root has one
 //	sweep      remove streams that are sealed and folded, and old generations; reap those of dead writers
 //
 // The watermarks stand in the manifest that holds the result, so a fold happens once or not at all,
@@ -318,6 +318,7 @@ func (r *run) round(ctx context.Context) (more bool, err error) {
 		reaped = r.sweeper.reap(b.dead)
 		r.report.Reaped = reaped
 	}
+	r.show(next)
 	err = r.expire(next, 0)
 	again := !r.again && r.sweeper.hasStuckAnew(next) // once a run, or a stream that cannot be read keeps it busy for ever
 	r.again = r.again || again
@@ -332,6 +333,7 @@ func (r *run) expire(newest generation.Manifest, room int64) error {
 	if expired.TwoHistories {
 		r.report.Damage = max(r.report.Damage, 1)
 	}
+	r.sweepDelta(newest) // its links keep what was removed on the disk
 	return err
 }
 

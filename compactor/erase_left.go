@@ -10,6 +10,7 @@ import (
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/generation"
+	"github.com/runfold/runfold/compactor/view/delta"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
 )
@@ -43,7 +44,38 @@ func (e *eraser) purge(newest, second generation.Manifest) error {
 			e.done.Holding = append(e.done.Holding, Holding{Path: e.Root.Rel(p.Name), Why: "it is in use, and was not replaced: " + e.unpublished.Error()})
 		}
 	}
+	if err := e.purgeDelta(newest); err != nil {
+		return err
+	}
 	return e.streamsOf(newest, second)
+}
+
+// purgeDelta removes all of the Delta table but the newest version. A table that cannot be brought up to date is named.
+func (e *eraser) purgeDelta(newest generation.Manifest) error {
+	if newest.Erased == nil {
+		return nil
+	}
+	e.show(newest)
+	removed, left, err := delta.Purge(e.store, newest.Erased.Since)
+	e.done.Removed = append(e.done.Removed, removed...)
+	for _, l := range left {
+		e.done.Holding = append(e.done.Holding, Holding{Path: l.Path, Why: l.Why})
+	}
+	return err
+}
+
+// lookAtDelta finds files of the Delta table that may hold what is to be erased.
+func (e *eraser) lookAtDelta(newest generation.Manifest) error {
+	n, err := delta.Before(e.store, e.since)
+	if err != nil || n == 0 {
+		return err
+	}
+	h := Holding{Path: e.Root.Rel(e.Root.Delta()), Goes: newest.Delta}
+	if !newest.Delta {
+		h.Why = "folds do not keep the Delta table any more: compactd delta drop removes it"
+	}
+	e.done.Holding = append(e.done.Holding, h)
+	return nil
 }
 
 // streamsOf deletes the streams that both generations have folded, as two folds would.
@@ -78,6 +110,9 @@ func (e *eraser) streamsOf(newest, second generation.Manifest) error {
 func (e *eraser) look(newest generation.Manifest) error {
 	if !e.what.Apply {
 		if err := e.lookAtGenerations(newest); err != nil {
+			return err
+		}
+		if err := e.lookAtDelta(newest); err != nil {
 			return err
 		}
 	}

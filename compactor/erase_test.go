@@ -68,7 +68,7 @@ func secretsIn(t testing.TB, fsys durable.FS, root cohort.Root) (found []string)
 				found = append(found, fmt.Sprintf("%s holds %q", root.Rel(path), s))
 			}
 		}
-		if strings.Contains(path, ".parquet") {
+		if strings.Contains(path, ".parquet") && !strings.Contains(path, "_delta_log") { // checkpoints hold no rows
 			found = append(found, secretRows(t, root.Rel(path), data, digests)...)
 		}
 	})

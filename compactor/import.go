@@ -276,6 +276,9 @@ func (im *importer) commit(prev generation.Manifest, next *generation.Draft, old
 	if done.Generation > 0 {
 		im.done, im.report.Generation = true, done.Generation
 	}
+	if err == nil {
+		im.show(done)
+	}
 	return err
 }
 

@@ -29,15 +29,17 @@ type Report struct {
 	Erasing
 	generation.Merged
 
-	Swept     int           `json:"swept_streams"`
-	SweptGens int           `json:"swept_generations"`
-	Reaped    int           `json:"reaped_streams"`           // of dead writers, moved to reaped/
-	TornTails int           `json:"torn_tails"`               // of those, kept in quarantine/
-	Damage    int           `json:"damage"`                   // places in streams that could not be read, and public files of no generation
-	Skipped   int           `json:"skipped_streams"`          // not read to their end for another reason
-	Unseen    int           `json:"unseen_streams,omitempty"` // not read to their end, as the storage does not answer or shows an old state
-	Conflicts int           `json:"conflicts"`                // commits that another compactor won
-	Elapsed   time.Duration `json:"elapsed_ns"`
+	Swept     int `json:"swept_streams"`
+	SweptGens int `json:"swept_generations"`
+	Reaped    int `json:"reaped_streams"`           // of dead writers, moved to reaped/
+	TornTails int `json:"torn_tails"`               // of those, kept in quarantine/
+	Damage    int `json:"damage"`                   // places in streams that could not be read, and public files of no generation
+	Skipped   int `json:"skipped_streams"`          // not read to their end for another reason
+	Unseen    int `json:"unseen_streams,omitempty"` // not read to their end, as the storage does not answer or shows an old state
+	Conflicts int `json:"conflicts"`                // commits that another compactor won
+	// DeltaFailed counts how often the Delta table could not be brought up to date, see NotShown.
+	DeltaFailed int           `json:"delta_failed,omitempty"`
+	Elapsed     time.Duration `json:"elapsed_ns"`
 }
 
 // Clean tells whether every byte that the run met was in order. If not, all else was folded; audit.Check says more. A stream that is

@@ -23,7 +23,7 @@ func (a *app) initCommand() *cobra.Command {
 	var change compactor.ColumnChange
 	var s cohort.Settings
 	var maxRecord quantity.Bytes
-	var asJSON bool
+	var asJSON, delta bool
 	cmd := &cobra.Command{
 		Use:   "init --root DIR",
 		Short: "Make a root and fix its settings",
@@ -51,6 +51,7 @@ be mounted in its place. init itself, given an id, makes no root: the id says th
   compactd init --root runs --key run_id,phase,cohort_id,model_family
   compactd init --root runs --key run_id,phase,target,view,symbol --key-absent NONE
   compactd init --root runs --snapshots per-cohort
+  compactd init --root runs --delta
   compactd init --root runs --column symbol:string --column git_commit:string
   compactd init --root /mnt/share/runs --json | jq -r .root_id`,
 		Args: cobra.NoArgs,
@@ -76,6 +77,11 @@ be mounted in its place. init itself, given an id, makes no root: the id says th
 			}
 			if err := a.declare(cmd.Context(), change); err != nil {
 				return err
+			}
+			if delta {
+				if err := a.turnOnDelta(cmd.Context()); err != nil {
+					return err
+				}
 			}
 			got := r.Settings
 			if asJSON {
@@ -104,6 +110,7 @@ be mounted in its place. init itself, given an id, makes no root: the id says th
 	f.StringArrayVar(&columns, "column", nil, "a column that always exists, as `NAME:TYPE` (bool, int64, double, string); may be repeated")
 	f.IntVar(&change.Max, "max-columns", 0, fmt.Sprintf("how many columns the root may have, at most %d (default %d)", index.MostColumns, index.DefaultColumns))
 	f.StringVar(&dirMode, "dir-mode", "", "octal mode of directories; it holds against the umask (default 0777 less the umask; shared groups: 2775)")
+	f.BoolVar(&delta, "delta", false, "let folds publish a Delta table in ROOT/delta: see compactd delta")
 	f.BoolVar(&asJSON, "json", false, "print the root's id and settings as JSON")
 	f.StringVar(&fileMode, "file-mode", "", "octal mode of files; it holds against the umask (default 0666 less the umask; shared groups: 0664)")
 	return cmd
@@ -119,6 +126,16 @@ func (a *app) declare(ctx context.Context, change compactor.ColumnChange) error 
 		return err
 	}
 	_, err = compactor.ChangeColumns(ctx, cfg, change)
+	return err
+}
+
+// turnOnDelta is delta set on.
+func (a *app) turnOnDelta(ctx context.Context) error {
+	cfg, err := a.config()
+	if err != nil {
+		return err
+	}
+	_, err = compactor.ChangeDelta(ctx, cfg, true)
 	return err
 }
 

@@ -77,6 +77,6 @@ func reportFields(r compactor.Report) []zap.Field {
 		zap.Int("added", r.Added), zap.Int("replaced", r.Replaced), zap.Int("superseded", r.Superseded),
 		zap.Int("duplicates", r.Duplicates), zap.Int("withdrawn", r.Withdrawn), zap.Int("returned", r.Returned), zap.Int("commits", r.Commits), zap.Int("swept_streams", r.Swept),
 		zap.Int("reaped_streams", r.Reaped), zap.Int("torn_tails", r.TornTails),
-		zap.Int("damage", r.Damage), zap.Int("skipped_streams", r.Skipped), zap.Int("unseen_streams", r.Unseen), zap.Duration("elapsed", r.Elapsed),
+		zap.Int("damage", r.Damage), zap.Int("skipped_streams", r.Skipped), zap.Int("unseen_streams", r.Unseen), zap.Int("delta_failed", r.DeltaFailed), zap.Duration("elapsed", r.Elapsed),
 	}
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/compactor/intake"
 	"github.com/runfold/runfold/compactor/view"
+	"github.com/runfold/runfold/compactor/view/delta"
 	"github.com/runfold/runfold/compactor/view/sqlite"
 	"github.com/runfold/runfold/internal/build"
 	"github.com/runfold/runfold/internal/doctor"
@@ -130,7 +131,7 @@ func (a *app) command() *cobra.Command {
 	all.StringVar(&a.rootID, "root-id", "", "refuse any root but the one with this `id` (default $"+rootid.Var+")")
 	a.hasFlag = all.Changed
 	cmd.AddCommand(a.initCommand(), a.onceCommand(), a.runCommand(), a.statusCommand(), a.historyCommand(), a.retentionCommand(), a.columnsCommand(), a.checkCommand(),
-		a.dumpCommand(), a.runsCommand(), a.diffCommand(), a.viewCommand(), a.queryCommand(), a.restoreCommand(), a.previousCommand(), a.explainCommand(), a.withdrawCommand(), a.protectCommand(), a.unprotectCommand(), a.importCommand(), a.repairCommand(), a.eraseCommand(), a.backupCommand(), a.doctorCommand(), a.probeCommand())
+		a.dumpCommand(), a.runsCommand(), a.diffCommand(), a.deltaCommand(), a.viewCommand(), a.queryCommand(), a.restoreCommand(), a.previousCommand(), a.explainCommand(), a.withdrawCommand(), a.protectCommand(), a.unprotectCommand(), a.importCommand(), a.repairCommand(), a.eraseCommand(), a.backupCommand(), a.doctorCommand(), a.probeCommand())
 	a.finish(cmd)
 	return cmd
 }
@@ -221,7 +222,7 @@ func exitCode(err error) int {
 		return exitAgain
 	case errors.Is(err, compactor.ErrLocked):
 		return exitLocked
-	case errors.Is(err, errDamage), errors.Is(err, errDamaged), errors.Is(err, errGone), errors.Is(err, errViewDiffers), generation.IsDamage(err), isSettings(err):
+	case errors.Is(err, errDamage), errors.Is(err, errDamaged), errors.Is(err, errGone), errors.Is(err, errViewDiffers), generation.IsDamage(err), isSettings(err), delta.IsWrong(err):
 		return exitDamage
 	case errors.As(err, &unheard): // before what it may be of a disk
 		return exitFailed
@@ -253,6 +254,10 @@ func hint(err error) string {
 		return h
 	}
 	switch {
+	case errors.Is(err, delta.ErrAhead):
+		return "was the root restored from a backup? compactd delta drop removes the table, and the next fold makes it anew"
+	case delta.IsWrong(err):
+		return "compactd delta sync --reassert takes the table back; nothing was changed"
 	case errors.As(err, &notKept):
 		return "compactd history lists what is kept; compactd retention show tells how long generations stay, and compactd retention set changes it for those to come"
 	case errors.As(err, &ambiguous):

@@ -167,6 +167,9 @@ func describe(r compactor.Report) string {
 	if !r.Clean() {
 		text += fmt.Sprintf("; %d damaged places, %d streams not read to their end", r.Damage, r.Skipped)
 	}
+	if r.DeltaFailed > 0 {
+		text += "; the Delta table was not brought up to date"
+	}
 	if r.Unseen > 0 {
 		text += fmt.Sprintf("; %d streams that the storage does not show", r.Unseen)
 	}

@@ -100,6 +100,9 @@ func (a *app) printStatus(s shownStatus) error {
 	if m := s.Merged; m != nil {
 		fmt.Fprintf(out, "row groups  %d, of which the last fold copied %d as bytes\n", m.GroupsCopied+m.GroupsWritten, m.GroupsCopied)
 	}
+	if s.Delta != nil {
+		fmt.Fprintf(out, "delta       %s\n", terminal.Line(deltaText(*s.Delta)))
+	}
 	if s.Holder != "" {
 		fmt.Fprintf(out, "lock        %s\n", terminal.Line(s.Holder))
 	}

@@ -112,7 +112,7 @@ func check(ctx context.Context, store *generation.Store, yield func(Problem)) (C
 	if err != nil {
 		return c.done, c.Doubt(err, 0)
 	}
-	for _, phase := range []func(context.Context, generation.Manifest) error{c.missing, c.dataFiles, c.rows, c.public, c.streams, c.kept} {
+	for _, phase := range []func(context.Context, generation.Manifest) error{c.missing, c.dataFiles, c.rows, c.public, c.delta, c.streams, c.kept} {
 		if err := ctx.Err(); err != nil {
 			return c.done, err
 		}

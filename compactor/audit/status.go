@@ -46,6 +46,7 @@ type Status struct {
 	Columns      int                `json:"columns"`     // dynamic ones
 	InExtra      index.Extras       `json:"in_extra"`    // values that no column holds, by column and reason
 	Ahead        *generation.Ahead  `json:"clock_ahead,omitempty"`
+	Delta        *DeltaStatus       `json:"delta,omitempty"` // nil: folds keep no Delta table
 
 	// Unsealed are the streams of which everything is folded, but no seal, and what becomes of them: their writers live or were killed.
 	Unsealed []Unsealed `json:"unsealed,omitempty"`
@@ -130,6 +131,7 @@ func readStatus(ctx context.Context, cfg compactor.Config, store *generation.Sto
 			s.Damaged = append(s.Damaged, Problem{store.Root.Rel(path), err.Error(), true})
 		}
 		s.Columns, s.Ahead = len(newest.Schema), newest.Ahead
+		s.lookAtDelta(store, newest)
 	}
 	if s.Quarantine, err = countQuarantine(store); err != nil {
 		return Status{}, err

@@ -17,6 +17,7 @@ const (
 	DidRetention Verb = "retention"
 	DidRepair    Verb = "repair"
 	DidErase     Verb = "erase"
+	DidDelta     Verb = "delta"
 )
 
 // Changed counts the rows that a commit changed, against the generation before. A repair, which goes back, does not count.

@@ -58,6 +58,9 @@ func (s *Store) DraftAgain(good Manifest, newest cohort.Generation) (*Draft, err
 	parent.Generation, parent.digest = newest, ""
 	if data, err := s.bytesOf(newest); err == nil {
 		parent.digest = digestOf(data)
+		if m, err := DecodeManifest(data); err == nil {
+			parent.Delta = m.Delta // a table that is there must be followed, or an erasure would not reach it
+		}
 	}
 	d, err := s.Draft(parent, good.Streams)
 	if err != nil {

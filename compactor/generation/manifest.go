@@ -51,6 +51,7 @@ type Manifest struct {
 	// Columns is what the root wants of its columns.
 	Columns   index.Columns `json:"columns,omitzero"`
 	Retention *Retention    `json:"retention,omitempty"` // of generations; nil: see Keeps
+	Delta     bool          `json:"delta,omitempty"`     // folds publish a Delta table, see package view/delta
 	Index     DataFile      `json:"index"`
 	Snapshots Snapshots     `json:"snapshots"`
 	// Withdrawn is nil in a root without actions. Programs that do not know it must not fold such a root: see Requires.

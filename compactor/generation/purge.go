@@ -229,9 +229,9 @@ func (p *purge) linked(path string) {
 }
 
 // namesElsewhere are the files of the root that may be one file with a data file: public ones, which may have the same bytes still, temporary
-// ones of a publication that was killed, and those in quarantine/. The last two are looked through later.
+// ones of a publication that was killed, those of the Delta table, and those in quarantine/. The last three are looked through later.
 func (p *purge) namesElsewhere() {
-	dirs := map[string]bool{p.Root.DamagedGenerations(): true}
+	dirs := map[string]bool{p.Root.DamagedGenerations(): true, p.Root.Delta(): true}
 	for _, q := range p.public(p.newest) {
 		dirs[filepath.Dir(q.Name)] = true
 	}

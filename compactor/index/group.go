@@ -107,3 +107,33 @@ func EachExtra(text []byte) iter.Seq2[Member, error] {
 // ExtraName is how the name of a member stands in a value of _extra, with what is around it. A value that does not have these bytes has
 // no such member.
 func ExtraName(name string) []byte { return append(jsonscan.Quote(name), ':') }
+
+// Groups are the row groups, in their order.
+func (f *File) Groups() []Group {
+	groups := make([]Group, len(f.file.Metadata().RowGroups))
+	for i := range groups {
+		groups[i] = Group{f, i}
+	}
+	return groups
+}
+
+// FileColumn is a column of a file, fixed or dynamic, as readers of Parquet find it.
+type FileColumn struct {
+	Column
+	Time bool // it counts microseconds from 1970 on, in UTC
+}
+
+// Columns are all columns in the order of the file. The id of a fixed column is 0 in a file of version 1, as that of every other one is.
+func (f *File) Columns() (all []FileColumn) {
+	for i, name := range f.layout.names() {
+		c := FileColumn{Column{Name: name, Kind: f.layout.kindOf(name)}, name == columnTimestamp}
+		switch {
+		case f.layout.kindAt(i) != 0:
+			c.ID = f.layout.dynamic[i-len(firstColumns)].ID
+		case f.layout.version >= withDigest:
+			c.ID = int32(fieldIDs[name])
+		}
+		all = append(all, c)
+	}
+	return all
+}

@@ -1,0 +1,138 @@
+package delta
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"github.com/runfold/runfold/compactor/generation"
+	"github.com/runfold/runfold/internal/durable"
+)
+
+// listing is what a log holds, each in order.
+type listing struct {
+	versions, checkpoints []int64
+	others                []fs.DirEntry
+}
+
+// newest is the newest version, -1 if there is none.
+func (l listing) newest() int64 {
+	if len(l.versions) == 0 {
+		return -1
+	}
+	return l.versions[len(l.versions)-1]
+}
+
+// checkpoint is the newest checkpoint up to a version, -1 if there is none.
+func (l listing) checkpoint(v int64) int64 {
+	for _, c := range slices.Backward(l.checkpoints) {
+		if c <= v {
+			return c
+		}
+	}
+	return -1
+}
+
+// list lists the log. One that does not exist is empty.
+func (t table) list() (l listing, err error) {
+	if err := durable.RealDir(t.FS, t.dir(), t.log()); err != nil { // what a link leads to is not ours (P13)
+		return l, err
+	}
+	entries, err := t.FS.ReadDir(t.log())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return l, fmt.Errorf("list the log of the Delta table: %w", err)
+	}
+	for _, e := range entries {
+		if v, ok := versionOf(e.Name(), ".json"); ok {
+			l.versions = append(l.versions, v)
+		} else if v, ok := versionOf(e.Name(), checkpointSuffix); ok {
+			l.checkpoints = append(l.checkpoints, v)
+		} else {
+			l.others = append(l.others, e)
+		}
+	}
+	return l, nil
+}
+
+// read reads one version.
+func (t table) read(v int64) (commit, error) {
+	data, err := durable.Read(t.FS, t.version(v), maxVersion)
+	if err != nil {
+		return commit{}, fmt.Errorf("read version %d of the Delta table: %w", v, err)
+	}
+	return decode(v, data), nil
+}
+
+// head is the newest version of ours, on which the next one stands.
+type head struct {
+	listing
+	state *State // nil: there is no version
+	torn  bool   // a version above it is not complete
+}
+
+// next is the version that comes next. One that is not complete is replaced: no reader could read it, nor anything above it.
+func (h head) next() int64 {
+	if h.state == nil {
+		return 0
+	}
+	return h.state.Version + 1
+}
+
+// head reads the newest version. It is ErrForeign if that is not ours.
+func (t table) head() (h head, err error) {
+	if h.listing, err = t.list(); err != nil {
+		return h, err
+	}
+	v := h.newest()
+	if v < 0 {
+		return h, nil
+	}
+	c, err := t.read(v)
+	if errors.Is(err, fs.ErrNotExist) {
+		return h, fmt.Errorf("%w: %w", generation.ErrConflict, err) // it was dropped since
+	}
+	if err == nil && c.torn {
+		h.torn = true
+		if v == 0 {
+			return h, nil
+		}
+		v--
+		c, err = t.read(v)
+	}
+	if err != nil {
+		return h, err
+	}
+	if c.state == nil || c.state.RootID != t.Settings.RootID {
+		return h, fmt.Errorf("version %d: %w", v, ErrForeign)
+	}
+	h.state = c.state
+	return h, nil
+}
+
+// Look tells what is wrong with a table whose newest version says s, as far as names tell: its file is gone, or it is ahead of newest, the newest
+// generation of the root. It is a *durable.AwayError where a share may show an old state.
+func Look(s *generation.Store, is State, newest generation.Manifest) error {
+	there, err := table{s}.isThere(&is)
+	switch {
+	case err != nil:
+		return err
+	case !there:
+		return table{s}.doubt(is.Version, ErrGone)
+	case is.Generation > newest.Generation, is.Generation == newest.Generation && is.Token != newest.Token:
+		return table{s}.doubt(is.Version, ErrAhead)
+	}
+	return nil
+}
+
+// Read is what the newest version says of itself. It is fs.ErrNotExist if there is no table.
+func Read(s *generation.Store) (State, error) {
+	h, err := table{s}.head()
+	if err == nil && h.state == nil {
+		err = fmt.Errorf("%s: %w", s.Root.Rel(s.Root.Delta()), fs.ErrNotExist)
+	}
+	if err != nil {
+		return State{}, err
+	}
+	return *h.state, nil
+}
