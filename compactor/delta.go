@@ -63,7 +63,7 @@ type NotShown struct {
 }
 
 func (n NotShown) String() string {
-	text := fmt.Sprintf("delta: the table does not show the newest generation: %v", n.Err)
+	text := fmt.Sprintf("delta: the table was not brought up to date: %v", n.Err)
 	switch {
 	case errors.Is(n.Err, delta.ErrAhead):
 		return text + ": compactd delta drop removes it, and the next fold makes it anew"

@@ -134,7 +134,7 @@ func TestDeltaNeverFailsAFold(t *testing.T) {
 		if report.Commits != 1 || report.Damage != 0 {
 			t.Fatalf("change %d: %+v", k, report)
 		}
-		told := strings.Contains(said.text(), "delta: the table does not show the newest generation")
+		told := strings.Contains(said.text(), "delta: the table was not brought up to date")
 		if k < 0 && report.DeltaFailed == 0 || told != (report.DeltaFailed > 0) {
 			t.Errorf("change %d: failed %d times, and told %q", k, report.DeltaFailed, said.text())
 		}
