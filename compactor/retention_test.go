@@ -313,6 +313,31 @@ func TestSleeperIsNoSecondHistory(t *testing.T) {
 	}
 }
 
+// TestRepairKeepsRetention goes back to a generation from before the retention was changed, and to none.
+func TestRepairKeepsRetention(t *testing.T) {
+	for back := range 2 {
+		root := newDamagedRoot(t)
+		cfg := compactor.Config{Root: root}
+		for n := range 1 + back {
+			appendTo(t, root, "c", [][]string{firstLines, secondLines}[n]...)
+			foldNow(t, cfg)
+		}
+		two := 2 * time.Hour
+		m, err := compactor.ChangeRetention(context.Background(), cfg, compactor.RetentionChange{All: &two})
+		if err != nil {
+			t.Fatal(err)
+		}
+		spoil(t, root, "index", m.Generation)
+		did, err := audit.Repair(context.Background(), cfg, audit.RepairOptions{Apply: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if now := newestOn(t, root); did.Good != cohort.Generation(back) || now.Keeps().All != two {
+			t.Errorf("back to generation %d, keeps %v", did.Good, now.Keeps())
+		}
+	}
+}
+
 // TestEveryCommitSaysWhatItDid makes a commit of each kind, and looks at what its manifest says.
 func TestEveryCommitSaysWhatItDid(t *testing.T) {
 	root := newDamagedRoot(t)

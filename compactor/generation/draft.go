@@ -59,7 +59,8 @@ func (s *Store) DraftAgain(good Manifest, newest cohort.Generation) (*Draft, err
 	if data, err := s.bytesOf(newest); err == nil {
 		parent.digest = digestOf(data)
 		if m, err := DecodeManifest(data); err == nil {
-			parent.Delta = m.Delta // a table that is there must be followed, or an erasure would not reach it
+			// Settings are no content. And a table that is there must be followed, or an erasure would not reach it.
+			parent.Delta, parent.Retention = m.Delta, m.Retention
 		}
 	}
 	d, err := s.Draft(parent, good.Streams)
