@@ -52,6 +52,41 @@ func changing(ctx context.Context, cfg Config, change func(*run) (generation.Man
 	}
 }
 
+// changeSetting commits a setting that set gives the manifest, without a row. set tells whether it is another one; if not, the newest generation stays.
+func (r *run) changeSetting(verb generation.Verb, set func(*generation.Manifest) (changed bool, err error)) (generation.Manifest, error) {
+	prev, err := r.store.Newest()
+	if err != nil {
+		return generation.Manifest{}, err
+	}
+	wanted := prev
+	changed, err := set(&wanted)
+	if err != nil {
+		return generation.Manifest{}, err
+	}
+	r.base = prev.Generation
+	if err := r.store.Heal(prev); err != nil {
+		return generation.Manifest{}, err
+	}
+	if prev.Generation > 0 && !changed {
+		return prev, nil
+	}
+	next, err := r.store.Draft(wanted, prev.Streams)
+	if err != nil {
+		return generation.Manifest{}, err
+	}
+	next.Verb, next.Changed = verb, &generation.Changed{}
+	old, err := r.store.Summed(prev)
+	if err != nil {
+		return generation.Manifest{}, err
+	}
+	defer old.Close()
+	var c *generation.Changes
+	if prev.Generation == 0 { // the first generation has files, also where there is no row
+		c = &generation.Changes{}
+	}
+	return r.commit(prev, next, old, c)
+}
+
 func (r *run) changeColumns(change ColumnChange) (generation.Manifest, error) {
 	prev, err := r.store.Newest()
 	if err != nil {

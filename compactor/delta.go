@@ -18,43 +18,12 @@ import (
 // It takes the lock of a fold, and like a fold it may be raced by anybody and cut off anywhere. On error nothing has changed, or the change is
 // committed. A table that could not be brought up to date is a notice and no error, as in a fold.
 func ChangeDelta(ctx context.Context, cfg Config, on bool) (newest generation.Manifest, err error) {
-	return changing(ctx, cfg, func(r *run) (generation.Manifest, error) { return r.changeDelta(on) })
-}
-
-func (r *run) changeDelta(on bool) (generation.Manifest, error) {
-	prev, err := r.store.Newest()
-	if err != nil {
-		return generation.Manifest{}, err
-	}
-	r.base = prev.Generation
-	if err := r.store.Heal(prev); err != nil {
-		return generation.Manifest{}, err
-	}
-	if prev.Generation > 0 && prev.Delta == on {
-		return prev, nil
-	}
-	next, err := r.store.Draft(prev, prev.Streams)
-	if err != nil {
-		return generation.Manifest{}, err
-	}
-	next.Verb, next.Changed, next.Delta = generation.DidDelta, &generation.Changed{}, on
-	old, err := r.store.Summed(prev)
-	if err != nil {
-		return generation.Manifest{}, err
-	}
-	defer old.Close()
-	if prev.Generation == 0 { // the first generation has files, also where there is no row
-		if _, err := next.Write(old, generation.Changes{}); err != nil {
-			return generation.Manifest{}, err
-		}
-	}
-	done, err := next.Commit()
-	if err != nil {
-		return generation.Manifest{}, err
-	}
-	r.base = done.Generation
-	old.Close() // index.parquet may be the same file, and Windows and SMB replace no file that is open
-	return done, r.store.Publish(done, false)
+	return changing(ctx, cfg, func(r *run) (generation.Manifest, error) {
+		return r.changeSetting(generation.DidDelta, func(m *generation.Manifest) (changed bool, err error) {
+			changed, m.Delta = m.Delta != on, on
+			return changed, nil
+		})
+	})
 }
 
 // NotShown tells that the Delta table could not be brought up to date. Everything else was done, and the next fold tries again.

@@ -19,40 +19,13 @@ type RetentionChange struct {
 // It takes the lock of a fold, and like a fold it may be raced by anybody and cut off anywhere. On error nothing has changed,
 // or the change is committed.
 func ChangeRetention(ctx context.Context, cfg Config, change RetentionChange) (newest generation.Manifest, err error) {
-	return changing(ctx, cfg, func(r *run) (generation.Manifest, error) { return r.changeRetention(change) })
-}
-
-func (r *run) changeRetention(change RetentionChange) (generation.Manifest, error) {
-	prev, err := r.store.Newest()
-	if err != nil {
-		return generation.Manifest{}, err
-	}
-	wanted, err := change.apply(prev.Keeps())
-	if err != nil {
-		return generation.Manifest{}, err
-	}
-	r.base = prev.Generation
-	if err := r.store.Heal(prev); err != nil {
-		return generation.Manifest{}, err
-	}
-	if prev.Generation > 0 && wanted == prev.Keeps() {
-		return prev, nil
-	}
-	next, err := r.store.Draft(prev, prev.Streams)
-	if err != nil {
-		return generation.Manifest{}, err
-	}
-	next.Verb, next.Changed, next.Retention = generation.DidRetention, &generation.Changed{}, &wanted
-	old, err := r.store.Summed(prev)
-	if err != nil {
-		return generation.Manifest{}, err
-	}
-	defer old.Close()
-	var c *generation.Changes
-	if prev.Generation == 0 { // the first generation has files, also where there is no row
-		c = &generation.Changes{}
-	}
-	return r.commit(prev, next, old, c)
+	return changing(ctx, cfg, func(r *run) (generation.Manifest, error) {
+		return r.changeSetting(generation.DidRetention, func(m *generation.Manifest) (changed bool, err error) {
+			wanted, err := change.apply(m.Keeps())
+			changed, m.Retention = wanted != m.Keeps(), &wanted
+			return changed, err
+		})
+	})
 }
 
 // apply is the retention after the change.

@@ -208,6 +208,10 @@ func TestCommitsOntoVersion2(t *testing.T) {
 			_, err := compactor.ChangeRetention(t.Context(), cfg, compactor.RetentionChange{All: &day})
 			return err
 		},
+		"delta": func(cfg compactor.Config) error {
+			_, err := compactor.ChangeDelta(t.Context(), cfg, true)
+			return err
+		},
 		"erasure": func(cfg compactor.Config) error {
 			_, err := compactor.Erase(t.Context(), cfg, compactor.Erasure{RunID: "a", Apply: true})
 			return err
