@@ -64,21 +64,19 @@ func (f *File) Contents(seqs []cohort.Seq) iter.Seq2[Content, error] {
 
 // mayHaveSeq tells from the statistics of a row group whether one of the sorted seqs may stand there.
 func (f *File) mayHaveSeq(group int, seqs []cohort.Seq) bool {
-	stats := f.file.Metadata().RowGroups[group].Columns[f.layout.place[columnSeq]].MetaData.Statistics
-	if len(stats.MinValue) != 8 || len(stats.MaxValue) != 8 {
+	lowest, ok := f.lowestSeq(group)
+	highest, too := f.highestSeq(group)
+	if !ok || !too {
 		return len(seqs) > 0
 	}
-	lowest := cohort.Seq(binary.LittleEndian.Uint64(stats.MinValue))
 	at, _ := slices.BinarySearch(seqs, lowest)
-	return at < len(seqs) && seqs[at] <= cohort.Seq(binary.LittleEndian.Uint64(stats.MaxValue))
+	return at < len(seqs) && seqs[at] <= highest
 }
 
 // content takes a whole row apart. places are the identityPlaces.
 func (f *File) content(r parquet.Row, places []int) (Content, error) {
 	c := Content{Identity: f.identityIn(r, places)}
-	kinds := make(map[string]jsonscan.Kind, len(f.layout.dynamic))
 	for i, col := range f.layout.dynamic {
-		kinds[col.Name] = jsonscan.Kind(col.Kind)
 		if v := r[len(firstColumns)+i]; !v.IsNull() {
 			c.Fields = append(c.Fields, Field{col.Name, appendValue(nil, v)})
 		}
@@ -87,14 +85,13 @@ func (f *File) content(r parquet.Row, places []int) (Content, error) {
 	if last.IsNull() {
 		return c, nil
 	}
-	err := c.addExtras(kinds, last.ByteArray())
+	err := c.addExtras(last.ByteArray())
 	return c, err
 }
 
-// addExtra adds a member of _extra; kind is that of the column of its name, if there is one. The exact token of what a text column holds
-// takes the place of the text.
-func (c *Content) addExtra(kind jsonscan.Kind, held int, m Field) {
-	if isBeside(kind, jsonscan.KindOf(m.Value), m.Value) {
+// addExtra adds a member of _extra. The exact token of what a text column holds takes the place of the text, which is among the first held fields.
+func (c *Content) addExtra(held int, m Field) {
+	if isBeside(jsonscan.String, jsonscan.KindOf(m.Value), m.Value) {
 		for i, has := range c.Fields[:held] {
 			if has.Name == m.Name && has.Value[0] == '"' && bytes.Equal(jsonscan.TextBytes(has.Value), m.Value) {
 				c.Fields[i].Value = m.Value

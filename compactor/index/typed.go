@@ -94,14 +94,12 @@ func typedValue(v parquet.Value) any {
 // ContentOf is the Content of a row whose values stand in columns of a schema, as Typed has them, and in _extra, wherever it was read.
 func ContentOf(id Identity, schema Schema, values []any, extra []byte) (Content, error) {
 	c := Content{Identity: id}
-	kinds := make(map[string]jsonscan.Kind, len(schema))
 	for i, col := range schema {
-		kinds[col.Name] = jsonscan.Kind(col.Kind)
 		if values[i] != nil {
 			c.Fields = append(c.Fields, Field{col.Name, appendValue(nil, parquetValue(values[i]))})
 		}
 	}
-	err := c.addExtras(kinds, extra)
+	err := c.addExtras(extra)
 	return c, err
 }
 
@@ -119,8 +117,8 @@ func parquetValue(v any) parquet.Value {
 	panic("index: internal error: a value is nil, bool, int64, float64 or string")
 }
 
-// addExtras adds the members of an object of _extra. kinds are those of the columns.
-func (c *Content) addExtras(kinds map[string]jsonscan.Kind, obj []byte) error {
+// addExtras adds the members of an object of _extra.
+func (c *Content) addExtras(obj []byte) error {
 	if obj == nil {
 		return nil
 	}
@@ -129,7 +127,7 @@ func (c *Content) addExtras(kinds map[string]jsonscan.Kind, obj []byte) error {
 	}
 	held := len(c.Fields)
 	for m := range jsonscan.EachMember(bytes.Clone(obj)) {
-		c.addExtra(kinds[string(m.Name)], held, Field{string(m.Name), m.Value})
+		c.addExtra(held, Field{string(m.Name), m.Value})
 	}
 	return nil
 }
