@@ -377,12 +377,11 @@ func (e *eraser) quarantined(newest generation.Manifest, s journal.Stream) error
 
 // removeStream removes a stream from quarantine/. The notes about it go first: alone, one of them might not tell whose it is.
 func (e *eraser) removeStream(h Holding, s journal.Stream, in inStream) error {
-	for _, note := range in.notes {
-		if !e.what.Apply {
-			break // lookAtQuarantine names it
-		}
-		if err := e.file(note); err != nil {
-			return err
+	if e.what.Apply { // else lookAtQuarantine names them
+		for _, note := range in.notes {
+			if err := e.file(note); err != nil {
+				return err
+			}
 		}
 	}
 	return e.remove(h, func() error { return durable.RemoveAll(e.FS, e.Root.Quarantined(s.Cohort, s.ID)) })
