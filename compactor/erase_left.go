@@ -166,8 +166,8 @@ func (e *eraser) rowsIn(m generation.Manifest, keys []cohort.Key) (n int, err er
 		return 0, err
 	}
 	defer d.Close()
-	found, out, err := d.FindBoth(keys)
-	return len(found) + len(out), err
+	found, err := d.FindAnywhere(keys)
+	return len(found), err
 }
 
 // lookAtStreams reads every stream for records and actions of erased runs.
@@ -176,10 +176,7 @@ func (e *eraser) lookAtStreams(newest generation.Manifest) error {
 	if err != nil {
 		e.done.Holding = append(e.done.Holding, Holding{Path: e.Root.Rel(e.Root.Cohorts()), Why: "not all streams could be listed: " + err.Error()})
 	}
-	marks := map[journal.Stream]generation.Watermark{}
-	for _, m := range newest.Streams {
-		marks[m.Stream] = m
-	}
+	marks := newest.Marks()
 	for _, p := range all {
 		in := e.readStream(p, false)
 		if in.gone || in.runs == 0 && in.err == nil {
@@ -401,28 +398,19 @@ func (e *eraser) areTaken(m generation.Manifest, in inStream) (bool, error) {
 	for i, r := range in.others {
 		keys[i] = r.key
 	}
-	found, out, err := d.FindBoth(keys)
+	found, err := d.FindAnywhere(keys)
 	if err != nil {
 		return false, err
 	}
 	missing := slices.ContainsFunc(in.others, func(r candidate) bool {
 		f, ok := found[r.key]
-		if !ok {
-			f, ok = out[r.key]
-		}
 		return !ok || f.Compare(r.Version) < 0 && !f.SameWrite(r.Version)
 	})
 	if missing || len(in.actions) == 0 {
 		return !missing, nil
 	}
-	here := map[cohort.Version]bool{} // no action ever gives way to another one
-	for r, err := range d.Actions() {
-		if err != nil {
-			return false, err
-		}
-		here[r.Version()] = true
-	}
-	return !slices.ContainsFunc(in.actions, func(v cohort.Version) bool { return !here[v] }), nil
+	here, err := d.ActionVersions()
+	return !slices.ContainsFunc(in.actions, func(v cohort.Version) bool { return !here[v] }), err
 }
 
 // file removes a note, or a file of a generation in quarantine/ or under a temporary name, if it holds an erased run.

@@ -285,16 +285,13 @@ func (r *replayer) knownTo(m generation.Manifest, early []*replayed) (map[*repla
 	for i, p := range early {
 		keys[i] = p.key
 	}
-	found, out, err := d.FindBoth(keys)
+	found, err := d.FindAnywhere(keys)
 	if err != nil {
 		return nil, err
 	}
 	known := map[*replayRow]bool{}
 	for _, p := range early {
 		was, ok := found[p.key]
-		if !ok {
-			was, ok = out[p.key]
-		}
 		known[p.row] = ok && was.Seq == p.row.seq && isSame(was.Version, p.row.at)
 	}
 	return known, nil

@@ -102,6 +102,18 @@ func (d *Data) Actions() iter.Seq2[cohort.Record, error] {
 	}
 }
 
+// ActionVersions are those of all actions. No action ever gives way to another one.
+func (d *Data) ActionVersions() (map[cohort.Version]bool, error) {
+	all := map[cohort.Version]bool{}
+	for r, err := range d.Actions() {
+		if err != nil {
+			return nil, err
+		}
+		all[r.Version()] = true
+	}
+	return all, nil
+}
+
 // ReadActions yields the actions of a file, which may lie anywhere. Its checksum is not compared. It ends after the first error.
 func ReadActions(in io.Reader) iter.Seq2[cohort.Record, error] {
 	return func(yield func(cohort.Record, error) bool) {

@@ -303,15 +303,12 @@ func (s *Store) firstUnknown(m Manifest, name string, rows []index.Identity) (co
 	for i, r := range rows {
 		keys[i] = r.Key
 	}
-	in, out, err := d.FindBoth(keys)
+	found, err := d.FindAnywhere(keys)
 	if err != nil {
 		return "", dropDamage(err)
 	}
 	for _, r := range rows {
-		was, ok := out[r.Key]
-		if !ok {
-			was, ok = in[r.Key]
-		}
+		was, ok := found[r.Key]
 		if !ok || !was.SameWrite(r.Version) { // its stamp may have been raised
 			return r.Stream, nil
 		}
@@ -329,12 +326,9 @@ func (s *Store) orphanedActions(newest Manifest, name string) (*MissingError, er
 		return nil, err
 	}
 	defer file.Close()
-	had := map[cohort.Version]bool{}
-	for r, err := range (&Data{of: newest, store: s}).Actions() {
-		if err != nil {
-			return nil, dropDamage(err) // of newest, which is told elsewhere
-		}
-		had[r.Version()] = true
+	had, err := (&Data{of: newest, store: s}).ActionVersions()
+	if err != nil {
+		return nil, dropDamage(err) // of newest, which is told elsewhere
 	}
 	here, err := s.StreamsHere()
 	if err != nil {

@@ -195,16 +195,13 @@ func (l *lookout) missing(rows []index.Identity) (n int64, err error) {
 	for i, r := range rows {
 		keys[i] = r.Key
 	}
-	found, out, err := l.newest.FindBoth(keys)
+	found, err := l.newest.FindAnywhere(keys)
 	if err != nil {
 		l.err = err
 		return 0, err
 	}
 	for _, r := range rows {
 		f, ok := found[r.Key]
-		if !ok {
-			f, ok = out[r.Key]
-		}
 		if l.erased.Drops(r.Key, r.Version.Stamp) {
 			continue // it is gone on purpose
 		}
@@ -226,13 +223,9 @@ func (l *lookout) onlyActions(name string) (n int64, err error) {
 	}
 	defer file.Close()
 	if l.actions == nil {
-		l.actions = map[cohort.Version]bool{}
-		for r, err := range l.newest.Actions() {
-			if err != nil {
-				l.err = err
-				return 0, err
-			}
-			l.actions[r.Version()] = true
+		if l.actions, err = l.newest.ActionVersions(); err != nil {
+			l.err = err
+			return 0, err
 		}
 	}
 	for r, err := range ReadActions(file) {

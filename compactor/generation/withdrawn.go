@@ -3,6 +3,7 @@ package generation
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -110,4 +111,14 @@ func (d *Data) FindBoth(keys []cohort.Key) (found, withdrawn map[cohort.Key]inde
 	}
 	withdrawn, err = d.Withdrawn.Find(keys)
 	return found, withdrawn, err
+}
+
+// FindAnywhere is FindBoth for those who do not ask where a row stands.
+func (d *Data) FindAnywhere(keys []cohort.Key) (map[cohort.Key]index.Found, error) {
+	found, withdrawn, err := d.FindBoth(keys)
+	if len(found) == 0 {
+		return withdrawn, err
+	}
+	maps.Copy(found, withdrawn)
+	return found, err
 }
