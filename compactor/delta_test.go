@@ -282,6 +282,51 @@ func TestDeltaErasedInTheWay(t *testing.T) {
 	}
 }
 
+// TestDeltaErasedAfterOff: an erasure turns to a table that was turned off after another one, which is clean of that only, and to one whose drop was
+// killed.
+func TestDeltaErasedAfterOff(t *testing.T) {
+	root := withDelta(t, newDamagedRoot(t))
+	cfg := compactor.Config{Root: root}
+	appendTo(t, root, "c", append(secretLines, firstLines...)...)
+	foldNow(t, cfg)
+	if done := eraseNow(t, cfg, compactor.Erasure{RunID: "person"}); !done.IsDone() {
+		t.Fatalf("left: %+v", done.Holding)
+	}
+	if _, err := compactor.ChangeDelta(context.Background(), cfg, false); err != nil {
+		t.Fatal(err)
+	}
+	if done := eraseNow(t, cfg, compactor.Erasure{}); !done.IsDone() {
+		t.Errorf("nothing new to erase: left %+v", done.Holding)
+	}
+	if done := eraseNow(t, cfg, compactor.Erasure{RunID: "a"}); !isHeld(done, "delta") {
+		t.Errorf("left: %+v; want the table, which has the run", done.Holding)
+	}
+	log := filepath.Join(root.Delta(), "_delta_log")
+	if err := os.Rename(log, filepath.Join(root.Delta(), "_dropped-0123456789abcdef")); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(root.Delta(), "*.parquet"))
+	for _, name := range files {
+		err = errors.Join(err, os.Remove(name))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if done := eraseNow(t, cfg, compactor.Erasure{}); !isHeld(done, "delta") {
+		t.Errorf("left: %+v; want what the drop has left: it has bounds", done.Holding)
+	}
+	store, err := cfg.Store()
+	if err == nil {
+		err = delta.Drop(store)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if done := eraseNow(t, cfg, compactor.Erasure{}); !done.IsDone() {
+		t.Errorf("after compactd delta drop: left %+v", done.Holding)
+	}
+}
+
 func isHeld(e compactor.Erased, path string) bool {
 	for _, h := range e.Holding {
 		if h.Path == path {

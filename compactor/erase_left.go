@@ -56,7 +56,7 @@ func (e *eraser) purgeDelta(newest generation.Manifest) error {
 		return nil
 	}
 	e.show(newest)
-	removed, left, err := delta.Purge(e.store, newest.Erased.Since)
+	removed, left, err := delta.Purge(e.store, newest, newest.Erased.Since)
 	e.done.Removed = append(e.done.Removed, removed...)
 	for _, l := range left {
 		e.done.Holding = append(e.done.Holding, Holding{Path: l.Path, Why: l.Why})

@@ -70,7 +70,7 @@ func (p *publisher) writeCheckpoint() error {
 	return durable.Replace(p.FS, p.lastCheckpoint(), append(hint, '\n'), perm)
 }
 
-// checkpointRows are the actions that stand. The newest version shows the newest generation, so all of them follow from it.
+// checkpointRows are the actions that stand. The newest version shows p.newest, so all of them follow from that.
 func (p *publisher) checkpointRows() ([]action, error) {
 	data, err := p.Data(p.newest)
 	if err != nil {

@@ -175,7 +175,7 @@ func TestSleepsThroughSweeps(t *testing.T) {
 					grow(t, disk, run(50+n))
 					publish(t, disk)
 				}
-				if _, _, err := delta.Purge(store(t, disk), 1); err != nil {
+				if _, _, err := purge(store(t, disk), 1); err != nil {
 					t.Error(err)
 				}
 			}

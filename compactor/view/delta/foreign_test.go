@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/compactor/view/delta"
@@ -356,7 +357,7 @@ func TestSweepAnywhere(t *testing.T) {
 	}
 	for name, do := range map[string]func(*generation.Store) error{
 		"sweep": func(s *generation.Store) error { _, err := delta.Sweep(s, 0); return err },
-		"purge": func(s *generation.Store) error { _, _, err := delta.Purge(s, 24); return err },
+		"purge": func(s *generation.Store) error { _, _, err := purge(s, 24); return err },
 	} {
 		for k := 0; ; k++ {
 			disk := again(base)
@@ -385,13 +386,22 @@ func TestSweepAnywhere(t *testing.T) {
 }
 
 // TestPurge leaves the newest version alone, and none at all of a table that is behind.
+// purge is Purge for somebody who has just looked.
+func purge(s *generation.Store, since cohort.Generation) ([]string, []generation.Remains, error) {
+	newest, err := s.Newest()
+	if err != nil {
+		return nil, nil, err
+	}
+	return delta.Purge(s, newest, since)
+}
+
 func TestPurge(t *testing.T) {
 	disk := published(t, 4)
-	if _, left, err := delta.Purge(store(t, disk), 5); err != nil || len(left) != 1 {
+	if _, left, err := purge(store(t, disk), 5); err != nil || len(left) != 1 {
 		t.Errorf("a table that is behind: %v, %v", left, err)
 	}
 	publish(t, disk)
-	removed, left, err := delta.Purge(store(t, disk), 5)
+	removed, left, err := purge(store(t, disk), 5)
 	if err != nil || len(left) != 0 || len(removed) != 8 {
 		t.Errorf("%v, %v, %v", removed, left, err)
 	}

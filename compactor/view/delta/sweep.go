@@ -202,10 +202,11 @@ func (w *sweep) needed() (int64, error) {
 }
 
 // Purge removes everything but the newest version, for an erasure: files hold rows of before, and versions hold their bounds. The newest version
-// must show a generation without what was erased, which is since or above. What stays, and why, is in left.
+// must show a generation without what was erased, which is since or above; newest is the last one that the caller has seen. What stays, and why, is
+// in left. It is generation.ErrConflict if somebody has committed since.
 //
 // On success what was removed is gone also after a power loss. Versions before the newest are gone for readers, too.
-func Purge(s *generation.Store, since cohort.Generation) (removed []string, left []generation.Remains, err error) {
+func Purge(s *generation.Store, newest generation.Manifest, since cohort.Generation) (removed []string, left []generation.Remains, err error) {
 	t := table{s}
 	if _, err := t.FS.Stat(t.dir()); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, nil
@@ -227,17 +228,25 @@ func Purge(s *generation.Store, since cohort.Generation) (removed []string, left
 		}
 		return nil, []generation.Remains{{Path: t.Root.Rel(t.dir()), Why: why + ": compactd delta drop removes it"}}, nil
 	}
-	p := publisher{table: t, head: h}
-	if p.newest, err = t.Newest(); err != nil {
-		return nil, nil, err
+	now, err := t.Newest()
+	if err == nil && now.Generation > newest.Generation {
+		err = fmt.Errorf("generation %d came: %w", now.Generation, generation.ErrConflict)
 	}
-	if p.newest.Generation != h.state.Generation {
-		return nil, nil, fmt.Errorf("generation %d came: %w", p.newest.Generation, generation.ErrConflict)
+	if err != nil {
+		return nil, nil, err
 	}
 	v := h.state.Version
 	if v > 0 && (len(h.versions) > 1 || !contains(h.checkpoints, v)) {
-		// With it readers need no other version.
-		if err := p.writeCheckpoint(); err != nil {
+		// With it readers need no other version. A table that was turned off shows an earlier generation.
+		p := publisher{table: t, head: h}
+		if p.newest, err = t.Read(h.state.Generation); errors.Is(err, fs.ErrNotExist) || err == nil && p.newest.Token != h.state.Token {
+			why := fmt.Sprintf("earlier versions of the Delta table may hold what was erased, and generation %d, which it shows, is not kept", h.state.Generation)
+			return nil, []generation.Remains{{Path: t.Root.Rel(t.dir()), Why: why + ": compactd delta drop removes it"}}, nil
+		}
+		if err == nil {
+			err = p.writeCheckpoint()
+		}
+		if err != nil {
 			return nil, nil, err
 		}
 	}
@@ -271,7 +280,7 @@ func Purge(s *generation.Store, since cohort.Generation) (removed []string, left
 	return removed, left, nil
 }
 
-// Before is how many files the table holds of generations before since, as far as their names tell.
+// Before is how many files the table holds of generations before since, as far as their names tell, with what was left of one that was dropped.
 func Before(s *generation.Store, since cohort.Generation) (int, error) { return table{s}.before(since) }
 
 func (t table) before(since cohort.Generation) (n int, err error) {
@@ -284,7 +293,7 @@ func (t table) before(since cohort.Generation) (n int, err error) {
 	}
 	for _, e := range entries {
 		g, ours := generationOf(e.Name())
-		if ours && g < since || durable.IsTemp(e.Name()) {
+		if ours && g < since || durable.IsTemp(e.Name()) || strings.HasPrefix(e.Name(), droppedAs) {
 			n++
 		}
 	}
