@@ -26,7 +26,13 @@ func addTables(ctx context.Context, store *generation.Store, r *sqlite.Reader) e
 func generationRows(store *generation.Store) iter.Seq2[[]any, error] {
 	return func(yield func([]any, error) bool) {
 		for c, err := range store.History() {
-			row := []any{int64(c.Generation), orNull(c.CreatedAt), orNull(string(c.Verb)), orNull(c.User), orNull(c.Host), int64(c.PID), orNull(c.Program), c.Rows}
+			if err == nil && c.Err != nil { // nobody knows what it says
+				if !yield(append([]any{int64(c.Generation)}, make([]any, 15)...), nil) {
+					return
+				}
+				continue
+			}
+			row := []any{int64(c.Generation), orNull(c.CreatedAt), orNull(string(c.Verb)), orNull(c.User), orNull(c.Host), numberOrNull(c.PID), orNull(c.Program), c.Rows}
 			if n := c.Changed; n != nil {
 				row = append(row, n.Added, n.Replaced, n.Withdrawn, n.Returned, n.Imported, n.Erased)
 			} else {
@@ -41,6 +47,14 @@ func generationRows(store *generation.Store) iter.Seq2[[]any, error] {
 			}
 		}
 	}
+}
+
+// numberOrNull is NULL for 0: an old commit does not say its process.
+func numberOrNull(n int) any {
+	if n == 0 {
+		return nil
+	}
+	return int64(n)
 }
 
 func orNull(text string) any {

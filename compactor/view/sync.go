@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/generation"
@@ -59,8 +60,8 @@ func (r Report) String() string {
 // Sync makes a view the newest generation of a root. Any number of calls may run at once, in any processes, and others may fold. On error
 // the view holds what it held, or a generation that somebody else has put there. A root that was never folded gives an empty view.
 //
-// It costs what is new where the view holds an ancestor of the newest generation, and all commits between are folds, or changes of columns or of
-// retention. Else all rows are compared, or written again if they would look different.
+// It costs what is new where the view holds an ancestor of the newest generation, and all commits between are folds, or changes of columns, of
+// retention or of the Delta table. Else all rows are compared, or written again if they would look different.
 //
 // A view that is not of the history of the root is ErrAhead. generation.ErrConflict means that folds swept each
 // generation before it could be read. ErrBusy means that somebody else changes the view.
@@ -162,7 +163,10 @@ func (c *Change) decide(name string, store *generation.Store, held State) error 
 		return nil
 	}
 	same, err := c.looksSame(held)
-	line := c.lineage(store, held)
+	if err != nil {
+		return err
+	}
+	line, err := c.lineage(store, held)
 	switch {
 	case err != nil:
 		return err
@@ -212,24 +216,31 @@ type lineage struct {
 	keptColumns bool
 }
 
-// lineage reads the manifests from the newest one down.
-func (c *Change) lineage(store *generation.Store, held State) lineage {
+// lineage reads the manifests from the newest one down. One that is not kept, or is damaged, says nothing.
+func (c *Change) lineage(store *generation.Store, held State) (lineage, error) {
 	from, err := store.Read(held.Generation)
 	if err != nil || from.Token != held.Token {
-		return lineage{}
+		return lineage{}, unlessLost(err)
 	}
 	line := lineage{true, from.Without(&c.Manifest), true}
 	m := c.Manifest
 	for m.Generation > from.Generation {
 		parent, err := store.Read(m.Generation - 1)
 		if err != nil || !parent.IsParentOf(&m) {
-			return lineage{}
+			return lineage{}, unlessLost(err)
 		}
 		line.addsOnly = line.addsOnly && addsOnly(m.Verb)
 		line.keptColumns = line.keptColumns && extends(m.Schema, parent.Schema)
 		m = parent
 	}
-	return line
+	return line, nil
+}
+
+func unlessLost(err error) error {
+	if errors.Is(err, fs.ErrNotExist) || generation.IsDamage(err) {
+		return nil
+	}
+	return err
 }
 
 // extends tells whether a schema has all columns of an earlier one, with their types.
@@ -256,7 +267,7 @@ func (c *Change) columnsMayHaveChanged() bool {
 // anything.
 func addsOnly(v generation.Verb) bool {
 	switch v {
-	case generation.DidFold, generation.DidColumns, generation.DidRetention:
+	case generation.DidFold, generation.DidColumns, generation.DidRetention, generation.DidDelta:
 		return true
 	}
 	return false
