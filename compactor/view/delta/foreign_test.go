@@ -346,6 +346,54 @@ func TestSweep(t *testing.T) {
 	}
 }
 
+// TestSweepOfSharedFile: generations that change no row show the file of an earlier one, which stays as long as one of them is kept, and for the time of
+// grace after the version that replaced it.
+func TestSweepOfSharedFile(t *testing.T) {
+	disk := newDisk(t)
+	now := time.Now()
+	disk.Clock = func() time.Time { return now }
+	grow(t, disk, run(1))
+	publish(t, disk)
+	for range 4 {
+		now = now.Add(time.Hour)
+		grow(t, disk) // no row
+		publish(t, disk)
+	}
+	now = now.Add(time.Hour)
+	grow(t, disk, run(2))
+	publish(t, disk)
+	forget := func(from, to int) {
+		for g := from; g <= to; g++ {
+			if err := durable.Remove(disk, root.Manifest(generationNumber(g))); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	sweeps := func(when string, want int) {
+		t.Helper()
+		if _, err := delta.Sweep(store(t, disk), time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		if files := glob(t, disk, ".", ".parquet"); len(files) != want {
+			t.Errorf("%s: %v, want %d files", when, files, want)
+		}
+	}
+	forget(1, 3)
+	sweeps("generations 4 and 5 are kept", 2)
+	for _, v := range []int64{3, 4} {
+		if _, err := isWhole(t, disk, v); err != nil {
+			t.Errorf("version %d: %v", v, err)
+		}
+	}
+	forget(4, 5)
+	sweeps("it was shown a moment ago", 2)
+	now = now.Add(time.Hour)
+	grow(t, disk, run(3))
+	publish(t, disk)
+	sweeps("nobody needs it", 2) // those of generations 6 and 7
+	mustShow(t, disk, "swept")
+}
+
 // TestSweepAnywhere stops a sweep, and a purge, before each change. The newest version is whole at all times.
 func TestSweepAnywhere(t *testing.T) {
 	base := published(t, 23)

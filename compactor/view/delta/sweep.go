@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -88,7 +89,7 @@ func (w *sweep) files() error {
 			if info, err := e.Info(); err == nil && isOld(w.now, info, max(w.grace, time.Hour)) {
 				old = append(old, e.Name())
 			}
-		case !ours || g >= w.head.state.Generation:
+		case !ours || g >= w.head.state.Generation || e.Name() == w.head.state.File:
 		case kept:
 			w.oldest = min(w.oldest, g)
 		default:
@@ -104,12 +105,11 @@ func (w *sweep) files() error {
 	}
 	for _, name := range old {
 		if g, ours := generationOf(name); ours {
-			free, err := w.isFree(g)
+			free, err := w.isFree(g, gens)
 			if err != nil {
 				return err
 			}
 			if !free {
-				w.oldest = min(w.oldest, g)
 				continue
 			}
 		}
@@ -120,37 +120,82 @@ func (w *sweep) files() error {
 	return nil
 }
 
-// isFree tells whether a version of a later generation has taken the place of g for the time of grace.
-func (w *sweep) isFree(g cohort.Generation) (bool, error) {
-	v, err := w.first(g + 1)
+// isFree tells whether a file of generation g is of no kept generation, and another file has taken its place for the time of grace. Generations that change
+// no row show the file of the one before, so a file is that of all versions from the first with such a file up to the first with a later one. The
+// oldest generation that a version still shows is noted.
+func (w *sweep) isFree(g cohort.Generation, gens []cohort.Generation) (bool, error) {
+	to, err := w.search(func(s *State) bool { return fileGeneration(s) > g })
 	if err != nil {
 		return false, err
 	}
-	info, err := w.FS.Stat(w.version(v))
+	if to == len(w.head.versions) {
+		w.oldest = min(w.oldest, g)
+		return false, nil // the newest version shows a file of this generation
+	}
+	last, err := w.stateAt(to - 1)
+	if err != nil {
+		return false, err
+	}
+	newest := g
+	if last != nil && fileGeneration(last) == g {
+		newest = last.Generation
+	}
+	if i, _ := slices.BinarySearch(gens, g); i < len(gens) && gens[i] <= newest {
+		w.oldest = min(w.oldest, gens[i])
+		return false, nil
+	}
+	info, err := w.FS.Stat(w.version(w.head.versions[to]))
 	if errors.Is(err, fs.ErrNotExist) {
 		return true, nil // it was removed since, so it is old
 	}
-	return err == nil && isOld(w.now, info, w.grace), err
+	free := err == nil && isOld(w.now, info, w.grace)
+	if !free {
+		w.oldest = min(w.oldest, g)
+	}
+	return free, err
 }
 
-// first is the first version of a generation of at least g, at most the newest version. Generations rise with versions, so it reads few of them.
-func (w *sweep) first(g cohort.Generation) (v int64, err error) {
-	at, _ := slices.BinarySearchFunc(w.head.versions, g, func(v int64, g cohort.Generation) int {
-		c, rerr := w.read(v)
-		if rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
-			err = rerr
+// fileGeneration is the generation that the name of a version's file says.
+func fileGeneration(s *State) cohort.Generation {
+	g, _ := generationOf(s.File)
+	return g
+}
+
+// stateAt is what a version says, or the nearest one of ours below it; nil if there is none.
+func (w *sweep) stateAt(at int) (*State, error) {
+	for ; at >= 0; at-- {
+		c, err := w.read(w.head.versions[at])
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
 		}
-		if c.state == nil || c.state.Generation < g {
-			return -1
+		if c.state != nil {
+			return c.state, nil
 		}
-		return 1
+	}
+	return nil, nil
+}
+
+// search is the index of the first version for which is holds, or their number. It holds for all later ones, too, as generations rise with
+// versions, so it reads few of them. A version of others says what the one below it says.
+func (w *sweep) search(is func(*State) bool) (at int, err error) {
+	at = sort.Search(len(w.head.versions), func(i int) bool {
+		s, serr := w.stateAt(i)
+		err = errors.Join(err, serr)
+		return s != nil && is(s)
 	})
-	return w.head.versions[min(at, len(w.head.versions)-1)], err
+	return at, err
 }
 
 // logs removes the part of the log below the checkpoint that the oldest version with a file needs. Readers need the newest
 // checkpoint, and nothing below it.
 func (w *sweep) logs() error {
+	for _, e := range w.head.others {
+		if info, err := e.Info(); durable.IsTemp(e.Name()) && err == nil && isOld(w.now, info, max(w.grace, time.Hour)) {
+			if err := w.remove(filepath.Join(w.log(), e.Name())); err != nil {
+				return err
+			}
+		}
+	}
 	below, err := w.needed()
 	if err != nil || below <= 0 {
 		return err
@@ -169,13 +214,6 @@ func (w *sweep) logs() error {
 			}
 		}
 	}
-	for _, e := range w.head.others {
-		if info, err := e.Info(); durable.IsTemp(e.Name()) && err == nil && isOld(w.now, info, max(w.grace, time.Hour)) {
-			if err := w.remove(filepath.Join(w.log(), e.Name())); err != nil {
-				return err
-			}
-		}
-	}
 	return nil
 }
 
@@ -185,10 +223,11 @@ func (w *sweep) needed() (int64, error) {
 	if len(l.checkpoints) == 0 || l.versions[0] >= l.checkpoints[0] && len(l.checkpoints) == 1 {
 		return -1, nil
 	}
-	from, err := w.first(w.oldest)
+	at, err := w.search(func(s *State) bool { return s.Generation >= w.oldest })
 	if err != nil {
 		return -1, err
 	}
+	from := l.versions[min(at, len(l.versions)-1)]
 	below := l.checkpoint(max(from, l.newest()-versions))
 	// The file of _last_checkpoint, and one that a reader has just found, must stay.
 	for below >= 0 {
