@@ -67,10 +67,10 @@ func (r *run) show(newest generation.Manifest) {
 	done, err := delta.Publish(r.store)
 	if err != nil {
 		r.report.DeltaFailed++
-		if delta.IsWrong(err) && r.report.DeltaFailed == 1 {
-			r.report.Damage++
+		if delta.IsWrong(err) {
+			r.report.Damage = max(r.report.Damage, 1)
 		}
-		r.say.tell(NotShown{err})
+		r.say.once(NotShown{err})
 		return
 	}
 	if done.NewColumns && (len(done.LeftOut) > 0 || done.Mapped) {

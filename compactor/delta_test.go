@@ -415,6 +415,38 @@ func TestDeltaLink(t *testing.T) {
 	deltaShows(t, durable.OS, root, "the link is gone")
 }
 
+// TestDeltaAhead: check and status tell of a table that is ahead of its root, and not where only their look at the root is old.
+func TestDeltaAhead(t *testing.T) {
+	root := withDelta(t, newRoot(t))
+	cfg := compactor.Config{Root: root}
+	appendTo(t, root, "c", firstLines...)
+	foldNow(t, cfg)
+	old := newestOn(t, root)
+	backup := cohort.Root(filepath.Join(t.TempDir(), "backup"))
+	if err := os.CopyFS(string(backup), os.DirFS(string(root))); err != nil {
+		t.Fatal(err)
+	}
+	appendTo(t, root, "c", secondLines...)
+	foldNow(t, cfg)
+	store, err := cfg.Store()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d, err := audit.ReadDelta(store, old); err != nil || d.Problem != "" || d.Behind != 0 {
+		t.Errorf("after a fold: %+v, %v", d, err)
+	}
+	if err := errors.Join(os.RemoveAll(backup.Delta()), os.CopyFS(backup.Delta(), os.DirFS(root.Delta()))); err != nil {
+		t.Fatal(err)
+	}
+	if found := damage(t, backup); !strings.Contains(found, delta.ErrAhead.Error()) {
+		t.Errorf("check finds %q", found)
+	}
+	s, err := audit.ReadStatus(context.Background(), compactor.Config{Root: backup})
+	if err != nil || len(s.Damaged) != 1 || !strings.Contains(s.Damaged[0].Reason, delta.ErrAhead.Error()) {
+		t.Errorf("status: %+v, %v", s.Damaged, err)
+	}
+}
+
 // TestDeltaOff: a root without the setting has no delta/, and one of somebody else is left alone.
 func TestDeltaOff(t *testing.T) {
 	root := newRoot(t)

@@ -60,7 +60,10 @@ func (a *app) showDeltaCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			d := audit.ReadDelta(store, newest)
+			d, err := audit.ReadDelta(store, newest)
+			if err != nil {
+				return err
+			}
 			if asJSON {
 				err = a.printJSON(d)
 			} else {
@@ -157,7 +160,7 @@ It takes no lock, and any number may run at the same time.`,
 			}
 			done, err := sync(store)
 			if err != nil {
-				return err
+				return store.Doubt(err, 0)
 			}
 			a.say("%s: version %d of the Delta table shows generation %d", store.Root, done.Version, done.Generation)
 			return nil
@@ -181,7 +184,7 @@ anew from version 0; a reader that knows the old one must open it again.`,
 				return err
 			}
 			if err := delta.Drop(store); err != nil {
-				return err
+				return store.Doubt(err, 0)
 			}
 			a.say("%s: the Delta table is gone", store.Root)
 			return nil

@@ -17,18 +17,24 @@ func (c *checker) delta(ctx context.Context, newest generation.Manifest) error {
 	if !newest.Delta || ctx.Err() != nil {
 		return nil
 	}
+	told := false
 	_, err := delta.Check(c.Store, func(path, reason string) {
+		told = true
 		c.damage(filepath.Join(string(c.Root), filepath.FromSlash(path)), "%s", reason)
 	})
 	if err != nil {
 		return err
 	}
-	s, err := delta.Read(c.Store)
+	d, err := ReadDelta(c.Store, newest)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return err
+	case d.Problem != "" && !told:
+		c.damage(c.Root.Delta(), "%s", d.Problem)
+	case d.Version < 0:
 		c.note(c.Root.Delta(), "there is no table yet: the next fold makes it")
-	case err == nil && s.Generation < newest.Generation:
-		c.note(c.Root.Delta(), "it shows generation %d of %d: the next fold brings it up to date", s.Generation, newest.Generation)
+	case d.Problem == "" && d.Behind > 0:
+		c.note(c.Root.Delta(), "it shows generation %d of %d: the next fold brings it up to date", d.Generation, newest.Generation)
 	}
 	return nil
 }
@@ -44,22 +50,40 @@ type DeltaStatus struct {
 	Problem    string            `json:"problem,omitempty"` // why it is not brought up to date
 }
 
-// ReadDelta is what the Delta table of a root shows. It reads only.
-func ReadDelta(store *generation.Store, newest generation.Manifest) DeltaStatus {
+// ReadDelta is what the Delta table of a root shows, whose newest generation was newest a moment ago. It reads only. What needs a person is a Problem;
+// the error says that it could not be looked at.
+func ReadDelta(store *generation.Store, newest generation.Manifest) (d DeltaStatus, err error) {
+	for try := 0; ; try++ {
+		if d, err = readDelta(store, newest); !errors.Is(err, generation.ErrConflict) || try == maxSwept {
+			break
+		}
+		// The table was dropped meanwhile, or brought up to date with a later generation.
+		if now, nerr := store.Newest(); nerr != nil {
+			err = nerr
+			break
+		} else if now.Generation > newest.Generation {
+			newest = now
+		}
+	}
+	if err = store.Doubt(err, 0); delta.IsWrong(err) {
+		d.Problem, err = err.Error(), nil
+	}
+	return d, err
+}
+
+func readDelta(store *generation.Store, newest generation.Manifest) (DeltaStatus, error) {
 	d := DeltaStatus{On: newest.Delta, Version: -1, LeftOut: []string{}}
 	s, err := delta.Read(store)
-	switch {
-	case err == nil:
-		d.Version, d.Generation, d.Mapped = s.Version, s.Generation, s.Mapped
-		d.Behind = int64(newest.Generation) - int64(s.Generation)
-		d.LeftOut = append(d.LeftOut, s.LeftOut...)
-		if err := delta.Look(store, s, newest); err != nil && !durable.IsAway(err) { // the next look tells more
-			d.Problem = err.Error()
-		}
-	case !errors.Is(err, fs.ErrNotExist):
-		d.Problem = err.Error()
+	if errors.Is(err, fs.ErrNotExist) {
+		return d, nil
 	}
-	return d
+	if err != nil {
+		return d, err
+	}
+	d.Version, d.Generation, d.Mapped = s.Version, s.Generation, s.Mapped
+	d.Behind = max(0, int64(newest.Generation)-int64(s.Generation))
+	d.LeftOut = append(d.LeftOut, s.LeftOut...)
+	return d, delta.Look(store, s, newest)
 }
 
 // lookAtDelta adds the Delta table to a status, if folds keep one.
@@ -67,9 +91,13 @@ func (s *Status) lookAtDelta(store *generation.Store, newest generation.Manifest
 	if !newest.Delta {
 		return
 	}
-	d := ReadDelta(store, newest)
+	d, err := ReadDelta(store, newest)
 	s.Delta = &d
+	path := store.Root.Rel(store.Root.Delta())
 	if d.Problem != "" {
-		s.Damaged = append(s.Damaged, Problem{store.Root.Rel(store.Root.Delta()), d.Problem, true})
+		s.add(Problem{path, d.Problem, true})
+	}
+	if err != nil {
+		s.add(Problem{path, err.Error(), !durable.IsAway(err)})
 	}
 }

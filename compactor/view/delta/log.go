@@ -110,19 +110,32 @@ func (t table) head() (h head, err error) {
 	return h, nil
 }
 
-// Look tells what is wrong with a table whose newest version says s, as far as names tell: its file is gone, or it is ahead of newest, the newest
-// generation of the root. It is a *durable.AwayError where a share may show an old state.
-func Look(s *generation.Store, is State, newest generation.Manifest) error {
-	there, err := table{s}.isThere(&is)
-	switch {
-	case err != nil:
-		return err
-	case !there:
-		return table{s}.doubt(is.Version, ErrGone)
-	case is.Generation > newest.Generation, is.Generation == newest.Generation && is.Token != newest.Token:
-		return table{s}.doubt(is.Version, ErrAhead)
+// ahead is ErrAhead where a version shows a generation that the root does not have: a later one than newest, or another one of its number. It is
+// generation.ErrConflict where newest is not the newest one any more: another publisher may have been faster.
+func (t table) ahead(s *State, newest generation.Manifest) error {
+	if s.Generation < newest.Generation || s.Generation == newest.Generation && s.Token == newest.Token {
+		return nil
 	}
-	return nil
+	if now, err := t.Newest(); err != nil || now.Generation > newest.Generation {
+		return errors.Join(err, generation.ErrConflict)
+	}
+	return t.doubt(s.Version, fmt.Errorf("version %d shows generation %d (token %s), the root has %d (token %s): %w",
+		s.Version, s.Generation, s.Token, newest.Generation, newest.Token, ErrAhead))
+}
+
+// Look tells what is wrong with a table whose newest version says s, as far as names tell: it is ahead of newest, the newest generation of the root,
+// or its file is gone and the next version would name it again. It is a *durable.AwayError where a share may show an old state, and
+// generation.ErrConflict where newest is not the newest one any more.
+func Look(s *generation.Store, is State, newest generation.Manifest) error {
+	t := table{s}
+	if err := t.ahead(&is, newest); err != nil || is.Index != newest.Index.Name {
+		return err
+	}
+	there, err := t.isThere(&is)
+	if err != nil || there {
+		return err
+	}
+	return t.doubt(is.Version, ErrGone)
 }
 
 // Read is what the newest version says of itself. It is fs.ErrNotExist if there is no table.

@@ -107,15 +107,10 @@ func (p *publisher) isShown() (bool, error) {
 	if s == nil {
 		return false, nil
 	}
-	same := s.Generation == p.newest.Generation && s.Token == p.newest.Token
-	if !same && s.Generation >= p.newest.Generation {
-		// Another publisher may have been faster: is there a newer manifest by now?
-		if now, err := p.Newest(); err != nil || now.Generation > p.newest.Generation {
-			return false, errors.Join(err, generation.ErrConflict)
-		}
-		return false, p.doubt(s.Version, fmt.Errorf("version %d shows generation %d (token %s), the root has %d (token %s): %w",
-			s.Version, s.Generation, s.Token, p.newest.Generation, p.newest.Token, ErrAhead))
+	if err := p.ahead(s, p.newest); err != nil {
+		return false, err
 	}
+	same := s.Generation == p.newest.Generation
 	if p.taken {
 		return false, nil
 	}
