@@ -119,6 +119,9 @@ type moment struct {
 	tail     []Run               // unfolded, in the order of their seqs
 	replaced map[cohort.Key]bool // rows of the index that tail takes the place of
 	damage   error               // what is missing of the root; the rows are what is left
+
+	newest  generation.Manifest
+	records []cohort.Record // of tail, as far as it has records; the rest comes back from among the withdrawn rows
 }
 
 func (m *moment) close() { m.data.Close() }
@@ -164,7 +167,7 @@ func (r *run) moment(ctx context.Context, unfolded bool) (*moment, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &moment{store: r.store, data: old, form: r.streams.Settings.Key, damage: lacks}
+	m := &moment{store: r.store, data: old, form: r.streams.Settings.Key, damage: lacks, newest: newest}
 	if unfolded {
 		err = r.addTail(ctx, m, newest)
 	}
@@ -203,6 +206,7 @@ func (r *run) addTail(ctx context.Context, m *moment, newest generation.Manifest
 	for _, p := range d.puts {
 		rec := raised(b.held[b.refs[p.N].held-1], d.later[p.N])
 		m.tail = append(m.tail, Run{p.Key, rec.Cohort, rec.RunID, rec.Stage, p.Seq, rec.Time().UTC().Truncate(time.Microsecond), rec.JSON})
+		m.records = append(m.records, rec)
 	}
 	return m.addReturned(d.ret)
 }

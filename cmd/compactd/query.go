@@ -4,12 +4,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,7 +16,6 @@ import (
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/generation"
-	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/compactor/view"
 	"github.com/runfold/runfold/compactor/view/sqlite"
 )
@@ -35,8 +33,8 @@ The first query copies the index into a file in the cache of the user ($XDG_CACH
 that up to date first, which costs what is new. The file can be deleted at any time. The root is only read. A statement that
 would change something is refused.
 
-With --unfolded the table "runs" is what a fold would make of the root now. A row that no fold has read has the JSON of its record as snapshot.
-Truth is 0 and 1 there, as SQLite has it.
+With --unfolded the table "runs" is what a fold would make of the root now. A row that no fold has read has the JSON of its record as snapshot, and no
+_writer; a value without a column stands in _extra. Truth is 0 and 1 there, as SQLite has it.
 
 On a terminal the result is a table, else CSV, in which NULL is empty. --json prints an object for each row; the columns snapshot and _extra are
 objects in it. Ctrl-C ends it.`,
@@ -77,7 +75,7 @@ func (a *app) query(ctx context.Context, cfg compactor.Config, stmt string, unfo
 	if err != nil {
 		return err
 	}
-	file, err := a.cached(ctx, cfg)
+	file, fresh, err := a.copied(ctx, cfg, store, unfolded)
 	if err != nil {
 		return store.Doubt(err, 0)
 	}
@@ -90,8 +88,8 @@ func (a *app) query(ctx context.Context, cfg compactor.Config, stmt string, unfo
 		return store.Doubt(err, 0)
 	}
 	if unfolded {
-		if err := addUnfolded(ctx, cfg, r); err != nil {
-			return store.Doubt(err, 0)
+		if err := r.Over(ctx, store.Settings.RootID, fresh.Newest.Schema, fresh.Rows, fresh.Gone); err != nil {
+			return err
 		}
 	}
 	rows, err := r.Query(ctx, stmt)
@@ -101,6 +99,25 @@ func (a *app) query(ctx context.Context, cfg compactor.Config, stmt string, unfo
 	defer rows.Close()
 	return write(result{rows})
 }
+
+// copied is the file with the copy of the newest generation. With unfolded, fresh is what is new to that generation, and no other.
+func (a *app) copied(ctx context.Context, cfg compactor.Config, store *generation.Store, unfolded bool) (file string, fresh compactor.Unfolded, err error) {
+	for try := 0; ; try++ {
+		file, holds, err := a.cached(ctx, cfg, store)
+		if err != nil || !unfolded {
+			return file, fresh, err
+		}
+		if fresh, err = compactor.ReadUnfolded(ctx, cfg); err != nil || fresh.Newest.Generation == holds.Generation && fresh.Newest.Token == holds.Token {
+			return file, fresh, err
+		}
+		if try == maxFolded {
+			return "", fresh, fmt.Errorf("others fold all the time: %w", generation.ErrConflict)
+		}
+	}
+}
+
+// maxFolded bounds how often a query begins again because somebody has folded between its two looks.
+const maxFolded = 10
 
 // cacheFile is the file with the copy of a root. A copy of the root in another place has the same id and may have other generations, so the
 // path counts, too.
@@ -127,117 +144,35 @@ func cacheFile(store *generation.Store) (string, error) {
 // cacheWait is how long a query waits for another one that makes the copy.
 const cacheWait = 10 * time.Minute
 
-// cached brings the copy of a root up to date. One that is damaged, or not of the history of the root, is made anew: it is ours alone.
-func (a *app) cached(ctx context.Context, cfg compactor.Config) (file string, err error) {
+// cached brings the copy of a root up to date, and tells what it holds then. One that is damaged, or not of the history of the root, is made anew: it is
+// ours alone.
+func (a *app) cached(ctx context.Context, cfg compactor.Config, store *generation.Store) (file string, holds view.State, err error) {
 	defer a.progress.begin("copying what is new", &cfg)()
-	store, err := cfg.Store()
-	if err != nil {
-		return "", err
-	}
 	if file, err = cacheFile(store); err != nil {
-		return "", err
+		return "", holds, err
 	}
 	sync := func() error {
 		v, err := sqlite.Open(file, sqlite.Options{Wait: cacheWait})
 		if err != nil {
 			return err
 		}
-		_, err = view.Sync(ctx, store, v, view.Options{})
+		if _, err = view.Sync(ctx, store, v, view.Options{}); err == nil {
+			holds, err = v.State(ctx, store.Settings.RootID)
+		}
 		return errors.Join(err, v.Close())
 	}
 	err = sync()
 	if errors.Is(err, view.ErrAhead) || errors.Is(err, cohort.ErrNewer) && !isNewerRoot(store) || sqlite.IsDamaged(err) {
-		if err := os.Remove(file); err != nil {
-			return "", err
+		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) { // another query does the same
+			return "", holds, err
 		}
 		err = sync()
 	}
-	return file, err
+	return file, holds, err
 }
 
 // isNewerRoot tells whether a later version has written the root, and not only the copy.
 func isNewerRoot(store *generation.Store) bool {
 	_, err := store.Newest()
 	return errors.Is(err, cohort.ErrNewer)
-}
-
-// addUnfolded puts what no fold has read yet over the rows.
-func addUnfolded(ctx context.Context, cfg compactor.Config, r *sqlite.Reader) error {
-	columns, err := r.Columns(ctx)
-	if err != nil {
-		return err
-	}
-	store, err := cfg.Store()
-	if err != nil {
-		return err
-	}
-	stays := map[string]bool{} // the keys of rows that no record changes
-	var fresh []compactor.Run
-	for run, err := range compactor.Runs(ctx, cfg, true) {
-		switch {
-		case err != nil:
-			return err
-		case run.Record == nil:
-			stays[string(run.Key)] = true
-		default:
-			fresh = append(fresh, run)
-		}
-	}
-	goes, err := r.Missing(ctx, stays)
-	if err != nil {
-		return err
-	}
-	return r.Over(ctx, func(yield func([]any, error) bool) {
-		for _, run := range fresh {
-			row, err := unfoldedRow(columns, store.Settings.RootID, run)
-			if !yield(row, err) || err != nil {
-				return
-			}
-		}
-	}, slices.Values(goes))
-}
-
-// unfoldedRow is a row as a fold would make it, as far as the table has columns for it.
-func unfoldedRow(columns []sqlite.Column, rootID string, run compactor.Run) ([]any, error) {
-	rec, err := cohort.ParseRecord(run.Record, 0)
-	if err != nil {
-		return nil, err
-	}
-	fields := index.FlatFields(rec.Members)
-	if snapshot, ok := fields["snapshot"]; ok && snapshot[0] == '{' {
-		delete(fields, "snapshot")
-	}
-	sum := sha256.Sum256([]byte(run.Key))
-	known := map[string]any{"root_id": rootID, "run_id": run.RunID, "phase": run.Stage, "cohort_id": string(run.Cohort), "snapshot_seq": int64(run.Seq),
-		"snapshot": string(run.Record), "_key": string(run.Key), "_key_digest": sum[:16], "_record_id": rec.ID, "_digest": nil, "_stream": nil,
-		"_writer": nil, "_extra": nil, "timestamp": nil}
-	if !run.Timestamp.IsZero() {
-		known["timestamp"] = cohort.FormatTime(run.Timestamp)
-	}
-	row := make([]any, len(columns))
-	extra := -1
-	for i, c := range columns {
-		v, fixed := known[c.Name]
-		switch {
-		case c.Name == "_extra":
-			extra = i
-		case fixed:
-			row[i] = v
-		default:
-			if token, has := fields[c.Name]; has {
-				if value, ok := c.Holds(token); ok {
-					row[i] = value
-					delete(fields, c.Name)
-				}
-			}
-		}
-	}
-	if extra >= 0 && len(fields) > 0 {
-		text, err := json.Marshal(fields)
-		if err != nil {
-			return nil, err
-		}
-		row[extra] = string(text)
-	}
-	return row, nil
 }

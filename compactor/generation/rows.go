@@ -1,8 +1,10 @@
 package generation
 
 import (
+	"bytes"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/index"
@@ -13,6 +15,12 @@ import (
 type Row struct {
 	index.Typed
 	Snapshot []byte // valid until the next row
+}
+
+// Clone is a row that stays.
+func (r Row) Clone() Row {
+	r.Values, r.Extra, r.Snapshot = slices.Clone(r.Values), bytes.Clone(r.Extra), bytes.Clone(r.Snapshot)
+	return r
 }
 
 // maxLines bounds how many snapshots files RowsFrom keeps open.

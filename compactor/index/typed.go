@@ -176,3 +176,27 @@ func (f *File) mayHaveBelow(group int, seq cohort.Seq, places []int) bool {
 
 // Token is the JSON of a value, as Typed has it, in the spelling of Rows.
 func Token(v any) []byte { return appendValue(nil, parquetValue(v)) }
+
+// Typer makes rows of records as a fold makes them, in the columns of a schema. What no column holds stands in Extra.
+type Typer struct{ encoder *encoder }
+
+// NewTyper makes one for a schema.
+func NewTyper(s Schema) *Typer { return &Typer{newEncoder(newLayout(s))} }
+
+// Row is the row of a record under the key and seq of p. Nothing of it changes later.
+func (t *Typer) Row(p Put, r cohort.Record) Typed {
+	l := t.encoder.layout
+	row := t.encoder.encode(nil, p, r)
+	fixed := make(parquet.Row, 0, len(identityColumns))
+	for _, name := range identityColumns {
+		fixed = append(fixed, row[l.place[name]])
+	}
+	typed := Typed{Identity: identityOf(fixed), Values: make([]any, len(l.dynamic))}
+	for i := range l.dynamic {
+		typed.Values[i] = typedValue(row[len(firstColumns)+i])
+	}
+	if extra := row[l.place[columnExtra]]; !extra.IsNull() {
+		typed.Extra = extra.ByteArray()
+	}
+	return typed
+}

@@ -6,14 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"strconv"
 	"strings"
 
 	"modernc.org/sqlite"
 
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor/generation"
+	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/compactor/view"
 	"github.com/runfold/runfold/compactor/view/sqlview"
-	"github.com/runfold/runfold/internal/jsonscan"
 )
 
 // ErrStatement reports a statement that is not valid, or does more than read.
@@ -78,68 +79,17 @@ func (d dialect) insert(ctx context.Context, conn *sql.Conn, table string, colum
 	return nil
 }
 
-// Column is a column of the table of the rows.
-type Column struct {
-	Name string
-	Type string // as SQLite says it
-}
-
-// Holds is the value of a JSON token in the column. ok is false if the column is of another type.
-func (c Column) Holds(token []byte) (value any, ok bool) {
-	kind := jsonscan.KindOf(token)
-	scalar := kind == jsonscan.Bool || kind == jsonscan.Int || kind == jsonscan.Double
-	switch {
-	case c.Type == types[sqlview.Bool] && kind == jsonscan.Bool:
-		return token[0] == 't', true
-	case c.Type == types[sqlview.Int] && kind == jsonscan.Int:
-		n, err := strconv.ParseInt(string(token), 10, 64)
-		return n, err == nil
-	case c.Type == types[sqlview.Double] && (kind == jsonscan.Int || kind == jsonscan.Double):
-		f, err := strconv.ParseFloat(string(token), 64)
-		return f, err == nil
-	case c.Type == types[sqlview.Text] && kind == jsonscan.String:
-		return jsonscan.Text(token), true
-	case c.Type == types[sqlview.Text] && scalar:
-		return string(token), true
-	}
-	return nil, false
-}
-
-// Columns are those of the table of the rows, in their order.
-func (r *Reader) Columns(ctx context.Context) (all []Column, err error) {
-	existing, err := dialect{}.Columns(ctx, r.conn, DefaultTable)
-	for _, e := range existing {
-		all = append(all, Column(e))
-	}
-	return all, err
-}
-
-// Missing are the _key_digest of the rows of the file whose keys are not among these.
-func (r *Reader) Missing(ctx context.Context, keys map[string]bool) (digests [][]byte, err error) {
-	rows, err := r.conn.QueryContext(ctx, "SELECT _key, _key_digest FROM main.runs")
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var key string
-		var digest []byte
-		if err := rows.Scan(&key, &digest); err != nil {
-			return nil, err
-		}
-		if !keys[key] {
-			digests = append(digests, digest)
-		}
-	}
-	return digests, rows.Err()
-}
-
-// Over puts rows over those of the table of the rows, for this Reader only. Each has a value for each of Columns. Rows with one of the keys that are gone
-// are hidden; so is a row of the file that one of rows replaces, if its key is among them.
-func (r *Reader) Over(ctx context.Context, rows iter.Seq2[[]any, error], gone iter.Seq[[]byte]) error {
-	columns, err := r.Columns(ctx)
+// Over puts rows over those of the table of the rows, for this Reader only. schema is that of their values. The rows of the file with one of the keys that are
+// gone are hidden.
+func (r *Reader) Over(ctx context.Context, rootID string, schema index.Schema, rows []generation.Row, gone []cohort.Key) error {
+	d := dialect{}
+	existing, err := d.Columns(ctx, r.conn, DefaultTable)
 	if err != nil {
 		return err
+	}
+	columns := make([]string, len(existing))
+	for i, e := range existing {
+		columns[i] = e.Name
 	}
 	for _, stmt := range []string{
 		`CREATE TEMP TABLE _unfolded AS SELECT * FROM main.runs LIMIT 0`,
@@ -151,18 +101,24 @@ func (r *Reader) Over(ctx context.Context, rows iter.Seq2[[]any, error], gone it
 			return fmt.Errorf("put rows over the table: %w", err)
 		}
 	}
-	digests := func(yield func([]any, error) bool) {
-		for key := range gone {
-			if !yield([]any{key}, nil) {
+	err = d.insert(ctx, r.conn, "temp._gone", 1, func(yield func([]any, error) bool) {
+		for _, key := range gone {
+			if !yield([]any{sqlview.KeyDigest(key)}, nil) {
 				return
 			}
 		}
-	}
-	d := dialect{}
-	if err := d.insert(ctx, r.conn, "temp._gone", 1, digests); err != nil {
+	})
+	if err != nil {
 		return fmt.Errorf("hide rows: %w", err)
 	}
-	return d.insert(ctx, r.conn, "temp._unfolded", len(columns), rows)
+	return d.insert(ctx, r.conn, "temp._unfolded", len(columns), func(yield func([]any, error) bool) {
+		for _, row := range rows {
+			values, err := sqlview.Encode(d, columns, rootID, schema, row)
+			if !yield(values, err) || err != nil {
+				return
+			}
+		}
+	})
 }
 
 // Query runs a statement. After the first one nothing can be put beside the file any more. A statement that is wrong, or would change or

@@ -16,8 +16,8 @@ import (
 	"github.com/runfold/runfold/internal/jsonscan"
 )
 
-// keyDigest is the part of the primary key that stands for a key.
-func keyDigest(key cohort.Key) []byte {
+// KeyDigest is the part of the primary key that stands for a key.
+func KeyDigest(key cohort.Key) []byte {
 	sum := sha256.Sum256([]byte(key))
 	return sum[:16]
 }
@@ -58,7 +58,7 @@ func (e *encoder) row(r generation.Row) ([]any, error) {
 	if r.Version.Digest != 0 {
 		digest = int64(r.Version.Digest)
 	}
-	fixed := []any{e.rootID, r.RunID, r.Stage, string(r.Cohort), int64(r.Seq), when, string(r.Key), keyDigest(r.Key), r.Version.RecordID, digest,
+	fixed := []any{e.rootID, r.RunID, r.Stage, string(r.Cohort), int64(r.Seq), when, string(r.Key), KeyDigest(r.Key), r.Version.RecordID, digest,
 		orNil(string(r.Stream)), orNil(r.Writer), nil, r.Snapshot}
 	if extra != nil {
 		fixed[placeExtra] = extra
@@ -74,6 +74,30 @@ func (e *encoder) row(r generation.Row) ([]any, error) {
 		e.values[i] = value
 	}
 	return e.values, nil
+}
+
+// Encode makes a row of a table with columns of these names, in their order, for those who put rows beside it. schema is that of the row's values.
+func Encode(d Dialect, columns []string, rootID string, schema index.Schema, r generation.Row) ([]any, error) {
+	e := encoder{v: &DB{d: d}, rootID: rootID, mapping: mapping{columns: columnsOf(fixedColumns), schema: schema}}
+	for _, col := range schema {
+		if !slices.Contains(columns, col.Name) {
+			e.mapping.places = append(e.mapping.places, -1)
+			continue
+		}
+		e.mapping.places = append(e.mapping.places, len(e.mapping.columns))
+		e.mapping.columns = append(e.mapping.columns, Column{col.Name, Kind(col.Kind)})
+	}
+	values, err := e.row(r)
+	if err != nil {
+		return nil, err
+	}
+	row := make([]any, len(columns))
+	for i, col := range e.mapping.columns {
+		if at := slices.Index(columns, col.Name); at >= 0 {
+			row[at] = values[i]
+		}
+	}
+	return row, nil
 }
 
 func orNil(text string) any {

@@ -156,7 +156,7 @@ func (t *tx) removeGone(ctx context.Context, c view.Change) (n int64, err error)
 		if err != nil {
 			return n, err
 		}
-		if batch = append(batch, keyDigest(h.Key)); len(batch) == removeBatch {
+		if batch = append(batch, KeyDigest(h.Key)); len(batch) == removeBatch {
 			removed, err := t.remove(ctx, batch)
 			if err != nil {
 				return n, err
