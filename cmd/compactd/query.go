@@ -97,7 +97,7 @@ func (a *app) query(ctx context.Context, cfg compactor.Config, stmt string, unfo
 		return err
 	}
 	defer rows.Close()
-	return write(result{rows})
+	return sqlite.Cause(ctx, write(result{rows}))
 }
 
 // copied is the file with the copy of the newest generation. With unfolded, fresh is what is new to that generation, and no other.

@@ -162,7 +162,7 @@ func (c Change) Gone() iter.Seq2[index.Identity, error] {
 // Applied counts what Apply did.
 type Applied struct {
 	Written int64     `json:"written"` // rows
-	Removed int64     `json:"removed"` // rows, without those that were written again
+	Removed int64     `json:"removed"` // rows that were deleted, of which some may be among those written; where all are written again, by how many there are less
 	LeftOut []LeftOut `json:"left_out,omitempty"`
 }
 

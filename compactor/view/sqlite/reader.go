@@ -133,22 +133,20 @@ func (r *Reader) Query(ctx context.Context, stmt string) (*sql.Rows, error) {
 		}
 		r.locked = true
 	}
-	prepared, err := r.conn.PrepareContext(ctx, stmt)
-	if err == nil {
-		defer prepared.Close()
-		var rows *sql.Rows
-		if rows, err = r.conn.QueryContext(ctx, stmt); err == nil {
-			return rows, nil
-		}
-	}
+	rows, err := r.conn.QueryContext(ctx, stmt)
+	return rows, Cause(ctx, err)
+}
+
+// Cause is what an error of a statement means, also one that comes with a later row: ErrStatement, view.ErrBusy, or the error itself.
+func Cause(ctx context.Context, err error) error {
 	var e *sqlite.Error
 	if (dialect{}).IsBusy(err) {
-		return nil, fmt.Errorf("%w: %w", view.ErrBusy, err)
+		return fmt.Errorf("%w: %w", view.ErrBusy, err)
 	}
 	if errors.As(err, &e) && ctx.Err() == nil && (e.Code()&0xff == codeError || e.Code()&0xff == codeAuth) {
-		return nil, fmt.Errorf("%w: %w", ErrStatement, err)
+		return fmt.Errorf("%w: %w", ErrStatement, err)
 	}
-	return nil, err
+	return err
 }
 
 // onlyReads lets a connection compile no statement but one that reads: mode=ro keeps the file as it is, and not other files that a

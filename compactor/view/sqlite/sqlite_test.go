@@ -351,6 +351,46 @@ func fold(t *testing.T, root cohort.Root, lines ...string) {
 	}
 }
 
+// TestDroppedTable: somebody has dropped the table of the rows, and not that of the state. A sync writes all rows again, and the view can be dropped.
+func TestDroppedTable(t *testing.T) {
+	root, store := newRoot(t)
+	f := newFile(t).(file)
+	sync := func() view.View {
+		t.Helper()
+		v, err := Open(string(f), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := view.Sync(t.Context(), store, v, view.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	fold(t, root, `{"run_id":"a","stage":"S","n":1}`, `{"run_id":"b","stage":"S"}`)
+	sync().Close()
+	drop := func() {
+		t.Helper()
+		if _, err := f.open(t).Exec("DROP TABLE runs"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	drop()
+	fold(t, root, `{"run_id":"c","stage":"S"}`)
+	v := sync()
+	defer v.Close()
+	var n int
+	if err := f.open(t).QueryRow("SELECT count(*) FROM runs").Scan(&n); err != nil || n != 3 {
+		t.Errorf("%d rows, %v; want 3", n, err)
+	}
+	drop()
+	if err := v.Drop(t.Context(), store.Settings.RootID); err != nil {
+		t.Errorf("Drop = %v", err)
+	}
+	if s, err := v.State(t.Context(), store.Settings.RootID); err != nil || !s.IsNone() {
+		t.Errorf("after Drop: %+v, %v", s, err)
+	}
+}
+
 // TestReader has statements that must not change anything, and one that is ended.
 func TestReader(t *testing.T) {
 	f := newFile(t).(file)

@@ -204,7 +204,13 @@ func (v *DB) Drop(ctx context.Context, rootID string) error {
 		if exists, err := v.exists(ctx, conn); err != nil || !exists {
 			return err
 		}
-		for _, table := range []string{v.table, v.stateTable()} {
+		tables := []string{v.stateTable()}
+		if columns, err := v.d.Columns(ctx, conn, v.table); err != nil {
+			return v.fail("look at its columns", err)
+		} else if len(columns) > 0 { // else somebody has dropped it
+			tables = append(tables, v.table)
+		}
+		for _, table := range tables {
 			stmt := fmt.Sprintf("DELETE FROM %s WHERE %s = %s", v.q(table), v.q("root_id"), v.d.Param(1))
 			if _, err := conn.ExecContext(ctx, stmt, rootID); err != nil {
 				return v.fail("delete its rows", err)
@@ -214,7 +220,7 @@ func (v *DB) Drop(ctx context.Context, rootID string) error {
 		if err := conn.QueryRowContext(ctx, "SELECT count(*) FROM "+v.q(v.stateTable())).Scan(&left); err != nil || left > 0 {
 			return v.fail("look for other roots", err)
 		}
-		for _, table := range []string{v.table, v.stateTable()} {
+		for _, table := range tables {
 			if _, err := conn.ExecContext(ctx, "DROP TABLE "+v.q(table)); err != nil {
 				return v.fail("drop its tables", err)
 			}

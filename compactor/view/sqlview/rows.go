@@ -110,21 +110,23 @@ func orNil(text string) any {
 // withMember is an object of _extra with a value that no column holds. The exact token of a text stands there already.
 func withMember(extra []byte, col index.Column, v any) []byte {
 	token := index.Token(v)
-	if extra == nil {
-		return slices.Concat([]byte("{"), jsonscan.Quote(col.Name), []byte(":"), token, []byte("}"))
-	}
-	if text, is := v.(string); is {
-		for m := range jsonscan.EachMember(extra) {
-			if string(m.Name) == col.Name && string(m.Value) == text {
-				return extra
+	var body []byte
+	if len(extra) > len("{}") {
+		if text, is := v.(string); is {
+			for m := range jsonscan.EachMember(extra) {
+				if string(m.Name) == col.Name && string(m.Value) == text && isScalar(jsonscan.KindOf(m.Value)) {
+					return extra
+				}
 			}
 		}
+		body = slices.Clip(extra[:len(extra)-1])
 	}
-	sep := ","
-	if string(extra) == "{}" {
-		sep = ""
-	}
-	return slices.Concat(extra[:len(extra)-1], []byte(sep), jsonscan.Quote(col.Name), []byte(":"), token, []byte("}"))
+	return append(jsonscan.AppendMember(body, col.Name, token), '}')
+}
+
+// isScalar tells whether a text column may hold the text of such a token, which stands beside it then.
+func isScalar(k jsonscan.Kind) bool {
+	return k == jsonscan.Int || k == jsonscan.Double || k == jsonscan.Bool
 }
 
 // selected are the columns that Rows and compare read.

@@ -82,6 +82,9 @@ func (t *tx) Apply(ctx context.Context, c view.Change) (done view.Applied, err e
 	if err != nil {
 		return done, err
 	}
+	if m.fresh { // also where somebody has dropped the table, and not the state
+		c.How = view.Whole
+	}
 	done.LeftOut = m.left
 	for _, l := range m.left {
 		t.left = append(t.left, l.Column)
