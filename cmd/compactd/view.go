@@ -217,7 +217,8 @@ type shownView struct {
 	View       string `json:"view"`
 	Generation uint64 `json:"generation"` // that it holds
 	Rows       int64  `json:"rows"`
-	Behind     int64  `json:"behind"` // generations until the newest one; below 0 if it is ahead
+	Behind     int64  `json:"behind"`          // generations until the newest one; below 0 if it is ahead
+	Other      bool   `json:"other,omitempty"` // the root does not have that generation, but perhaps another one of its number
 	None       bool   `json:"none,omitempty"`
 	Error      string `json:"error,omitempty"` // it cannot be asked
 }
@@ -245,6 +246,7 @@ func lookAtViews(ctx context.Context, urls []string, s audit.Status) (all []show
 		default:
 			shown.Generation, shown.Rows = uint64(held.Generation), held.Rows
 			shown.Behind = int64(s.Generation) - int64(held.Generation)
+			shown.Other = shown.Behind < 0 || shown.Behind == 0 && held.Token != s.Token
 		}
 		all = append(all, shown)
 		if err := v.Close(); err != nil {
@@ -260,7 +262,7 @@ func (v shownView) String() string {
 		return "cannot be asked: " + v.Error
 	case v.None:
 		return v.View + " holds nothing of this root"
-	case v.Behind < 0:
+	case v.Other:
 		return fmt.Sprintf("%s holds generation %d with %d rows, which the root does not have: was it restored from a backup?", v.View, v.Generation, v.Rows)
 	case v.Behind == 0:
 		return fmt.Sprintf("%s holds the newest generation, %d: %d rows", v.View, v.Generation, v.Rows)

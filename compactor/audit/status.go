@@ -26,6 +26,7 @@ type Status struct {
 	Root       cohort.Root       `json:"root"`
 	RootID     string            `json:"root_id"`
 	Generation cohort.Generation `json:"generation"` // 0: never folded
+	Token      cohort.Token      `json:"-"`          // of that generation: another one of its number has another token
 	Rows       int64             `json:"rows"`
 	NextSeq    cohort.Seq        `json:"next_seq"`
 	Withdrawn  int64             `json:"withdrawn"` // rows that were taken out
@@ -102,7 +103,7 @@ func readStatus(ctx context.Context, cfg compactor.Config, store *generation.Sto
 		return Status{}, err
 	}
 	s := Status{
-		Root: store.Root, RootID: store.Settings.RootID, Generation: newest.Generation, Rows: newest.Index.Rows, NextSeq: newest.NextSeq,
+		Root: store.Root, RootID: store.Settings.RootID, Generation: newest.Generation, Token: newest.Token, Rows: newest.Index.Rows, NextSeq: newest.NextSeq,
 		Narrow: newest.Narrow, Merged: newest.Merged, Holder: compactor.FileLock{Path: store.Root.CompactLock()}.Holder(), InExtra: index.Extras{},
 	}
 	if w := newest.Withdrawn; w != nil {
