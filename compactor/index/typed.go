@@ -132,17 +132,20 @@ func (c *Content) addExtras(obj []byte) error {
 	return nil
 }
 
-// HasBelow tells whether a row with a lower seq than this has a value in one of the named columns. It reads statistics, and of row
-// groups on both sides of seq those columns.
+// HasBelow tells whether a row with a lower seq than this has a value in one of the named columns. It reads statistics, and those columns of a row
+// group that lies on both sides of seq.
 func (f *File) HasBelow(seq cohort.Seq, columns []string) (bool, error) {
 	places, _ := f.places(append([]string{columnSeq}, columns...))
 	for i, g := range f.file.RowGroups() {
 		if !f.mayHaveBelow(i, seq, places[1:]) {
 			continue
 		}
+		if highest, ok := f.highestSeq(i); ok && highest < seq {
+			return true, nil // all of its rows are below, and one has a value
+		}
 		has := false
 		err := each(g, places, func(r parquet.Row) error {
-			if cohort.Seq(r[0].Int64()) >= seq {
+			if has || cohort.Seq(r[0].Int64()) >= seq {
 				return errStopped // rows stand in the order of their seqs
 			}
 			for _, v := range r[1:] {
