@@ -58,6 +58,9 @@ func (c *checking) versions() error {
 		if i > 0 && c.listing.versions[i-1] != v-1 && c.listing.checkpoint(v) < v {
 			c.tell(c.version(v), "version %d is missing", v-1)
 		}
+		if i == 0 && v > 0 && c.listing.checkpoint(c.listing.newest()) < v {
+			c.tell(c.version(v), "the log begins with version %d, and there is no checkpoint: readers cannot read it: the next fold writes one", v)
+		}
 		newest := v == c.listing.newest()
 		switch {
 		case got.torn && newest:

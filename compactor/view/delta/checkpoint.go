@@ -29,7 +29,8 @@ func contains(sorted []int64, v int64) bool {
 func (p *publisher) keepCheckpoints() error {
 	v := p.head.state.Version
 	last := p.head.checkpoint(v)
-	if last < v && (v > 0 && v%checkpointEvery == 0 || v-max(last, 0) > checkpointEvery) {
+	cut := len(p.head.versions) > 0 && p.head.versions[0] > max(last, 0) // so that readers cannot read it
+	if last < v && (v > 0 && v%checkpointEvery == 0 || v-max(last, 0) > checkpointEvery) || cut {
 		return p.writeCheckpoint()
 	}
 	if last < 0 {

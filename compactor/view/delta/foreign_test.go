@@ -289,6 +289,28 @@ func TestHint(t *testing.T) {
 	}
 }
 
+// TestCutLog: the beginning of the log is gone, and no checkpoint has it. That is told, and the next publisher writes one.
+func TestCutLog(t *testing.T) {
+	disk := published(t, 4)
+	publish(t, disk)
+	for v := range 3 {
+		if err := durable.Remove(disk, filepath.Join(root.Delta(), "_delta_log", fmt.Sprintf("%020d.json", v))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := wrong(t, disk); !strings.Contains(got, "the log begins with version 3") {
+		t.Errorf("Check: %q", got)
+	}
+	publish(t, disk)
+	if got := wrong(t, disk); got != "" {
+		t.Errorf("Check: %s", got)
+	}
+	if cps := glob(t, disk, "_delta_log", ".checkpoint.parquet"); len(cps) != 1 {
+		t.Errorf("checkpoints: %v", cps)
+	}
+	mustShow(t, disk, "mended")
+}
+
 // TestSweep keeps what generations and readers need.
 func TestSweep(t *testing.T) {
 	disk := newDisk(t)

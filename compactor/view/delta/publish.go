@@ -165,7 +165,6 @@ func (p *publisher) publish() error {
 		return err
 	}
 	p.head.state, p.head.torn = &p.state, false
-	p.head.versions = append(p.head.versions, p.state.Version)
 	return p.lookAgain()
 }
 
@@ -332,6 +331,7 @@ func (p *publisher) lookAgain() error {
 	}
 	// A VACUUM takes every file that no version names and that is old. A link is as old as the file that it shows, so a VACUUM may have
 	// taken it before the commit. From now on the version names it.
+	p.head.listing = l // a drop may have taken what was below
 	there, err := p.isThere(&p.state)
 	if err == nil && !there && l.newest() == v {
 		err = p.link()
