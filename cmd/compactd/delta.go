@@ -108,8 +108,8 @@ func (a *app) setDeltaCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "set on|off --root DIR",
 		Short: "Say whether folds publish a Delta table",
-		Long: `Say whether folds publish a Delta table. "on" publishes it at once. "off" leaves the table as it is, for those who read it:
-"compactd delta drop" removes it.
+		Long: `Say whether folds publish a Delta table. "on" publishes it at once. "off" leaves the table as it is, for those who read it, and
+with it the room of its files on the disk: "compactd delta drop" removes it.
 
 This is a commit, as a fold is one: it takes the lock. No row is written.`,
 		Example: `  compactd delta set on --root runs
@@ -175,7 +175,7 @@ func (a *app) dropDeltaCommand() *cobra.Command {
 		Use:   "drop --root DIR",
 		Short: "Remove the Delta table",
 		Long: `Remove the Delta table: its log in one step, then its files. Nothing else of the root is touched. If the table is on, the next fold makes it
-anew from version 0; a reader that knows the old one must open it again.`,
+anew from version 0; a reader that knows the old one must open it again. Files that other programs have put into delta/ stay.`,
 		Example: `  compactd delta drop --root runs`,
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {

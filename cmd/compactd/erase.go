@@ -37,8 +37,8 @@ func (a *app) eraseCommand() *cobra.Command {
 rows these are, withdrawn ones too, and where in the root they stand. There is no way back.
 
 With --apply it folds, and commits two generations without the rows, which have no file in common. Then it removes all
-generations before, whatever is to be kept, the streams that were folded, and what quarantine/ has of them. Actions that
-name only these runs go, too. A tombstone of each run stays: a salted digest and a stamp. What was appended before that
+generations before, whatever is to be kept, the streams that were folded, what quarantine/ has of them, and all versions of the
+Delta table but the newest. Actions that name only these runs go, too. A tombstone of each run stays: a salted digest and a stamp. What was appended before that
 never gets in again, whether a stream comes back or a file is imported. A record that is appended later is a new run.
 
 What it cannot remove it names, and exits with 75: streams whose writers go on, what cannot be read, and hard links
@@ -48,8 +48,8 @@ run again.
 With --certificate it writes a JSON file that states what was erased, as salted digests, when, by whom, and from which
 generations. It is signed by nobody. --verify compares such a file with the root, and with a run that is named.
 
-It does not reach backups and other copies of the root, snapshots of the file system, and blocks of deleted files on the disk. Names of
-cohorts and columns stay.`,
+It does not reach backups and other copies of the root, views in databases until they are synced, files that others have put beside
+a Delta table, snapshots of the file system, and blocks of deleted files on the disk. Names of cohorts and columns stay.`,
 		Example: `  compactd erase --root runs --run-id r-17
   compactd erase --root runs --run-id r-17 --apply --certificate r-17.json
   compactd erase --root runs --where "tags.owner = 'x'" --apply
