@@ -105,13 +105,18 @@ func (c *converter) settle(row parquet.Row, homeless []moved) error {
 		}
 	}
 	stays := make([]bool, len(all)) // in _extra
+	texts := map[string]bool{}      // columns that hold a text, and no token
 	for i, m := range all {         // those that had a column come first, and as to the text last
 		held, beside := c.encoder.hold(row, c.field(m))
 		stays[i] = !held || beside
+		texts[m.name] = texts[m.name] || held && m.token[0] == '"'
 	}
 	var left extra
 	for i := range all {
-		if i = (i + len(homeless)) % len(all); stays[i] {
+		switch i = (i + len(homeless)) % len(all); {
+		case stays[i] && texts[all[i].name]:
+			left.addUnheld(row, c.field(all[i]))
+		case stays[i]:
 			left.add(all[i].name, all[i].token)
 		}
 	}

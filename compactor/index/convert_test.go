@@ -2,10 +2,13 @@ package index
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/runfold/runfold/cohort"
 )
 
 // changed merges nothing into an index under another schema, and returns what users see of each row: columns, then _extra.
@@ -162,5 +165,64 @@ func TestTakenName(t *testing.T) {
 	}
 	if _, err := newWriter(&bytes.Buffer{}, newLayout(Schema{taken}), fullGroup, meta(1)); err == nil {
 		t.Error("an index is written with two columns of one name")
+	}
+}
+
+// TestTwoOfOneText has records with two values for one column, of which one may be the text of the other: both are in the row, under each type that
+// the column may have, on the way between any two, and in the record that is made of the row.
+func TestTwoOfOneText(t *testing.T) {
+	values := []string{`"true"`, `true`, `"7"`, `7`, `"x"`, `false`, `"7.5"`, `7.5`}
+	var recs []cohort.Record
+	var want []string
+	for _, a := range values {
+		for _, b := range values {
+			recs = append(recs, runRecord(t, len(recs)+1, `,"params.n":`+a+`,"params":{"n":`+b+`},"snapshot":{}`))
+			both := []string{a, b}
+			slices.Sort(both)
+			want = append(want, strings.Join(both, " "))
+		}
+	}
+	said := func(data []byte) (said []string) {
+		f := open(t, data)
+		told, err := f.Extras()
+		if err != nil || told.Values() < int64(len(recs)) {
+			t.Errorf("Extras = %v, %v, of %d records with two values for one column", told, err, len(recs))
+		}
+		rows := bothOf(t, data, snapshots(t, nil, puts(1, recs...), nil)).rows
+		for i, c := range rows {
+			var both []string
+			for _, f := range c.Fields {
+				both = append(both, strings.TrimSuffix(string(f.Value), ".0"))
+			}
+			slices.Sort(both)
+			said = append(said, strings.Join(both, " "))
+			if rec := (Content{Fields: FieldsOf(recs[i])}); rec.Sum() != (Content{Fields: c.Fields}).Sum() {
+				t.Errorf("row of %s says %v", recs[i].JSON, said[i])
+			}
+		}
+		return said
+	}
+	kinds := []Schema{{}, {{Name: "params.n", Kind: String}}, {{Name: "params.n", Kind: Int}}, {{Name: "params.n", Kind: Double}}, {{Name: "params.n", Kind: Bool}}}
+	for _, from := range kinds {
+		var b bytes.Buffer
+		stats, err := Merge(&b, nil, nil, from, puts(1, recs...), nil, meta(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if told, err := open(t, b.Bytes()).Extras(); err != nil || !cmp.Equal(stats.Extra, told) {
+			t.Errorf("columns %v: the merge told of %v, and Extras = %v, %v", from, stats.Extra, told, err)
+		}
+		if diff := cmp.Diff(want, said(b.Bytes())); diff != "" {
+			t.Errorf("columns %v (-want +got):\n%s", from, diff)
+		}
+		for _, to := range kinds {
+			data, _ := changed(t, b.Bytes(), to)
+			if diff := cmp.Diff(want, said(data)); diff != "" {
+				t.Errorf("columns %v, then %v (-want +got):\n%s", from, to, diff)
+			}
+		}
+	}
+	for i := range recs {
+		remade(t, cohort.KeyForm{}, []cohort.Record{recs[i], runRecord(t, 500, `,"params.n":"a text"`)})
 	}
 }

@@ -1,9 +1,11 @@
 package index
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -219,33 +221,61 @@ func unheld(k jsonscan.Kind) Reason {
 	return OutOfRange
 }
 
-// Extras counts the values of all rows that stand in _extra and not in a column. It reads one column.
+// Extras counts the values of all rows that stand in _extra and not in a column. It reads one column, and of those that hold texts the ones that have tokens
+// in _extra.
 func (f *File) Extras() (Extras, error) {
-	sum := extras{}
-	places, _ := f.places([]string{columnExtra})
+	sum, tokens := extras{}, map[string]int{}
+	err := f.eachExtra(nil, func(_ parquet.Row, name string, token []byte) {
+		kind := jsonscan.Kind(0)
+		if i, ok := f.layout.place[name]; ok {
+			kind = f.layout.kindAt(i)
+		}
+		if isBeside(kind, jsonscan.KindOf(token), token) {
+			tokens[name] = 0
+		} else if reason, ok := reasonOf(name, kind, token); ok {
+			sum.add(name, reason, 1)
+		}
+	})
+	if err != nil || len(tokens) == 0 {
+		return sum.sorted(), err
+	}
+	columns := slices.Sorted(maps.Keys(tokens))
+	for i, name := range columns {
+		tokens[name] = i
+	}
+	err = f.eachExtra(columns, func(r parquet.Row, name string, token []byte) {
+		i, ok := tokens[name]
+		if !ok || !isBeside(jsonscan.String, jsonscan.KindOf(token), token) {
+			return
+		}
+		if bytes.Equal(r[i].ByteArray(), token) {
+			r[i] = parquet.NullValue() // a second one is not the column's
+			return
+		}
+		sum.add(name, Twice, 1)
+	})
+	return sum.sorted(), err
+}
+
+// eachExtra calls do with every member of every _extra, and with the row, which has these columns. All is valid during the call.
+func (f *File) eachExtra(columns []string, do func(r parquet.Row, name string, token []byte)) error {
+	places, _ := f.places(append(slices.Clone(columns), columnExtra))
 	for r, err := range f.rows(places) {
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if r[0].IsNull() {
+		obj := r[len(r)-1]
+		if obj.IsNull() {
 			continue
 		}
-		obj := r[0].ByteArray()
-		if !isObject(obj) {
-			return nil, damaged("%s is not a JSON object", columnExtra)
+		if !isObject(obj.ByteArray()) {
+			return damaged("%s is not a JSON object", columnExtra)
 		}
-		for m := range jsonscan.EachMember(obj) {
-			name := string(m.Name)
-			kind := jsonscan.Kind(0)
-			if i, ok := f.layout.place[name]; ok {
-				kind = f.layout.kindAt(i)
-			}
-			if reason, ok := reasonOf(name, kind, m.Value); ok {
-				sum.add(name, reason, 1)
-			}
+		for m := range jsonscan.EachMember(obj.ByteArray()) {
+			do(r, string(m.Name), m.Value)
 		}
 	}
-	return sum.sorted(), nil
+	return nil
 }
 
 func isObject(text []byte) bool { return len(text) > 1 && text[0] == '{' && jsonscan.Valid(text) }

@@ -53,15 +53,16 @@ func (e *encoder) encode(dst parquet.Row, p Put, r cohort.Record) parquet.Row {
 	var extra extra
 	for _, f := range e.fields.flatten(r) {
 		held, beside := e.hold(cells.row, f)
-		if held && !beside {
-			continue
-		}
-		extra.add(f.column, f.value)
-		if held {
-			continue
-		}
-		if reason, ok := reasonOf(f.column, f.kind, f.value); ok {
-			e.extras.add(f.column, reason, 1)
+		switch {
+		case beside:
+			extra.add(f.column, f.value)
+		case !held:
+			extra.addUnheld(cells.row, f)
+			if reason, ok := reasonOf(f.column, f.kind, f.value); ok {
+				e.extras.add(f.column, reason, 1)
+			} else if isBeside(f.kind, f.is, f.value) {
+				e.extras.add(f.column, Twice, 1)
+			}
 		}
 	}
 	if text := extra.text(); text != nil {
@@ -160,6 +161,28 @@ func (e *extra) add(name string, value []byte) {
 	e.b.Write(jsonscan.Quote(name))
 	e.b.WriteByte(':')
 	e.b.Write(value)
+}
+
+// addUnheld adds a field that its column does not hold. If the column holds a text that is the field's token, as of a record with "7" and with 7 for it, the text
+// stands in _extra, too: else 7 would be taken for the exact token of what the column holds, and "7" would be nowhere.
+func (e *extra) addUnheld(row parquet.Row, f field) {
+	taken := f.place >= 0 && isBeside(f.kind, f.is, f.value) && bytes.Equal(row[f.place].ByteArray(), f.value) && !e.has(f.column, f.value)
+	e.add(f.column, f.value)
+	if taken {
+		e.add(f.column, jsonscan.Quote(string(f.value)))
+	}
+}
+
+func (e *extra) has(name string, value []byte) bool {
+	if e.b.Len() == 0 {
+		return false
+	}
+	for m := range jsonscan.EachMember(append(bytes.Clone(e.b.Bytes()), '}')) {
+		if string(m.Name) == name && bytes.Equal(m.Value, value) {
+			return true
+		}
+	}
+	return false
 }
 
 // text is nil if nothing was added.
