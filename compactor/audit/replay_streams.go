@@ -36,7 +36,8 @@ func (r *replayer) streams() error {
 	if err != nil {
 		return err
 	}
-	r.whole, r.folded, r.pending = map[cohort.StreamID]bool{}, map[int][]replayed{}, map[cohort.Key][]difference{}
+	r.whole, r.unmarked = map[cohort.StreamID]bool{}, map[cohort.StreamID]bool{}
+	r.folded, r.pending = map[int][]replayed{}, map[cohort.Key][]difference{}
 	var chain []map[journal.Stream]generation.Watermark
 	for _, m := range append(slices.Clone(r.before), r.newest) {
 		chain = append(chain, m.Marks())
@@ -81,6 +82,7 @@ func (r *replayer) stream(p journal.Place, marks []generation.Watermark) error {
 	if err != nil {
 		return r.unread(p.Dir, err)
 	}
+	r.unmarked[p.ID] = slices.ContainsFunc(marks, func(m generation.Watermark) bool { return m.Offset == 0 })
 	whole := !slices.ContainsFunc(marks, func(m generation.Watermark) bool { return m.Shortened || m.Offset > end })
 	for {
 		rec, err := in.Next()

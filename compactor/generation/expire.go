@@ -328,6 +328,9 @@ func (e *expiry) areStranded(kept map[string]bool) bool {
 		names[i] = filepath.Base(names[i])
 	}
 	all, err := e.Stranded(e.newest, names)
+	if errors.Is(err, ErrConflict) {
+		return true // the fold that came sweeps
+	}
 	if err != nil {
 		e.notify(NotSwept{e.Root.Rel(e.Root.DataDir()), err})
 		return true

@@ -32,7 +32,7 @@ func (*MissingError) Is(target error) bool { return target == ErrCorrupt }
 // have their names and sizes. It reads none of them as a whole.
 //
 // The error is a *MissingError if a later generation was committed, ErrCorrupt if a data file is missing or has another size,
-// and ErrConflict if a manifest came meanwhile.
+// and ErrConflict if a manifest came meanwhile. Where the storage may only not show them yet, the error is that of Doubt.
 func (s *Store) CheckNewest(newest Manifest) error {
 	if err := s.CheckMissing(newest); err != nil {
 		return err
@@ -42,7 +42,7 @@ func (s *Store) CheckNewest(newest Manifest) error {
 	}
 	for _, d := range newest.Files() {
 		if err := s.hasSize(d); err != nil {
-			return s.dataError(newest, err)
+			return s.Doubt(s.dataError(newest, err), 0)
 		}
 	}
 	return nil

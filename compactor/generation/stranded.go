@@ -8,6 +8,7 @@ import (
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/index"
+	"github.com/runfold/runfold/internal/durable"
 )
 
 // Stranded tells that an index that no manifest names holds rows that are nowhere else: their streams are gone, so a fold has
@@ -59,6 +60,9 @@ func (s *Store) Met(m Manifest, all []Manifest) (g cohort.Generation, met bool) 
 		return g, true
 	}
 	stranded, err := s.Stranded(m, []string{all[i].Index.Name})
+	if errors.Is(err, ErrConflict) {
+		return 0, false // who looks again will see
+	}
 	return g, err != nil || len(stranded) > 0
 }
 
@@ -97,7 +101,7 @@ func isActions(name string) bool {
 
 // Stranded looks through files of data/ for rows and actions that only they hold. names are those of files that no manifest named when m
 // was the newest. A row that stands in more than one of them counts in that of the highest generation. A file that is gone or damaged
-// holds nothing, and so does every file if m is not the newest any more: then nobody knows what became of the streams.
+// holds nothing. The error is ErrConflict if m is not the newest any more: then nobody knows what became of the streams.
 //
 // It reads the fixed columns of each file, and holds the keys of the rows that it counts.
 func (s *Store) Stranded(m Manifest, names []string) ([]Stranded, error) {
@@ -139,11 +143,25 @@ func (s *Store) Stranded(m Manifest, names []string) ([]Stranded, error) {
 	if len(all) == 0 {
 		return nil, nil
 	}
-	gens, err := s.List()
-	if err != nil || Last(gens) != m.Generation {
+	gens, err := s.listNow()
+	if err == nil && Last(gens) != m.Generation {
+		err = fmt.Errorf("generation %d came: %w", Last(gens), ErrConflict)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return all, nil
+}
+
+// listNow is List, and no old state of it: a machine that has changed a directory reads it anew.
+func (s *Store) listNow() ([]cohort.Generation, error) {
+	if s.remote() {
+		_, err := durable.Now(s.FS, s.Root.Manifests(), s.Settings.DirMode.FS())
+		if durable.IsAway(durable.Away(err, s.remote)) {
+			return nil, err
+		} // else nobody may write there, and what the storage shows must do
+	}
+	return s.List()
 }
 
 // lookout looks for rows that only files without a manifest hold.
