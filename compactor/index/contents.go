@@ -87,16 +87,18 @@ func (f *File) content(r parquet.Row, places []int) (Content, error) {
 	if last.IsNull() {
 		return c, nil
 	}
-	err := c.addExtras(kinds, last.ByteArray())
+	err := c.addExtras(kinds, last.ByteArray(), asItIs)
 	return c, err
 }
 
+func asItIs(json []byte) []byte { return json }
+
 // addExtra adds a member of _extra; kind is that of the column of its name, if there is one. The exact token of what a text column holds
 // takes the place of the text.
-func (c *Content) addExtra(kind jsonscan.Kind, held int, m Field) {
+func (c *Content) addExtra(kind jsonscan.Kind, held int, m Field, canonical func([]byte) []byte) {
 	if isBeside(kind, jsonscan.KindOf(m.Value), m.Value) {
 		for i, has := range c.Fields[:held] {
-			if has.Name == m.Name && has.Value[0] == '"' && bytes.Equal(jsonscan.TextBytes(has.Value), m.Value) {
+			if has.Name == m.Name && has.Value[0] == '"' && bytes.Equal(canonical(jsonscan.TextBytes(has.Value)), m.Value) {
 				c.Fields[i].Value = m.Value
 				return
 			}

@@ -92,7 +92,8 @@ func typedValue(v parquet.Value) any {
 }
 
 // ContentOf is the Content of a row whose values stand in columns of a schema, as Typed has them, and in _extra, wherever it was read.
-func ContentOf(id Identity, schema Schema, values []any, extra []byte) (Content, error) {
+// Values of _extra are spelled by canonical.
+func ContentOf(id Identity, schema Schema, values []any, extra []byte, canonical func(json []byte) []byte) (Content, error) {
 	c := Content{Identity: id}
 	kinds := make(map[string]jsonscan.Kind, len(schema))
 	for i, col := range schema {
@@ -101,7 +102,7 @@ func ContentOf(id Identity, schema Schema, values []any, extra []byte) (Content,
 			c.Fields = append(c.Fields, Field{col.Name, appendValue(nil, parquetValue(values[i]))})
 		}
 	}
-	err := c.addExtras(kinds, extra)
+	err := c.addExtras(kinds, extra, canonical)
 	return c, err
 }
 
@@ -120,7 +121,7 @@ func parquetValue(v any) parquet.Value {
 }
 
 // addExtras adds the members of an object of _extra. kinds are those of the columns.
-func (c *Content) addExtras(kinds map[string]jsonscan.Kind, obj []byte) error {
+func (c *Content) addExtras(kinds map[string]jsonscan.Kind, obj []byte, canonical func([]byte) []byte) error {
 	if obj == nil {
 		return nil
 	}
@@ -128,8 +129,8 @@ func (c *Content) addExtras(kinds map[string]jsonscan.Kind, obj []byte) error {
 		return damaged("%s of %q is not a JSON object", columnExtra, c.Key)
 	}
 	held := len(c.Fields)
-	for m := range jsonscan.EachMember(bytes.Clone(obj)) {
-		c.addExtra(kinds[string(m.Name)], held, Field{string(m.Name), m.Value})
+	for m := range jsonscan.EachMember(bytes.Clone(canonical(obj))) {
+		c.addExtra(kinds[string(m.Name)], held, Field{string(m.Name), m.Value}, canonical)
 	}
 	return nil
 }
