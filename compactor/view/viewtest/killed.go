@@ -187,7 +187,7 @@ func stride() int {
 	case underRace:
 		return 13
 	case testing.Short():
-		return 5
+		return 11
 	}
 	return 1
 }
