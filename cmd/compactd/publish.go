@@ -122,8 +122,8 @@ func (p *publisher) sync(ctx context.Context, cfg compactor.Config) error {
 	if err != nil {
 		return store.Doubt(err, 0)
 	}
-	for _, l := range report.LeftOut {
-		if text := l.String(); !p.told[text] {
+	for _, text := range report.Told() {
+		if !p.told[text] {
 			p.told[text] = true
 			p.log.Warn(text)
 		}

@@ -11,17 +11,23 @@ import (
 	"github.com/runfold/runfold/compactor/audit"
 	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/compactor/view"
+	"github.com/runfold/runfold/compactor/view/postgres"
 	"github.com/runfold/runfold/compactor/view/sqlite"
 )
 
 // viewURLs is what help says of the URL of a view.
-const viewURLs = `The URL says where the view is: sqlite:FILE is a SQLite file, with a table "runs"; sqlite:FILE?table=NAME names the table.`
+const viewURLs = `The URL says where the view is: sqlite:FILE is a SQLite file, with a table "runs"; sqlite:FILE?table=NAME names the table.
+postgres://USER@HOST:PORT/DATABASE?schema=NAME&table=NAME is a table of a PostgreSQL database, "runs" if no other is named. Its password stands in the environment
+variable PGPASSWORD, or in the file that PGPASSFILE names (~/.pgpass). It never stands in the URL, where others see it.`
+
+// giveView are the URLs that there are.
+const giveView = "give sqlite:FILE, or postgres://USER@HOST/DATABASE"
 
 // openView opens the view of a URL. Nothing is asked of it yet.
 func openView(url string) (view.View, error) {
 	kind, rest, ok := strings.Cut(url, ":")
 	if !ok || rest == "" {
-		return nil, usageError{fmt.Errorf("%q is no view: give sqlite:FILE", url)}
+		return nil, usageError{fmt.Errorf("%q is no view: %s", url, giveView)}
 	}
 	switch kind {
 	case "sqlite":
@@ -37,8 +43,14 @@ func openView(url string) (view.View, error) {
 			return nil, usageError{err}
 		}
 		return v, nil
+	case "postgres", "postgresql":
+		v, err := postgres.Open(url, postgres.Options{})
+		if err != nil {
+			return nil, usageError{err}
+		}
+		return v, nil
 	}
-	return nil, usageError{fmt.Errorf("%q: there is no view of the kind %q: give sqlite:FILE", url, kind)}
+	return nil, usageError{fmt.Errorf("there is no view of the kind %q: %s", kind, giveView)} // without the URL: it may have a password in it
 }
 
 func (a *app) viewCommand() *cobra.Command {
@@ -95,7 +107,8 @@ A view of a later generation than the root has is refused: the root was restored
 
 ` + viewURLs,
 		Example: `  compactd view sync sqlite:runs.db --root runs
-  compactd view sync sqlite:runs.db --root runs --json | jq .written`,
+  compactd view sync sqlite:runs.db --root runs --json | jq .written
+  PGPASSFILE=secret compactd view sync "postgres://runfold@db.example/lab?schema=runs" --root runs`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withView(args[0], func(store *generation.Store, v view.View) error {
@@ -103,8 +116,8 @@ A view of a later generation than the root has is refused: the root was restored
 				if err != nil {
 					return err
 				}
-				for _, l := range report.LeftOut {
-					a.say("%v", l)
+				for _, text := range report.Told() {
+					a.say("%s", text)
 				}
 				if asJSON {
 					return a.printJSON(report)

@@ -85,15 +85,17 @@ func (f *File) content(r parquet.Row, places []int) (Content, error) {
 	if last.IsNull() {
 		return c, nil
 	}
-	err := c.addExtras(last.ByteArray())
+	err := c.addExtras(last.ByteArray(), asItIs)
 	return c, err
 }
 
+func asItIs(json []byte) []byte { return json }
+
 // addExtra adds a member of _extra. The exact token of what a text column holds takes the place of the text, which is among the first held fields.
-func (c *Content) addExtra(held int, m Field) {
+func (c *Content) addExtra(held int, m Field, canonical func([]byte) []byte) {
 	if isBeside(jsonscan.String, jsonscan.KindOf(m.Value), m.Value) {
 		for i, has := range c.Fields[:held] {
-			if has.Name == m.Name && has.Value[0] == '"' && bytes.Equal(jsonscan.TextBytes(has.Value), m.Value) {
+			if has.Name == m.Name && has.Value[0] == '"' && bytes.Equal(canonical(jsonscan.TextBytes(has.Value)), m.Value) {
 				c.Fields[i].Value = m.Value
 				return
 			}

@@ -92,14 +92,15 @@ func typedValue(v parquet.Value) any {
 }
 
 // ContentOf is the Content of a row whose values stand in columns of a schema, as Typed has them, and in _extra, wherever it was read.
-func ContentOf(id Identity, schema Schema, values []any, extra []byte) (Content, error) {
+// Values of _extra are spelled by canonical.
+func ContentOf(id Identity, schema Schema, values []any, extra []byte, canonical func(json []byte) []byte) (Content, error) {
 	c := Content{Identity: id}
 	for i, col := range schema {
 		if values[i] != nil {
 			c.Fields = append(c.Fields, Field{col.Name, appendValue(nil, parquetValue(values[i]))})
 		}
 	}
-	err := c.addExtras(extra)
+	err := c.addExtras(extra, canonical)
 	return c, err
 }
 
@@ -118,7 +119,7 @@ func parquetValue(v any) parquet.Value {
 }
 
 // addExtras adds the members of an object of _extra.
-func (c *Content) addExtras(obj []byte) error {
+func (c *Content) addExtras(obj []byte, canonical func([]byte) []byte) error {
 	if obj == nil {
 		return nil
 	}
@@ -126,8 +127,8 @@ func (c *Content) addExtras(obj []byte) error {
 		return damaged("%s of %q is not a JSON object", columnExtra, c.Key)
 	}
 	held := len(c.Fields)
-	for m := range jsonscan.EachMember(bytes.Clone(obj)) {
-		c.addExtra(held, Field{string(m.Name), m.Value})
+	for m := range jsonscan.EachMember(bytes.Clone(canonical(obj))) {
+		c.addExtra(held, Field{string(m.Name), m.Value}, canonical)
 	}
 	return nil
 }

@@ -67,7 +67,7 @@ func TestContentOf(t *testing.T) {
 		}
 		r := rows[0]
 		rows = rows[1:]
-		got, err := ContentOf(r.Identity, f.Schema(), r.Values, r.Extra)
+		got, err := ContentOf(r.Identity, f.Schema(), r.Values, r.Extra, asItIs)
 		if err != nil || got.Sum() != c.Sum() {
 			t.Errorf("ContentOf(%v) = %v, %v, want the sum of %v", r, got, err, c)
 		}
@@ -76,12 +76,12 @@ func TestContentOf(t *testing.T) {
 		for _, field := range c.Fields {
 			members = append(members, fmt.Sprintf("%q:%s", field.Name, field.Value))
 		}
-		got, err = ContentOf(r.Identity, nil, nil, []byte("{"+strings.Join(members, ",")+"}"))
+		got, err = ContentOf(r.Identity, nil, nil, []byte("{"+strings.Join(members, ",")+"}"), asItIs)
 		if err != nil || got.Sum() != c.Sum() {
 			t.Errorf("ContentOf(%v) with all in _extra = %v, %v", r, got, err)
 		}
 	}
-	if _, err := ContentOf(Identity{}, nil, nil, []byte("[]")); !errors.Is(err, ErrDamaged) {
+	if _, err := ContentOf(Identity{}, nil, nil, []byte("[]"), asItIs); !errors.Is(err, ErrDamaged) {
 		t.Errorf("an _extra that is no object: %v", err)
 	}
 }

@@ -129,7 +129,7 @@ func sumOf(ctx context.Context, store *generation.Store, v View, held State, new
 		if err != nil {
 			return Sum{}, store.WhyGone(err, held.Generation)
 		}
-		c, err := index.ContentOf(r.Identity, data.Index.Schema(), r.Values, v.Canonical(r.Extra))
+		c, err := index.ContentOf(r.Identity, data.Index.Schema(), r.Values, r.Extra, v.Canonical)
 		if err != nil {
 			return Sum{}, err
 		}

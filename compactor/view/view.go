@@ -164,6 +164,28 @@ type Applied struct {
 	Written int64     `json:"written"` // rows
 	Removed int64     `json:"removed"` // rows that were deleted, of which some may be among those written; where all are written again, by how many there are less
 	LeftOut []LeftOut `json:"left_out,omitempty"`
+	Named   []Named   `json:"named,omitempty"`
+}
+
+// Told says to people which columns they do not find, or not under their names.
+func (a Applied) Told() (all []string) {
+	for _, l := range a.LeftOut {
+		all = append(all, l.String())
+	}
+	for _, n := range a.Named {
+		all = append(all, n.String())
+	}
+	return all
+}
+
+// Named is a column of the index that has another name in the view, which has no names that long.
+type Named struct {
+	Column string `json:"column"`
+	As     string `json:"as"`
+}
+
+func (n Named) String() string {
+	return fmt.Sprintf("column %q is %q in the view: its name is too long", n.Column, n.As)
 }
 
 // LeftOut is a column of the index that the view does not have as a column. Its values stand in the _extra of the view.

@@ -49,6 +49,7 @@ var allowed = map[string][]string{
 
 	"compactor/view/sqlview":  {"cohort", "compactor/generation", "compactor/index", "compactor/view", "internal/jsonscan"},
 	"compactor/view/sqlite":   {"cohort", "compactor/generation", "compactor/index", "compactor/view", "compactor/view/sqlview", "internal/jsonscan"},
+	"compactor/view/postgres": {"compactor/view/sqlview", "internal/jsonscan"},
 	"compactor/view/viewtest": {"cohort", "compactor", "compactor/audit", "compactor/generation", "compactor/history", "compactor/index", "compactor/view", "internal/jsonscan", "journal"},
 
 	"internal/doctor": {"cohort", "internal/durable"},
@@ -66,7 +67,7 @@ var allowed = map[string][]string{
 	"compactor/query":      {"cohort", "compactor/index", "internal/jsonscan"},
 	"compactor/view":       {"cohort", "compactor/generation", "compactor/index"},
 	"cmd/journal-append":   {"cohort", "internal/build", "internal/durable", "internal/jsonscan", "internal/quantity", "internal/rootid", "internal/terminal", "journal"},
-	"cmd/compactd":         {"cohort", "compactor", "compactor/audit", "compactor/generation", "compactor/history", "compactor/index", "compactor/intake", "compactor/query", "compactor/view", "compactor/view/delta", "compactor/view/sqlite", "compactor/view/sqlview", "internal/build", "internal/doctor", "internal/durable", "internal/jsonscan", "internal/quantity", "internal/rootid", "internal/terminal", "journal"},
+	"cmd/compactd":         {"cohort", "compactor", "compactor/audit", "compactor/generation", "compactor/history", "compactor/index", "compactor/intake", "compactor/query", "compactor/view", "compactor/view/delta", "compactor/view/postgres", "compactor/view/sqlite", "compactor/view/sqlview", "internal/build", "internal/doctor", "internal/durable", "internal/jsonscan", "internal/quantity", "internal/rootid", "internal/terminal", "journal"},
 }
 
 func TestArrows(t *testing.T) {
@@ -93,6 +94,7 @@ var homes = map[string][]string{
 	"github.com/robfig/cron/v3":        {"compactor/schedule.go"},
 	"github.com/parquet-go/parquet-go": {"compactor/index/", "compactor/view/delta/checkpoint"},
 	"modernc.org/sqlite":               {"compactor/view/sqlite/"},
+	"github.com/jackc/pgx/v5":          {"compactor/view/postgres/"},
 	"github.com/spf13/cobra":           {"cmd/"},
 	"go.uber.org/zap":                  {"cmd/"},
 }

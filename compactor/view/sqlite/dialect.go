@@ -51,6 +51,18 @@ func (dialect) Fold(name string) string {
 	}, name)
 }
 
+func (dialect) Name(column string) string { return column }
+
+func (dialect) Escape(text string) (string, bool) { return text, true }
+
+// MaxRow has no bound that a record could reach.
+func (dialect) MaxRow() int { return 1 << 30 }
+
+func (dialect) Size(sqlview.Kind, any) int { return 0 }
+
+// Exclusive is empty: BEGIN IMMEDIATE has locked the file.
+func (dialect) Exclusive(string) string { return "" }
+
 func (dialect) Refuses(string) string { return "" }
 
 func (dialect) Value(k sqlview.Kind, v any) (any, bool) {

@@ -138,15 +138,14 @@ func (v *DB) others(ctx context.Context, conn *sql.Conn, rootID string) (map[str
 
 // State is the row of a root.
 func (v *DB) State(ctx context.Context, rootID string) (view.State, error) {
-	conn, err := v.db.Conn(ctx)
-	if err != nil {
-		return view.State{}, v.fail("open", err)
-	}
-	defer conn.Close()
-	if exists, err := v.exists(ctx, conn); err != nil || !exists {
-		return view.State{}, err
-	}
-	h, err := v.read(ctx, conn, rootID, false)
+	var h held
+	err := v.transaction(ctx, false, func(conn *sql.Conn) error {
+		exists, err := v.exists(ctx, conn)
+		if err == nil && exists {
+			h, err = v.read(ctx, conn, rootID, false)
+		}
+		return err
+	})
 	return h.State, err
 }
 
@@ -198,10 +197,23 @@ func discard(conn *sql.Conn) {
 	conn.Close()
 }
 
+// exclude waits for the transactions of other roots, and makes later ones wait: what they will have cannot be seen before.
+func (v *DB) exclude(ctx context.Context, conn *sql.Conn) error {
+	stmt := v.d.Exclusive(v.stateTable())
+	if stmt == "" {
+		return nil
+	}
+	_, err := conn.ExecContext(ctx, stmt)
+	return v.fail("wait for other roots", err)
+}
+
 // Drop removes the rows and the state of a root, and the tables if no other root is left in them.
 func (v *DB) Drop(ctx context.Context, rootID string) error {
 	return v.transaction(ctx, true, func(conn *sql.Conn) error {
 		if exists, err := v.exists(ctx, conn); err != nil || !exists {
+			return err
+		}
+		if err := v.exclude(ctx, conn); err != nil {
 			return err
 		}
 		tables := []string{v.stateTable()}

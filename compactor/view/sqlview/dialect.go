@@ -54,6 +54,7 @@ type Load struct {
 	Table   string
 	Key     []string // the names of the primary key
 	Columns []Column
+	New     bool // the table has none of their keys
 	// Rows have a value for each column, as Dialect.Value made it. A row is valid until the next one.
 	Rows iter.Seq2[[]any, error]
 }
@@ -70,11 +71,18 @@ type Dialect interface {
 	MaxColumns() int
 	// Fold makes names equal that the database takes for the same column.
 	Fold(name string) string
+	// Name is the name of the column of a table for one of the index. It is another one where the database has no names that long.
+	Name(column string) string
 	// Refuses says why no column may have a name; empty if one may.
 	Refuses(name string) string
 	// Value is a value of the index as the client takes it: a bool, int64, float64, string, time.Time or []byte, by the kind. ok is false if the
 	// database cannot hold it.
 	Value(k Kind, v any) (value any, ok bool)
+	// Escape is a text that Value takes, for one that it does not, in a column that every table has. Read returns what it was made of.
+	Escape(text string) (string, bool)
+	// MaxRow is how much the values of columns of the records may take in a row, as Size counts; what is beyond it stands in _extra.
+	MaxRow() int
+	Size(k Kind, v any) int
 	// Read is what the client gave for a column, as Value took it.
 	Read(k Kind, v any) (any, error)
 	// Canonical is view.View.Canonical.
@@ -84,7 +92,10 @@ type Dialect interface {
 	Begin(ctx context.Context, conn *sql.Conn, writes bool) error
 	// ForUpdate follows a SELECT of the row of a root, so that a second transaction waits there. It may be empty.
 	ForUpdate() string
-	// Columns lists those of a table; none if there is no such table.
+	// Exclusive is the statement that waits until no other transaction has changed a table, and makes those wait that will; empty if Begin does so.
+	Exclusive(table string) string
+	// Columns lists those of a table; none if there is no such table. Dropped ones
+	// that still count are there under names that no column has.
 	Columns(ctx context.Context, conn *sql.Conn, table string) ([]Existing, error)
 	// Comment is the statement that explains a column to people; empty if there is none. CREATE TABLE has the comment, too.
 	Comment(table, column, text string) string

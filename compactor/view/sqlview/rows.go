@@ -36,16 +36,17 @@ func (e *encoder) row(r generation.Row) ([]any, error) {
 		e.values = make([]any, len(e.mapping.columns))
 	}
 	clear(e.values)
-	extra := r.Extra
+	extra, room := r.Extra, e.v.d.MaxRow()
 	for i, v := range r.Values {
 		if v == nil {
 			continue
 		}
 		place := e.mapping.places[i]
 		if place >= 0 {
-			value, ok := e.v.d.Value(e.mapping.columns[place].Kind, v)
-			if ok {
-				e.values[place] = value
+			kind := e.mapping.columns[place].Kind
+			value, ok := e.v.d.Value(kind, v)
+			if size := e.v.d.Size(kind, v); ok && size <= room {
+				e.values[place], room = value, room-size
 				continue
 			}
 		}
@@ -68,6 +69,9 @@ func (e *encoder) row(r generation.Row) ([]any, error) {
 			continue
 		}
 		value, ok := e.v.d.Value(fixedColumns[i].kind, v)
+		if text, is := v.(string); is && !ok {
+			value, ok = e.v.d.Escape(text)
+		}
 		if !ok {
 			return nil, fmt.Errorf("the database cannot hold the %s of %q", fixedColumns[i].name, r.Key)
 		}
@@ -189,13 +193,13 @@ func (v *DB) Rows(ctx context.Context, rootID string, each func(view.State, view
 		schema := index.Schema{}
 		for _, c := range h.Schema {
 			if !h.Left[c.Name] {
-				columns, schema = append(columns, Column{c.Name, Kind(c.Kind)}), append(schema, c)
+				columns, schema = append(columns, Column{v.d.Name(c.Name), Kind(c.Kind)}), append(schema, c)
 			}
 		}
 		return v.each(ctx, conn, rootID, columns, func(values []any) error {
 			snapshot, _ := values[placeSnapshot].([]byte)
 			extra, _ := values[placeExtra].([]byte)
-			content, err := index.ContentOf(identityOf(values), schema, values[len(fixedColumns):], v.Canonical(extra))
+			content, err := index.ContentOf(identityOf(values), schema, values[len(fixedColumns):], extra, v.Canonical)
 			if err != nil {
 				return v.fail("read a row", err)
 			}

@@ -86,7 +86,7 @@ func (v *DB) createState(ctx context.Context, conn *sql.Conn) error {
 func (v *DB) create(name string, columns []fixed, key []string) []string {
 	stmts := []string{v.createTable(name, columns, key)}
 	for _, f := range columns {
-		if f.comment == "" { // a column of the records explains itself
+		if f.comment == "" {
 			continue
 		}
 		if stmt := v.d.Comment(name, f.name, f.comment); stmt != "" {
@@ -141,6 +141,7 @@ type mapping struct {
 	places  []int    // of each column of the index among columns; -1: it is left out
 	schema  index.Schema
 	left    []view.LeftOut
+	named   []view.Named
 	fresh   bool // the table was made for it
 }
 
@@ -161,6 +162,11 @@ type chooser struct {
 // out stay so: the values of older rows stand in _extra.
 func (v *DB) choose(ctx context.Context, conn *sql.Conn, was held, schema index.Schema, anew bool) (m mapping, err error) {
 	c := chooser{v: v, was: was, anew: anew, there: map[string]Existing{}}
+	if anew && len(was.Schema) > 0 { // columns may go
+		if err := v.exclude(ctx, conn); err != nil {
+			return mapping{}, err
+		}
+	}
 	if c.others, err = v.others(ctx, conn, was.RootID); err != nil {
 		return mapping{}, err
 	}
@@ -186,7 +192,11 @@ func (v *DB) choose(ctx context.Context, conn *sql.Conn, was held, schema index.
 			continue
 		}
 		m.places = append(m.places, len(m.columns))
-		m.columns = append(m.columns, Column{col.Name, Kind(col.Kind)})
+		name := v.d.Name(col.Name)
+		if name != col.Name {
+			m.named = append(m.named, view.Named{Column: col.Name, As: name})
+		}
+		m.columns = append(m.columns, Column{name, Kind(col.Kind)})
 	}
 	if c.fresh {
 		all := slices.Concat(fixedColumns[:firstFixed], c.made, fixedColumns[firstFixed:])
@@ -211,13 +221,13 @@ func (c *chooser) mine(name string) bool {
 func (c *chooser) dropUnused(schema index.Schema) {
 	for _, col := range c.was.Schema {
 		stays := slices.ContainsFunc(schema, func(s index.Column) bool { return s.Name == col.Name })
-		e, there := c.there[c.v.d.Fold(col.Name)]
-		if stays || !there || e.Name != col.Name || !c.mine(col.Name) {
+		name := c.v.d.Name(col.Name)
+		e, there := c.there[c.v.d.Fold(name)]
+		if stays || !there || e.Name != name || !c.mine(col.Name) {
 			continue
 		}
-		c.stmts = append(c.stmts, fmt.Sprintf("ALTER TABLE %s DROP COLUMN %s", c.v.q(c.v.table), c.v.q(col.Name)))
-		delete(c.there, c.v.d.Fold(col.Name))
-		c.count--
+		c.stmts = append(c.stmts, fmt.Sprintf("ALTER TABLE %s DROP COLUMN %s", c.v.q(c.v.table), c.v.q(name)))
+		delete(c.there, c.v.d.Fold(name)) // it may still count: the next sync sees whether it does
 	}
 }
 
@@ -235,28 +245,37 @@ func (c *chooser) add(col index.Column) (why string) {
 			return "every view has a column of this name"
 		}
 	}
-	e, there := c.there[d.Fold(col.Name)]
+	name := d.Name(col.Name)
+	e, there := c.there[d.Fold(name)]
 	want := d.Type(Kind(col.Kind))
 	switch {
-	case there && e.Name != col.Name:
+	case there && e.Name != name:
 		return fmt.Sprintf("the database does not tell it from %q", e.Name)
 	case there && strings.EqualFold(e.Type, want):
 		return ""
-	case there && c.anew && c.mine(col.Name):
-		c.stmts = append(c.stmts, d.Retype(c.v.table, col.Name, Kind(col.Kind))...)
-		c.there[d.Fold(col.Name)] = Existing{col.Name, want}
+	case there && c.anew && c.mine(col.Name) && c.count < d.MaxColumns():
+		c.stmts = append(c.stmts, d.Retype(c.v.table, name, Kind(col.Kind))...)
+		c.there[d.Fold(name)] = Existing{name, want}
+		c.count++ // the old one may still count
 		return ""
 	case there:
 		return fmt.Sprintf("it is %s in this root, and the table has one of another root that is %s", want, e.Type)
 	case c.count >= d.MaxColumns():
 		return fmt.Sprintf("the table has %d columns, and may have no more", c.count)
 	}
-	if c.fresh {
-		c.made = append(c.made, fixed{name: col.Name, kind: Kind(col.Kind)})
-	} else {
-		c.stmts = append(c.stmts, fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s", c.v.q(c.v.table), c.v.q(col.Name), want))
+	comment := "" // a column of the records explains itself
+	if name != col.Name {
+		comment = fmt.Sprintf("the column %q of the index", col.Name)
 	}
-	c.there[d.Fold(col.Name)] = Existing{col.Name, want}
+	if c.fresh {
+		c.made = append(c.made, fixed{name: name, kind: Kind(col.Kind), comment: comment})
+	} else {
+		c.stmts = append(c.stmts, fmt.Sprintf("ALTER TABLE %s ADD COLUMN %s %s", c.v.q(c.v.table), c.v.q(name), want))
+		if stmt := d.Comment(c.v.table, name, comment); comment != "" && stmt != "" {
+			c.stmts = append(c.stmts, stmt)
+		}
+	}
+	c.there[d.Fold(name)] = Existing{name, want}
 	c.count++
 	return ""
 }

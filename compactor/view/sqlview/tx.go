@@ -85,7 +85,7 @@ func (t *tx) Apply(ctx context.Context, c view.Change) (done view.Applied, err e
 	if m.fresh { // also where somebody has dropped the table, and not the state
 		c.How = view.Whole
 	}
-	done.LeftOut = m.left
+	done.LeftOut, done.Named = m.left, m.named
 	for _, l := range m.left {
 		t.left = append(t.left, l.Column)
 	}
@@ -145,7 +145,7 @@ func (t *tx) write(ctx context.Context, m mapping, c view.Change, from cohort.Se
 			}
 		}
 	}
-	err = t.v.d.Write(ctx, t.conn, Load{t.v.table, []string{columnRoot, columnDigest}, m.columns, rows})
+	err = t.v.d.Write(ctx, t.conn, Load{t.v.table, []string{columnRoot, columnDigest}, m.columns, c.How == view.Whole, rows})
 	if err == nil && len(only) > 0 {
 		err = fmt.Errorf("internal error: %d rows that were listed were not there", len(only))
 	}

@@ -47,6 +47,9 @@ type conn struct {
 	step Step
 }
 
+// Unwrap is the connection of the client, for what database/sql has no calls for.
+func (c *conn) Unwrap() driver.Conn { return c.Conn }
+
 func (c *conn) PrepareContext(ctx context.Context, query string) (s driver.Stmt, err error) {
 	p, ok := c.Conn.(driver.ConnPrepareContext)
 	if !ok {

@@ -1,0 +1,137 @@
+// Package pgtest starts PostgreSQL servers for tests. Each has a directory of its own, and is reached by a socket in it.
+package pgtest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"testing"
+)
+
+// User is the only user of a server. It may do anything, and has no password.
+const User = "tester"
+
+// ErrNone reports that PostgreSQL is not installed.
+var ErrNone = errors.New("there is no initdb of PostgreSQL (Debian has it in postgresql)")
+
+// Server is a server that runs.
+type Server struct {
+	// Dir has all that is of the server, and the socket: PGHOST is its name.
+	Dir string
+	Bin string // the directory of the programs of PostgreSQL
+	as  string // the user that it runs as, if that is another one: it refuses to run as root
+}
+
+// Skip skips a test that needs a server, where New has failed. It fails one that must run.
+func Skip(t testing.TB, why error) {
+	t.Helper()
+	if os.Getenv("RUNFOLD_MUST_RUN") != "" || !errors.Is(why, ErrNone) {
+		t.Fatal(why)
+	}
+	t.Skip(why)
+}
+
+// New makes a server and starts it.
+func New() (s *Server, err error) {
+	if runtime.GOOS == "windows" {
+		return nil, ErrNone // also under Wine, which sees the programs of Linux
+	}
+	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb") // Debian has a directory for each version
+	if err != nil {
+		return nil, err
+	}
+	if on, err := exec.LookPath("initdb"); err == nil {
+		found = append(found, on)
+	}
+	if len(found) == 0 {
+		return nil, ErrNone
+	}
+	dir, err := os.MkdirTemp("", "runfold-pg") // not that of a test: the name of a socket has at most 107 bytes
+	if err != nil {
+		return nil, err
+	}
+	s = &Server{Dir: dir, Bin: filepath.Dir(slices.Max(found))}
+	if os.Geteuid() == 0 {
+		err = s.give()
+	}
+	if err == nil {
+		err = run(s.Command("initdb", "-D", s.data(), "-U", User, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"))
+	}
+	if err == nil {
+		err = s.control("start", "-o", fmt.Sprintf("-k %s -c listen_addresses='' -c max_connections=200 -c deadlock_timeout=100ms", dir))
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return s, nil
+}
+
+// give gives the directory to a user without rights.
+func (s *Server) give() error {
+	for _, name := range []string{"postgres", "nobody"} {
+		u, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		uid, err := strconv.Atoi(u.Uid)
+		if err != nil {
+			return err
+		}
+		s.as = name
+		return os.Chown(s.Dir, uid, -1)
+	}
+	return errors.New("PostgreSQL does not run as root, and there is neither a user postgres nor nobody")
+}
+
+func (s *Server) data() string { return filepath.Join(s.Dir, "data") }
+
+// Command is a program of PostgreSQL, run as the user of the server.
+func (s *Server) Command(name string, args ...string) *exec.Cmd {
+	all := append([]string{filepath.Join(s.Bin, name)}, args...)
+	if s.as != "" {
+		all = append([]string{"setpriv", "--reuid", s.as, "--clear-groups", "--"}, all...)
+	}
+	cmd := exec.Command(all[0], all[1:]...)
+	cmd.Dir = s.Dir
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	return cmd
+}
+
+func run(cmd *exec.Cmd) error {
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%v: %w: %s", cmd.Args, err, out)
+	}
+	return nil
+}
+
+func (s *Server) control(args ...string) error {
+	name := filepath.Join(s.Dir, "log")
+	err := run(s.Command("pg_ctl", append([]string{"-D", s.data(), "-w", "-s", "-l", name}, args...)...))
+	if err != nil {
+		log, _ := os.ReadFile(name)
+		return fmt.Errorf("%w: %s", err, log)
+	}
+	return nil
+}
+
+// Owner is the user that the server runs as.
+func (s *Server) Owner() string {
+	if s.as != "" {
+		return s.as
+	}
+	return strconv.Itoa(os.Geteuid())
+}
+
+// Restart ends the server as a loss of power would, without a checkpoint, and starts it again.
+func (s *Server) Restart() error { return s.control("restart", "-m", "immediate") }
+
+// Close ends the server and removes its directory.
+func (s *Server) Close() error {
+	return errors.Join(s.control("stop", "-m", "immediate"), os.RemoveAll(s.Dir))
+}
