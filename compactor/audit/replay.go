@@ -124,9 +124,7 @@ type replayer struct {
 	rows    map[cohort.Key]*replayRow
 	actions map[cohort.Version]*replayAction // those in force
 	whole   map[cohort.StreamID]bool         // streams that were read from their first byte up to their watermark
-	// unmarked are streams without a watermark in a kept earlier generation. They are new, or a fold on storage that showed an old listing did not see them. After
-	// such a one, the next may have seen less of the stream than was folded, and a row of an older generation says that it was.
-	unmarked map[cohort.StreamID]bool
+	last    map[cohort.StreamID]cohort.Stamp // of what was read of them
 
 	chunk      []replayed // records to be folded again
 	chunkBytes int
@@ -200,6 +198,12 @@ func (r *replayer) ancestors() error {
 	return nil
 }
 
+// had tells whether a stream must have what was written then. On storage that shows old listings a fold may not see a stream, and the next one may see
+// less of it than was folded before: then what is missing is later than what it has up to its watermark.
+func (r *replayer) had(s cohort.StreamID, at cohort.Stamp) bool {
+	return r.whole[s] && (!r.IsRemote() || at <= r.last[s])
+}
+
 // count counts what has a source.
 func (r *replayer) count() {
 	r.out.Of, r.out.Actions = int64(len(r.rows)), int64(len(r.actions))
@@ -208,7 +212,7 @@ func (r *replayer) count() {
 		switch {
 		case row.inStream:
 			r.out.FromStreams++
-		case r.whole[row.stream] && row.at.Digest != 0 && !(row.inOlder && r.unmarked[row.stream]):
+		case row.at.Digest != 0 && r.had(row.stream, row.at.Stamp):
 			strangers = append(strangers, key)
 		case row.inOlder:
 			r.out.FromGenerations++
@@ -225,7 +229,7 @@ func (r *replayer) count() {
 		a := r.actions[v]
 		switch {
 		case a.hasSource:
-		case r.whole[a.Stream] && !r.unmarked[a.Stream]:
+		case r.had(a.Stream, v.Stamp):
 			r.differ(difference{path: r.Root.Data(r.newest.Withdrawn.Actions.Name), text: fmt.Sprintf("action %s (%v %q) says that it came from stream %s, which does not have it", a.ID, a.Action, a.RunID, a.Stream)})
 		default:
 			r.out.ActionsNoSource++

@@ -36,7 +36,7 @@ func (r *replayer) streams() error {
 	if err != nil {
 		return err
 	}
-	r.whole, r.unmarked = map[cohort.StreamID]bool{}, map[cohort.StreamID]bool{}
+	r.whole, r.last = map[cohort.StreamID]bool{}, map[cohort.StreamID]cohort.Stamp{}
 	r.folded, r.pending = map[int][]replayed{}, map[cohort.Key][]difference{}
 	var chain []map[journal.Stream]generation.Watermark
 	for _, m := range append(slices.Clone(r.before), r.newest) {
@@ -82,7 +82,6 @@ func (r *replayer) stream(p journal.Place, marks []generation.Watermark) error {
 	if err != nil {
 		return r.unread(p.Dir, err)
 	}
-	r.unmarked[p.ID] = slices.ContainsFunc(marks, func(m generation.Watermark) bool { return m.Offset == 0 })
 	whole := !slices.ContainsFunc(marks, func(m generation.Watermark) bool { return m.Shortened || m.Offset > end })
 	for {
 		rec, err := in.Next()
@@ -98,6 +97,7 @@ func (r *replayer) stream(p journal.Place, marks []generation.Watermark) error {
 		case err != nil:
 			return r.unread(p.Dir, err)
 		}
+		r.last[p.ID] = rec.Stamp
 		fold := slices.IndexFunc(marks, func(m generation.Watermark) bool { return at <= m.Offset })
 		if err := r.record(rec, p.Stream, fold); err != nil {
 			return err
