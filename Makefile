@@ -18,7 +18,7 @@ REVIVE = github.com/mgechev/revive@v1.17.0
 STAMP ?= $(shell git status >/dev/null 2>&1 && echo -buildvcs=auto)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-short test-places test-32 test-machines test-windows test-outside test-foreign test-differential test-engines test-docs check fmt vet staticcheck unused cross fuzz soak flakes figures bench example clean
+.PHONY: help build test test-short test-places test-32 test-machines test-windows test-outside test-foreign test-differential test-engines test-docs check fmt vet staticcheck unused cross fuzz soak flakes figures bench bench-python example clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -178,7 +178,13 @@ fuzz: ## run every fuzz target for FUZZTIME (default 20s)
 	done
 
 bench: ## side by side with others, about 25 minutes, into docs/bench; see bench/README.md
-	cd bench && $(GO) run . -out ../docs/bench $(BENCHFLAGS)
+	cd bench && $(GO) run . -out ../docs/bench $(if $(wildcard bench/.venv/made),-python .venv/bin/python) $(BENCHFLAGS)
+
+bench-python: ## what bench compares views with: pandas, delta-rs and MLflow, in bench/.venv
+	rm -rf bench/.venv
+	$(PYTHON) -m venv bench/.venv
+	bench/.venv/bin/python -m pip install -q --disable-pip-version-check -r bench/requirements.txt
+	touch bench/.venv/made
 
 clean: ## remove what the targets above made
 	rm -rf bin example-runs $(VENV) $(ENGINES)

@@ -48,6 +48,13 @@ var barsOf = []bar{
 	{"fold of 10,000 into 5 M: peak MiB", 256, true, of("fold rows=5000000", us, "peak MiB")},
 	{"cold build of 1 M: DuckDB's wall of ours", 1, false, ratio("cold build rows=1000000", "wall s", duck, us)},
 	{"cold build of 1 M: peak MiB", 512, true, of("cold build rows=1000000", us, "peak MiB")},
+	{"fold of 10,000 into 1 M with a Delta table: wall of that without", 1.1, true, ratio("fold with Delta rows=1000000", "wall s", us+", with Delta", us)},
+	{"view in SQLite, 10,000 new rows in 1 M: CPU s", 2, true, of("view rows=1000000", us+", "+sqlite, "cpu s")},
+	{"view in SQLite, 10,000 new rows in 1 M: CPU of one made anew", 20, false, ratio("view rows=1000000", "cpu s", us+", "+sqlite+", anew", us+", "+sqlite)},
+	{"view in SQLite, anew: peak MiB", 200, true, of("view rows=1000000", us+", "+sqlite+", anew", "peak MiB")},
+	{"view in PostgreSQL, 10,000 new rows in 1 M: CPU s", 2, true, of("view rows=1000000", us+", "+postgres, "cpu s")},
+	{"view in PostgreSQL, 10,000 new rows in 1 M: CPU of one made anew", 20, false, ratio("view rows=1000000", "cpu s", us+", "+postgres+", anew", us+", "+postgres)},
+	{"view in PostgreSQL, anew: peak MiB", 200, true, of("view rows=1000000", us+", "+postgres+", anew", "peak MiB")},
 	{"append p99 while folding, of that without", 1.5, true, steadyRatio},
 	{"10,000 streams of one record: ms each, folded and swept", 1, true, of("scan streams=10000", us, "ms/stream")},
 }

@@ -57,7 +57,11 @@ var queries = map[string]string{
 	"previous": `copy (select run_id, phase, snapshot_seq, timestamp from '%[1]s' where cohort_id = '%[2]s' and phase = '%[3]s' and run_id <> '%[4]s'
 		and snapshot_seq < (select coalesce(max(snapshot_seq), 1::bigint << 62) from '%[1]s' where cohort_id = '%[2]s' and phase = '%[3]s' and run_id = '%[4]s')
 		order by snapshot_seq desc limit 1) to '/dev/null' (format csv)`,
-	"list": `copy (select run_id || ':' || phase, snapshot_seq, timestamp, cohort_id from '%[1]s') to '/dev/null' (format csv)`,
+	"list":   `copy (select run_id || ':' || phase, snapshot_seq, timestamp, cohort_id from '%[1]s') to '/dev/null' (format csv)`,
+	"search": fmt.Sprintf(`copy (`+search+`) to '/dev/null' (format csv)`, "'%[1]s'"),
+	"sums":   fmt.Sprintf(`copy (`+sums+`) to '/dev/null' (format csv)`, "'%[1]s'"),
+	// A table in a file of its own.
+	"table": `attach '%[2]s' as view; create table view.runs as select * from '%[1]s'; checkpoint view`,
 	"merged": `copy (with lines as (select *, row_number() over () as n from ` + numbered(readRecords, 2) + `),
 		keep as (select max(n) as n from lines group by run_id, stage),
 		news as (select run_id, stage as phase, n, timestamp from lines semi join keep using (n))

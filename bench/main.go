@@ -21,6 +21,7 @@ type env struct {
 	dir    string // a directory on the file system to measure; emptied between pieces of work
 	bin    string // where the commands are
 	dsn    string
+	python string // a python with requirements.txt; empty: what needs it is left out
 	who    string // competitors, comma-separated; empty: all
 	short  bool   // tiny counts: it only proves that everything runs
 	rounds int
@@ -42,6 +43,7 @@ var works = []work{
 	{"cold", coldBuild},
 	{"fold", foldRows},
 	{"per-cohort", foldPerCohort},
+	{"views", views},
 }
 
 func main() {
@@ -72,6 +74,7 @@ func run() (err error) {
 	draw := flag.String("draw", "", "do not measure: draw the table and charts of this results.json again")
 	flag.StringVar(&e.who, "who", "", "comma-separated competitors of appends (default: all)")
 	flag.StringVar(&e.dsn, "dsn", "", "of a PostgreSQL server with fsync=on; without one it is left out")
+	flag.StringVar(&e.python, "python", "", "a python that has bench/requirements.txt, for pandas, delta-rs and MLflow; without one they are left out")
 	flag.BoolVar(&e.short, "short", false, "tiny counts: only prove that everything runs")
 	flag.IntVar(&e.rounds, "rounds", 3, "how often each work is repeated")
 	flag.Parse()

@@ -197,7 +197,7 @@ func (c *checker) stranded() error {
 	if err != nil {
 		return err
 	}
-	all, err := c.Stranded(newest, names)
+	all, err := c.Stranded(newest, c.Judged(names))
 	if generation.IsDamage(err) || errors.Is(err, generation.ErrConflict) {
 		return nil // the newest index is damaged, which rows tells, or not the newest any more
 	}

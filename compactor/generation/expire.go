@@ -327,7 +327,8 @@ func (e *expiry) areStranded(kept map[string]bool) bool {
 	for i := range names {
 		names[i] = filepath.Base(names[i])
 	}
-	all, err := e.Stranded(e.newest, names)
+	judged := e.Judged(names)
+	all, err := e.Stranded(e.newest, judged)
 	if errors.Is(err, ErrConflict) {
 		return true // the fold that came sweeps
 	}
@@ -339,7 +340,7 @@ func (e *expiry) areStranded(kept map[string]bool) bool {
 		e.done.TwoHistories = true
 		e.notify(n)
 	}
-	return len(all) > 0
+	return len(all) > 0 || len(judged) < len(names)
 }
 
 // sweep removes the files of dir that are not needed and have not been written for the age. Nothing may name them.

@@ -99,6 +99,15 @@ func isActions(name string) bool {
 	return ok && name == cohort.ActionsName(g, t)
 }
 
+// Judged are those of the files of data/ of which Stranded can say something. On storage that shows old listings, the streams of a file that another machine
+// wrote a moment ago may not be seen yet.
+func (s *Store) Judged(names []string) []string {
+	if !s.remote() {
+		return names
+	}
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return s.MayBeOld(s.timeOf(s.Root.Data(name))) })
+}
+
 // Stranded looks through files of data/ for rows and actions that only they hold. names are those of files that no manifest named when m
 // was the newest. A row that stands in more than one of them counts in that of the highest generation. A file that is gone or damaged
 // holds nothing. The error is ErrConflict if m is not the newest any more: then nobody knows what became of the streams.
