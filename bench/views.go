@@ -180,16 +180,11 @@ func (v *viewed) again() error {
 		if err := v.result(v.work, us+", "+d.name+", anew", "all rows with their snapshots, and the indexes", values, err); err != nil {
 			return err
 		}
-		if err := errors.Join(v.run("view", "drop", d.url, "--root", v.root), v.settle(index)); err != nil {
+		if err := errors.Join(v.remove(d), v.settle(index)); err != nil {
 			return err
 		}
 		_, values, err = v.py("reload", index, d.py)
 		if err := v.result(v.work, "pandas to_sql, "+d.name, "all rows without snapshots, one index", values, err); err != nil {
-			return err
-		}
-	}
-	for _, what := range []string{"anew.db", "anew.pandas.db", "anew.delta"} {
-		if err := os.RemoveAll(filepath.Join(v.dir, what)); err != nil {
 			return err
 		}
 	}
@@ -201,7 +196,16 @@ func (v *viewed) again() error {
 		return err
 	}
 	_, values, err = v.py("overwrite", index, filepath.Join(v.dir, "anew.delta"))
-	return v.result(v.work, "delta-rs overwrite", "all rows without snapshots", values, err)
+	return errors.Join(v.result(v.work, "delta-rs overwrite", "all rows without snapshots", values, err),
+		os.RemoveAll(filepath.Join(v.dir, "anew.delta")), os.RemoveAll(filepath.Join(v.dir, "anew.pandas.db")))
+}
+
+// remove drops a view that was made anew: a file goes as a whole.
+func (v *viewed) remove(d database) error {
+	if file, is := strings.CutPrefix(d.url, "sqlite:"); is {
+		return os.Remove(file)
+	}
+	return v.run("view", "drop", d.url, "--root", v.root)
 }
 
 // search is the question that all are asked: MLflow's search_runs can ask it, too.
