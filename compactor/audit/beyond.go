@@ -87,10 +87,12 @@ func (r *repairer) readChain() error {
 	return nil
 }
 
-// use notes what is made anew from copies.
+// use notes what is made anew from copies, each file once: generations share files.
 func (r *repairer) use(all []restore) {
 	for _, d := range all {
-		if path := r.Root.Data(d.file.Name); path != d.from && r.CheckFile(d.file) != nil {
+		path := r.Root.Data(d.file.Name)
+		noted := slices.ContainsFunc(r.out.Restored, func(made Restored) bool { return made.Path == r.Root.Rel(path) })
+		if path != d.from && !noted && r.CheckFile(d.file) != nil {
 			r.out.Restored = append(r.out.Restored, Restored{r.Root.Rel(path), r.Root.Rel(d.from)})
 		}
 	}

@@ -76,7 +76,7 @@ func (r *repairer) oldFiles(m generation.Manifest) error {
 		}
 	}
 	for _, p := range damaged {
-		if !r.told[p.Path] {
+		if !r.told[p.Path] && !slices.Contains(r.out.Damaged, p) {
 			r.told[p.Path] = true
 			r.out.Old = append(r.out.Old, p)
 		}

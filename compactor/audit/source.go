@@ -12,7 +12,7 @@ import (
 )
 
 // sources are all files that may be a whole copy of a data file or a manifest: those of data/, the published ones, all that
-// quarantine/ and reaped/ keep, and those of a backup. A copy is known by its size and checksum, whatever its name is.
+// quarantine/ and reaped/ keep, those of a Delta table, and those of a backup. A copy is known by its size and checksum, whatever its name is.
 type sources struct {
 	*generation.Store
 	from   string // directory of a backup, or empty
@@ -86,7 +86,7 @@ func (s *sources) list() error {
 			}
 		}
 	}
-	for _, dir := range []string{s.Root.DataDir(), s.Root.QuarantineDir(), s.Root.ReapedDir()} {
+	for _, dir := range []string{s.Root.DataDir(), s.Root.QuarantineDir(), s.Root.ReapedDir(), s.Root.Delta()} {
 		if err := s.below(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
