@@ -24,26 +24,28 @@ type daemonFlags struct {
 	given                                 func(flag string) bool // whether it stands on the command line
 }
 
-// settings are the fields of a configuration file. Each is named like its flag, with _ for -.
+// settings are the fields of a configuration file. Each is named like its flag, with _ for -. That of a flag that may be given more than once takes a list, too.
 var settings = []struct {
 	name string
 	set  func(f *daemonFlags, text string) error
+	many bool
 }{
-	{"schedule", func(f *daemonFlags, text string) error { f.schedule = text; return nil }},
-	{"log_level", func(f *daemonFlags, text string) error { f.logLevel = text; return nil }},
+	{"schedule", func(f *daemonFlags, text string) error { f.schedule = text; return nil }, false},
+	{"log_level", func(f *daemonFlags, text string) error { f.logLevel = text; return nil }, false},
 	{"batch_bytes", func(f *daemonFlags, text string) error {
 		return positive{(*quantity.Bytes)(&f.fold.BatchBytes)}.Set(text)
-	}},
-	{"keep_generations", func(f *daemonFlags, text string) error { return positive{(*count)(&f.fold.KeepGenerations)}.Set(text) }},
+	}, false},
+	{"keep_generations", func(f *daemonFlags, text string) error { return positive{(*count)(&f.fold.KeepGenerations)}.Set(text) }, false},
 	{"keep_age", func(f *daemonFlags, text string) error {
 		return positive{(*quantity.Duration)(&f.fold.KeepAge)}.Set(text)
-	}},
+	}, false},
 	{"dead_after", func(f *daemonFlags, text string) error {
 		return positive{(*quantity.Duration)(&f.fold.DeadAfter)}.Set(text)
-	}},
+	}, false},
 	{"grace", func(f *daemonFlags, text string) error {
 		return positive{(*quantity.Duration)(&f.fold.ReapGrace)}.Set(text)
-	}},
+	}, false},
+	{"view", func(f *daemonFlags, text string) error { f.views = append(f.views, text); return nil }, true},
 }
 
 func settingNames() []string {
@@ -86,19 +88,34 @@ func (f *daemonFlags) decode(data []byte) error {
 			return fmt.Errorf("%s stands here, and --%s on the command line: give it once", name, flag)
 		}
 		seen[name] = true
-		text := string(m.Value)
-		switch kind := jsonscan.KindOf(m.Value); kind {
-		case jsonscan.String:
-			text = jsonscan.Text(m.Value)
-		case jsonscan.Int, jsonscan.Double:
-		default:
-			return fmt.Errorf("%s is a JSON %v: it must be a number or text", name, kind)
+		texts, err := textsOf(m.Value, settings[at].many)
+		for i := 0; i < len(texts) && err == nil; i++ {
+			err = settings[at].set(f, texts[i])
 		}
-		if err := settings[at].set(f, text); err != nil {
+		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	return nil
+}
+
+// textsOf are the texts of a value: one, or where there may be many those of a list.
+func textsOf(value []byte, many bool) (texts []string, err error) {
+	switch kind := jsonscan.KindOf(value); {
+	case many && kind == jsonscan.Array:
+		if err := json.Unmarshal(value, &texts); err != nil {
+			return nil, errors.New("what is in the list must be text")
+		}
+		return texts, nil
+	case kind == jsonscan.String:
+		return []string{jsonscan.Text(value)}, nil
+	case many:
+		return nil, fmt.Errorf("is a JSON %v: it must be text, or a list of texts", kind)
+	case kind == jsonscan.Int, kind == jsonscan.Double:
+		return []string{string(value)}, nil
+	default:
+		return nil, fmt.Errorf("is a JSON %v: it must be a number or text", kind)
+	}
 }
 
 // checkJSON wants one JSON object.

@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -41,7 +43,7 @@ a time where locks work, and the commit keeps the result right where they do not
 		Example: `  compactd run --root runs
   compactd run --root runs --schedule "*/5 * * * *" --log-format json
   compactd run --root runs --view sqlite:/var/lib/runfold/runs.db
-  compactd run --root runs --config compactd.json   # {"schedule": "@every 10s", "keep_age": "10m"}`,
+  compactd run --root runs --config compactd.json   # {"schedule": "@every 10s", "view": ["sqlite:runs.db"]}`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := a.config()
@@ -80,6 +82,7 @@ type plan struct {
 	schedule compactor.Schedule
 	cfg      compactor.Config
 	level    zapcore.Level
+	views    *publishers
 }
 
 func (a *app) newDaemon(cfg compactor.Config, flags daemonFlags) (*daemon, error) {
@@ -90,10 +93,10 @@ func (a *app) newDaemon(cfg compactor.Config, flags daemonFlags) (*daemon, error
 	}
 	d.log = log
 	d.base.Notify = oncePerDaemon(func(n compactor.Notice) { logNotice(log, n) })
-	if d.views, err = openPublishers(flags.views, log); err != nil {
-		return nil, err
+	p, err := d.plan()
+	if err == nil {
+		p.views.stop() // it shows only that all can be read
 	}
-	_, err = d.plan()
 	return d, err
 }
 
@@ -114,7 +117,14 @@ func (d *daemon) plan() (plan, error) {
 		return plan{}, err
 	}
 	level, err := parseLevel(flags.logLevel)
-	return plan{schedule, cfg, level}, err
+	if err != nil {
+		return plan{}, err
+	}
+	views, err := openPublishers(flags.views, d.log)
+	if err != nil && len(d.flags.views) == 0 {
+		err = fmt.Errorf("%s: %w", flags.config, err)
+	}
+	return plan{schedule, cfg, level, views}, err
 }
 
 // run goes round once per configuration and returns when ctx ends.
@@ -131,10 +141,12 @@ func (d *daemon) run(ctx context.Context) error {
 	if err := d.awaitRoot(ctx); err != nil {
 		return err
 	}
+	d.views = p.views
+	defer func() { d.views.stop() }()
 	d.views.start(ctx, p.cfg)
-	defer d.views.wait()
 	for ctx.Err() == nil {
 		d.level.SetLevel(p.level)
+		d.publish(ctx, p)
 		next := p.schedule.Next(time.Now())
 		d.log.Info("folding on schedule", zap.Stringer("root", p.cfg.Root), zap.Stringer("schedule", p.schedule),
 			zap.Time("next", next), zap.Time("then", p.schedule.Next(next)))
@@ -142,6 +154,19 @@ func (d *daemon) run(ctx context.Context) error {
 	}
 	d.log.Info("stopped")
 	return nil
+}
+
+// publish takes the views of a plan in the place of others.
+func (d *daemon) publish(ctx context.Context, p plan) {
+	switch {
+	case p.views == d.views:
+	case slices.Equal(p.views.urls, d.views.urls):
+		p.views.stop() // those that are there go on
+	default:
+		d.views.stop()
+		d.views = p.views
+		d.views.start(ctx, p.cfg)
+	}
 }
 
 // until runs p until ctx ends or a hangup brings a new plan, which it returns.

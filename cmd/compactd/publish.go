@@ -20,8 +20,10 @@ const (
 // publishers bring the views of a daemon up to date. Each is a goroutine of its own: a view that fails, or takes its time, holds up neither a fold
 // nor another view.
 type publishers struct {
-	all []*publisher
-	wg  sync.WaitGroup
+	all    []*publisher
+	urls   []string
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
 }
 
 // publisher is that of one view.
@@ -34,10 +36,11 @@ type publisher struct {
 
 // openPublishers opens the views of URLs, and asks nothing of them.
 func openPublishers(urls []string, log *zap.Logger) (*publishers, error) {
-	p := &publishers{}
+	p := &publishers{urls: urls}
 	for _, url := range urls {
 		v, err := openView(url)
 		if err != nil {
+			p.stop()
 			return nil, err
 		}
 		p.all = append(p.all, &publisher{view: v, log: log.With(zap.String("view", v.Name())), due: make(chan struct{}, 1), told: map[string]bool{}})
@@ -45,8 +48,9 @@ func openPublishers(urls []string, log *zap.Logger) (*publishers, error) {
 	return p, nil
 }
 
-// start syncs every view at once, and then whenever wake is called, until ctx ends.
+// start syncs every view at once, and then whenever wake is called, until ctx ends or stop is called.
 func (p *publishers) start(ctx context.Context, cfg compactor.Config) {
+	ctx, p.cancel = context.WithCancel(ctx)
 	for _, one := range p.all {
 		p.wg.Go(func() { one.run(ctx, cfg) })
 	}
@@ -63,8 +67,11 @@ func (p *publishers) wake() {
 	}
 }
 
-// wait returns after all syncs have ended.
-func (p *publishers) wait() {
+// stop ends all syncs, if they were started, and closes the views.
+func (p *publishers) stop() {
+	if p.cancel != nil {
+		p.cancel()
+	}
 	p.wg.Wait()
 	for _, one := range p.all {
 		if err := one.view.Close(); err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -37,6 +38,45 @@ func TestDaemonViews(t *testing.T) {
 		t.Errorf("view is %+v, want 4 rows", e)
 	}
 	d.stop(t, syscall.SIGTERM)
+}
+
+// TestDaemonReloadsViews changes the views in the file of --config: another one is kept up to date from the signal on, and the one that is not
+// named any more stays as it is. A view that cannot be opened leaves all as it was.
+func TestDaemonReloadsViews(t *testing.T) {
+	root, dir := newRoot(t, "r-1"), t.TempDir()
+	config, one, other := filepath.Join(dir, "compactd.json"), filepath.Join(dir, "one.db"), filepath.Join(dir, "other.db")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(config, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(`{"schedule": "@every 23h", "view": "sqlite:` + filepath.ToSlash(one) + `"}`)
+	d := startDaemon(t, root, "--config", config)
+	for e := d.until(t, "view synced"); e.Rows < 1; e = d.until(t, "view synced") {
+	}
+	write(`{"schedule": "@every 1s", "view": ["mysql:runs"]}`)
+	d.signal(t, syscall.SIGHUP)
+	d.until(t, "configuration not read again: going on with the old one")
+
+	before, err := os.ReadFile(one)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(`{"schedule": "@every 1s", "view": ["sqlite:` + filepath.ToSlash(other) + `"]}`)
+	d.signal(t, syscall.SIGHUP)
+	d.until(t, "configuration read again")
+	if e := d.until(t, "view synced"); e.Rows != 1 {
+		t.Errorf("the other view is %+v, want 1 row", e)
+	}
+	appendRun(t, root, "r-2")
+	if e := d.until(t, "view synced"); e.Rows != 2 {
+		t.Errorf("the other view is %+v, want 2 rows", e)
+	}
+	d.stop(t, syscall.SIGTERM)
+	if after, err := os.ReadFile(one); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the view that is not named any more has changed: %v", err)
+	}
 }
 
 func TestBackOff(t *testing.T) {
