@@ -198,7 +198,7 @@ func (f *File) identityAt(group int, row int64) (h Identity, err error) {
 	found := errors.New("found")
 	err = each(f.file.RowGroups()[group], places, func(r parquet.Row) error {
 		if row == 0 {
-			h = identityOf(r)
+			h = f.identityOf(r)
 			return found
 		}
 		row--

@@ -51,7 +51,7 @@ func (f *File) Choose(ctx context.Context, c Choice) iter.Seq2[Identity, error] 
 			chosen, err := f.chooseIn(ctx, Group{f, i}, c)
 			if err == nil && len(chosen) > 0 {
 				err = eachOf(f.file.RowGroups()[i], f.identityPlaces(), chosen, func(_ int64, r parquet.Row) error {
-					if !yield(identityOf(r), nil) {
+					if !yield(f.identityOf(r), nil) {
 						return errStopped
 					}
 					return nil

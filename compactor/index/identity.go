@@ -45,7 +45,7 @@ func (f *File) Identities() iter.Seq2[Identity, error] {
 				yield(Identity{}, err)
 				return
 			}
-			if !yield(identityOf(r), nil) {
+			if !yield(f.identityOf(r), nil) {
 				return
 			}
 		}
@@ -62,7 +62,7 @@ func (f *File) IdentitiesFrom(seq cohort.Seq) iter.Seq2[Identity, error] {
 				continue
 			}
 			err := each(g, places, func(r parquet.Row) error {
-				if h := identityOf(r); h.Seq >= seq && !yield(h, nil) {
+				if h := f.identityOf(r); h.Seq >= seq && !yield(h, nil) {
 					return errStopped
 				}
 				return nil
@@ -76,14 +76,6 @@ func (f *File) IdentitiesFrom(seq cohort.Seq) iter.Seq2[Identity, error] {
 			}
 		}
 	}
-}
-
-// Known is an Identity of this file without a time that version 1 had to invent.
-func (f *File) Known(id Identity) Identity {
-	if isMadeUp(f.layout.version, id.Stream == "", id.Version.Stamp, id.Time.UnixMicro()) {
-		id.Time = time.Time{}
-	}
-	return id
 }
 
 // highestSeq is the highest seq in a row group, if its statistics say it.
@@ -102,6 +94,15 @@ func (f *File) lowestSeq(group int) (cohort.Seq, bool) {
 		return 0, false
 	}
 	return cohort.Seq(binary.LittleEndian.Uint64(stats.MinValue)), true
+}
+
+// identityOf is an Identity of this file, without a time that version 1 had to invent.
+func (f *File) identityOf(r parquet.Row) Identity {
+	id := identityOf(r)
+	if isMadeUp(f.layout.version, id.Stream == "", id.Version.Stamp, id.Time.UnixMicro()) {
+		id.Time = time.Time{}
+	}
+	return id
 }
 
 func identityOf(r parquet.Row) Identity {

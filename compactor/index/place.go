@@ -43,7 +43,7 @@ func (f *File) PlacesOf(runIDs []string) ([]Place, error) {
 			return nil, err
 		}
 		err = eachOf(g, f.identityPlaces(), rows, func(row int64, r parquet.Row) error {
-			all = append(all, Place{identityOf(r), i, row})
+			all = append(all, Place{f.identityOf(r), i, row})
 			return nil
 		})
 		if err != nil {

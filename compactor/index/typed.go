@@ -74,7 +74,7 @@ func (f *File) identityIn(r parquet.Row, places []int) Identity {
 	for i, p := range places {
 		fixed[i] = r[p]
 	}
-	return f.Known(identityOf(fixed))
+	return f.identityOf(fixed)
 }
 
 func typedValue(v parquet.Value) any {

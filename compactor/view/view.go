@@ -142,13 +142,7 @@ func (c Change) Identities() iter.Seq2[index.Identity, error] {
 	if c.Data.Index == nil {
 		return func(func(index.Identity, error) bool) {}
 	}
-	return func(yield func(index.Identity, error) bool) {
-		for id, err := range c.Data.Index.Identities() {
-			if !yield(c.Data.Index.Known(id), err) {
-				return
-			}
-		}
-	}
+	return c.Data.Index.Identities()
 }
 
 // Gone yields the rows that were withdrawn from Since on. Their keys do not stand among the rows.
