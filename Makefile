@@ -37,7 +37,8 @@ test-short: ## the tests that take seconds
 	$(GO) test -short ./...
 
 test-places: ## fail, stop and kill folds at every place; the race detector leaves some out
-	$(GO) test -timeout 30m ./journal ./compactor ./compactor/view/sqlite ./compactor/view/postgres
+	$(GO) test -timeout 30m ./journal ./compactor ./compactor/view/sqlite
+	$(GO) test -timeout 30m ./compactor/view/postgres -run TestView -args -every 4 # all of them take minutes: -every 1
 
 test-32: ## the tests that take seconds, with ints of 32 bits; such programs run on linux/amd64
 	@if [ "$$($(GO) env GOHOSTOS)/$$($(GO) env GOHOSTARCH)" = linux/amd64 ]; then set -x; \

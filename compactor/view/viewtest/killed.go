@@ -3,6 +3,7 @@ package viewtest
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"sync"
 	"testing"
@@ -181,9 +182,13 @@ func interleave(t *testing.T, place func(testing.TB) Place, s scenario, second r
 	return at != ""
 }
 
-// stride leaves steps out where time is short. "make test-places" goes to all.
+var every = flag.Int("every", 0, "go to one of so many `steps` of a publisher")
+
+// stride leaves steps out where time is short. "make test-places" goes to all, where a step does not cost a server its time.
 func stride() int {
 	switch {
+	case *every > 0:
+		return *every
 	case underRace:
 		return 13
 	case testing.Short():
