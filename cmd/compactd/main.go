@@ -256,6 +256,8 @@ func hint(err error) string {
 	switch {
 	case errors.Is(err, delta.ErrAhead):
 		return "was the root restored from a backup? compactd delta drop removes the table, and the next fold makes it anew"
+	case errors.Is(err, delta.ErrNotOurs):
+		return "compactd delta drop removes the table, and the next fold makes it anew; if somebody needs what is in delta/, move it away first"
 	case delta.IsWrong(err):
 		return "compactd delta sync --reassert takes the table back; nothing was changed"
 	case errors.As(err, &notKept):
