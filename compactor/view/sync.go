@@ -121,7 +121,7 @@ func syncOnce(ctx context.Context, store *generation.Store, v View) (r Report, e
 // isNewest returns the state of a view that holds the newest generation, without keeping others from changing it.
 func isNewest(ctx context.Context, store *generation.Store, v View) (*State, error) {
 	held, err := v.State(ctx, store.Settings.RootID)
-	if err != nil || held.IsNone() {
+	if err != nil || held.IsNone() || held.Lost != "" {
 		return nil, err
 	}
 	newest, err := store.Newest()
@@ -143,7 +143,9 @@ func report(v View, s *State) Report {
 	if s == nil {
 		return Report{}
 	}
-	return Report{View: v.Name(), RootID: s.RootID, From: s.Generation, To: s.Generation, Rows: s.Rows}
+	return Report{
+		View: v.Name(), RootID: s.RootID, From: s.Generation, To: s.Generation, Rows: s.Rows, Applied: Applied{LeftOut: s.LeftOut, Named: s.Named},
+	}
 }
 
 // decide sets How and Since. It looks at manifests, and at statistics of the index.
@@ -156,6 +158,9 @@ func (c *Change) decide(name string, store *generation.Store, held State) error 
 		return fmt.Errorf("%s: form %d: %w", name, held.Form.View, cohort.ErrNewer)
 	case held.Generation > c.Manifest.Generation, held.Generation == c.Manifest.Generation && held.Token != c.Manifest.Token:
 		return &AheadError{name, held, c.Manifest.Generation}
+	case held.Lost != "":
+		c.How = Whole
+		return nil
 	case held.Generation == c.Manifest.Generation && held.Form == c.Next.Form:
 		return nil
 	case held.Generation == 0: // a root without rows

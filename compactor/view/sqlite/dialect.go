@@ -5,17 +5,21 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"modernc.org/sqlite"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor/view"
 	"github.com/runfold/runfold/compactor/view/sqlview"
 )
 
 // dialect is the sqlview.Dialect of SQLite.
-type dialect struct{}
+type dialect struct{ file string }
 
 // types are the declared types. SQLite has no type for times, JSON and truth: times are text as datetime() and strftime() read it.
 var types = map[sqlview.Kind]string{
@@ -28,7 +32,10 @@ const (
 	codeError   = 1
 	codeBusy    = 5
 	codeLocked  = 6
+	codeReads   = 8
 	codeCorrupt = 11
+	codeFull    = 13
+	codeOpen    = 14
 	codeAuth    = 23
 	codeNotADB  = 26
 )
@@ -144,6 +151,11 @@ func (dialect) Columns(ctx context.Context, conn *sql.Conn, table string) (all [
 	return all, rows.Err()
 }
 
+func (dialect) Taken(ctx context.Context, conn *sql.Conn, name string) (taken bool, err error) {
+	err = conn.QueryRowContext(ctx, "SELECT count(*) > 0 FROM sqlite_master WHERE name = ?1 COLLATE NOCASE", name).Scan(&taken)
+	return taken, err
+}
+
 // Comment is empty: SQLite keeps the text of CREATE TABLE, with its comments.
 func (dialect) Comment(_, _, _ string) string { return "" }
 
@@ -197,4 +209,45 @@ func (d dialect) upsert(l sqlview.Load) string {
 func (dialect) IsBusy(err error) bool {
 	var e *sqlite.Error
 	return errors.As(err, &e) && (e.Code()&0xff == codeBusy || e.Code()&0xff == codeLocked)
+}
+
+// Cause asks the file system where SQLite does not say what it has met.
+func (d dialect) Cause(err error) error {
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	switch e.Code() & 0xff {
+	case codeFull:
+		return fmt.Errorf("%w: %w", view.ErrFull, err)
+	case codeOpen, codeReads:
+		return fmt.Errorf("%w: %s", err, whyNot(d.file))
+	case codeNotADB:
+		return fmt.Errorf("%w: another program has written it: name another file", err)
+	case codeCorrupt:
+		return fmt.Errorf("%w: remove it, and sync again", err)
+	}
+	return err
+}
+
+// whyNot says why a file cannot be opened for writing. It makes none.
+func whyNot(file string) string {
+	info, err := os.Stat(file)
+	switch {
+	case err == nil && info.IsDir():
+		return "it is a directory: name a file in it"
+	case err == nil:
+		f, err := os.OpenFile(file, os.O_RDWR, 0)
+		if err != nil {
+			return err.Error()
+		}
+		f.Close()
+	case errors.Is(err, fs.ErrNotExist):
+		if _, err := os.Stat(filepath.Dir(file)); err != nil {
+			return "there is no directory " + filepath.Dir(file)
+		}
+	default:
+		return err.Error()
+	}
+	return "may this user make files in " + filepath.Dir(file) + "?"
 }

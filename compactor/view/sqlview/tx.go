@@ -85,6 +85,11 @@ func (t *tx) Apply(ctx context.Context, c view.Change) (done view.Applied, err e
 	if m.fresh { // also where somebody has dropped the table, and not the state
 		c.How = view.Whole
 	}
+	if m.fresh || t.was.Lost != "" {
+		if err := t.othersAgain(ctx); err != nil {
+			return done, err
+		}
+	}
 	done.LeftOut, done.Named = m.left, m.named
 	for _, l := range m.left {
 		t.left = append(t.left, l.Column)
@@ -106,10 +111,18 @@ func (t *tx) Apply(ctx context.Context, c view.Change) (done view.Applied, err e
 	return done, err
 }
 
+// othersAgain makes the next syncs of other roots write all of their rows: what somebody has taken away was theirs, too, and once it is there again
+// nobody can see that their values are missing.
+func (t *tx) othersAgain(ctx context.Context) error {
+	stmt := fmt.Sprintf("UPDATE %s SET %s = '{}' WHERE %s <> %s", t.v.q(t.v.stateTable()), t.v.q("form"), t.v.q(columnRoot), t.v.d.Param(1))
+	_, err := t.conn.ExecContext(ctx, stmt, t.rootID)
+	return t.v.fail("write the states of other roots", err)
+}
+
 // clear removes all rows of the root.
 func (t *tx) clear(ctx context.Context) (int64, error) {
-	if columns, err := t.v.d.Columns(ctx, t.conn, t.v.table); err != nil || len(columns) == 0 { // it is not made yet
-		return 0, t.v.fail("look at its columns", err)
+	if columns, err := t.v.columns(ctx, t.conn); err != nil || len(columns) == 0 { // it is not made yet
+		return 0, err
 	}
 	r, err := t.conn.ExecContext(ctx, fmt.Sprintf("DELETE FROM %s WHERE %s = %s", t.v.q(t.v.table), t.v.q(columnRoot), t.v.d.Param(1)), t.rootID)
 	if err != nil {
