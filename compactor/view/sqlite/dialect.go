@@ -70,7 +70,16 @@ func (dialect) Size(sqlview.Kind, any) int { return 0 }
 // Exclusive is empty: BEGIN IMMEDIATE has locked the file.
 func (dialect) Exclusive(string) string { return "" }
 
-func (dialect) Refuses(string) string { return "" }
+// rowIDs are the names that a number of SQLite's own has in every table. CREATE TABLE takes them for a column, and ALTER TABLE does not: so that it
+// does not matter when a column comes, neither does.
+var rowIDs = map[string]bool{"rowid": true, "oid": true, "_rowid_": true}
+
+func (d dialect) Refuses(name string) string {
+	if rowIDs[d.Fold(name)] {
+		return "every table of SQLite has a number of its own under this name"
+	}
+	return ""
+}
 
 func (dialect) Value(k sqlview.Kind, v any) (any, bool) {
 	switch v := v.(type) {
