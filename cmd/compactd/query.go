@@ -147,8 +147,8 @@ func cacheFile(store *generation.Store) (string, error) {
 // cacheWait is how long a query waits for another one that makes the copy.
 const cacheWait = 10 * time.Minute
 
-// cached brings the copy of a root up to date, and tells what it holds then. One that is damaged, or not of the history of the root, is made anew: it is
-// ours alone.
+// cached brings the copy of a root up to date, and tells what it holds then. It is ours alone: one that is not of the history of the root is written
+// anew, within one change, because others may be reading it; one that is damaged is made anew.
 func (a *app) cached(ctx context.Context, cfg compactor.Config, store *generation.Store) (file string, holds view.State, err error) {
 	defer a.progress.begin("copying what is new", &cfg)()
 	if file, err = cacheFile(store); err != nil {
@@ -159,15 +159,19 @@ func (a *app) cached(ctx context.Context, cfg compactor.Config, store *generatio
 		if err != nil {
 			return err
 		}
-		if _, err = view.Sync(ctx, store, v, view.Options{}); err == nil {
+		if _, err = view.Sync(ctx, store, v, view.Options{Replace: true}); err == nil {
 			holds, err = v.State(ctx, store.Settings.RootID)
 		}
 		return errors.Join(err, v.Close())
 	}
+	was, _ := os.Stat(file)
 	err = sync()
-	if errors.Is(err, view.ErrAhead) || errors.Is(err, cohort.ErrNewer) && !isNewerRoot(store) || sqlite.IsDamaged(err) || errors.Is(err, view.ErrForeign) {
-		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) { // another query does the same
-			return "", holds, err
+	if errors.Is(err, cohort.ErrNewer) && !isNewerRoot(store) || sqlite.IsDamaged(err) || errors.Is(err, view.ErrForeign) {
+		// Another query may do the same, and have made the next one already.
+		if now, serr := os.Stat(file); serr == nil && was != nil && os.SameFile(was, now) {
+			if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return "", holds, cacheError{err}
+			}
 		}
 		err = sync()
 	}

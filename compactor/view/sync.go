@@ -37,6 +37,9 @@ func (*AheadError) Is(target error) bool { return target == ErrAhead }
 type Options struct {
 	// Tries is how often a sync begins again whose generation is swept before it was read, as others fold meanwhile. If zero, 10.
 	Tries int
+	// Replace writes all rows again where the view is not of the history of the root, in the place of ErrAhead. It is for a view that is a
+	// cache of the caller's.
+	Replace bool
 }
 
 // Report tells what a sync did.
@@ -71,7 +74,7 @@ func Sync(ctx context.Context, store *generation.Store, v View, o Options) (Repo
 		tries = 10
 	}
 	for try := 1; ; try++ {
-		r, err := syncOnce(ctx, store, v)
+		r, err := syncOnce(ctx, store, v, o.Replace)
 		if err == nil || !errors.Is(err, generation.ErrConflict) || try >= tries || ctx.Err() != nil {
 			return r, err
 		}
@@ -80,7 +83,7 @@ func Sync(ctx context.Context, store *generation.Store, v View, o Options) (Repo
 
 // syncOnce takes the change of the view first, and looks for the newest generation then. A state that was written before is of a generation
 // that was committed before, so it cannot be ahead of what is found after it.
-func syncOnce(ctx context.Context, store *generation.Store, v View) (r Report, err error) {
+func syncOnce(ctx context.Context, store *generation.Store, v View, replace bool) (r Report, err error) {
 	rootID := store.Settings.RootID
 	if done, err := isNewest(ctx, store, v); err != nil || done != nil {
 		return report(v, done), err
@@ -102,7 +105,9 @@ func syncOnce(ctx context.Context, store *generation.Store, v View) (r Report, e
 	held := tx.State()
 	next := stateOf(rootID, newest, data)
 	change := Change{Manifest: newest, Data: data, Next: next}
-	if err := change.decide(v.Name(), store, held); err != nil {
+	if err := change.decide(v.Name(), store, held); errors.Is(err, ErrAhead) && replace {
+		change.How, change.Back = Whole, true
+	} else if err != nil {
 		return Report{}, err
 	}
 	r = Report{View: v.Name(), RootID: rootID, From: held.Generation, To: newest.Generation, Rows: newest.Index.Rows, How: change.How}

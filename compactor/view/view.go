@@ -150,6 +150,7 @@ type Change struct {
 	Manifest generation.Manifest
 	Data     *generation.Data
 	Next     State // that the view states afterwards
+	Back     bool  // the view holds a generation that Next does not follow, and gives it up: see Options.Replace
 }
 
 // Rows yields the rows from a seq on with their snapshots, as Data.RowsFrom.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -21,6 +22,7 @@ type tx struct {
 	rootID string
 	was    held
 	left   []string
+	back   bool // Commit may go back: see view.Change
 	ended  bool
 }
 
@@ -72,7 +74,7 @@ func (t *tx) State() view.State { return t.was.State }
 
 // Apply changes the rows. Where it compares, it holds 32 bytes for each row of the view.
 func (t *tx) Apply(ctx context.Context, c view.Change) (done view.Applied, err error) {
-	t.was.RootID = t.rootID
+	t.was.RootID, t.back = t.rootID, c.Back
 	if c.How == view.Whole {
 		if done.Removed, err = t.clear(ctx); err != nil {
 			return done, err
@@ -228,10 +230,13 @@ func (t *tx) Commit(ctx context.Context, next view.State) error {
 	for i, f := range stateColumns[1:] {
 		set = append(set, t.v.q(f.name)+" = "+t.v.d.Param(i+1))
 	}
-	n := len(stateColumns)
+	n, most := len(stateColumns), int64(next.Generation)
+	if t.back {
+		most = math.MaxInt64
+	}
 	r, err := t.conn.ExecContext(ctx, fmt.Sprintf("UPDATE %s SET %s WHERE %s = %s AND %s <= %s", t.v.q(t.v.stateTable()), strings.Join(set, ", "),
 		t.v.q(columnRoot), t.v.d.Param(n), t.v.q("generation"), t.v.d.Param(n+1)),
-		int64(next.Generation), string(next.Token), int64(next.NextSeq), next.Rows, string(form), string(columns), string(left), t.rootID, int64(next.Generation))
+		int64(next.Generation), string(next.Token), int64(next.NextSeq), next.Rows, string(form), string(columns), string(left), t.rootID, most)
 	if err != nil {
 		return t.v.fail("write its state", err)
 	}

@@ -298,6 +298,14 @@ func testAhead(t *testing.T, place func(testing.TB) Place) {
 	other := backup.copied()
 	other.fold(`{"run_id":"other","stage":"T"}`) // has another generation 2
 	refused(other)
+	for _, from := range []root{other, backup, r} { // a cache goes where it is told to
+		report, err := view.Sync(context.Background(), from.store(), v, view.Options{Replace: true})
+		if err != nil || report.How == "" {
+			t.Errorf("Sync with Replace: %+v, %v", report, err)
+		}
+		from.shows(p)
+		from.check(v)
+	}
 	if err := v.Drop(context.Background(), r.id()); err != nil {
 		t.Fatal(err)
 	}
