@@ -395,7 +395,12 @@ func (dialect) IsBusy(err error) bool {
 // awayCodes are those of a server that ends, or has not begun, or takes no more connections.
 var awayCodes = []string{"57P01", "57P02", "57P03", "53300", "08000", "08003", "08006"}
 
-const codeFull = "53100"
+const (
+	codeFull   = "53100"
+	codeNeeded = "2BP01"
+)
+
+func (dialect) IsNeeded(err error) bool { return isCode(err, codeNeeded) }
 
 // oneLine is an error whose text is on one line: the client gives each address of a server a line of its own.
 type oneLine struct{ error }
@@ -417,6 +422,8 @@ func (dialect) Cause(err error) error {
 		return fmt.Errorf("%w: %w", view.ErrFull, err)
 	case isCode(err, awayCodes...):
 		return fmt.Errorf("%w: %w", view.ErrAway, err)
+	case isCode(err, codeNeeded) && errors.As(err, &server):
+		return fmt.Errorf("%w: %s: drop what needs it, sync, and make that again", err, strings.ReplaceAll(server.Detail, "\n", ", "))
 	case errors.As(err, &server):
 		return err
 	case errors.As(err, &call), errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):

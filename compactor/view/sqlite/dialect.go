@@ -220,6 +220,12 @@ func (dialect) IsBusy(err error) bool {
 	return errors.As(err, &e) && (e.Code()&0xff == codeBusy || e.Code()&0xff == codeLocked)
 }
 
+// IsNeeded goes by the text: the code is that of any statement that is wrong.
+func (dialect) IsNeeded(err error) bool {
+	var e *sqlite.Error
+	return errors.As(err, &e) && e.Code() == codeError && strings.Contains(e.Error(), "after drop column")
+}
+
 // Cause asks the file system where SQLite does not say what it has met.
 func (d dialect) Cause(err error) error {
 	var e *sqlite.Error
@@ -227,6 +233,10 @@ func (d dialect) Cause(err error) error {
 		return err
 	}
 	switch e.Code() & 0xff {
+	case codeError:
+		if d.IsNeeded(err) {
+			return fmt.Errorf("%w: the column gets another type: drop what needs it, sync, and make that again", err)
+		}
 	case codeFull:
 		return fmt.Errorf("%w: %w", view.ErrFull, err)
 	case codeOpen, codeReads:

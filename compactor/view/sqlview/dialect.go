@@ -107,6 +107,8 @@ type Dialect interface {
 	Write(ctx context.Context, conn *sql.Conn, l Load) error
 	// IsBusy tells whether an error means that somebody else changes the same tables, or has just made the same table or column: a later try finds it.
 	IsBusy(err error) bool
+	// IsNeeded tells whether an error means that a column or table cannot go, or change its type, because something of somebody else needs it.
+	IsNeeded(err error) bool
 	// Cause is an error that says what a person can do about it, if that is known: it may be view.ErrAway or view.ErrFull. It is on one line.
 	Cause(err error) error
 }

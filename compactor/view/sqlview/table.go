@@ -193,7 +193,9 @@ func (v *DB) choose(ctx context.Context, conn *sql.Conn, was held, schema index.
 		c.count = len(fixedColumns)
 	}
 	if anew {
-		c.dropUnused(schema)
+		if err := c.dropUnused(ctx, conn, schema); err != nil {
+			return mapping{}, err
+		}
 	}
 	m = mapping{columns: columnsOf(fixedColumns), schema: schema, fresh: c.fresh}
 	for _, col := range schema {
@@ -253,8 +255,8 @@ func (c *chooser) mine(name string) bool {
 	return had && !c.was.Left[name] && !c.others[name]
 }
 
-// dropUnused drops the columns that only this root had, and has no more.
-func (c *chooser) dropUnused(schema index.Schema) {
+// dropUnused drops the columns that only this root had, and has no more. One that something of somebody else needs, such as a view, stays, without values.
+func (c *chooser) dropUnused(ctx context.Context, conn *sql.Conn, schema index.Schema) error {
 	for _, col := range c.was.Schema {
 		stays := slices.ContainsFunc(schema, func(s index.Column) bool { return s.Name == col.Name })
 		name := c.v.d.Name(col.Name)
@@ -262,9 +264,33 @@ func (c *chooser) dropUnused(schema index.Schema) {
 		if stays || !there || e.Name != name || !c.mine(col.Name) {
 			continue
 		}
-		c.stmts = append(c.stmts, fmt.Sprintf("ALTER TABLE %s DROP COLUMN %s", c.v.q(c.v.table), c.v.q(name)))
-		delete(c.there, c.v.d.Fold(name)) // it may still count: the next sync sees whether it does
+		dropped, err := c.v.unlessNeeded(ctx, conn, fmt.Sprintf("ALTER TABLE %s DROP COLUMN %s", c.v.q(c.v.table), c.v.q(name)))
+		if err != nil {
+			return err
+		}
+		if dropped {
+			delete(c.there, c.v.d.Fold(name)) // it may still count: the next sync sees whether it does
+		}
 	}
+	return nil
+}
+
+// unlessNeeded runs a statement that drops something, and undoes it if something else needs that.
+func (v *DB) unlessNeeded(ctx context.Context, conn *sql.Conn, stmt string) (done bool, err error) {
+	for _, one := range []string{"SAVEPOINT runfold", stmt, "RELEASE SAVEPOINT runfold"} {
+		if _, err = conn.ExecContext(ctx, one); err != nil {
+			break
+		}
+	}
+	if err == nil || !v.d.IsNeeded(err) {
+		return err == nil, v.fail("change its columns", err)
+	}
+	for _, one := range []string{"ROLLBACK TO SAVEPOINT runfold", "RELEASE SAVEPOINT runfold"} {
+		if _, err := conn.ExecContext(ctx, one); err != nil {
+			return false, v.fail("change its columns", err)
+		}
+	}
+	return false, nil
 }
 
 // add makes sure that the table has a column for one of the index. It returns why it cannot have one.

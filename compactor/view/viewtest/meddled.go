@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/view"
 )
 
@@ -95,4 +96,37 @@ func testForeign(t *testing.T, place func(testing.TB) Place) {
 			p.Exec(t, `SELECT count(*) FROM `+strings.Fields(others[len(others)-1])[2]) // it is there
 		}
 	}
+}
+
+// testNeeded has somebody whose own view of the table needs a column. When that goes, it stays there without values; when it gets another type, the sync
+// says who needs it, and goes on once that is gone.
+func testNeeded(t *testing.T, place func(testing.TB) Place) {
+	p, is := place(t).(Database)
+	if !is {
+		t.Skip("nobody else runs statements there")
+	}
+	r := newRoot(t, cohort.Settings{})
+	r.fold(`{"run_id":"a","stage":"T","gone":1,"wide":1,"kept":1}`)
+	r.sync(p)
+	p.Exec(t, `CREATE VIEW board AS SELECT run_id, gone FROM runs`)
+	columns(compactor.ColumnChange{Drop: []string{"gone"}})(r)
+	v := p.Open(t, free)
+	defer v.Close()
+	if report, err := view.Sync(context.Background(), r.store(), v, view.Options{}); err != nil || report.Written != 1 {
+		t.Errorf("a column is gone: %+v, %v", report, err)
+	}
+	r.shows(p)
+	r.check(v)
+	p.Exec(t, `SELECT gone FROM board`)
+	p.Exec(t, `CREATE VIEW wide AS SELECT run_id, wide FROM runs`)
+	r.fold(`{"run_id":"b","stage":"T","wide":1.5}`)
+	for range 2 {
+		_, err := view.Sync(context.Background(), r.store(), v, view.Options{})
+		if err == nil || errors.Is(err, view.ErrBusy) || !strings.Contains(err.Error(), "view wide") || !strings.Contains(err.Error(), "make that again") {
+			t.Errorf("a column gets another type: %v", err)
+		}
+	}
+	p.Exec(t, `DROP VIEW wide`)
+	r.sync(p)
+	p.Exec(t, `DROP VIEW board`)
 }
