@@ -222,11 +222,11 @@ func exitCode(err error) int {
 		return exitAgain
 	case errors.Is(err, compactor.ErrLocked):
 		return exitLocked
-	case errors.Is(err, errDamage), errors.Is(err, errDamaged), errors.Is(err, errGone), errors.Is(err, errViewDiffers), generation.IsDamage(err), isSettings(err), delta.IsWrong(err):
+	case errors.Is(err, errDamage), errors.Is(err, errDamaged), errors.Is(err, errGone), errors.Is(err, errViewDiffers), errors.Is(err, view.ErrChanged), generation.IsDamage(err), isSettings(err), delta.IsWrong(err):
 		return exitDamage
 	case errors.As(err, &unheard): // before what it may be of a disk
 		return exitFailed
-	case errors.Is(err, view.ErrBusy), errors.Is(err, errViewGone):
+	case errors.Is(err, view.ErrBusy), errors.Is(err, view.ErrAway), errors.Is(err, view.ErrFull), errors.Is(err, errViewGone):
 		return exitAgain
 	case durable.IsFull(err), errors.Is(err, generation.ErrConflict), errors.Is(err, generation.ErrNotPublished), errors.Is(err, doctor.ErrNoAnswer),
 		errors.Is(err, errStands):
@@ -256,6 +256,8 @@ func hint(err error) string {
 	switch {
 	case errors.Is(err, delta.ErrAhead):
 		return "was the root restored from a backup? compactd delta drop removes the table, and the next fold makes it anew"
+	case errors.Is(err, delta.ErrNotOurs):
+		return "compactd delta drop removes the table, and the next fold makes it anew; if somebody needs what is in delta/, move it away first"
 	case delta.IsWrong(err):
 		return "compactd delta sync --reassert takes the table back; nothing was changed"
 	case errors.As(err, &notKept):

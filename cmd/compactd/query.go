@@ -36,7 +36,7 @@ would change something is refused.
 With --unfolded the table "runs" is what a fold would make of the root now. A row that no fold has read has the JSON of its record as snapshot, and no
 _writer; a value without a column stands in _extra. Truth is 0 and 1 there, as SQLite has it.
 
-On a terminal the result is a table, else CSV, in which NULL is empty. --json prints an object for each row; the columns snapshot and _extra are
+On a terminal the result is a table, else CSV, in which NULL is empty and an empty text is "". --json prints an object for each row; the columns snapshot and _extra are
 objects in it. Ctrl-C ends it.`,
 		Example: `  compactd query --root runs 'SELECT run_id, "metrics.auc" FROM runs ORDER BY 2 DESC LIMIT 10'
   compactd query --root runs 'SELECT cohort_id, count(*), max(timestamp) FROM runs GROUP BY 1'
@@ -75,9 +75,12 @@ func (a *app) query(ctx context.Context, cfg compactor.Config, stmt string, unfo
 	if err != nil {
 		return err
 	}
-	file, fresh, err := a.copied(ctx, cfg, store, unfolded)
+	file, fresh, left, err := a.copied(ctx, cfg, store, unfolded)
 	if err != nil {
 		return store.Doubt(err, 0)
+	}
+	for _, l := range left {
+		a.say("the table runs has no column %q, and its values stand in _extra: %s", l.Column, l.Why)
 	}
 	r, err := sqlite.OpenReader(ctx, file, sqlite.Options{Wait: cacheWait})
 	if err != nil {
@@ -100,18 +103,18 @@ func (a *app) query(ctx context.Context, cfg compactor.Config, stmt string, unfo
 	return sqlite.Cause(ctx, write(result{rows}))
 }
 
-// copied is the file with the copy of the newest generation. With unfolded, fresh is what is new to that generation, and no other.
-func (a *app) copied(ctx context.Context, cfg compactor.Config, store *generation.Store, unfolded bool) (file string, fresh compactor.Unfolded, err error) {
+// copied is the file with the copy of the newest generation, and the columns that it does not have. With unfolded, fresh is what is new to that generation, and no other.
+func (a *app) copied(ctx context.Context, cfg compactor.Config, store *generation.Store, unfolded bool) (file string, fresh compactor.Unfolded, left []view.LeftOut, err error) {
 	for try := 0; ; try++ {
 		file, holds, err := a.cached(ctx, cfg, store)
 		if err != nil || !unfolded {
-			return file, fresh, err
+			return file, fresh, holds.LeftOut, err
 		}
 		if fresh, err = compactor.ReadUnfolded(ctx, cfg); err != nil || fresh.Newest.Generation == holds.Generation && fresh.Newest.Token == holds.Token {
-			return file, fresh, err
+			return file, fresh, holds.LeftOut, err
 		}
 		if try == maxFolded {
-			return "", fresh, fmt.Errorf("others fold all the time: %w", generation.ErrConflict)
+			return "", fresh, nil, fmt.Errorf("others fold all the time: %w", generation.ErrConflict)
 		}
 	}
 }
@@ -124,11 +127,11 @@ const maxFolded = 10
 func cacheFile(store *generation.Store) (string, error) {
 	dir, err := os.UserCacheDir()
 	if err != nil {
-		return "", fmt.Errorf("the cache of this user: %w", err)
+		return "", cacheError{err}
 	}
 	dir = filepath.Join(dir, "runfold", "query")
 	if err := os.MkdirAll(dir, 0o700); err != nil { // runs are the user's alone
-		return "", err
+		return "", cacheError{err}
 	}
 	path, err := filepath.Abs(string(store.Root))
 	if err != nil {
@@ -144,8 +147,8 @@ func cacheFile(store *generation.Store) (string, error) {
 // cacheWait is how long a query waits for another one that makes the copy.
 const cacheWait = 10 * time.Minute
 
-// cached brings the copy of a root up to date, and tells what it holds then. One that is damaged, or not of the history of the root, is made anew: it is
-// ours alone.
+// cached brings the copy of a root up to date, and tells what it holds then. It is ours alone: one that is not of the history of the root is written
+// anew, within one change, because others may be reading it; one that is damaged is made anew.
 func (a *app) cached(ctx context.Context, cfg compactor.Config, store *generation.Store) (file string, holds view.State, err error) {
 	defer a.progress.begin("copying what is new", &cfg)()
 	if file, err = cacheFile(store); err != nil {
@@ -156,20 +159,34 @@ func (a *app) cached(ctx context.Context, cfg compactor.Config, store *generatio
 		if err != nil {
 			return err
 		}
-		if _, err = view.Sync(ctx, store, v, view.Options{}); err == nil {
+		if _, err = view.Sync(ctx, store, v, view.Options{Replace: true}); err == nil {
 			holds, err = v.State(ctx, store.Settings.RootID)
 		}
 		return errors.Join(err, v.Close())
 	}
+	was, _ := os.Stat(file)
 	err = sync()
-	if errors.Is(err, view.ErrAhead) || errors.Is(err, cohort.ErrNewer) && !isNewerRoot(store) || sqlite.IsDamaged(err) {
-		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) { // another query does the same
-			return "", holds, err
+	if errors.Is(err, cohort.ErrNewer) && !isNewerRoot(store) || sqlite.IsDamaged(err) || errors.Is(err, view.ErrForeign) {
+		// Another query may do the same, and have made the next one already.
+		if now, serr := os.Stat(file); serr == nil && was != nil && os.SameFile(was, now) {
+			if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return "", holds, cacheError{err}
+			}
 		}
 		err = sync()
 	}
+	if sqlite.IsOfFile(err) {
+		err = cacheError{err}
+	}
 	return file, holds, err
 }
+
+// cacheError is why the copy of a root cannot be made or brought up to date.
+type cacheError struct{ error }
+
+func (e cacheError) Error() string { return "the cache of this user: " + e.error.Error() }
+
+func (e cacheError) Unwrap() error { return e.error }
 
 // isNewerRoot tells whether a later version has written the root, and not only the copy.
 func isNewerRoot(store *generation.Store) bool {

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"database/sql"
-	"encoding/csv"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -11,12 +10,14 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"golang.org/x/term"
 
+	"github.com/runfold/runfold/compactor/view/sqlite"
 	"github.com/runfold/runfold/internal/jsonscan"
 	"github.com/runfold/runfold/internal/terminal"
 )
@@ -73,7 +74,11 @@ func (a *app) resultWriter(asJSON, asCSV, asMarkdown bool) (func(result) error, 
 	}
 	return func(r result) error {
 		out := bufio.NewWriterSize(a.stdout, 64<<10)
-		return errors.Join(write(out, r), out.Flush())
+		if err := write(out, r); err != nil {
+			out.Flush() // what was before that; a second error says no more
+			return err
+		}
+		return out.Flush()
 	}, nil
 }
 
@@ -100,30 +105,54 @@ func valueText(v any) string {
 	return fmt.Sprint(v)
 }
 
+// writeCSV tells NULL, which is empty, from an empty text, which is "". A line of one empty field would be no line to most readers, so NULL is "", too,
+// where there is one column only.
 func writeCSV(out *bufio.Writer, r result) error {
-	w := csv.NewWriter(out)
 	names, err := r.rows.Columns()
-	if err == nil {
-		err = w.Write(names)
-	}
 	if err != nil {
 		return err
 	}
-	line := make([]string, len(names))
-	err = r.each(func(values []any) error {
+	line := make([]any, len(names))
+	for i, name := range names {
+		line[i] = name
+	}
+	write := func(values []any) error {
 		for i, v := range values {
-			line[i] = valueText(v)
+			if i > 0 {
+				out.WriteByte(',') // a bufio.Writer keeps its first error
+			}
+			if v != nil || len(values) == 1 {
+				writeField(out, valueText(v))
+			}
 		}
-		return w.Write(line)
-	})
-	w.Flush()
-	return errors.Join(err, w.Error())
+		return out.WriteByte('\n')
+	}
+	if err := write(line); err != nil {
+		return err
+	}
+	return r.each(write)
+}
+
+// writeField writes a field as RFC 4180 has it.
+func writeField(out *bufio.Writer, text string) {
+	if text != "" && text != `\.` && !strings.ContainsAny(text, ",\"\r\n") && strings.TrimSpace(text) == text {
+		out.WriteString(text)
+		return
+	}
+	out.WriteByte('"')
+	out.WriteString(strings.ReplaceAll(text, `"`, `""`))
+	out.WriteByte('"')
 }
 
 func writeJSONRows(out *bufio.Writer, r result) error {
 	names, err := r.rows.Columns()
 	if err != nil {
 		return err
+	}
+	for i, name := range names {
+		if slices.Contains(names[:i], name) { // programs that read such an object see one of them
+			return fmt.Errorf("%w: two columns of the result have the name %q: give one another name with AS", sqlite.ErrStatement, name)
+		}
 	}
 	return r.each(func(values []any) error {
 		line := out.AvailableBuffer()
@@ -152,8 +181,11 @@ func jsonValue(name string, v any) []byte {
 	case []byte:
 		return jsonscan.Quote(valueText(v))
 	case float64:
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return []byte("null")
+		switch { // JSON has no other words for these; SQLite has no NaN
+		case math.IsInf(v, 1):
+			return []byte("1e999")
+		case math.IsInf(v, -1):
+			return []byte("-1e999")
 		}
 	}
 	return []byte(valueText(v))

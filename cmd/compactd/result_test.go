@@ -36,7 +36,10 @@ func TestResults(t *testing.T) {
 		stmt, want string
 	}{
 		{writeCSV, awkward, "t,b,n\\,d,i,e,snapshot\n\"a\n\"\"|\",00ff,,1.5,9007199254740993,\x1b[31m,\"{\"\"a\"\":1}\"\n"},
+		{writeCSV, `SELECT NULL AS a, '' AS b, ' x' AS c, '\.' AS d, char(13) AS e, 1e999 AS f`, "a,b,c,d,e,f\n,\"\",\" x\",\"\\.\",\"\r\",+Inf\n"},
+		{writeCSV, `SELECT NULL AS a UNION ALL SELECT '' UNION ALL SELECT 'x'`, "a\n\"\"\n\"\"\nx\n"},
 		{writeJSONRows, awkward, `{"t":"a\n\"|","b":"00ff","n\\":null,"d":1.5,"i":9007199254740993,"e":"\u001b[31m","snapshot":{"a":1}}` + "\n"},
+		{writeJSONRows, `SELECT 9e999 AS a, -9e999 AS b, 0.0 AS c`, `{"a":1e999,"b":-1e999,"c":0}` + "\n"},
 		{writeMarkdown, awkward, "| t | b | n\\ | d | i | e | snapshot |\n|---|---|---|---|---|---|---|\n" + `| a\n"\| | 00ff |  | 1.5 | 9007199254740993 | \u001b[31m | {"a":1} |` + "\n"},
 		{writeTable, awkward, "t      b     n\\    d                 i  e           snapshot\n" + `a\n"|  00ff      1.5  9007199254740993  \u001b[31m  {"a":1}` + "\n(1 rows)\n"},
 		{writeTable, `SELECT 'x' AS a, 10 AS n UNION ALL SELECT printf('%050d', 0), 7`,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -27,15 +28,21 @@ const giveView = "give sqlite:FILE, or postgres://USER@HOST/DATABASE"
 func openView(url string) (view.View, error) {
 	kind, rest, ok := strings.Cut(url, ":")
 	if !ok || rest == "" {
+		if strings.ContainsAny(url, "=@") { // as in "host=db password=..."
+			return nil, usageError{errors.New("that is no URL of a view: " + giveView)}
+		}
 		return nil, usageError{fmt.Errorf("%q is no view: %s", url, giveView)}
 	}
 	switch kind {
 	case "sqlite":
 		file, options, has := strings.Cut(rest, "?")
+		if path := strings.TrimLeft(file, "/"); strings.HasPrefix(file, "//") && filepath.VolumeName(file) == "" {
+			return nil, usageError{fmt.Errorf("%q: a path stands behind sqlite:, and no URL: give sqlite:%s, or sqlite:/%s", kind+":"+file, path, path)}
+		}
 		var o sqlite.Options
 		if has {
 			if o.Table, has = strings.CutPrefix(options, "table="); !has || o.Table == "" {
-				return nil, usageError{fmt.Errorf("%q: only ?table=NAME may follow the file", url)}
+				return nil, usageError{fmt.Errorf("%q: only ?table=NAME may follow the file", kind+":"+file)}
 			}
 		}
 		v, err := sqlite.Open(file, o)
@@ -89,7 +96,15 @@ func (a *app) withView(url string, do func(*generation.Store, view.View) error) 
 	if err != nil {
 		return err
 	}
-	return store.Doubt(do(store, v), 0)
+	return doubt(store, do(store, v))
+}
+
+// doubt is store.Doubt for an error that is not one of a view: where that is away, the root is not.
+func doubt(store *generation.Store, err error) error {
+	if errors.Is(err, view.ErrAway) {
+		return err
+	}
+	return store.Doubt(err, 0)
 }
 
 func (a *app) syncViewCommand() *cobra.Command {
@@ -207,13 +222,21 @@ func againIfGone(err error) error {
 // viewHint is the way out of an error of a view; empty if the error is another one.
 func viewHint(err error) string {
 	switch {
+	case errors.As(err, new(cacheError)) && !errors.Is(err, view.ErrBusy):
+		return "the copy of the root may stand anywhere: XDG_CACHE_HOME names another directory, which this user can write in and which has room; nothing was changed"
 	case errors.Is(err, view.ErrAhead):
 		return `if this root is the right one, "compactd view drop URL" and "compactd view sync URL" make the view again; nothing was changed`
 	case errors.Is(err, view.ErrBusy):
 		return "nothing was changed: try again later"
 	case errors.Is(err, view.ErrNone):
 		return `"compactd view sync URL" fills it`
-	case errors.Is(err, errViewDiffers):
+	case errors.Is(err, view.ErrForeign):
+		return "nothing was changed: ?table=NAME behind the URL names another table"
+	case errors.Is(err, view.ErrAway):
+		return "is the server up, and are host and port those of the database? Nothing was changed: try again later"
+	case errors.Is(err, view.ErrFull):
+		return "nothing was changed: free some space, and sync again"
+	case errors.Is(err, errViewDiffers), errors.Is(err, view.ErrChanged):
 		return `somebody else has changed it: "compactd view drop URL" and "compactd view sync URL" make it again`
 	case errors.Is(err, errStoppedQuery):
 		return "nothing was changed"
@@ -230,8 +253,9 @@ type shownView struct {
 	View       string `json:"view"`
 	Generation uint64 `json:"generation"` // that it holds
 	Rows       int64  `json:"rows"`
-	Behind     int64  `json:"behind"`          // generations until the newest one; below 0 if it is ahead
-	Other      bool   `json:"other,omitempty"` // the root does not have that generation, but perhaps another one of its number
+	Behind     int64  `json:"behind"`            // generations until the newest one; below 0 if it is ahead
+	Changed    string `json:"changed,omitempty"` // what somebody else has taken away from it
+	Other      bool   `json:"other,omitempty"`   // the root does not have that generation, but perhaps another one of its number
 	None       bool   `json:"none,omitempty"`
 	Error      string `json:"error,omitempty"` // it cannot be asked
 }
@@ -257,7 +281,7 @@ func lookAtViews(ctx context.Context, urls []string, s audit.Status) (all []show
 		case held.IsNone():
 			shown.None = true
 		default:
-			shown.Generation, shown.Rows = uint64(held.Generation), held.Rows
+			shown.Generation, shown.Rows, shown.Changed = uint64(held.Generation), held.Rows, held.Lost
 			shown.Behind = int64(s.Generation) - int64(held.Generation)
 			shown.Other = shown.Behind < 0 || shown.Behind == 0 && held.Token != s.Token
 		}
@@ -277,6 +301,8 @@ func (v shownView) String() string {
 		return v.View + " holds nothing of this root"
 	case v.Other:
 		return fmt.Sprintf("%s holds generation %d with %d rows, which the root does not have: was it restored from a backup?", v.View, v.Generation, v.Rows)
+	case v.Changed != "":
+		return fmt.Sprintf("%s states generation %d, and somebody else has changed it: %s: the next sync writes it again", v.View, v.Generation, v.Changed)
 	case v.Behind == 0:
 		return fmt.Sprintf("%s holds the newest generation, %d: %d rows", v.View, v.Generation, v.Rows)
 	}

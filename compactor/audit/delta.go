@@ -22,6 +22,10 @@ func (c *checker) delta(ctx context.Context, newest generation.Manifest) error {
 		told = true
 		c.damage(filepath.Join(string(c.Root), filepath.FromSlash(path)), "%s", reason)
 	})
+	if err != nil && !durable.IsAway(err) && !errors.Is(err, generation.ErrConflict) && !errors.Is(err, fs.ErrPermission) {
+		c.damage(c.Root.Delta(), "%v", err) // such as a link, or a file, in its place: all else of the root can be looked at
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -31,7 +35,7 @@ func (c *checker) delta(ctx context.Context, newest generation.Manifest) error {
 		return err
 	case d.Problem != "" && !told:
 		c.damage(c.Root.Delta(), "%s", d.Problem)
-	case d.Version < 0:
+	case d.Version < 0 && d.Problem == "":
 		c.note(c.Root.Delta(), "there is no table yet: the next fold makes it")
 	case d.Problem == "" && d.Behind > 0:
 		c.note(c.Root.Delta(), "it shows generation %d of %d: the next fold brings it up to date", d.Generation, newest.Generation)

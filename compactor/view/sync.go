@@ -37,6 +37,9 @@ func (*AheadError) Is(target error) bool { return target == ErrAhead }
 type Options struct {
 	// Tries is how often a sync begins again whose generation is swept before it was read, as others fold meanwhile. If zero, 10.
 	Tries int
+	// Replace writes all rows again where the view is not of the history of the root, in the place of ErrAhead. It is for a view that is a
+	// cache of the caller's.
+	Replace bool
 }
 
 // Report tells what a sync did.
@@ -71,7 +74,7 @@ func Sync(ctx context.Context, store *generation.Store, v View, o Options) (Repo
 		tries = 10
 	}
 	for try := 1; ; try++ {
-		r, err := syncOnce(ctx, store, v)
+		r, err := syncOnce(ctx, store, v, o.Replace)
 		if err == nil || !errors.Is(err, generation.ErrConflict) || try >= tries || ctx.Err() != nil {
 			return r, err
 		}
@@ -80,7 +83,7 @@ func Sync(ctx context.Context, store *generation.Store, v View, o Options) (Repo
 
 // syncOnce takes the change of the view first, and looks for the newest generation then. A state that was written before is of a generation
 // that was committed before, so it cannot be ahead of what is found after it.
-func syncOnce(ctx context.Context, store *generation.Store, v View) (r Report, err error) {
+func syncOnce(ctx context.Context, store *generation.Store, v View, replace bool) (r Report, err error) {
 	rootID := store.Settings.RootID
 	if done, err := isNewest(ctx, store, v); err != nil || done != nil {
 		return report(v, done), err
@@ -102,7 +105,9 @@ func syncOnce(ctx context.Context, store *generation.Store, v View) (r Report, e
 	held := tx.State()
 	next := stateOf(rootID, newest, data)
 	change := Change{Manifest: newest, Data: data, Next: next}
-	if err := change.decide(v.Name(), store, held); err != nil {
+	if err := change.decide(v.Name(), store, held); errors.Is(err, ErrAhead) && replace {
+		change.How, change.Back = Whole, true
+	} else if err != nil {
 		return Report{}, err
 	}
 	r = Report{View: v.Name(), RootID: rootID, From: held.Generation, To: newest.Generation, Rows: newest.Index.Rows, How: change.How}
@@ -121,7 +126,7 @@ func syncOnce(ctx context.Context, store *generation.Store, v View) (r Report, e
 // isNewest returns the state of a view that holds the newest generation, without keeping others from changing it.
 func isNewest(ctx context.Context, store *generation.Store, v View) (*State, error) {
 	held, err := v.State(ctx, store.Settings.RootID)
-	if err != nil || held.IsNone() {
+	if err != nil || held.IsNone() || held.Lost != "" {
 		return nil, err
 	}
 	newest, err := store.Newest()
@@ -143,7 +148,9 @@ func report(v View, s *State) Report {
 	if s == nil {
 		return Report{}
 	}
-	return Report{View: v.Name(), RootID: s.RootID, From: s.Generation, To: s.Generation, Rows: s.Rows}
+	return Report{
+		View: v.Name(), RootID: s.RootID, From: s.Generation, To: s.Generation, Rows: s.Rows, Applied: Applied{LeftOut: s.LeftOut, Named: s.Named},
+	}
 }
 
 // decide sets How and Since. It looks at manifests, and at statistics of the index.
@@ -156,6 +163,9 @@ func (c *Change) decide(name string, store *generation.Store, held State) error 
 		return fmt.Errorf("%s: form %d: %w", name, held.Form.View, cohort.ErrNewer)
 	case held.Generation > c.Manifest.Generation, held.Generation == c.Manifest.Generation && held.Token != c.Manifest.Token:
 		return &AheadError{name, held, c.Manifest.Generation}
+	case held.Lost != "":
+		c.How = Whole
+		return nil
 	case held.Generation == c.Manifest.Generation && held.Form == c.Next.Form:
 		return nil
 	case held.Generation == 0: // a root without rows

@@ -39,6 +39,19 @@ import (
 // ErrBusy reports a view that somebody else changes for longer than the view waits. Nothing was changed: try again later.
 var ErrBusy = errors.New("somebody else is changing the view")
 
+// ErrForeign reports a table of the name that a view was given, which no view has made. Nothing in it is read or changed.
+var ErrForeign = errors.New("no view has made it")
+
+// ErrChanged reports a view that somebody else has changed, so that its rows cannot be those of the generation that it states. A Sync writes
+// what is missing again as far as it sees that; Drop and Sync make the view anew.
+var ErrChanged = errors.New("somebody else has changed the view")
+
+// ErrAway reports a database that does not answer. Nothing is known to be changed: try again later.
+var ErrAway = errors.New("the database does not answer")
+
+// ErrFull reports that the place of a view has no room. Nothing was changed.
+var ErrFull = errors.New("there is no room for it")
+
 // View is a place that holds copies of roots. Each root in it is by itself. An implementation is safe for several goroutines.
 type View interface {
 	// Name says to people which view it is. It has no password in it.
@@ -87,6 +100,11 @@ type State struct {
 	// index.
 	Form   Form         `json:"form"`
 	Schema index.Schema `json:"schema"`
+	// Lost says what somebody else has taken away from the view; empty if all is there. A sync writes all rows again then.
+	Lost string `json:"lost,omitempty"`
+	// LeftOut and Named are as in Applied. Only View.State gives them.
+	LeftOut []LeftOut `json:"left_out,omitempty"`
+	Named   []Named   `json:"named,omitempty"`
 }
 
 // formVersion is the version of what a view makes of a row. Part of the format: a change of it makes every view write all rows again.
@@ -132,6 +150,7 @@ type Change struct {
 	Manifest generation.Manifest
 	Data     *generation.Data
 	Next     State // that the view states afterwards
+	Back     bool  // the view holds a generation that Next does not follow, and gives it up: see Options.Replace
 }
 
 // Rows yields the rows from a seq on with their snapshots, as Data.RowsFrom.

@@ -49,7 +49,7 @@ var allowed = map[string][]string{
 
 	"compactor/view/sqlview":  {"cohort", "compactor/generation", "compactor/index", "compactor/view", "internal/jsonscan"},
 	"compactor/view/sqlite":   {"cohort", "compactor/generation", "compactor/index", "compactor/view", "compactor/view/sqlview", "internal/jsonscan"},
-	"compactor/view/postgres": {"compactor/view/sqlview", "internal/jsonscan"},
+	"compactor/view/postgres": {"compactor/view", "compactor/view/sqlview", "internal/jsonscan"},
 	"compactor/view/viewtest": {"cohort", "compactor", "compactor/audit", "compactor/generation", "compactor/history", "compactor/index", "compactor/view", "internal/jsonscan", "journal"},
 
 	"internal/doctor": {"cohort", "internal/durable"},

@@ -33,6 +33,9 @@ func Check(s *generation.Store, tell func(path, reason string)) (done Checked, e
 	if err := c.versions(); err != nil {
 		return c.done, err
 	}
+	if err := c.newestCheckpoint(); err != nil {
+		return c.done, err
+	}
 	return c.done, c.hint()
 }
 
@@ -55,8 +58,8 @@ func (c *checking) versions() error {
 		if err != nil {
 			return err
 		}
-		if i > 0 && c.listing.versions[i-1] != v-1 && c.listing.checkpoint(v) < v {
-			c.tell(c.version(v), "version %d is missing", v-1)
+		if i > 0 && c.listing.versions[i-1] != v-1 && c.listing.checkpoint(c.listing.newest()) < v {
+			c.tell(c.version(v), "version %d is missing, and there is no checkpoint above it: readers cannot read the table: the next fold writes one", v-1)
 		}
 		if i == 0 && v > 0 && c.listing.checkpoint(c.listing.newest()) < v {
 			c.tell(c.version(v), "the log begins with version %d, and there is no checkpoint: readers cannot read it: the next fold writes one", v)
@@ -137,6 +140,24 @@ func (c *checking) bytes(s State) error {
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
+	}
+	return err
+}
+
+// newestCheckpoint looks at the checkpoint that readers begin with.
+func (c *checking) newestCheckpoint() error {
+	v := c.listing.checkpoint(c.listing.newest())
+	if v < 0 {
+		return nil
+	}
+	data, err := durable.Read(c.FS, c.checkpoint(v), maxVersion)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // a sweep removed it
+	}
+	if err == nil {
+		if why := isReadable(data); why != nil {
+			c.tell(c.checkpoint(v), "it is damaged, and readers begin with it: remove it, and the next fold writes it anew: %v", why)
+		}
 	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"slices"
 
@@ -29,8 +30,7 @@ func contains(sorted []int64, v int64) bool {
 func (p *publisher) keepCheckpoints() error {
 	v := p.head.state.Version
 	last := p.head.checkpoint(v)
-	cut := len(p.head.versions) > 0 && p.head.versions[0] > max(last, 0) // so that readers cannot read it
-	if last < v && (v > 0 && v%checkpointEvery == 0 || v-max(last, 0) > checkpointEvery) || cut {
+	if last < v && (v > 0 && v%checkpointEvery == 0 || v-max(last, 0) > checkpointEvery) || !p.head.isWhole() {
 		return p.writeCheckpoint()
 	}
 	if last < 0 {
@@ -110,4 +110,38 @@ func encodeCheckpoint(rows []action) (data []byte, err error) {
 		return nil, err
 	}
 	return b.Bytes(), nil
+}
+
+// isReadable tells whether a checkpoint, of any writer, is a whole Parquet file.
+func isReadable(data []byte) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%v", r)
+		}
+	}()
+	f, err := parquet.OpenFile(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		return err
+	}
+	for _, g := range f.RowGroups() {
+		if err := readRows(g); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func readRows(g parquet.RowGroup) error {
+	rows := g.Rows()
+	defer rows.Close()
+	buf := make([]parquet.Row, 64)
+	for {
+		_, err := rows.ReadRows(buf)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
 }

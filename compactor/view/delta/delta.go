@@ -38,6 +38,8 @@ import (
 var (
 	// ErrForeign reports a version that another program has committed. Nothing is published until Reassert has put a version of ours above it.
 	ErrForeign = errors.New("another program has written into the table")
+	// ErrNotOurs is an ErrForeign that Reassert cannot take back: no version of ours is left. Drop removes the table.
+	ErrNotOurs = errors.New("no version of it is of this root, or the last one was removed")
 	// ErrGone reports that the file of the newest version is not there: somebody has removed it. Reassert links it again.
 	ErrGone = errors.New("the file of the newest version is gone")
 	// ErrAhead reports a table that shows a generation which the root does not have, because the root was restored from a backup. Drop removes

@@ -311,6 +311,48 @@ func TestCutLog(t *testing.T) {
 	mustShow(t, disk, "mended")
 }
 
+// TestHole: a version in the middle is gone, and no checkpoint is above it. That is told, and the next publisher writes one, whether it has anything
+// new or not. So with a checkpoint that is damaged: it is told, and written anew when it is gone.
+func TestHole(t *testing.T) {
+	for _, gone := range []int{0, 1, 2} {
+		disk := published(t, 4)
+		publish(t, disk)
+		if err := durable.Remove(disk, filepath.Join(root.Delta(), "_delta_log", fmt.Sprintf("%020d.json", gone))); err != nil {
+			t.Fatal(err)
+		}
+		if got := wrong(t, disk); !strings.Contains(got, "there is no checkpoint") {
+			t.Errorf("Check: %q", got)
+		}
+		publish(t, disk)
+		if got := wrong(t, disk); got != "" {
+			t.Errorf("Check: %s", got)
+		}
+		mustShow(t, disk, "mended")
+		cps := glob(t, disk, "_delta_log", ".checkpoint.parquet")
+		if len(cps) != 1 {
+			t.Fatalf("checkpoints: %v", cps)
+		}
+		name := filepath.Join(root.Delta(), "_delta_log", filepath.Base(cps[0]))
+		data, err := durable.Read(disk, name, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := durable.Replace(disk, name, data[:len(data)/2], 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if got := wrong(t, disk); !strings.Contains(got, "it is damaged, and readers begin with it") {
+			t.Errorf("Check: %q", got)
+		}
+		if err := durable.Remove(disk, name); err != nil {
+			t.Fatal(err)
+		}
+		publish(t, disk)
+		if got := wrong(t, disk); got != "" {
+			t.Errorf("Check: %s", got)
+		}
+	}
+}
+
 // TestSweep keeps what generations and readers need.
 func TestSweep(t *testing.T) {
 	disk := newDisk(t)
@@ -522,5 +564,11 @@ func TestOtherRoot(t *testing.T) {
 	write(t, disk, "_delta_log/00000000000000000001.json", strings.ReplaceAll(string(data), id, "01ARZ3NDEKTSV4RRFFQ69G5FAV"))
 	if _, err := delta.Publish(store(t, disk)); !errors.Is(err, delta.ErrForeign) {
 		t.Errorf("%v", err)
+	}
+	if err := durable.Remove(disk, filepath.Join(root.Delta(), "_delta_log", "00000000000000000000.json")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := delta.Reassert(store(t, disk)); !errors.Is(err, delta.ErrNotOurs) || !delta.IsWrong(err) {
+		t.Errorf("without a version of ours: %v", err)
 	}
 }

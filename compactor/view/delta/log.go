@@ -34,6 +34,18 @@ func (l listing) checkpoint(v int64) int64 {
 	return -1
 }
 
+// isWhole tells whether readers find all versions from the newest checkpoint on, or from the first one.
+func (l listing) isWhole() bool {
+	next := l.checkpoint(l.newest()) + 1
+	for _, v := range l.versions {
+		if v > next {
+			return false
+		}
+		next = max(next, v+1)
+	}
+	return true
+}
+
 // list lists the log. One that does not exist is empty.
 func (t table) list() (l listing, err error) {
 	if err := durable.RealDir(t.FS, t.dir(), t.log()); err != nil { // what a link leads to is not ours (P13)

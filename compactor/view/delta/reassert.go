@@ -36,7 +36,7 @@ func (t table) replay() (h head, actives []remove, err error) {
 		above = append(above, v)
 	}
 	if h.state == nil {
-		return h, nil, fmt.Errorf("no version of it is of this root, or the last one was removed: move %s away: %w", t.Root.Rel(t.dir()), ErrForeign)
+		return h, nil, fmt.Errorf("%s: %w: %w", t.Root.Rel(t.dir()), ErrNotOurs, ErrForeign)
 	}
 	actives = []remove{{Path: h.state.File, DataChange: true}}
 	for _, v := range slices.Backward(above) {
@@ -60,7 +60,7 @@ func (t table) follow(v int64, actives []remove) ([]remove, error) {
 	for line := range bytes.Lines(data) {
 		var a foreignAction
 		if err := json.Unmarshal(line, &a); err != nil {
-			return nil, fmt.Errorf("version %d cannot be read (%w): move %s away: %w", v, err, t.Root.Rel(t.dir()), ErrForeign)
+			return nil, fmt.Errorf("version %d cannot be read (%w): %w: %w", v, err, ErrNotOurs, ErrForeign)
 		}
 		if r := a.Remove; r != nil {
 			actives = slices.DeleteFunc(actives, func(is remove) bool {

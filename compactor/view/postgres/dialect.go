@@ -7,7 +7,9 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
+	"net"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -16,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 
+	"github.com/runfold/runfold/compactor/view"
 	"github.com/runfold/runfold/compactor/view/sqlview"
 	"github.com/runfold/runfold/internal/jsonscan"
 )
@@ -171,6 +174,9 @@ func (d dialect) Begin(ctx context.Context, conn *sql.Conn, writes bool) error {
 	}
 	if err := d.simple(ctx, conn, begin); err != nil || writes {
 		if err == nil {
+			err = isUTF8(conn)
+		}
+		if err == nil {
 			err = d.createSchema(ctx, conn)
 		}
 		return err
@@ -188,12 +194,30 @@ func (dialect) simple(ctx context.Context, conn *sql.Conn, stmts string) error {
 	return err
 }
 
+// isUTF8 refuses a database in another encoding: the server would take the bytes of a text for other characters.
+func isUTF8(conn *sql.Conn) error {
+	return conn.Raw(func(c any) error {
+		p, err := clientOf(c)
+		if err != nil {
+			return err
+		}
+		if is := p.PgConn().ParameterStatus("server_encoding"); is != "" && is != "UTF8" {
+			return fmt.Errorf("the database is in %s, and must be in UTF8: createdb -E UTF8 -T template0 NAME makes one", is)
+		}
+		return nil
+	})
+}
+
 // createSchema makes the schema if it is not there: to make one that is there takes a right that the user may not have.
 func (d dialect) createSchema(ctx context.Context, conn *sql.Conn) error {
-	if d.schema == "" {
-		return nil
-	}
 	var there bool
+	if d.schema == "" {
+		err := conn.QueryRowContext(ctx, "SELECT pg_catalog.current_schema() IS NOT NULL").Scan(&there)
+		if err == nil && !there {
+			err = errors.New("no schema of the search path of this user is there: name one with ?schema=NAME")
+		}
+		return err
+	}
 	if err := conn.QueryRowContext(ctx, "SELECT count(*) > 0 FROM pg_catalog.pg_namespace WHERE nspname = $1", d.schema).Scan(&there); err != nil || there {
 		return err
 	}
@@ -224,6 +248,11 @@ func (d dialect) Columns(ctx context.Context, conn *sql.Conn, table string) (all
 		all = append(all, e)
 	}
 	return all, rows.Err()
+}
+
+func (d dialect) Taken(ctx context.Context, conn *sql.Conn, name string) (taken bool, err error) {
+	err = conn.QueryRowContext(ctx, "SELECT pg_catalog.to_regclass($1) IS NOT NULL", d.Quote(name)).Scan(&taken)
+	return taken, err
 }
 
 func (d dialect) Comment(table, column, text string) string {
@@ -361,6 +390,46 @@ func (dialect) IsBusy(err error) bool {
 	}
 	// Two that make a table at once meet in the indexes of the catalog.
 	return isCode(err, busyCodes...) || e.Code == codeUnique && e.SchemaName == "pg_catalog" || e.Code == "XX000" && strings.HasPrefix(e.Message, "tuple concurrently ")
+}
+
+// awayCodes are those of a server that ends, or has not begun, or takes no more connections.
+var awayCodes = []string{"57P01", "57P02", "57P03", "53300", "08000", "08003", "08006"}
+
+const (
+	codeFull   = "53100"
+	codeNeeded = "2BP01"
+)
+
+func (dialect) IsNeeded(err error) bool { return isCode(err, codeNeeded) }
+
+// oneLine is an error whose text is on one line: the client gives each address of a server a line of its own.
+type oneLine struct{ error }
+
+func (e oneLine) Error() string { return strings.Join(strings.Fields(e.error.Error()), " ") }
+
+func (e oneLine) Unwrap() error { return e.error }
+
+// Cause tells a server that is away from one that refuses.
+func (dialect) Cause(err error) error {
+	var server *pgconn.PgError
+	var network net.Error
+	var call *net.OpError
+	if strings.Contains(err.Error(), "\n") {
+		err = oneLine{err}
+	}
+	switch {
+	case isCode(err, codeFull):
+		return fmt.Errorf("%w: %w", view.ErrFull, err)
+	case isCode(err, awayCodes...):
+		return fmt.Errorf("%w: %w", view.ErrAway, err)
+	case isCode(err, codeNeeded) && errors.As(err, &server):
+		return fmt.Errorf("%w: %s: drop what needs it, sync, and make that again", err, strings.ReplaceAll(server.Detail, "\n", ", "))
+	case errors.As(err, &server):
+		return err
+	case errors.As(err, &call), errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("%w: %w", view.ErrAway, err)
+	}
+	return err
 }
 
 // toJSONB is a JSON text as jsonb takes it. Where it would refuse it, or change what it says, a JSON string has the text.

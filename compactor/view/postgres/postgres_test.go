@@ -109,6 +109,16 @@ func cell(t testing.TB, name string, v any) string {
 	return string(index.Token(v))
 }
 
+// Exec runs a statement as somebody else would.
+func (p place) Exec(t testing.TB, stmt string) {
+	t.Helper()
+	conn := p.connect(t, p.schema)
+	defer conn.Close(context.Background())
+	if _, err := conn.Exec(context.Background(), "CREATE SCHEMA IF NOT EXISTS "+p.schema+"; "+stmt); err != nil {
+		t.Fatalf("%s: %v", stmt, err)
+	}
+}
+
 // Spoil changes the table as somebody else would.
 func (p place) Spoil(t testing.TB, what string) {
 	t.Helper()

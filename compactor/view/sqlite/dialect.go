@@ -5,17 +5,21 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"modernc.org/sqlite"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor/view"
 	"github.com/runfold/runfold/compactor/view/sqlview"
 )
 
 // dialect is the sqlview.Dialect of SQLite.
-type dialect struct{}
+type dialect struct{ file string }
 
 // types are the declared types. SQLite has no type for times, JSON and truth: times are text as datetime() and strftime() read it.
 var types = map[sqlview.Kind]string{
@@ -28,7 +32,10 @@ const (
 	codeError   = 1
 	codeBusy    = 5
 	codeLocked  = 6
+	codeReads   = 8
 	codeCorrupt = 11
+	codeFull    = 13
+	codeOpen    = 14
 	codeAuth    = 23
 	codeNotADB  = 26
 )
@@ -63,7 +70,16 @@ func (dialect) Size(sqlview.Kind, any) int { return 0 }
 // Exclusive is empty: BEGIN IMMEDIATE has locked the file.
 func (dialect) Exclusive(string) string { return "" }
 
-func (dialect) Refuses(string) string { return "" }
+// rowIDs are the names that a number of SQLite's own has in every table. CREATE TABLE takes them for a column, and ALTER TABLE does not: so that it
+// does not matter when a column comes, neither does.
+var rowIDs = map[string]bool{"rowid": true, "oid": true, "_rowid_": true}
+
+func (d dialect) Refuses(name string) string {
+	if rowIDs[d.Fold(name)] {
+		return "every table of SQLite has a number of its own under this name"
+	}
+	return ""
+}
 
 func (dialect) Value(k sqlview.Kind, v any) (any, bool) {
 	switch v := v.(type) {
@@ -144,6 +160,11 @@ func (dialect) Columns(ctx context.Context, conn *sql.Conn, table string) (all [
 	return all, rows.Err()
 }
 
+func (dialect) Taken(ctx context.Context, conn *sql.Conn, name string) (taken bool, err error) {
+	err = conn.QueryRowContext(ctx, "SELECT count(*) > 0 FROM sqlite_master WHERE name = ?1 COLLATE NOCASE", name).Scan(&taken)
+	return taken, err
+}
+
 // Comment is empty: SQLite keeps the text of CREATE TABLE, with its comments.
 func (dialect) Comment(_, _, _ string) string { return "" }
 
@@ -197,4 +218,55 @@ func (d dialect) upsert(l sqlview.Load) string {
 func (dialect) IsBusy(err error) bool {
 	var e *sqlite.Error
 	return errors.As(err, &e) && (e.Code()&0xff == codeBusy || e.Code()&0xff == codeLocked)
+}
+
+// IsNeeded goes by the text: the code is that of any statement that is wrong.
+func (dialect) IsNeeded(err error) bool {
+	var e *sqlite.Error
+	return errors.As(err, &e) && e.Code() == codeError && strings.Contains(e.Error(), "after drop column")
+}
+
+// Cause asks the file system where SQLite does not say what it has met.
+func (d dialect) Cause(err error) error {
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	switch e.Code() & 0xff {
+	case codeError:
+		if d.IsNeeded(err) {
+			return fmt.Errorf("%w: the column gets another type: drop what needs it, sync, and make that again", err)
+		}
+	case codeFull:
+		return fmt.Errorf("%w: %w", view.ErrFull, err)
+	case codeOpen, codeReads:
+		return fmt.Errorf("%w: %s", err, whyNot(d.file))
+	case codeNotADB:
+		return fmt.Errorf("%w: another program has written it: name another file", err)
+	case codeCorrupt:
+		return fmt.Errorf("%w: remove it, and sync again", err)
+	}
+	return err
+}
+
+// whyNot says why a file cannot be opened for writing. It makes none.
+func whyNot(file string) string {
+	info, err := os.Stat(file)
+	switch {
+	case err == nil && info.IsDir():
+		return "it is a directory: name a file in it"
+	case err == nil:
+		f, err := os.OpenFile(file, os.O_RDWR, 0)
+		if err != nil {
+			return err.Error()
+		}
+		f.Close()
+	case errors.Is(err, fs.ErrNotExist):
+		if _, err := os.Stat(filepath.Dir(file)); err != nil {
+			return "there is no directory " + filepath.Dir(file)
+		}
+	default:
+		return err.Error()
+	}
+	return "may this user make files in " + filepath.Dir(file) + "?"
 }

@@ -134,6 +134,9 @@ func (r *Reader) Query(ctx context.Context, stmt string) (*sql.Rows, error) {
 		r.locked = true
 	}
 	rows, err := r.conn.QueryContext(ctx, stmt)
+	if err != nil && strings.HasPrefix(err.Error(), "missing ") { // an argument: the client has no type for it
+		err = fmt.Errorf("%w: it has a parameter, and nothing gives it a value: write the value itself (%w)", ErrStatement, err)
+	}
 	return rows, Cause(ctx, err)
 }
 
@@ -174,3 +177,6 @@ func IsDamaged(err error) bool {
 	var e *sqlite.Error
 	return errors.As(err, &e) && (e.Code()&0xff == codeCorrupt || e.Code()&0xff == codeNotADB)
 }
+
+// IsOfFile tells whether an error is one of SQLite.
+func IsOfFile(err error) bool { return errors.As(err, new(*sqlite.Error)) }

@@ -58,8 +58,11 @@ type DB struct {
 
 // Open makes a view of a file. Only a change makes the file, if it does not exist.
 func Open(file string, o Options) (*DB, error) {
-	if file == "" {
+	switch {
+	case file == "":
 		return nil, errors.New("a SQLite view needs the name of a file")
+	case file == ":memory:":
+		return nil, errors.New("a SQLite view is a file: one in memory would be gone at once")
 	}
 	o = o.withDefaults()
 	connector, err := sqlite.NewConnector(dsn(file, o.Wait, false))
@@ -73,7 +76,7 @@ func Open(file string, o Options) (*DB, error) {
 	if o.Table != DefaultTable {
 		name += "?table=" + o.Table
 	}
-	return &DB{sqlview.Open(sql.OpenDB(connector), dialect{}, name, o.Table), file}, nil
+	return &DB{sqlview.Open(sql.OpenDB(connector), dialect{file}, name, o.Table), file}, nil
 }
 
 // dsn names a file and its settings to the client.
@@ -103,7 +106,10 @@ func (v *DB) isThere() (bool, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	return err == nil, err
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", v.Name(), err)
+	}
+	return true, nil
 }
 
 // State is that of sqlview.DB.

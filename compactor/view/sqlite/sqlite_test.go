@@ -128,6 +128,14 @@ func cell(t testing.TB, c *sql.ColumnType, v any) string {
 	return string(index.Token(v))
 }
 
+// Exec runs a statement as somebody else would.
+func (f file) Exec(t testing.TB, stmt string) {
+	t.Helper()
+	if _, err := f.open(t).Exec(stmt); err != nil {
+		t.Fatalf("%s: %v", stmt, err)
+	}
+}
+
 // Spoil changes the file as somebody else would.
 func (f file) Spoil(t testing.TB, what string) {
 	t.Helper()

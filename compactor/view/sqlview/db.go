@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/index"
@@ -46,7 +48,7 @@ func (v *DB) fail(what string, err error) error {
 	case v.d.IsBusy(err):
 		return fmt.Errorf("%s: %s: %w: %w", v.name, what, view.ErrBusy, err)
 	}
-	return fmt.Errorf("%s: %s: %w", v.name, what, err)
+	return fmt.Errorf("%s: %s: %w", v.name, what, v.d.Cause(err))
 }
 
 // noGeneration stands in the row of a root whose first sync is under way. It is never committed.
@@ -82,11 +84,13 @@ func (v *DB) read(ctx context.Context, conn *sql.Conn, rootID string, lock bool)
 	var token string
 	var form, columns, left []byte
 	err = row.Scan(&gen, &token, &next, &h.Rows, &form, &columns, &left)
-	if errors.Is(err, sql.ErrNoRows) || err == nil && gen == noGeneration {
-		return held{}, nil
-	}
-	if err != nil {
+	none := errors.Is(err, sql.ErrNoRows) || err == nil && gen == noGeneration
+	if err != nil && !none {
 		return held{}, v.fail("read its state", err)
+	}
+	there, err := v.columns(ctx, conn)
+	if err != nil || none {
+		return held{}, err
 	}
 	h.RootID, h.Generation, h.Token, h.NextSeq = rootID, cohort.Generation(gen), cohort.Token(token), cohort.Seq(next)
 	var names []string
@@ -102,7 +106,50 @@ func (v *DB) read(ctx context.Context, conn *sql.Conn, rootID string, lock bool)
 	for _, name := range names {
 		h.Left[name] = true
 	}
+	h.Lost = v.lost(h, there)
 	return h, nil
+}
+
+// columns are those of the table of the rows; none if it does not exist. It is view.ErrForeign if no view has made it.
+func (v *DB) columns(ctx context.Context, conn *sql.Conn) ([]Existing, error) {
+	return v.made(ctx, conn, v.table, fixedColumns)
+}
+
+// made are the columns of a table of ours, which has at least these.
+func (v *DB) made(ctx context.Context, conn *sql.Conn, table string, columns []fixed) ([]Existing, error) {
+	there, err := v.d.Columns(ctx, conn, table)
+	if err != nil || len(there) == 0 {
+		return nil, v.fail("look at its columns", err)
+	}
+	for _, f := range columns {
+		if !slices.ContainsFunc(there, func(e Existing) bool { return e.Name == f.name }) {
+			return nil, fmt.Errorf("%s: there is a table %q, and %w: it has no column %q", v.name, table, view.ErrForeign, f.name)
+		}
+	}
+	return there, nil
+}
+
+// lost says what the table does not have that it was given.
+func (v *DB) lost(h held, there []Existing) string {
+	if len(there) == 0 {
+		return fmt.Sprintf("the table %q is gone", v.table)
+	}
+	types := map[string]string{}
+	for _, e := range there {
+		types[e.Name] = e.Type
+	}
+	for _, c := range h.Schema {
+		if h.Left[c.Name] {
+			continue
+		}
+		switch is, there := types[v.d.Name(c.Name)]; {
+		case !there:
+			return fmt.Sprintf("its column %q is gone", v.d.Name(c.Name))
+		case !strings.EqualFold(is, v.d.Type(Kind(c.Kind))):
+			return fmt.Sprintf("its column %q is %s now", v.d.Name(c.Name), is)
+		}
+	}
+	return ""
 }
 
 // others are the columns that the other roots of the table have as columns.
@@ -144,6 +191,9 @@ func (v *DB) State(ctx context.Context, rootID string) (view.State, error) {
 		if err == nil && exists {
 			h, err = v.read(ctx, conn, rootID, false)
 		}
+		if err == nil && !h.IsNone() {
+			h.LeftOut, h.Named, err = v.notUnderTheirNames(ctx, conn, h)
+		}
 		return err
 	})
 	return h.State, err
@@ -151,8 +201,8 @@ func (v *DB) State(ctx context.Context, rootID string) (view.State, error) {
 
 // exists tells whether the view was ever used.
 func (v *DB) exists(ctx context.Context, conn *sql.Conn) (bool, error) {
-	columns, err := v.d.Columns(ctx, conn, v.stateTable())
-	return len(columns) > 0, v.fail("look for its tables", err)
+	columns, err := v.made(ctx, conn, v.stateTable(), stateColumns)
+	return len(columns) > 0, err
 }
 
 // transaction runs do in a transaction, which is committed if do returns nil.
@@ -217,9 +267,11 @@ func (v *DB) Drop(ctx context.Context, rootID string) error {
 			return err
 		}
 		tables := []string{v.stateTable()}
-		if columns, err := v.d.Columns(ctx, conn, v.table); err != nil {
-			return v.fail("look at its columns", err)
-		} else if len(columns) > 0 { // else somebody has dropped it
+		columns, err := v.columns(ctx, conn)
+		if err != nil && !errors.Is(err, view.ErrForeign) {
+			return err
+		}
+		if len(columns) > 0 { // else somebody has dropped it, or has a table of that name now
 			tables = append(tables, v.table)
 		}
 		for _, table := range tables {

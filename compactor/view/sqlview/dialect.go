@@ -97,6 +97,8 @@ type Dialect interface {
 	// Columns lists those of a table; none if there is no such table. Dropped ones
 	// that still count are there under names that no column has.
 	Columns(ctx context.Context, conn *sql.Conn, table string) ([]Existing, error)
+	// Taken tells whether a table, an index or another thing has a name that an index may not have then.
+	Taken(ctx context.Context, conn *sql.Conn, name string) (bool, error)
 	// Comment is the statement that explains a column to people; empty if there is none. CREATE TABLE has the comment, too.
 	Comment(table, column, text string) string
 	// Retype are the statements that make an existing column one of another type, in which all values are NULL.
@@ -105,4 +107,8 @@ type Dialect interface {
 	Write(ctx context.Context, conn *sql.Conn, l Load) error
 	// IsBusy tells whether an error means that somebody else changes the same tables, or has just made the same table or column: a later try finds it.
 	IsBusy(err error) bool
+	// IsNeeded tells whether an error means that a column or table cannot go, or change its type, because something of somebody else needs it.
+	IsNeeded(err error) bool
+	// Cause is an error that says what a person can do about it, if that is known: it may be view.ErrAway or view.ErrFull. It is on one line.
+	Cause(err error) error
 }

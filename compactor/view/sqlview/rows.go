@@ -158,7 +158,7 @@ func (v *DB) each(ctx context.Context, conn *sql.Conn, rootID string, columns []
 				continue
 			}
 			if values[i], err = v.d.Read(c.Kind, values[i]); err != nil {
-				return v.fail("read column "+c.Name, err)
+				return fmt.Errorf("%s: %w: column %q: %w", v.name, view.ErrChanged, c.Name, err)
 			}
 		}
 		if err := do(values); err != nil {
@@ -188,6 +188,9 @@ func (v *DB) Rows(ctx context.Context, rootID string, each func(view.State, view
 		if err != nil || h.IsNone() {
 			return err
 		}
+		if h.Lost != "" {
+			return fmt.Errorf("%s: %w: %s", v.name, view.ErrChanged, h.Lost)
+		}
 		s = h.State
 		columns := columnsOf(fixedColumns)
 		schema := index.Schema{}
@@ -201,7 +204,7 @@ func (v *DB) Rows(ctx context.Context, rootID string, each func(view.State, view
 			extra, _ := values[placeExtra].([]byte)
 			content, err := index.ContentOf(identityOf(values), schema, values[len(fixedColumns):], extra, v.Canonical)
 			if err != nil {
-				return v.fail("read a row", err)
+				return fmt.Errorf("%s: %w: %w", v.name, view.ErrChanged, err)
 			}
 			return each(s, view.Held{Content: content, Snapshot: snapshot})
 		})

@@ -127,7 +127,18 @@ func (v *DB) list(names []string) string {
 // looks for an index may lock the whole table, and who dropped one had a reason.
 func (v *DB) createIndexes(ctx context.Context, conn *sql.Conn) error {
 	for _, i := range indexes {
-		stmt := fmt.Sprintf("CREATE INDEX %s ON %s (%s)", v.q(v.table+"_"+i.name), v.q(v.table), v.list(i.columns))
+		name := v.table + "_" + i.name
+		for n := 2; ; n++ { // one of another table, such as this one under an earlier name, may have it
+			taken, err := v.d.Taken(ctx, conn, name)
+			if err != nil {
+				return v.fail("look at its indexes", err)
+			}
+			if !taken {
+				break
+			}
+			name = fmt.Sprintf("%s_%s_%d", v.table, i.name, n)
+		}
+		stmt := fmt.Sprintf("CREATE INDEX %s ON %s (%s)", v.q(name), v.q(v.table), v.list(i.columns))
 		if _, err := conn.ExecContext(ctx, stmt); err != nil {
 			return v.fail("create its indexes", err)
 		}
@@ -170,9 +181,9 @@ func (v *DB) choose(ctx context.Context, conn *sql.Conn, was held, schema index.
 	if c.others, err = v.others(ctx, conn, was.RootID); err != nil {
 		return mapping{}, err
 	}
-	existing, err := v.d.Columns(ctx, conn, v.table)
+	existing, err := v.columns(ctx, conn)
 	if err != nil {
-		return mapping{}, v.fail("look at its columns", err)
+		return mapping{}, err
 	}
 	for _, e := range existing {
 		c.there[v.d.Fold(e.Name)] = e
@@ -182,7 +193,9 @@ func (v *DB) choose(ctx context.Context, conn *sql.Conn, was held, schema index.
 		c.count = len(fixedColumns)
 	}
 	if anew {
-		c.dropUnused(schema)
+		if err := c.dropUnused(ctx, conn, schema); err != nil {
+			return mapping{}, err
+		}
 	}
 	m = mapping{columns: columnsOf(fixedColumns), schema: schema, fresh: c.fresh}
 	for _, col := range schema {
@@ -210,6 +223,31 @@ func (v *DB) choose(ctx context.Context, conn *sql.Conn, was held, schema index.
 	return m, nil
 }
 
+// notUnderTheirNames are the columns of a root that its table does not have, or has under other names, as a sync tells them.
+func (v *DB) notUnderTheirNames(ctx context.Context, conn *sql.Conn, h held) (left []view.LeftOut, named []view.Named, err error) {
+	c := chooser{v: v, was: h, there: map[string]Existing{}}
+	if len(h.Left) > 0 {
+		existing, err := v.columns(ctx, conn)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, e := range existing {
+			c.there[v.d.Fold(e.Name)] = e
+		}
+		c.count = len(existing)
+	}
+	for _, col := range h.Schema {
+		name := v.d.Name(col.Name)
+		switch {
+		case h.Left[col.Name]:
+			left = append(left, view.LeftOut{Column: col.Name, Why: c.add(col)})
+		case name != col.Name:
+			named = append(named, view.Named{Column: col.Name, As: name})
+		}
+	}
+	return left, named, nil
+}
+
 // mine tells whether the column of the table was made for this root and is of no other. What somebody else has added to the table is
 // never dropped.
 func (c *chooser) mine(name string) bool {
@@ -217,8 +255,8 @@ func (c *chooser) mine(name string) bool {
 	return had && !c.was.Left[name] && !c.others[name]
 }
 
-// dropUnused drops the columns that only this root had, and has no more.
-func (c *chooser) dropUnused(schema index.Schema) {
+// dropUnused drops the columns that only this root had, and has no more. One that something of somebody else needs, such as a view, stays, without values.
+func (c *chooser) dropUnused(ctx context.Context, conn *sql.Conn, schema index.Schema) error {
 	for _, col := range c.was.Schema {
 		stays := slices.ContainsFunc(schema, func(s index.Column) bool { return s.Name == col.Name })
 		name := c.v.d.Name(col.Name)
@@ -226,17 +264,39 @@ func (c *chooser) dropUnused(schema index.Schema) {
 		if stays || !there || e.Name != name || !c.mine(col.Name) {
 			continue
 		}
-		c.stmts = append(c.stmts, fmt.Sprintf("ALTER TABLE %s DROP COLUMN %s", c.v.q(c.v.table), c.v.q(name)))
-		delete(c.there, c.v.d.Fold(name)) // it may still count: the next sync sees whether it does
+		dropped, err := c.v.unlessNeeded(ctx, conn, fmt.Sprintf("ALTER TABLE %s DROP COLUMN %s", c.v.q(c.v.table), c.v.q(name)))
+		if err != nil {
+			return err
+		}
+		if dropped {
+			delete(c.there, c.v.d.Fold(name)) // it may still count: the next sync sees whether it does
+		}
 	}
+	return nil
+}
+
+// unlessNeeded runs a statement that drops something, and undoes it if something else needs that.
+func (v *DB) unlessNeeded(ctx context.Context, conn *sql.Conn, stmt string) (done bool, err error) {
+	for _, one := range []string{"SAVEPOINT runfold", stmt, "RELEASE SAVEPOINT runfold"} {
+		if _, err = conn.ExecContext(ctx, one); err != nil {
+			break
+		}
+	}
+	if err == nil || !v.d.IsNeeded(err) {
+		return err == nil, v.fail("change its columns", err)
+	}
+	for _, one := range []string{"ROLLBACK TO SAVEPOINT runfold", "RELEASE SAVEPOINT runfold"} {
+		if _, err := conn.ExecContext(ctx, one); err != nil {
+			return false, v.fail("change its columns", err)
+		}
+	}
+	return false, nil
 }
 
 // add makes sure that the table has a column for one of the index. It returns why it cannot have one.
 func (c *chooser) add(col index.Column) (why string) {
-	d := c.v.d
-	if c.was.Left[col.Name] && !c.anew {
-		return "it was left out when the older rows were written"
-	}
+	const older = "it was left out when the older rows were written"
+	d, left := c.v.d, c.was.Left[col.Name] && !c.anew
 	if why = d.Refuses(col.Name); why != "" {
 		return why
 	}
@@ -251,6 +311,8 @@ func (c *chooser) add(col index.Column) (why string) {
 	switch {
 	case there && e.Name != name:
 		return fmt.Sprintf("the database does not tell it from %q", e.Name)
+	case there && strings.EqualFold(e.Type, want) && left:
+		return older
 	case there && strings.EqualFold(e.Type, want):
 		return ""
 	case there && c.anew && c.mine(col.Name) && c.count < d.MaxColumns():
@@ -262,6 +324,8 @@ func (c *chooser) add(col index.Column) (why string) {
 		return fmt.Sprintf("it is %s in this root, and the table has one of another root that is %s", want, e.Type)
 	case c.count >= d.MaxColumns():
 		return fmt.Sprintf("the table has %d columns, and may have no more", c.count)
+	case left:
+		return older
 	}
 	comment := "" // a column of the records explains itself
 	if name != col.Name {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -21,6 +22,7 @@ type tx struct {
 	rootID string
 	was    held
 	left   []string
+	back   bool // Commit may go back: see view.Change
 	ended  bool
 }
 
@@ -72,7 +74,7 @@ func (t *tx) State() view.State { return t.was.State }
 
 // Apply changes the rows. Where it compares, it holds 32 bytes for each row of the view.
 func (t *tx) Apply(ctx context.Context, c view.Change) (done view.Applied, err error) {
-	t.was.RootID = t.rootID
+	t.was.RootID, t.back = t.rootID, c.Back
 	if c.How == view.Whole {
 		if done.Removed, err = t.clear(ctx); err != nil {
 			return done, err
@@ -84,6 +86,11 @@ func (t *tx) Apply(ctx context.Context, c view.Change) (done view.Applied, err e
 	}
 	if m.fresh { // also where somebody has dropped the table, and not the state
 		c.How = view.Whole
+	}
+	if m.fresh || t.was.Lost != "" {
+		if err := t.othersAgain(ctx); err != nil {
+			return done, err
+		}
 	}
 	done.LeftOut, done.Named = m.left, m.named
 	for _, l := range m.left {
@@ -106,10 +113,18 @@ func (t *tx) Apply(ctx context.Context, c view.Change) (done view.Applied, err e
 	return done, err
 }
 
+// othersAgain makes the next syncs of other roots write all of their rows: what somebody has taken away was theirs, too, and once it is there again
+// nobody can see that their values are missing.
+func (t *tx) othersAgain(ctx context.Context) error {
+	stmt := fmt.Sprintf("UPDATE %s SET %s = '{}' WHERE %s <> %s", t.v.q(t.v.stateTable()), t.v.q("form"), t.v.q(columnRoot), t.v.d.Param(1))
+	_, err := t.conn.ExecContext(ctx, stmt, t.rootID)
+	return t.v.fail("write the states of other roots", err)
+}
+
 // clear removes all rows of the root.
 func (t *tx) clear(ctx context.Context) (int64, error) {
-	if columns, err := t.v.d.Columns(ctx, t.conn, t.v.table); err != nil || len(columns) == 0 { // it is not made yet
-		return 0, t.v.fail("look at its columns", err)
+	if columns, err := t.v.columns(ctx, t.conn); err != nil || len(columns) == 0 { // it is not made yet
+		return 0, err
 	}
 	r, err := t.conn.ExecContext(ctx, fmt.Sprintf("DELETE FROM %s WHERE %s = %s", t.v.q(t.v.table), t.v.q(columnRoot), t.v.d.Param(1)), t.rootID)
 	if err != nil {
@@ -215,10 +230,13 @@ func (t *tx) Commit(ctx context.Context, next view.State) error {
 	for i, f := range stateColumns[1:] {
 		set = append(set, t.v.q(f.name)+" = "+t.v.d.Param(i+1))
 	}
-	n := len(stateColumns)
+	n, most := len(stateColumns), int64(next.Generation)
+	if t.back {
+		most = math.MaxInt64
+	}
 	r, err := t.conn.ExecContext(ctx, fmt.Sprintf("UPDATE %s SET %s WHERE %s = %s AND %s <= %s", t.v.q(t.v.stateTable()), strings.Join(set, ", "),
 		t.v.q(columnRoot), t.v.d.Param(n), t.v.q("generation"), t.v.d.Param(n+1)),
-		int64(next.Generation), string(next.Token), int64(next.NextSeq), next.Rows, string(form), string(columns), string(left), t.rootID, int64(next.Generation))
+		int64(next.Generation), string(next.Token), int64(next.NextSeq), next.Rows, string(form), string(columns), string(left), t.rootID, most)
 	if err != nil {
 		return t.v.fail("write its state", err)
 	}

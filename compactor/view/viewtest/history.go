@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/runfold/runfold/cohort"
@@ -15,6 +16,7 @@ import (
 	"github.com/runfold/runfold/compactor/history"
 	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/compactor/view"
+	"github.com/runfold/runfold/internal/jsonscan"
 )
 
 // event changes a root. The next sync must go that way, and write and remove so many rows; -1 for any number.
@@ -237,6 +239,31 @@ func testLeftOut(t *testing.T, place func(testing.TB) Place) {
 	}
 }
 
+// testAwkwardNames has names that mean something to a database, in a table that is made with them, and in one that gets them later.
+func testAwkwardNames(t *testing.T, place func(testing.TB) Place) {
+	names := []string{"rowid", "OID", "_rowid_", "select", "table", "constraint", "sqlite_x", "null", "true", "a\"b", "a'b", "a;b", "--x", "/*x", "[z]", "?1", ":n", "$1", "%s",
+		"back\\slash", "a.b.c", " lead", "trail ", "e\u0301", "-", "*", "()", "{}", "1", "ctid", "xmin", "user", strings.Repeat("x", 63), strings.Repeat("y", 64)}
+	for _, later := range []bool{false, true} {
+		r, p := newRoot(t, cohort.Settings{}), place(t)
+		if later {
+			r.fold(`{"run_id":"first","stage":"T"}`)
+			r.sync(p)
+		}
+		var lines []string
+		for i, name := range names {
+			lines = append(lines, fmt.Sprintf(`{"run_id":"r-%d","stage":"T",%s:%d}`, i, jsonscan.Quote(name), i+1))
+		}
+		r.fold(lines...)
+		v := p.Open(t, free)
+		defer v.Close()
+		if _, err := view.Sync(context.Background(), r.store(), v, view.Options{}); err != nil {
+			t.Errorf("later %v: %v", later, err)
+			continue
+		}
+		r.check(v)
+	}
+}
+
 // testOwnNames has fields with the names of columns that every view has.
 func testOwnNames(t *testing.T, place func(testing.TB) Place) {
 	r, p := newRoot(t, cohort.Settings{}), place(t)
@@ -271,6 +298,14 @@ func testAhead(t *testing.T, place func(testing.TB) Place) {
 	other := backup.copied()
 	other.fold(`{"run_id":"other","stage":"T"}`) // has another generation 2
 	refused(other)
+	for _, from := range []root{other, backup, r} { // a cache goes where it is told to
+		report, err := view.Sync(context.Background(), from.store(), v, view.Options{Replace: true})
+		if err != nil || report.How == "" {
+			t.Errorf("Sync with Replace: %+v, %v", report, err)
+		}
+		from.shows(p)
+		from.check(v)
+	}
 	if err := v.Drop(context.Background(), r.id()); err != nil {
 		t.Fatal(err)
 	}
