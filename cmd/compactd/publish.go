@@ -120,7 +120,7 @@ func (p *publisher) sync(ctx context.Context, cfg compactor.Config) error {
 	}
 	report, err := view.Sync(ctx, store, p.view, view.Options{})
 	if err != nil {
-		return store.Doubt(err, 0)
+		return doubt(store, err)
 	}
 	for _, text := range report.Told() {
 		if !p.told[text] {

@@ -89,7 +89,15 @@ func (a *app) withView(url string, do func(*generation.Store, view.View) error) 
 	if err != nil {
 		return err
 	}
-	return store.Doubt(do(store, v), 0)
+	return doubt(store, do(store, v))
+}
+
+// doubt is that of the root, for errors that may be of its storage.
+func doubt(store *generation.Store, err error) error {
+	if errors.Is(err, view.ErrAway) {
+		return err
+	}
+	return store.Doubt(err, 0)
 }
 
 func (a *app) syncViewCommand() *cobra.Command {
@@ -211,6 +219,8 @@ func viewHint(err error) string {
 		return `if this root is the right one, "compactd view drop URL" and "compactd view sync URL" make the view again; nothing was changed`
 	case errors.Is(err, view.ErrBusy):
 		return "nothing was changed: try again later"
+	case errors.Is(err, view.ErrAway):
+		return "the view is a whole generation, the one before or the new one: try again later"
 	case errors.Is(err, view.ErrNone):
 		return `"compactd view sync URL" fills it`
 	case errors.Is(err, errViewDiffers):

@@ -39,6 +39,10 @@ import (
 // ErrBusy reports a view that somebody else changes for longer than the view waits. Nothing was changed: try again later.
 var ErrBusy = errors.New("somebody else is changing the view")
 
+// ErrAway reports a view whose server does not answer, or ended a call in its midst. The view is a whole generation: a commit whose answer is lost was
+// made, or was not. The next sync finds out.
+var ErrAway = errors.New("the server of the view does not answer")
+
 // View is a place that holds copies of roots. Each root in it is by itself. An implementation is safe for several goroutines.
 type View interface {
 	// Name says to people which view it is. It has no password in it.

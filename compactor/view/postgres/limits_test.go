@@ -3,12 +3,19 @@ package postgres
 import (
 	"bytes"
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
@@ -304,4 +311,33 @@ func TestTwoFirst(t *testing.T) {
 		t.Errorf("the second one: %v, want ErrBusy or nothing", err)
 	}
 	synced(t, b, v)
+}
+
+// TestIsAway has errors that a later try may not meet, and others.
+func TestIsAway(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{
+		{nil, false},
+		{context.Canceled, false},
+		{fmt.Errorf("%w", &net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ETIMEDOUT)}), true},
+		{&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}, true},
+		{&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ENOENT)}, false},
+		{&net.OpError{Op: "write", Err: os.NewSyscallError("write", syscall.EPIPE)}, true},
+		{&net.OpError{Op: "remote error", Err: errors.New("tls: bad certificate")}, false},
+		{&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, true},
+		{io.ErrUnexpectedEOF, true},
+		{driver.ErrBadConn, true},
+		{&net.DNSError{Name: "db.example", IsNotFound: true}, false},
+		{&net.DNSError{Name: "db.example", IsTemporary: true}, true},
+		{&pgconn.PgError{Code: "57P01"}, true},
+		{&pgconn.PgError{Code: "08006"}, true},
+		{&pgconn.PgError{Code: "57014"}, false},
+		{&pgconn.PgError{Code: "28P01"}, false},
+	} {
+		if got := (dialect{}).IsAway(c.err); got != c.want {
+			t.Errorf("IsAway(%v) = %v", c.err, got)
+		}
+	}
 }

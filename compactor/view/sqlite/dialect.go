@@ -198,3 +198,6 @@ func (dialect) IsBusy(err error) bool {
 	var e *sqlite.Error
 	return errors.As(err, &e) && (e.Code()&0xff == codeBusy || e.Code()&0xff == codeLocked)
 }
+
+// IsAway is false: there is no server.
+func (dialect) IsAway(error) bool { return false }

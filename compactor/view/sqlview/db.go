@@ -45,6 +45,8 @@ func (v *DB) fail(what string, err error) error {
 		return nil
 	case v.d.IsBusy(err):
 		return fmt.Errorf("%s: %s: %w: %w", v.name, what, view.ErrBusy, err)
+	case v.d.IsAway(err):
+		return fmt.Errorf("%s: %s: %w: %w", v.name, what, view.ErrAway, err)
 	}
 	return fmt.Errorf("%s: %s: %w", v.name, what, err)
 }

@@ -105,4 +105,6 @@ type Dialect interface {
 	Write(ctx context.Context, conn *sql.Conn, l Load) error
 	// IsBusy tells whether an error means that somebody else changes the same tables, or has just made the same table or column: a later try finds it.
 	IsBusy(err error) bool
+	// IsAway tells whether an error means that the database does not answer: a later try may reach it.
+	IsAway(err error) bool
 }
