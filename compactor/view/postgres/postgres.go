@@ -7,7 +7,7 @@
 // # Values that PostgreSQL does not take
 //
 // A text with the character NUL stands in _extra, and there, and in snapshot, a JSON text that jsonb refuses or would change (\u0000, half a surrogate pair, a number
-// of more than 1,000 digits) is a JSON string with that text. So is the value of a record that has more values than a row of PostgreSQL has room for: it stands in _extra. In
+// of more than 1,000 digits, two members of one name) is a JSON string with that text. So is the value of a record that has more values than a row of PostgreSQL has room for: it stands in _extra. In
 // the columns that every table has, such as run_id, U+10FFFD and 0 stand for NUL.
 package postgres
 
