@@ -390,6 +390,9 @@ func (dialect) IsAway(err error) bool {
 	case err == nil, errors.Is(err, context.Canceled):
 		return false
 	case errors.As(err, &e):
+		if strings.Contains(e.Message, "statement pooling") { // PgBouncer says so with the code that it has for a server that is away
+			return false
+		}
 		return slices.ContainsFunc(awayCodes, func(code string) bool { return strings.HasPrefix(e.Code, code) })
 	case errors.As(err, &dns):
 		return dns.IsTemporary || dns.IsTimeout

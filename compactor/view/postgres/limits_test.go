@@ -346,6 +346,8 @@ func TestIsAway(t *testing.T) {
 		{&net.DNSError{Name: "db.example", IsTemporary: true}, true},
 		{&pgconn.PgError{Code: "57P01"}, true},
 		{&pgconn.PgError{Code: "08006"}, true},
+		{&pgconn.PgError{Code: "08P01", Message: "query_wait_timeout"}, true},
+		{&pgconn.PgError{Code: "08P01", Message: "transaction blocks not allowed in statement pooling mode"}, false},
 		{&pgconn.PgError{Code: "57014"}, false},
 		{&pgconn.PgError{Code: "28P01"}, false},
 	} {
