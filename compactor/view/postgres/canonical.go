@@ -2,8 +2,6 @@ package postgres
 
 import (
 	"bytes"
-	"encoding/json"
-	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -96,6 +94,9 @@ func (n *names) end() bool {
 // plain spells a number without an exponent and without zeros at its end. ok is false for one that jsonb would change: it has too many digits, or
 // is the zero below zero.
 func plain(token string) (spelled string, ok bool) {
+	if len(token) <= maxDigits && token[0] != '-' && strings.Trim(token, "0123456789") == "" { // an integer, which most are
+		return token, true
+	}
 	mantissa, exponent, has := strings.Cut(strings.ToLower(token), "e")
 	e := 0
 	if has {
@@ -136,84 +137,47 @@ func plain(token string) (spelled string, ok bool) {
 // canonical is one spelling of all texts that jsonb holds as the same value. Members that stand twice stay both: such a text is held as a string. What is not JSON
 // stays as it is.
 func canonical(text []byte) []byte {
-	if text == nil {
-		return nil
-	}
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.UseNumber()
-	out, err := appendCanonical(make([]byte, 0, len(text)), d)
-	if err != nil || d.More() {
+	if text == nil || jsonscan.Deeper(text, maxDepth) || !jsonscan.Valid(text) {
 		return text
 	}
-	return out
+	return appendCanonical(make([]byte, 0, len(text)), bytes.TrimSpace(text))
 }
 
-// appendCanonical reads a value, and appends it with its members sorted by name and its numbers spelled in one way.
-func appendCanonical(out []byte, d *json.Decoder) ([]byte, error) {
-	token, err := d.Token()
-	if err != nil {
-		return out, err
-	}
-	switch token := token.(type) {
-	case json.Delim:
-		if token == '{' {
-			return appendObject(out, d)
-		}
-		return appendArray(out, d)
-	case json.Number:
-		spelled, _ := plain(string(token))
-		return append(out, spelled...), nil
-	case string:
-		return jsonscan.AppendQuote(out, token), nil
-	case bool:
-		return strconv.AppendBool(out, token), nil
-	}
-	return append(out, "null"...), nil
-}
+// maxDepth bounds how deep canonical goes. PostgreSQL takes less.
+const maxDepth = 10_000
 
-func appendArray(out []byte, d *json.Decoder) (_ []byte, err error) {
-	out = append(out, '[')
-	for n := 0; d.More(); n++ {
-		if n > 0 {
-			out = append(out, ',')
+// appendCanonical appends a value with its members sorted by name and its numbers spelled in one way.
+func appendCanonical(out, value []byte) []byte {
+	switch jsonscan.KindOf(value) {
+	case jsonscan.Object:
+		members := make([]jsonscan.Member, 0, 16)
+		for m := range jsonscan.EachMember(value) {
+			members = append(members, m)
 		}
-		if out, err = appendCanonical(out, d); err != nil {
-			return out, err
+		slices.SortStableFunc(members, func(a, b jsonscan.Member) int { return bytes.Compare(a.Name, b.Name) })
+		out = append(out, '{')
+		for i, m := range members {
+			if i > 0 {
+				out = append(out, ',')
+			}
+			out = appendCanonical(append(jsonscan.AppendQuote(out, string(m.Name)), ':'), m.Value)
 		}
+		return append(out, '}')
+	case jsonscan.Array:
+		out = append(out, '[')
+		n := 0
+		for v := range jsonscan.EachElement(value) {
+			if n++; n > 1 {
+				out = append(out, ',')
+			}
+			out = appendCanonical(out, v)
+		}
+		return append(out, ']')
+	case jsonscan.Int, jsonscan.Double:
+		spelled, _ := plain(string(value))
+		return append(out, spelled...)
+	case jsonscan.String:
+		return jsonscan.AppendQuote(out, jsonscan.Text(value))
 	}
-	_, err = d.Token()
-	return append(out, ']'), err
-}
-
-func appendObject(out []byte, d *json.Decoder) ([]byte, error) {
-	type member struct {
-		name  string
-		value []byte
-	}
-	var members []member
-	for d.More() {
-		token, err := d.Token()
-		if err != nil {
-			return out, err
-		}
-		name, is := token.(string)
-		if !is {
-			return out, errors.New("the name of a member is no string")
-		}
-		value, err := appendCanonical(nil, d)
-		if err != nil {
-			return out, err
-		}
-		members = append(members, member{name, value})
-	}
-	slices.SortStableFunc(members, func(a, b member) int { return strings.Compare(a.name, b.name) })
-	out = append(out, '{')
-	for i, m := range members {
-		if i > 0 {
-			out = append(out, ',')
-		}
-		out = append(append(jsonscan.AppendQuote(out, m.name), ':'), m.value...)
-	}
-	_, err := d.Token()
-	return append(out, '}'), err
+	return append(out, value...)
 }
