@@ -49,10 +49,10 @@ func newFar(t *testing.T) far {
 	return far{server{s}, net}
 }
 
-// open opens the view over the link. Each call goes through step. An end that acknowledges nothing for two seconds is given up.
+// open opens the view over the link. Each call goes through step. Unless options say another time, an end that acknowledges nothing for two seconds is given up.
 func (f far) open(t *testing.T, options string, step viewtest.Step) *sqlview.DB {
 	t.Helper()
-	v, err := Open(fmt.Sprintf("postgres://%s@%s/postgres?schema=lab&sslmode=disable&tcp_user_timeout=2000%s", pgtest.User, f.net.Address, options),
+	v, err := Open(fmt.Sprintf("postgres://%s@%s/postgres?schema=lab&sslmode=disable%s&tcp_user_timeout=2000", pgtest.User, f.net.Address, options),
 		Options{Wait: time.Minute, wrap: func(c driver.Connector) driver.Connector { return viewtest.Connector(c, step) }})
 	if err != nil {
 		t.Fatal(err)
@@ -145,6 +145,36 @@ func TestCutAtCommit(t *testing.T) {
 	}
 }
 
+// TestInterrupted has a publisher that waits for the answer to COMMIT over a link that is cut, and is interrupted: it does not wait until it has given up the server.
+func TestInterrupted(t *testing.T) {
+	f := newFar(t)
+	root, store := newRoot(t)
+	fold(t, root, `{"run_id":"r","stage":"T"}`)
+	v := f.open(t, "&tcp_user_timeout=3600000", atCommit(func() {
+		if err := f.net.Cut(false, true); err != nil {
+			t.Error(err)
+		}
+	}))
+	ctx, interrupt := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() {
+		_, err := view.Sync(ctx, store, v, view.Options{})
+		done <- err
+	}()
+	near := openAt(t, f.server)
+	for held := (view.State{}); held.Rows == 0; {
+		var err error
+		if held, err = near.State(t.Context(), store.Settings.RootID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	interrupt()
+	if err := <-done; !errors.Is(err, context.Canceled) || errors.Is(err, view.ErrAway) {
+		t.Errorf("interrupted: %v", err)
+	}
+	synced(t, store, near)
+}
+
 // cuts is what is shared by publishers whose link is cut at random.
 type cuts struct {
 	chaos
@@ -172,7 +202,7 @@ func TestPartition(t *testing.T) {
 	case testing.Short(), underRace:
 		long = 1
 	}
-	short := 5 * long
+	const shortOnes = 5 // for each long one
 	seed := *cutSeed
 	if seed == 0 {
 		seed = rand.Uint64()
@@ -183,6 +213,7 @@ func TestPartition(t *testing.T) {
 	c := &cuts{chaos: chaos{server: f.server}, far: f}
 	c.changed.L = &c.mu
 	c.root, c.store = newRoot(t)
+	c.limit(t)
 	var all sync.WaitGroup
 	end := func() {
 		c.over.Store(true)
@@ -194,16 +225,22 @@ func TestPartition(t *testing.T) {
 		all.Go(func() { c.publish(t, n) })
 	}
 	all.Go(func() { c.look(t) })
-	atCommits, folds := 0, 0
-	for i := range short + long {
-		isLong := i%(1+short/long) == 0
+	atCommits, folds, short, given := 0, 0, 0, 0
+	for i := range long * (1 + shortOnes) {
+		if c.enough.Err() != nil {
+			break
+		}
+		isLong := i%(1+shortOnes) == 0
 		if c.arm(rnd) {
 			atCommits++
 		}
 		c.change(t, folds)
 		folds++
 		c.until(func() bool { return !c.armed })
-		if isLong {
+		if !isLong {
+			short++
+		} else {
+			given++
 			c.change(t, folds) // a fold needs no view
 			folds++
 			c.until(func() bool { return c.away[0] > 0 && c.away[1] > 0 && c.away[2] > 0 && c.away[3] > 0 })
@@ -226,7 +263,7 @@ func TestPartition(t *testing.T) {
 		t.Errorf("-cut-seed %d: at the end: %+v, %v", seed, done, err)
 	}
 	t.Logf("figure: 4 publishers of a PostgreSQL view behind a link that is cut at random, %d times for a moment and %d times until all have given up, %d of them between COMMIT and its answer: %d syncs, %d of them failed and %d changed the view; %d folds, %d rows, %d looks at the whole view: 0 wrong rows",
-		short, long, atCommits, c.syncs.Load(), c.chaos.failed.Load(), c.chaos.changed.Load(), folds, done.Rows, c.looks.Load())
+		short, given, atCommits, c.syncs.Load(), c.chaos.failed.Load(), c.chaos.changed.Load(), folds, done.Rows, c.looks.Load())
 }
 
 // arm chooses when the link is cut next, and which way. It tells whether that is between COMMIT and its answer.
@@ -274,7 +311,7 @@ func (c *cuts) ended(t *testing.T) {
 	conn := c.connect(t, "public")
 	defer conn.Close(context.Background())
 	for left := 1; left > 0; {
-		err := conn.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE client_addr IS NOT NULL AND xact_start IS NOT NULL`).Scan(&left)
+		err := conn.QueryRow(c.ctx, `SELECT count(*) FROM pg_stat_activity WHERE client_addr IS NOT NULL AND xact_start IS NOT NULL`).Scan(&left)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -297,9 +334,11 @@ func (c *cuts) publish(t *testing.T, n int) {
 	}), c.open(t)
 	for !c.over.Load() {
 		c.syncs.Add(1)
-		r, err := view.Sync(context.Background(), store, v, view.Options{})
+		r, err := view.Sync(c.ctx, store, v, view.Options{})
 		c.mu.Lock()
 		switch {
+		case c.ctx.Err() != nil:
+			c.failed = true
 		case errors.Is(err, view.ErrAway):
 			c.away[n]++
 		case err == nil:
