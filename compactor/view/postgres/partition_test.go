@@ -195,7 +195,7 @@ type cuts struct {
 // TestPartition has four publishers behind a link that is cut while the root is folded: for a moment, or until each publisher has given up and the server has
 // ended their transactions. Whenever somebody looks past the link, the view is the generation that it states. No publisher hangs, and each one goes on.
 func TestPartition(t *testing.T) {
-	long := 4
+	long := 2
 	switch {
 	case *cutMany > 0:
 		long = *cutMany
