@@ -46,7 +46,7 @@ const (
 
 const exitCodes = `Exit codes: 0 done or nothing to do, 1 failed, 2 usage, 3 another compactor holds the
 lock, 4 damage found (the rest was done), 75 try again later (disk full, a public file that
-is in use, or storage that does not answer or shows an old state).`
+is in use, storage or a server that does not answer, or storage that shows an old state).`
 
 func main() {
 	limitMemory(compactor.DefaultBatchBytes)

@@ -233,7 +233,7 @@ func viewHint(err error) string {
 	case errors.Is(err, view.ErrForeign):
 		return "nothing was changed: ?table=NAME behind the URL names another table"
 	case errors.Is(err, view.ErrAway):
-		return "is the server up, and are host and port those of the database? Nothing was changed: try again later"
+		return "is the server up, and are host and port those of the database? The view is a whole generation, the one before or the new one: try again later"
 	case errors.Is(err, view.ErrFull):
 		return "nothing was changed: free some space, and sync again"
 	case errors.Is(err, errViewDiffers), errors.Is(err, view.ErrChanged):

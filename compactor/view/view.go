@@ -46,8 +46,9 @@ var ErrForeign = errors.New("no view has made it")
 // what is missing again as far as it sees that; Drop and Sync make the view anew.
 var ErrChanged = errors.New("somebody else has changed the view")
 
-// ErrAway reports a database that does not answer. Nothing is known to be changed: try again later.
-var ErrAway = errors.New("the database does not answer")
+// ErrAway reports a view whose server does not answer, or ended a call in its midst. The view is a whole generation: a commit whose answer is lost was
+// made, or was not. The next sync finds out.
+var ErrAway = errors.New("the server of the view does not answer")
 
 // ErrFull reports that the place of a view has no room. Nothing was changed.
 var ErrFull = errors.New("there is no room for it")

@@ -127,6 +127,27 @@ func Members(obj []byte) iter.Seq2[string, []byte] {
 	}
 }
 
+// EachElement yields the elements of an array, which must be valid JSON.
+func EachElement(array []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		i := skipSpace(array, 0) + 1 // after '['
+		for {
+			i = skipSpace(array, i)
+			if array[i] == ',' {
+				i = skipSpace(array, i+1)
+			}
+			if array[i] == ']' {
+				return
+			}
+			end := skipValue(array, i)
+			if !yield(array[i:end:end]) {
+				return
+			}
+			i = end
+		}
+	}
+}
+
 // AppendMember appends a member to the beginning of an object, which is empty or what AppendMember returned.
 // The value's bytes are not changed. The caller appends the '}' at the end of the object.
 func AppendMember(obj []byte, name string, value []byte) []byte {

@@ -38,6 +38,23 @@ func TestMembers(t *testing.T) {
 	}
 }
 
+func TestEachElement(t *testing.T) {
+	for array, want := range map[string][]string{
+		`[]`: nil, " [ ] ": nil, `[1]`: {"1"}, "[ 1.50 ,\n\"]\" , [ [] ,2], {\"a\":[1]} ,null]": {"1.50", `"]"`, "[ [] ,2]", `{"a":[1]}`, "null"},
+	} {
+		var got []string
+		for v := range jsonscan.EachElement([]byte(array)) {
+			got = append(got, string(v))
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("EachElement(%s) (-want +got):\n%s", array, diff)
+		}
+		for range jsonscan.EachElement([]byte(array)) {
+			break // the loop may stop early
+		}
+	}
+}
+
 // The loop may stop early, and appending to a value does not write into the object.
 func TestMembersAlias(t *testing.T) {
 	obj := []byte(`{"a":1,"b":2}`)

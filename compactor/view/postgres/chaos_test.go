@@ -57,6 +57,53 @@ type chaos struct {
 
 	over                          atomic.Bool
 	syncs, failed, changed, looks atomic.Int64
+
+	ctx    context.Context // of all that publishers do: it ends when the test has hung
+	enough context.Context // ends when the test has gone on for long enough, on a machine with other work
+}
+
+// limit ends a test before go test does, which would say nothing of the server: what it is at is logged. Long before that, the test is to do no more.
+func (c *chaos) limit(t *testing.T) {
+	c.ctx, c.enough = context.Background(), context.Background()
+	at, has := t.Deadline()
+	if !has {
+		return
+	}
+	left := time.Until(at)
+	enough, cancelEnough := context.WithDeadline(c.ctx, at.Add(-left*2/3))
+	ctx, cancel := context.WithDeadline(c.ctx, at.Add(-left/10))
+	c.ctx, c.enough = ctx, enough
+	told := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(told)
+		t.Errorf("it hangs; what the server is at:\n%s", c.activity())
+	})
+	t.Cleanup(func() {
+		if !stop() {
+			<-told
+		}
+		cancel()
+		cancelEnough()
+	})
+}
+
+// activity is what each client of the server does, and whom it waits for.
+func (c *chaos) activity() string {
+	conn, err := pgx.Connect(context.Background(), fmt.Sprintf("postgres://%s@/postgres?host=%s", pgtest.User, c.Dir))
+	if err != nil {
+		return err.Error()
+	}
+	defer conn.Close(context.Background())
+	rows, err := conn.Query(context.Background(), `SELECT concat_ws(' | ', pid, application_name, state, wait_event_type, wait_event, 'waits for ' || pg_blocking_pids(pid)::text,
+		xact_start, left(query, 100)) FROM pg_stat_activity WHERE datname IS NOT NULL`)
+	if err != nil {
+		return err.Error()
+	}
+	all, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return err.Error()
+	}
+	return strings.Join(all, "\n")
 }
 
 // TestKilledBackends has four publishers at once while the root is folded, kills backends that are at work, and restarts the server as after
@@ -68,6 +115,7 @@ func TestKilledBackends(t *testing.T) {
 	}
 	c := &chaos{server: ownServer(t)}
 	c.root, c.store = newRoot(t)
+	c.limit(t)
 	var all sync.WaitGroup
 	end := func() {
 		c.over.Store(true)
@@ -78,11 +126,12 @@ func TestKilledBackends(t *testing.T) {
 		all.Go(func() { c.publish(t) })
 	}
 	all.Go(func() { c.look(t) })
-	folds := 0
-	for restart := range restarts {
+	folds, killed, restarted := 0, 0, 0
+	for restarted < restarts && c.enough.Err() == nil {
 		conn := c.connect(t, "public")
-		for killed := 0; killed < kills/restarts && !t.Failed(); folds++ {
+		for killed < kills/restarts*(restarted+1) && c.enough.Err() == nil && !t.Failed() {
 			c.change(t, folds)
+			folds++
 			n := 0
 			for try := 0; try < 50 && n == 0; try++ { // until a publisher is at work
 				n = kill(t, conn)
@@ -92,7 +141,8 @@ func TestKilledBackends(t *testing.T) {
 		if err := c.Restart(); err != nil {
 			t.Fatal(err)
 		}
-		t.Logf("restart %d, after %d folds", restart+1, folds)
+		restarted++
+		t.Logf("restart %d, after %d kills and %d folds", restarted, killed, folds)
 	}
 	end()
 	v := openAt(t, c.server)
@@ -104,7 +154,7 @@ func TestKilledBackends(t *testing.T) {
 		t.Errorf("at the end: %+v, %v", done, err)
 	}
 	t.Logf("figure: 4 publishers of a PostgreSQL view at once, %d backends killed and %d immediate restarts of the server: %d syncs, %d of them failed and %d changed the view; %d folds, %d rows, %d looks at the whole view: 0 wrong rows",
-		kills, restarts, c.syncs.Load(), c.failed.Load(), c.changed.Load(), folds, done.Rows, c.looks.Load())
+		killed, restarted, c.syncs.Load(), c.failed.Load(), c.changed.Load(), folds, done.Rows, c.looks.Load())
 }
 
 // open opens the root as a process of its own would.
@@ -120,9 +170,9 @@ func (c *chaos) open(t *testing.T) *generation.Store {
 func (c *chaos) publish(t *testing.T) {
 	v, store := openAt(t, c.server), c.open(t)
 	last := cohort.Generation(0)
-	for !c.over.Load() {
+	for !c.over.Load() && c.ctx.Err() == nil {
 		c.syncs.Add(1)
-		r, err := view.Sync(context.Background(), store, v, view.Options{})
+		r, err := view.Sync(c.ctx, store, v, view.Options{})
 		switch {
 		case errors.Is(err, view.ErrAhead), errors.Is(err, cohort.ErrNewer):
 			t.Errorf("a sync: %v", err)
@@ -143,8 +193,8 @@ func (c *chaos) publish(t *testing.T) {
 // look compares all rows again and again.
 func (c *chaos) look(t *testing.T) {
 	v, store := openAt(t, c.server), c.open(t)
-	for !c.over.Load() {
-		done, err := view.Check(context.Background(), store, v)
+	for !c.over.Load() && c.ctx.Err() == nil {
+		done, err := view.Check(c.ctx, store, v)
 		if err != nil { // the server is away, or nothing is there yet
 			continue
 		}

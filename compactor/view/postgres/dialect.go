@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"net"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -28,6 +30,8 @@ type dialect struct {
 	schema string // empty: the first one of the search path of the user
 	table  string
 	wait   time.Duration
+	// silence is how long an end of a connection that acknowledges nothing is waited for.
+	silence time.Duration
 }
 
 var types = map[sqlview.Kind]string{
@@ -157,9 +161,13 @@ func (dialect) Read(k sqlview.Kind, v any) (any, error) {
 
 func (dialect) Canonical(json []byte) []byte { return canonical(json) }
 
-// limits make the server end a transaction whose publisher stands still, or is gone without a word: others wait for it.
-const limits = "SET LOCAL idle_in_transaction_session_timeout = '10min'; SET LOCAL tcp_keepalives_idle = 30; SET LOCAL tcp_keepalives_interval = 10; " +
-	"SET LOCAL tcp_keepalives_count = 3"
+// limits make the server end a transaction whose publisher stands still, or is gone without a word: others wait for it. Keepalives find who is gone
+// while nothing is under way to it, and tcp_user_timeout while something is.
+func (d dialect) limits() string {
+	k := keepAlive(d.silence)
+	return fmt.Sprintf("SET LOCAL idle_in_transaction_session_timeout = '10min'; SET LOCAL tcp_keepalives_idle = %d; SET LOCAL tcp_keepalives_interval = %d; "+
+		"SET LOCAL tcp_keepalives_count = %d; SET LOCAL tcp_user_timeout = %d", k.Idle/time.Second, k.Interval/time.Second, k.Count, d.silence.Milliseconds())
+}
 
 // Begin begins a transaction of the schema. One that reads sees the rows and the state of one moment: it keeps others from changing the columns
 // before it looks at anything.
@@ -168,7 +176,7 @@ func (d dialect) Begin(ctx context.Context, conn *sql.Conn, writes bool) error {
 	if writes {
 		mode = "ISOLATION LEVEL READ COMMITTED READ WRITE"
 	}
-	begin := fmt.Sprintf("BEGIN %s; SET LOCAL lock_timeout = %d; %s", mode, max(d.wait.Milliseconds(), 1), limits)
+	begin := fmt.Sprintf("BEGIN %s; SET LOCAL lock_timeout = %d; %s", mode, max(d.wait.Milliseconds(), 1), d.limits())
 	if d.schema != "" {
 		begin += "; SET LOCAL search_path TO " + d.Quote(d.schema)
 	}
@@ -392,9 +400,6 @@ func (dialect) IsBusy(err error) bool {
 	return isCode(err, busyCodes...) || e.Code == codeUnique && e.SchemaName == "pg_catalog" || e.Code == "XX000" && strings.HasPrefix(e.Message, "tuple concurrently ")
 }
 
-// awayCodes are those of a server that ends, or has not begun, or takes no more connections.
-var awayCodes = []string{"57P01", "57P02", "57P03", "53300", "08000", "08003", "08006"}
-
 const (
 	codeFull   = "53100"
 	codeNeeded = "2BP01"
@@ -412,24 +417,48 @@ func (e oneLine) Unwrap() error { return e.error }
 // Cause tells a server that is away from one that refuses.
 func (dialect) Cause(err error) error {
 	var server *pgconn.PgError
-	var network net.Error
-	var call *net.OpError
 	if strings.Contains(err.Error(), "\n") {
 		err = oneLine{err}
 	}
 	switch {
 	case isCode(err, codeFull):
 		return fmt.Errorf("%w: %w", view.ErrFull, err)
-	case isCode(err, awayCodes...):
+	case isAway(err):
 		return fmt.Errorf("%w: %w", view.ErrAway, err)
 	case isCode(err, codeNeeded) && errors.As(err, &server):
 		return fmt.Errorf("%w: %s: drop what needs it, sync, and make that again", err, strings.ReplaceAll(server.Detail, "\n", ", "))
-	case errors.As(err, &server):
-		return err
-	case errors.As(err, &call), errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return fmt.Errorf("%w: %w", view.ErrAway, err)
 	}
 	return err
+}
+
+// awayCodes are those of a server that ends, begins, or has no room for one more client, and of a connection that is lost. The first two characters of
+// a code are its class.
+var awayCodes = []string{
+	"57P01", "57P02", "57P03", // it is shut down, has crashed, or begins
+	"57P05", "25P03", // it has waited for us for too long
+	"53300", // too many clients
+	"08",
+}
+
+// isAway tells whether an error means that the server does not answer: a later try may reach it. A socket that is not there is that of a server that is down.
+func isAway(err error) bool {
+	var e *pgconn.PgError
+	var dns *net.DNSError
+	var op *net.OpError
+	switch {
+	case err == nil, errors.Is(err, context.Canceled):
+		return false
+	case errors.As(err, &e):
+		if strings.Contains(e.Message, "statement pooling") { // PgBouncer says so with the code that it has for a server that is away
+			return false
+		}
+		return slices.ContainsFunc(awayCodes, func(code string) bool { return strings.HasPrefix(e.Code, code) })
+	case errors.As(err, &dns):
+		return true
+	case errors.As(err, &op): // but not what TLS refuses, and not a socket of which this user has no right
+		return !strings.HasSuffix(op.Op, " error") && !errors.Is(err, fs.ErrPermission)
+	}
+	return pgconn.Timeout(err) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, driver.ErrBadConn)
 }
 
 // toJSONB is a JSON text as jsonb takes it. Where it would refuse it, or change what it says, a JSON string has the text.

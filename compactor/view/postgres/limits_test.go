@@ -3,12 +3,19 @@ package postgres
 import (
 	"bytes"
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
@@ -89,7 +96,8 @@ func TestWhatItDoesNotTake(t *testing.T) {
 		`{"run_id":"nul\u0000 \udbff\udffd","stage":"T","note":"nul\u0000","n":-0,"list":["\u0000",1e3,-0,1.50]}`,
 		`{"run_id":"c","stage":"T","note":"\udbff\udffd","half":["\ud800"],"big":[1e400000],"small":[1e-5000],"more":{"b":1,"a":2,"b":3}}`,
 		`{"run_id":"d","stage":"T","note":1e3,"snapshot":{"w":[1.0,1e300,-1.5e-7,12345678901234567890]}}`,
-		`{"run_id":"e","stage":"T","note":"text","n":7,"lr":-0.0}`)
+		`{"run_id":"e","stage":"T","note":"text","n":7,"lr":-0.0}`,
+		`{"run_id":"twice","stage":"T","tags":{"seed":"7"},"tags.seed":7,"snapshot":{"w":[{"a":1,"a":2}]}}`)
 	p := newPlace(t).(place)
 	v := openPlace(t, p)
 	r := synced(t, store, v)
@@ -111,6 +119,11 @@ func TestWhatItDoesNotTake(t *testing.T) {
 	err = conn.QueryRow(t.Context(), `SELECT _extra #>> '{}' FROM runs WHERE run_id LIKE 'nul%'`).Scan(&extra)
 	if err != nil || !strings.Contains(extra, `"note":"nul\u0000"`) {
 		t.Errorf("_extra %q, %v", extra, err)
+	}
+	var snapshot string
+	err = conn.QueryRow(t.Context(), `SELECT _extra #>> '{}', snapshot #>> '{}' FROM runs WHERE run_id = 'twice'`).Scan(&extra, &snapshot)
+	if err != nil || extra != `{"tags.seed":7,"tags.seed":"7"}` || !strings.Contains(snapshot, `{"a":1,"a":2}`) {
+		t.Errorf("_extra %q, snapshot %q, %v", extra, snapshot, err)
 	}
 	fold(t, root, `{"run_id":"f","stage":"T","`+long+`z":1}`)
 	if r = synced(t, store, v); len(r.Named) != 3 || r.How != view.Since {
@@ -254,6 +267,8 @@ func TestCanonical(t *testing.T) {
 	for _, text := range []string{
 		`{}`, `{"b":1,"a":2,"aa":3,"b":4}`, `{"n":[0,-0,1.0,1e3,1E+3,1.50e1,1e-7,-1.5e-300,1e300,12345678901234567890.10]}`, `{"s":"é\u00e9\n\/\ud83d\ude00"}`,
 		`{"nul":"\u0000"}`, `{"nul":"\\u0000"}`, `{"half":"\udc00"}`, `{"long":1e1001,"x":0.` + strings.Repeat("1", 1001) + `}`, `{"huge":1e999999999999}`, `{"a":{"b":[{"c":null},true,false]}}`,
+		`{"t":7,"t":"7"}`, `{"t":7,"\u0074":7}`, `{"a":[{"x":1},{"x":1,"y":{"z":1, "z" :2}}]}`, `{"x":"x","y":{"x":"x"},"z":["x","x"]}`,
+		`{"a":1,"b":2,"c":3,"d":4,"e":5,"f":6,"g":7,"h":8,"i":9,"a":10}`, `{"a":1,"b":2,"c":3,"d":4,"e":5,"f":6,"g":7,"h":8,"i":9,"j":"a"}`,
 		`{"e":0e5,"z":-0.0e7,"p":100e-2}`, "{\"l\":\"\u2028<&>\"}",
 	} {
 		var got string
@@ -263,6 +278,11 @@ func TestCanonical(t *testing.T) {
 		}
 		if has, want := canonical(fromJSONB([]byte(got))), canonical([]byte(text)); !bytes.Equal(has, want) {
 			t.Errorf("%s: jsonb holds %s: %s, want %s", text, got, has, want)
+		}
+	}
+	for text, want := range map[string]bool{`{"a":1,"b":{"a":1}}`: true, `{"a":1,"a":1}`: false, `{"b":[{"a":1,"\u0061":2}]}`: false} {
+		if fits([]byte(text)) != want {
+			t.Errorf("fits(%s) = %v", text, !want)
 		}
 	}
 	for _, text := range []string{"", "text", "01", "1 2", `{"a":1} x`} {
@@ -304,4 +324,35 @@ func TestTwoFirst(t *testing.T) {
 		t.Errorf("the second one: %v, want ErrBusy or nothing", err)
 	}
 	synced(t, b, v)
+}
+
+// TestIsAway has errors that a later try may not meet, and others.
+func TestIsAway(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{
+		{nil, false},
+		{context.Canceled, false},
+		{fmt.Errorf("%w", &net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ETIMEDOUT)}), true},
+		{&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}, true},
+		{&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ENOENT)}, true},
+		{&net.OpError{Op: "write", Err: os.NewSyscallError("write", syscall.EPIPE)}, true},
+		{&net.OpError{Op: "remote error", Err: errors.New("tls: bad certificate")}, false},
+		{&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, true},
+		{io.ErrUnexpectedEOF, true},
+		{driver.ErrBadConn, true},
+		{&net.DNSError{Name: "db.example", IsNotFound: true}, true},
+		{&net.DNSError{Name: "db.example", IsTemporary: true}, true},
+		{&pgconn.PgError{Code: "57P01"}, true},
+		{&pgconn.PgError{Code: "08006"}, true},
+		{&pgconn.PgError{Code: "08P01", Message: "query_wait_timeout"}, true},
+		{&pgconn.PgError{Code: "08P01", Message: "transaction blocks not allowed in statement pooling mode"}, false},
+		{&pgconn.PgError{Code: "57014"}, false},
+		{&pgconn.PgError{Code: "28P01"}, false},
+	} {
+		if got := isAway(c.err); got != c.want {
+			t.Errorf("isAway(%v) = %v", c.err, got)
+		}
+	}
 }

@@ -7,7 +7,7 @@
 // # Values that PostgreSQL does not take
 //
 // A text with the character NUL stands in _extra, and there, and in snapshot, a JSON text that jsonb refuses or would change (\u0000, half a surrogate pair, a number
-// of more than 1,000 digits) is a JSON string with that text. So is the value of a record that has more values than a row of PostgreSQL has room for: it stands in _extra. In
+// of more than 1,000 digits, two members of one name) is a JSON string with that text. So is the value of a record that has more values than a row of PostgreSQL has room for: it stands in _extra. In
 // the columns that every table has, such as run_id, U+10FFFD and 0 stand for NUL.
 package postgres
 
@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -32,6 +33,18 @@ const DefaultTable = "runs"
 // maxTable leaves room for what the names of its indexes have behind it.
 const maxTable = maxName - len("_cohort_phase_seq")
 
+// silenceOption is the option of a URL that says for how many milliseconds a server that acknowledges nothing is waited for, and for how many it waits for us.
+// Other clients of PostgreSQL know it, too.
+const silenceOption = "tcp_user_timeout"
+
+const defaultSilence = time.Minute
+
+// keepAlive finds an end of a connection that is gone without a word, within a time, while nothing is under way to it.
+func keepAlive(silence time.Duration) net.KeepAliveConfig {
+	seconds := func(d time.Duration) time.Duration { return max(d.Truncate(time.Second), time.Second) }
+	return net.KeepAliveConfig{Enable: true, Idle: seconds(silence / 2), Interval: seconds(silence / 6), Count: 3}
+}
+
 // ErrPassword reports a URL with a password in it, which other users of the machine see.
 var ErrPassword = errors.New("a password in the URL of a view is seen by others: set PGPASSWORD, or PGPASSFILE to the name of a file with it (~/.pgpass if it is not set)")
 
@@ -45,7 +58,8 @@ type Options struct {
 
 // Open makes a view of a URL, such as postgres://user@host:5432/database?schema=lab&table=runs. It does not connect. What the URL does not
 // say comes from PGHOST, PGUSER and the other variables of PostgreSQL's clients, with the password in PGPASSWORD or in the file PGPASSFILE. Other options, such as
-// sslmode and sslrootcert, are those of PostgreSQL. A URL with a password is ErrPassword. No error has a part of the URL that could be one.
+// sslmode and sslrootcert, are those of PostgreSQL. A server that acknowledges nothing for a minute, or for tcp_user_timeout milliseconds, is given up:
+// view.ErrAway. A URL with a password is ErrPassword. No error has a part of the URL that could be one.
 func Open(address string, o Options) (*sqlview.DB, error) {
 	if o.Wait == 0 {
 		o.Wait = 30 * time.Second
@@ -58,7 +72,14 @@ func Open(address string, o Options) (*sqlview.DB, error) {
 	if _, has := u.User.Password(); has || q.Has("password") || q.Has("sslpassword") {
 		return nil, ErrPassword
 	}
-	d := dialect{schema: q.Get("schema"), table: q.Get("table"), wait: o.Wait}
+	d := dialect{schema: q.Get("schema"), table: q.Get("table"), wait: o.Wait, silence: defaultSilence}
+	if q.Has(silenceOption) {
+		ms, err := strconv.ParseInt(q.Get(silenceOption), 10, 32)
+		if err != nil || ms < 1 {
+			return nil, fmt.Errorf("%s=%s: give a number of milliseconds", silenceOption, q.Get(silenceOption))
+		}
+		d.silence = time.Duration(ms) * time.Millisecond
+	}
 	if d.table == "" {
 		d.table = DefaultTable
 	}
@@ -67,6 +88,7 @@ func Open(address string, o Options) (*sqlview.DB, error) {
 	}
 	q.Del("schema")
 	q.Del("table")
+	q.Del(silenceOption)
 	u.RawQuery = q.Encode()
 	cfg, err := pgx.ParseConfig(u.String())
 	if err != nil {
@@ -78,8 +100,7 @@ func Open(address string, o Options) (*sqlview.DB, error) {
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = 10 * time.Second
 	}
-	// A server that is gone without a word is found by the end of a minute.
-	dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3}}
+	dialer := net.Dialer{KeepAliveConfig: keepAlive(d.silence), Control: bound(d.silence)}
 	cfg.DialFunc = dialer.DialContext
 	if cfg.RuntimeParams["application_name"] == "" {
 		cfg.RuntimeParams["application_name"] = "runfold"

@@ -136,6 +136,7 @@ func (t *tx) clear(ctx context.Context) (int64, error) {
 // write writes the rows from a seq on; if only is not nil, those of these seqs, which are sorted.
 func (t *tx) write(ctx context.Context, m mapping, c view.Change, from cohort.Seq, only []cohort.Seq) (n int64, err error) {
 	e := encoder{v: t.v, mapping: m, rootID: t.rootID}
+	var unread error // of a row: a database may return only what it says of it itself
 	rows := func(yield func([]any, error) bool) {
 		for r, err := range c.Rows(from) {
 			if err == nil && only != nil {
@@ -155,12 +156,16 @@ func (t *tx) write(ctx context.Context, m mapping, c view.Change, from cohort.Se
 			if err == nil {
 				err = ctx.Err()
 			}
+			unread = err
 			if !yield(values, err) || err != nil {
 				return
 			}
 		}
 	}
 	err = t.v.d.Write(ctx, t.conn, Load{t.v.table, []string{columnRoot, columnDigest}, m.columns, c.How == view.Whole, rows})
+	if unread != nil {
+		return n, unread
+	}
 	if err == nil && len(only) > 0 {
 		err = fmt.Errorf("internal error: %d rows that were listed were not there", len(only))
 	}

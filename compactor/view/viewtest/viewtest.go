@@ -44,7 +44,7 @@ func Test(t *testing.T, place func(t testing.TB) Place) {
 		test func(*testing.T, func(testing.TB) Place)
 	}{
 		{"History", testHistory}, {"Roots", testRoots}, {"LeftOut", testLeftOut}, {"Ahead", testAhead}, {"Restored", testRestored}, {"Void", testVoid}, {"Check", testCheck},
-		{"Drop", testDrop}, {"Killed", testKilled}, {"Interleaved", testInterleaved}, {"AtOnce", testAtOnce}, {"FoldedMeanwhile", testFoldedMeanwhile}, {"Back", testBack}, {"Random", testRandom}, {"OwnNames", testOwnNames}, {"AwkwardNames", testAwkwardNames}, {"Form", testForm}, {"Meddled", testMeddled}, {"Foreign", testForeign}, {"Needed", testNeeded}, {"Large", testLarge},
+		{"Drop", testDrop}, {"Killed", testKilled}, {"Interleaved", testInterleaved}, {"AtOnce", testAtOnce}, {"FoldedMeanwhile", testFoldedMeanwhile}, {"Back", testBack}, {"Random", testRandom}, {"OwnNames", testOwnNames}, {"AwkwardNames", testAwkwardNames}, {"Form", testForm}, {"Damaged", testDamaged}, {"Meddled", testMeddled}, {"Foreign", testForeign}, {"Needed", testNeeded}, {"Large", testLarge},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.test(t, place) })
 	}

@@ -25,20 +25,26 @@ type Server struct {
 	// Dir has all that is of the server, and the socket: PGHOST is its name.
 	Dir string
 	Bin string // the directory of the programs of PostgreSQL
+	net *Net
 	as  string // the user that it runs as, if that is another one: it refuses to run as root
 }
 
-// Skip skips a test that needs a server, where New has failed. It fails one that must run.
+// Skip skips a test that needs a server or a network, where New or NewNet has failed. It fails one that must run: what can be installed must be there, but no
+// one can be made root.
 func Skip(t testing.TB, why error) {
 	t.Helper()
-	if os.Getenv("RUNFOLD_MUST_RUN") != "" || !errors.Is(why, ErrNone) {
+	none := errors.Is(why, ErrNone) || errors.Is(why, ErrNoIP)
+	if !errors.Is(why, ErrNoNet) && (!none || os.Getenv("RUNFOLD_MUST_RUN") != "") {
 		t.Fatal(why)
 	}
 	t.Skip(why)
 }
 
 // New makes a server and starts it.
-func New() (s *Server, err error) {
+func New() (*Server, error) { return NewBehind(nil) }
+
+// NewBehind makes a server and starts it. If net is not nil, it is also reached at Net.Address, behind that link.
+func NewBehind(net *Net) (s *Server, err error) {
 	if runtime.GOOS == "windows" {
 		return nil, ErrNone // also under Wine, which sees the programs of Linux
 	}
@@ -56,20 +62,34 @@ func New() (s *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s = &Server{Dir: dir, Bin: filepath.Dir(slices.Max(found))}
+	s = &Server{Dir: dir, Bin: filepath.Dir(slices.Max(found)), net: net}
 	if os.Geteuid() == 0 {
 		err = s.give()
 	}
 	if err == nil {
 		err = run(s.Command("initdb", "-D", s.data(), "-U", User, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"))
 	}
+	address := ""
+	if net != nil && err == nil {
+		address = net.Address
+		err = appendTo(filepath.Join(s.data(), "pg_hba.conf"), "host all all samenet trust\n")
+	}
 	if err == nil { // without fsync: the machine stays on, whatever becomes of the server
-		err = s.control("start", "-o", fmt.Sprintf("-k %s -c listen_addresses='' -c fsync=off -c max_connections=200 -c deadlock_timeout=100ms", dir))
+		err = s.control("start", "-o", fmt.Sprintf("-k %s -c listen_addresses='%s' -c fsync=off -c max_connections=200 -c deadlock_timeout=100ms", dir, address))
 	}
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	return s, nil
+}
+
+func appendTo(name, text string) error {
+	f, err := os.OpenFile(name, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
 }
 
 // give gives the directory to a user without rights.
@@ -96,6 +116,9 @@ func (s *Server) Command(name string, args ...string) *exec.Cmd {
 	all := append([]string{filepath.Join(s.Bin, name)}, args...)
 	if s.as != "" {
 		all = append([]string{"setpriv", "--reuid", s.as, "--clear-groups", "--"}, all...)
+	}
+	if s.net != nil {
+		all = append([]string{"ip", "netns", "exec", s.net.name}, all...)
 	}
 	cmd := exec.Command(all[0], all[1:]...)
 	cmd.Dir = s.Dir
@@ -133,5 +156,9 @@ func (s *Server) Restart() error { return s.control("restart", "-m", "immediate"
 
 // Close ends the server and removes its directory.
 func (s *Server) Close() error {
-	return errors.Join(s.control("stop", "-m", "immediate"), os.RemoveAll(s.Dir))
+	err := errors.Join(s.control("stop", "-m", "immediate"), os.RemoveAll(s.Dir))
+	if s.net != nil {
+		err = errors.Join(err, s.net.Close())
+	}
+	return err
 }
