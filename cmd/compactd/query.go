@@ -52,7 +52,11 @@ objects in it. Ctrl-C ends it.`,
 			if err != nil {
 				return err
 			}
-			err = a.query(cmd.Context(), cfg, args[0], unfolded, write)
+			out := newSpool(a.stdout)
+			err = a.query(cmd.Context(), cfg, args[0], unfolded, func(r result) error { return write(out, r) })
+			if taken := out.end(cmd.Context()); err == nil {
+				err = taken
+			}
 			if err != nil && cmd.Context().Err() != nil {
 				return errStoppedQuery
 			}

@@ -52,7 +52,7 @@ func (r result) each(do func(values []any) error) error {
 }
 
 // resultWriter is what prints a result.
-func (a *app) resultWriter(asJSON, asCSV, asMarkdown bool) (func(result) error, error) {
+func (a *app) resultWriter(asJSON, asCSV, asMarkdown bool) (func(io.Writer, result) error, error) {
 	formats := 0
 	for _, is := range []bool{asJSON, asCSV, asMarkdown} {
 		if is {
@@ -72,8 +72,8 @@ func (a *app) resultWriter(asJSON, asCSV, asMarkdown bool) (func(result) error, 
 	default:
 		write = writeCSV
 	}
-	return func(r result) error {
-		out := bufio.NewWriterSize(a.stdout, 64<<10)
+	return func(to io.Writer, r result) error {
+		out := bufio.NewWriterSize(to, 64<<10)
 		if err := write(out, r); err != nil {
 			out.Flush() // what was before that; a second error says no more
 			return err
