@@ -36,8 +36,8 @@ import (
 	"github.com/runfold/runfold/compactor/index"
 )
 
-// ErrBusy reports a view that somebody else changes for longer than the view waits. Nothing was changed: try again later.
-var ErrBusy = errors.New("somebody else is changing the view")
+// ErrBusy reports a view that somebody else changes, or a file that somebody reads, for longer than the view waits. Nothing was changed: try again later.
+var ErrBusy = errors.New("the view is in use by somebody else")
 
 // ErrForeign reports a table of the name that a view was given, which no view has made. Nothing in it is read or changed.
 var ErrForeign = errors.New("no view has made it")

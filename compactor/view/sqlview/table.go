@@ -321,7 +321,7 @@ func (c *chooser) add(col index.Column) (why string) {
 		c.count++ // the old one may still count
 		return ""
 	case there:
-		return fmt.Sprintf("it is %s in this root, and the table has one of another root that is %s", want, e.Type)
+		return fmt.Sprintf("it is %s in this root, and the table has one that is %s, of another root or of somebody else", want, e.Type)
 	case c.count >= d.MaxColumns():
 		return fmt.Sprintf("the table has %d columns, and may have no more", c.count)
 	case left:
