@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/oklog/ulid/v2"
 
@@ -40,7 +41,7 @@ func shapeOf(f *index.File, mapped bool) (s shape) {
 	s.mapped = mapped
 	met := map[string]bool{}
 	for _, c := range f.Columns() {
-		lower := strings.ToLower(c.Name)
+		lower := foldCase(c.Name)
 		switch {
 		case c.Name == stampColumn:
 			continue
@@ -53,6 +54,11 @@ func shapeOf(f *index.File, mapped bool) (s shape) {
 		s.mapped = s.mapped || strings.ContainsAny(c.Name, mappedNames)
 	}
 	return s
+}
+
+// foldCase makes names equal that Spark cannot tell apart: it compares as Java's String.equalsIgnoreCase, to which the micro sign is a mu.
+func foldCase(name string) string {
+	return strings.Map(func(r rune) rune { return unicode.ToLower(unicode.ToUpper(r)) }, name)
 }
 
 // typeOf is the type of a column in Delta.
