@@ -5,7 +5,7 @@ whether columns were retyped or dropped: then a number may be spelled as its dou
 """
 import collections, datetime, json, sys, time, traceback
 import duckdb, polars, pyarrow, pyarrow.parquet
-from model import NUMBER, beside, cell, characters, finite, members, outcomes, quote, scan, snapshot_line, spellings, values
+from model import NUMBER, cell, characters, finite, hides, members, outcomes, quote, scan, snapshot_line, spellings, values
 
 FIRST = ["run_id", "phase", "cohort_id", "snapshot_seq", "timestamp"]
 LAST = ["_key", "_stamp", "_record_id", "_digest", "_stream", "_writer", "_extra"]
@@ -121,7 +121,7 @@ def check(root, since, records, columns, moved):
             if kind and row[n] is not None:
                 held[n] += 1
                 want[at[n]][r] = row[n] if moved else ways[0]
-            hidden += sum(t[0] not in "{[" and not beside(kind, t) for t in found[n])
+            hidden += hides(kind, row.get(n), found[n])
         expect(set(found) <= set(tokens), repr(key), "_extra has names that the record has not:", row["_extra"])
         stamp = w["time"] or (EPOCH + datetime.timedelta(microseconds=micros)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         lines.append(snapshot_line(w["run_id"], w["phase"], stamp, row["snapshot_seq"], w["text"]))

@@ -86,15 +86,23 @@ def spellings(token):
 def outcomes(kind, tokens, moved):
     """All that a cell and _extra may say of the values of one name: of two values for a column any that fits may stand there."""
     for i, token in enumerate(tokens):
+        rest = tokens[:i] + tokens[i + 1:]
         for t in sorted(spellings(token) if moved else {token}):
             if kind and (said := cell(kind, t)) is not None:
-                yield said, tokens[:i] + tokens[i + 1:] + ([t] if beside(kind, t) else [])
+                # Where another value spells the text of the column, the text stands in _extra, too: else that one would be its exact token.
+                spelled = any(beside(kind, o) and said in (spellings(o) if moved else {o}) for o in rest)
+                if beside(kind, t) or spelled:
+                    yield said, rest + [t]
+                if not beside(kind, t) and (moved or not spelled):
+                    yield said, rest
     if not any(kind and cell(kind, t) is not None for t in tokens) or moved and "-0" in tokens:
         yield None, tokens
-    # A known limit: of "true" and true for one text column, the index tells after a change of its type only the second.
-    for i, token in enumerate(tokens if moved and len(tokens) > 1 else []):
-        if token[0] == '"' and characters(json.loads(token)) in tokens:
-            yield from outcomes(kind, tokens[:i] + tokens[i + 1:], moved)
+
+
+def hides(kind, said, found):
+    """How many scalars of _extra are in no column. One that spells the text of its column is its exact token."""
+    exact = [t for t in found if beside(kind, t) and t == said][:1]
+    return sum(t[0] not in "{[" for t in found) - len(exact)
 
 
 def snapshot_line(run_id, stage, timestamp, seq, text):
