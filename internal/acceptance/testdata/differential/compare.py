@@ -3,7 +3,7 @@
 A line on standard input names a root, its acknowledged lines with stamp, record_id and cohort, what "compactd columns --json" says, and
 whether columns were retyped or dropped: then a number may be spelled as its double is. The answer is "ok CELLS", or what differs.
 """
-import collections, datetime, json, sys, time, traceback
+import collections, datetime, itertools, json, sys, time, traceback
 import duckdb, polars, pyarrow, pyarrow.parquet
 from model import NUMBER, cell, characters, finite, hides, members, outcomes, quote, scan, snapshot_line, spellings, values
 
@@ -40,14 +40,10 @@ def blurred(said, moved):
 
 
 def same(found, tokens, moved):
-    """Whether _extra has these tokens and no others."""
+    """Whether _extra has these tokens and no others. A token that changed its spelling may look like another one, so all pairings are tried."""
     left = [blurred(t, moved) for t in found]
-    for t in tokens:
-        ways = {blurred(s, moved) for s in (spellings(t) if moved else {t})} & set(left)
-        if not ways:
-            return False
-        left.remove(ways.pop())
-    return not left
+    ways = [{blurred(s, moved) for s in (spellings(t) if moved else {t})} for t in tokens]
+    return len(left) == len(ways) and any(all(t in w for t, w in zip(order, ways)) for order in itertools.permutations(left))
 
 
 def last_writes(records):
