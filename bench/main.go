@@ -84,6 +84,11 @@ func run() (err error) {
 	if e.short {
 		e.rounds = 1
 	}
+	if e.python != "" { // its process runs elsewhere
+		if e.python, err = filepath.Abs(e.python); err != nil {
+			return err
+		}
+	}
 	if e.dir, err = os.MkdirTemp(*dir, "runfold-bench"); err != nil {
 		return err
 	}
