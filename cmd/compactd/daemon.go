@@ -141,9 +141,8 @@ func (d *daemon) run(ctx context.Context) error {
 	if err := d.awaitRoot(ctx); err != nil {
 		return err
 	}
-	d.views = p.views
+	d.views = &publishers{}
 	defer func() { d.views.stop() }()
-	d.views.start(ctx, p.cfg)
 	for ctx.Err() == nil {
 		d.level.SetLevel(p.level)
 		d.publish(ctx, p)
@@ -158,15 +157,13 @@ func (d *daemon) run(ctx context.Context) error {
 
 // publish takes the views of a plan in the place of others.
 func (d *daemon) publish(ctx context.Context, p plan) {
-	switch {
-	case p.views == d.views:
-	case slices.Equal(p.views.urls, d.views.urls):
+	if slices.Equal(p.views.urls, d.views.urls) {
 		p.views.stop() // those that are there go on
-	default:
-		d.views.stop()
-		d.views = p.views
-		d.views.start(ctx, p.cfg)
+		return
 	}
+	d.views.stop()
+	d.views = p.views
+	d.views.start(ctx, p.cfg)
 }
 
 // until runs p until ctx ends or a hangup brings a new plan, which it returns.
