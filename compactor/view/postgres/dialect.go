@@ -133,30 +133,15 @@ func (dialect) Read(k sqlview.Kind, v any) (any, error) {
 			return fromJSONB([]byte(v)), nil
 		}
 	case []byte:
-		switch k {
-		case sqlview.JSON:
+		if k == sqlview.JSON {
 			return fromJSONB(v), nil
-		case sqlview.Bytes:
-			return v, nil
-		}
-	case bool:
-		if k == sqlview.Bool {
-			return v, nil
-		}
-	case int64:
-		if k == sqlview.Int {
-			return v, nil
-		}
-	case float64:
-		if k == sqlview.Double {
-			return v, nil
 		}
 	case time.Time:
 		if k == sqlview.Time {
 			return v.UTC(), nil
 		}
 	}
-	return nil, fmt.Errorf("it has %v, which was not written by a sync", v)
+	return sqlview.ReadPlain(k, v)
 }
 
 func (dialect) Canonical(json []byte) []byte { return canonical(json) }

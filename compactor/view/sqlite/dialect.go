@@ -104,30 +104,13 @@ func (dialect) Read(k sqlview.Kind, v any) (any, error) {
 			}
 		case sqlview.JSON:
 			return []byte(v), nil
-		case sqlview.Text:
-			return v, nil
 		}
 	case int64:
-		switch k {
-		case sqlview.Bool:
-			return v != 0, nil
-		case sqlview.Int:
-			return v, nil
-		}
-	case bool:
 		if k == sqlview.Bool {
-			return v, nil
-		}
-	case float64:
-		if k == sqlview.Double {
-			return v, nil
-		}
-	case []byte:
-		if k == sqlview.Bytes {
-			return v, nil
+			return v != 0, nil
 		}
 	}
-	return nil, fmt.Errorf("it has %v, which was not written by a sync", v)
+	return sqlview.ReadPlain(k, v)
 }
 
 func (dialect) Canonical(json []byte) []byte { return json }

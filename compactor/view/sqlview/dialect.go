@@ -21,6 +21,7 @@ package sqlview
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"iter"
 
 	"github.com/runfold/runfold/compactor/index"
@@ -111,4 +112,25 @@ type Dialect interface {
 	IsNeeded(err error) bool
 	// Cause is an error that says what a person can do about it, if that is known: it may be view.ErrAway or view.ErrFull. It is on one line.
 	Cause(err error) error
+}
+
+// ReadPlain is Dialect.Read for a value that the client gives as it took it.
+func ReadPlain(k Kind, v any) (any, error) {
+	is := false
+	switch v.(type) {
+	case bool:
+		is = k == Bool
+	case int64:
+		is = k == Int
+	case float64:
+		is = k == Double
+	case string:
+		is = k == Text
+	case []byte:
+		is = k == Bytes
+	}
+	if !is {
+		return nil, fmt.Errorf("it has %v, which was not written by a sync", v)
+	}
+	return v, nil
 }
