@@ -20,6 +20,7 @@ import (
 	"github.com/runfold/runfold/compactor/view"
 	"github.com/runfold/runfold/compactor/view/postgres/pgtest"
 	"github.com/runfold/runfold/compactor/view/sqlview"
+	"github.com/runfold/runfold/compactor/view/viewtest"
 	"github.com/runfold/runfold/journal"
 )
 
@@ -114,7 +115,7 @@ func TestKilledBackends(t *testing.T) {
 		kills, restarts = 20, 1
 	}
 	c := &chaos{server: ownServer(t)}
-	c.root, c.store = newRoot(t)
+	c.root, c.store = viewtest.NewRoot(t)
 	c.limit(t)
 	var all sync.WaitGroup
 	end := func() {
@@ -212,7 +213,7 @@ func (c *chaos) change(t *testing.T, i int) {
 	for n := range 30 {
 		lines = append(lines, fmt.Sprintf(`{"run_id":"r-%d","stage":"T","n":%d,"note":%q,"c%d":%d}`, (i*17+n)%900, i, strings.Repeat("x", n*40), i/20%10, n))
 	}
-	fold(t, c.root, lines...)
+	viewtest.Fold(t, c.root, lines...)
 }
 
 // kill ends a backend that has changed something and not committed it, and returns how many it has ended.
@@ -252,8 +253,8 @@ func TestFullDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	root, store := newRoot(t)
-	fold(t, root, `{"run_id":"a","stage":"T","n":1}`)
+	root, store := viewtest.NewRoot(t)
+	viewtest.Fold(t, root, `{"run_id":"a","stage":"T","n":1}`)
 	v := openAt(t, s)
 	if _, err := view.Sync(t.Context(), store, v, view.Options{}); err != nil {
 		t.Fatal(err)
@@ -265,7 +266,7 @@ func TestFullDisk(t *testing.T) {
 	for i := range 10_000 {
 		lines = append(lines, fmt.Sprintf(`{"run_id":"r-%05d","stage":"T","n":%d}`, i, i))
 	}
-	fold(t, root, lines...)
+	viewtest.Fold(t, root, lines...)
 	for range 2 {
 		if _, err := view.Sync(t.Context(), store, v, view.Options{}); err == nil || !strings.Contains(err.Error(), "No space left on device") {
 			t.Fatalf("a sync on a full disk: %v", err)

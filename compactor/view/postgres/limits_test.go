@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -22,49 +21,11 @@ import (
 	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/compactor/view"
-	"github.com/runfold/runfold/journal"
+	"github.com/runfold/runfold/compactor/view/viewtest"
 )
-
-func newRoot(t *testing.T) (cohort.Root, *generation.Store) {
-	t.Helper()
-	root := cohort.Root(filepath.Join(t.TempDir(), "runs"))
-	if _, _, err := journal.InitRoot(root, cohort.Settings{}, journal.RootOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	store, err := generation.Open(root, journal.RootOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return root, store
-}
 
 func config(root cohort.Root) compactor.Config {
 	return compactor.Config{Root: root, KeepGenerations: 1000}
-}
-
-func fold(t *testing.T, root cohort.Root, lines ...string) {
-	t.Helper()
-	w, err := journal.Create(root, "c", journal.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var recs []cohort.Record
-	for _, line := range lines {
-		r, err := cohort.ParseRecord([]byte(line), 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		recs = append(recs, r)
-	}
-	if err := w.Append(recs); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := compactor.Fold(context.Background(), config(root)); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // synced syncs a view and checks it.
@@ -89,9 +50,9 @@ func openPlace(t *testing.T, p place) view.View {
 
 // TestWhatItDoesNotTake has values and names that PostgreSQL refuses, or would change.
 func TestWhatItDoesNotTake(t *testing.T) {
-	root, store := newRoot(t)
+	root, store := viewtest.NewRoot(t)
 	long := strings.Repeat("é", 40)
-	fold(t, root,
+	viewtest.Fold(t, root,
 		fmt.Sprintf(`{"run_id":"a","stage":"T","%sx":1,"%sy":2,"xmin":5,"Case":1,"case":2}`, long, long),
 		`{"run_id":"nul\u0000 \udbff\udffd","stage":"T","note":"nul\u0000","n":-0,"list":["\u0000",1e3,-0,1.50]}`,
 		`{"run_id":"c","stage":"T","note":"\udbff\udffd","half":["\ud800"],"big":[1e400000],"small":[1e-5000],"more":{"b":1,"a":2,"b":3}}`,
@@ -125,7 +86,7 @@ func TestWhatItDoesNotTake(t *testing.T) {
 	if err != nil || extra != `{"tags.seed":7,"tags.seed":"7"}` || !strings.Contains(snapshot, `{"a":1,"a":2}`) {
 		t.Errorf("_extra %q, snapshot %q, %v", extra, snapshot, err)
 	}
-	fold(t, root, `{"run_id":"f","stage":"T","`+long+`z":1}`)
+	viewtest.Fold(t, root, `{"run_id":"f","stage":"T","`+long+`z":1}`)
 	if r = synced(t, store, v); len(r.Named) != 3 || r.How != view.Since {
 		t.Errorf("%+v", r)
 	}
@@ -142,7 +103,7 @@ func TestManyColumns(t *testing.T) {
 	const each, roots = 500, 4 // a root has no more
 	v := openPlace(t, newPlace(t).(place))
 	for i := range roots {
-		root, store := newRoot(t)
+		root, store := viewtest.NewRoot(t)
 		var declare []index.Column
 		var values strings.Builder
 		for n := range each {
@@ -158,7 +119,7 @@ func TestManyColumns(t *testing.T) {
 		if _, err := compactor.ChangeColumns(t.Context(), config(root), compactor.ColumnChange{Declare: declare}); err != nil {
 			t.Fatal(err)
 		}
-		fold(t, root, `{"run_id":"full","stage":"T"`+values.String()+`}`)
+		viewtest.Fold(t, root, `{"run_id":"full","stage":"T"`+values.String()+`}`)
 		want := 0
 		if i == roots-1 {
 			want = 14 + roots*each - maxColumns
@@ -167,7 +128,7 @@ func TestManyColumns(t *testing.T) {
 			if r := synced(t, store, v); len(r.LeftOut) != want || r.How != "" && r.Written == 0 {
 				t.Errorf("root %d: %d columns are left out, want %d", i, len(r.LeftOut), want)
 			}
-			fold(t, root, `{"run_id":"more","stage":"T"}`)
+			viewtest.Fold(t, root, `{"run_id":"more","stage":"T"}`)
 		}
 	}
 }
@@ -199,10 +160,10 @@ func begun(t *testing.T, store *generation.Store, v view.View) (commit func() er
 
 // TestOtherRoots has a root that drops a column, or itself, while another one has rows in the same table that it has not committed.
 func TestOtherRoots(t *testing.T) {
-	rootA, a := newRoot(t)
-	rootB, b := newRoot(t)
-	fold(t, rootA, `{"run_id":"a","stage":"T","v":1}`)
-	fold(t, rootB, `{"run_id":"b","stage":"T","v":2}`)
+	rootA, a := viewtest.NewRoot(t)
+	rootB, b := viewtest.NewRoot(t)
+	viewtest.Fold(t, rootA, `{"run_id":"a","stage":"T","v":1}`)
+	viewtest.Fold(t, rootB, `{"run_id":"b","stage":"T","v":2}`)
 	p := newPlace(t).(place)
 	v := openPlace(t, p)
 	synced(t, a, v)
@@ -294,10 +255,10 @@ func TestCanonical(t *testing.T) {
 
 // TestTwoFirst has two publishers that make the tables at once: one of them is told that somebody else does.
 func TestTwoFirst(t *testing.T) {
-	rootA, a := newRoot(t)
-	rootB, b := newRoot(t)
-	fold(t, rootA, `{"run_id":"a","stage":"T","v":1}`)
-	fold(t, rootB, `{"run_id":"b","stage":"T","v":2}`)
+	rootA, a := viewtest.NewRoot(t)
+	rootB, b := viewtest.NewRoot(t)
+	viewtest.Fold(t, rootA, `{"run_id":"a","stage":"T","v":1}`)
+	viewtest.Fold(t, rootB, `{"run_id":"b","stage":"T","v":2}`)
 	p := newPlace(t).(place)
 	v := openPlace(t, p)
 	commit := begun(t, a, v)

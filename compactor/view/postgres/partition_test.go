@@ -80,7 +80,7 @@ func atCommit(do func()) viewtest.Step {
 // that the change is made and nobody says so. The publisher is told that the server does not answer, and another one goes on while the link is still cut.
 func TestCutAtCommit(t *testing.T) {
 	f := newFar(t)
-	root, store := newRoot(t)
+	root, store := viewtest.NewRoot(t)
 	near := openAt(t, f.server)
 	for i, way := range []struct {
 		name             string
@@ -116,7 +116,7 @@ func TestCutAtCommit(t *testing.T) {
 					t.Errorf("another one, at once: %v, want ErrBusy", err)
 				}
 			}))
-			fold(t, root, fmt.Sprintf(`{"run_id":"r-%d","stage":"T","n":%d}`, i, i))
+			viewtest.Fold(t, root, fmt.Sprintf(`{"run_id":"r-%d","stage":"T","n":%d}`, i, i))
 			if _, err := view.Sync(t.Context(), store, v, view.Options{}); !errors.Is(err, view.ErrAway) || !cut {
 				t.Fatalf("cut (%v): %v, want ErrAway", cut, err)
 			}
@@ -148,8 +148,8 @@ func TestCutAtCommit(t *testing.T) {
 // TestInterrupted has a publisher that waits for the answer to COMMIT over a link that is cut, and is interrupted: it does not wait until it has given up the server.
 func TestInterrupted(t *testing.T) {
 	f := newFar(t)
-	root, store := newRoot(t)
-	fold(t, root, `{"run_id":"r","stage":"T"}`)
+	root, store := viewtest.NewRoot(t)
+	viewtest.Fold(t, root, `{"run_id":"r","stage":"T"}`)
 	v := f.open(t, "&tcp_user_timeout=3600000", atCommit(func() {
 		if err := f.net.Cut(false, true); err != nil {
 			t.Error(err)
@@ -212,7 +212,7 @@ func TestPartition(t *testing.T) {
 	f := newFar(t)
 	c := &cuts{chaos: chaos{server: f.server}, far: f}
 	c.changed.L = &c.mu
-	c.root, c.store = newRoot(t)
+	c.root, c.store = viewtest.NewRoot(t)
 	c.limit(t)
 	var all sync.WaitGroup
 	end := func() {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/runfold/runfold/compactor/view"
+	"github.com/runfold/runfold/compactor/view/viewtest"
 )
 
 // TestPassword has a user with a password and few rights, and one who only reads: the password comes from the environment or from a file, and
@@ -31,8 +32,8 @@ func TestPassword(t *testing.T) {
 			t.Fatalf("%s: %v", stmt, err)
 		}
 	}
-	root, store := newRoot(t)
-	fold(t, root, `{"run_id":"a","stage":"T","n":1}`)
+	root, store := viewtest.NewRoot(t)
+	viewtest.Fold(t, root, `{"run_id":"a","stage":"T","n":1}`)
 	sync := func() error {
 		v, err := Open(strings.Replace(s.url(schema), "tester@", "guarded@", 1), Options{})
 		if err != nil {
@@ -57,7 +58,7 @@ func TestPassword(t *testing.T) {
 	if err := sync(); err != nil {
 		t.Errorf("with PGPASSWORD: %v", err)
 	}
-	fold(t, root, `{"run_id":"b","stage":"T","n":0.5,"fresh":true}`)
+	viewtest.Fold(t, root, `{"run_id":"b","stage":"T","n":0.5,"fresh":true}`)
 	t.Setenv("PGPASSWORD", "")
 	t.Setenv("PGPASSFILE", file)
 	if err := sync(); err != nil {
@@ -74,7 +75,7 @@ func TestPassword(t *testing.T) {
 	if done, err := view.Check(t.Context(), store, v); err != nil || !done.Same || done.Rows != 2 {
 		t.Errorf("a check by who only reads: %+v, %v", done, err)
 	}
-	fold(t, root, `{"run_id":"c","stage":"T"}`)
+	viewtest.Fold(t, root, `{"run_id":"c","stage":"T"}`)
 	if _, err := view.Sync(t.Context(), store, v, view.Options{}); err == nil || !strings.Contains(err.Error(), "permission denied") {
 		t.Errorf("a sync by who only reads: %v", err)
 	}

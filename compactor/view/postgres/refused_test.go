@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/runfold/runfold/compactor/view"
+	"github.com/runfold/runfold/compactor/view/viewtest"
 )
 
 // TestRefused has databases that cannot hold a view, and servers that are not there: each error says which of them it is.
@@ -17,8 +18,8 @@ func TestRefused(t *testing.T) {
 			t.Fatalf("%s: %v", stmt, err)
 		}
 	}
-	root, store := newRoot(t)
-	fold(t, root, `{"run_id":"a","stage":"T","name":"größe"}`)
+	root, store := viewtest.NewRoot(t)
+	viewtest.Fold(t, root, `{"run_id":"a","stage":"T","name":"größe"}`)
 	host := strings.Split(s.url("x"), "?")[1]
 	for url, want := range map[string]struct {
 		text string

@@ -158,8 +158,8 @@ func TestView(t *testing.T) { viewtest.Test(t, newFile) }
 
 // TestTable looks at what a user sees of the table: types, comments, indexes, and no column that the root has no more.
 func TestTable(t *testing.T) {
-	root, store := newRoot(t)
-	fold(t, root, `{"run_id":"a","stage":"T","n":1,"lr":0.5,"ok":true,"note":"x"}`)
+	root, store := viewtest.NewRoot(t)
+	viewtest.Fold(t, root, `{"run_id":"a","stage":"T","n":1,"lr":0.5,"ok":true,"note":"x"}`)
 	f := newFile(t).(file)
 	sync := func() view.Report {
 		v := f.Open(t, func(string) error { return nil })
@@ -197,7 +197,7 @@ func TestTable(t *testing.T) {
 	if names != "runs_cohort_phase_seq runs_run_id runs_timestamp" {
 		t.Errorf("indexes %s", names)
 	}
-	fold(t, root, `{"run_id":"b","stage":"T","N":2,"ſ":1}`)
+	viewtest.Fold(t, root, `{"run_id":"b","stage":"T","N":2,"ſ":1}`)
 	if r := sync(); len(r.LeftOut) != 1 || r.LeftOut[0].String() != `column "N" is no column of the view, and its values stand in _extra: the database does not tell it from "n"` {
 		t.Errorf("left out: %v", r.LeftOut)
 	}
@@ -205,8 +205,8 @@ func TestTable(t *testing.T) {
 
 // TestErasedBytes erases a run: its bytes are in no file of the view after the next sync.
 func TestErasedBytes(t *testing.T) {
-	root, store := newRoot(t)
-	fold(t, root, `{"run_id":"person","stage":"T","note":"secret-secret"}`, `{"run_id":"b","stage":"T"}`)
+	root, store := viewtest.NewRoot(t)
+	viewtest.Fold(t, root, `{"run_id":"person","stage":"T","note":"secret-secret"}`, `{"run_id":"b","stage":"T"}`)
 	f := newFile(t).(file)
 	v := f.Open(t, func(string) error { return nil })
 	defer v.Close()
@@ -240,19 +240,19 @@ func TestKilledProcess(t *testing.T) {
 	if place := os.Getenv("RUNFOLD_TEST_KILL"); place != "" {
 		killedProcess(place)
 	}
-	root, store := newRoot(t)
+	root, store := viewtest.NewRoot(t)
 	var lines []string
 	for i := range 6000 { // more than SQLite keeps in memory
 		lines = append(lines, fmt.Sprintf(`{"run_id":"r-%d","stage":"T","note":"%0300d"}`, i, i))
 	}
-	fold(t, root, lines[:10]...)
+	viewtest.Fold(t, root, lines[:10]...)
 	f := newFile(t).(file)
 	v := f.Open(t, func(string) error { return nil })
 	if _, err := view.Sync(t.Context(), store, v, view.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	v.Close()
-	fold(t, root, lines[10:]...)
+	viewtest.Fold(t, root, lines[10:]...)
 	steps := []int{8, 20, 2000, 11990, 12000, 12004, 12006, 12007, 12008, 12009, 12010}
 	if testing.Short() || underRace {
 		steps = []int{20, 11990, 12007}
@@ -321,47 +321,9 @@ func killedProcess(what string) {
 	os.Exit(7)
 }
 
-func newRoot(t *testing.T) (cohort.Root, *generation.Store) {
-	t.Helper()
-	root := cohort.Root(filepath.Join(t.TempDir(), "runs"))
-	if _, _, err := journal.InitRoot(root, cohort.Settings{}, journal.RootOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	store, err := generation.Open(root, journal.RootOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return root, store
-}
-
-func fold(t *testing.T, root cohort.Root, lines ...string) {
-	t.Helper()
-	w, err := journal.Create(root, "c", journal.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var recs []cohort.Record
-	for _, line := range lines {
-		r, err := cohort.ParseRecord([]byte(line), 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		recs = append(recs, r)
-	}
-	if err := w.Append(recs); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := compactor.Fold(t.Context(), compactor.Config{Root: root}); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // TestDroppedTable: somebody has dropped the table of the rows, and not that of the state. A sync writes all rows again, and the view can be dropped.
 func TestDroppedTable(t *testing.T) {
-	root, store := newRoot(t)
+	root, store := viewtest.NewRoot(t)
 	f := newFile(t).(file)
 	sync := func() view.View {
 		t.Helper()
@@ -374,7 +336,7 @@ func TestDroppedTable(t *testing.T) {
 		}
 		return v
 	}
-	fold(t, root, `{"run_id":"a","stage":"S","n":1}`, `{"run_id":"b","stage":"S"}`)
+	viewtest.Fold(t, root, `{"run_id":"a","stage":"S","n":1}`, `{"run_id":"b","stage":"S"}`)
 	sync().Close()
 	drop := func() {
 		t.Helper()
@@ -383,7 +345,7 @@ func TestDroppedTable(t *testing.T) {
 		}
 	}
 	drop()
-	fold(t, root, `{"run_id":"c","stage":"S"}`)
+	viewtest.Fold(t, root, `{"run_id":"c","stage":"S"}`)
 	v := sync()
 	defer v.Close()
 	var n int

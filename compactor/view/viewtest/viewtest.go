@@ -68,6 +68,19 @@ func newRoot(t testing.TB, s cohort.Settings) root {
 	return root{t, dir}
 }
 
+// NewRoot makes an empty root and opens it, for tests of one view alone.
+func NewRoot(t testing.TB) (cohort.Root, *generation.Store) {
+	t.Helper()
+	r := newRoot(t, cohort.Settings{})
+	return r.dir, r.store()
+}
+
+// Fold appends records, which are JSON, and folds them.
+func Fold(t testing.TB, dir cohort.Root, lines ...string) {
+	t.Helper()
+	root{t, dir}.fold(lines...)
+}
+
 // copied is the root as it is now, in another directory.
 func (r root) copied() root {
 	r.Helper()
