@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -200,6 +201,38 @@ func TestLateStorage(t *testing.T) {
 	}
 	if q := quarantined(t, durable.OS, root); len(q) > 0 {
 		t.Errorf("in quarantine: %v", q)
+	}
+}
+
+// TestRunsOfASweptGeneration: a machine still sees an old generation as the newest, and all of it but one file, which another machine has swept: that is
+// an old state, and no damage.
+func TestRunsOfASweptGeneration(t *testing.T) {
+	t.Parallel()
+	for _, file := range []string{"index-", "snapshots-"} {
+		root, fresh := newRoot(t), ""
+		machine := &durabletest.Late{FS: durable.OS, Old: func(name string) bool { return fresh == "" || !strings.HasPrefix(filepath.Base(name), fresh) }}
+		here, there := compactor.Config{Root: root, FS: machine}, compactor.Config{Root: root, KeepAge: -1, KeepGenerations: 2}
+		w := openWriter(t, root, "c")
+		for n := range 4 {
+			appendLines(t, w, fmt.Sprintf(`{"run_id":"r%d","stage":"S"}`, n))
+			foldNow(t, there)
+			if n > 0 {
+				continue
+			}
+			if _, err := looks["runs"](here); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if swept, err := filepath.Glob(root.Data(file + "*001-*")); err != nil || len(swept) > 0 {
+			t.Fatalf("%v, %v: the first generation was not swept", swept, err)
+		}
+		fresh = file
+		if _, err := looks["runs"](here); !durable.IsAway(err) || generation.IsDamage(err) {
+			t.Errorf("%s: %v, want a storage that shows an old state", file, err)
+		}
 	}
 }
 

@@ -6,11 +6,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/audit"
 	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/internal/durable/durabletest"
 )
 
 // TestStrandedRowsHaveNoStream: an index of another copy of the root has a row that the newest generation lacks. While its stream lies anywhere,
@@ -119,10 +121,46 @@ func takeIndex(t *testing.T, from, to cohort.Root) (name string) {
 	return name
 }
 
+// TestStrandedSeenLate: a machine on a share tells of rows that are nowhere else, but not of those of a file that was written a moment ago, whose stream it may not
+// see yet.
+func TestStrandedSeenLate(t *testing.T) {
+	root := newRoot(t)
+	appendTo(t, root, "c", firstLines[0])
+	foldNow(t, compactor.Config{Root: root})
+	other := cohort.Root(filepath.Join(t.TempDir(), "other"))
+	if err := os.CopyFS(string(other), os.DirFS(string(root))); err != nil {
+		t.Fatal(err)
+	}
+	appendTo(t, other, "c", secondLines[1])
+	foldNow(t, compactor.Config{Root: other})
+	appendTo(t, root, "c", `{"run_id":"here","stage":"S"}`)
+	foldNow(t, compactor.Config{Root: root})
+	name := takeIndex(t, other, root)
+
+	cfg := compactor.Config{Root: root, FS: &durabletest.Late{FS: durable.OS}}
+	if found := strandedBy(t, cfg); found != 0 {
+		t.Errorf("%d files that were written a moment ago have rows that are nowhere else", found)
+	}
+	hourAgo := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(root.Data(name), hourAgo, hourAgo); err != nil {
+		t.Fatal(err)
+	}
+	if found := strandedBy(t, cfg); found != 1 {
+		t.Errorf("%d files have rows that are nowhere else, want 1", found)
+	}
+	if err := os.Remove(root.Data(name)); err != nil { // newRoot wants a root without damage at the end
+		t.Fatal(err)
+	}
+}
+
 // strandedIn counts the index files of which Check says that rows are nowhere else.
-func strandedIn(t *testing.T, root cohort.Root) (n int) {
+func strandedIn(t *testing.T, root cohort.Root) int {
+	return strandedBy(t, compactor.Config{Root: root})
+}
+
+func strandedBy(t *testing.T, cfg compactor.Config) (n int) {
 	t.Helper()
-	_, err := audit.Check(context.Background(), compactor.Config{Root: root}, func(p audit.Problem) {
+	_, err := audit.Check(context.Background(), cfg, func(p audit.Problem) {
 		if p.Damage && filepath.Dir(p.Path) == "data" {
 			n++
 		}
