@@ -192,6 +192,10 @@ func (r Root) Delta() string { return r.path("delta") }
 // CompactLock is the lock file of the running compactor.
 func (r Root) CompactLock() string { return r.path("compact.lock") }
 
+// CompactLease is the name beside which a compactor says who it is that holds another lock than that file, or none. It begins like CompactLock:
+// the time of each such file is one that the storage gave.
+func (r Root) CompactLease() string { return r.path("compact.lock.lease") }
+
 // Verdict is doctor.json: what was measured of the root's file system.
 func (r Root) Verdict() string { return r.path("doctor.json") }
 

@@ -35,11 +35,13 @@ func changing(ctx context.Context, cfg Config, change func(*run) (generation.Man
 	if err != nil {
 		return generation.Manifest{}, err
 	}
-	unlock, err := r.Lock.Lock(ctx)
-	if err != nil {
+	if err := r.lock(ctx); err != nil {
 		return generation.Manifest{}, err
 	}
-	defer func() { err = r.store.Doubt(errors.Join(err, unlock()), 0) }()
+	defer func() {
+		r.unlock()
+		err = r.store.Doubt(err, 0)
+	}()
 	for try := 0; ; try++ {
 		newest, err = change(r)
 		again := errors.Is(err, generation.ErrConflict) || r.isOvertaken(err)

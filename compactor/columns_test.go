@@ -19,6 +19,7 @@ import (
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/compactor/index"
+	"github.com/runfold/runfold/compactor/lock"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/internal/durable/durabletest"
 	"github.com/runfold/runfold/internal/jsonscan"
@@ -223,7 +224,7 @@ func TestChangeOnError(t *testing.T) {
 // no is a Locker that always says no.
 type no struct{}
 
-func (no) Lock(context.Context) (func() error, error) { return nil, compactor.ErrLocked }
+func (no) Lock(context.Context) (lock.Held, error) { return nil, compactor.ErrLocked }
 
 // TestChangeKeepsDamage: an index that is damaged is not written anew as if it were whole.
 func TestChangeKeepsDamage(t *testing.T) {

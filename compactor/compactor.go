@@ -48,6 +48,7 @@ import (
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/compactor/index"
+	"github.com/runfold/runfold/compactor/lock"
 	"github.com/runfold/runfold/internal/build"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
@@ -66,10 +67,13 @@ type Config struct {
 	RootID string
 	// FS makes every call on the disk. It is for the tests of this module: leave it nil.
 	FS durable.FS
-	// Lock is taken for the whole of a Fold, an Import or a Repair. If nil, a FileLock on the root's compact.lock.
-	Lock Locker
-	// Wait is how long that FileLock waits for another compactor. If zero, not at all.
+	// Locks makes the lock that is taken for the whole of a Fold, an Import or a Repair: see package lock. If nil, file.Provider: the root's
+	// compact.lock.
+	Locks lock.Provider
+	// Wait is how long that lock waits for another compactor, or for a service that is away. If zero, not at all.
 	Wait time.Duration
+	// Lock is taken in the place of what Locks makes. If nil, that.
+	Lock Locker
 	// BatchBytes bounds the memory for the records of one commit. An eighth of it holds whole records; those that do not fit
 	// are read again when they are written. The rest is for what decides over all of them: 256 bytes each, more
 	// where keys are long, and what records look like. More records are folded in further batches, each with
@@ -144,8 +148,7 @@ func Fold(ctx context.Context, cfg Config) (report Report, err error) {
 		return Report{}, err
 	}
 	start := r.Now()
-	unlock, err := r.Lock.Lock(ctx)
-	if err != nil {
+	if err := r.lock(ctx); err != nil {
 		return Report{}, err
 	}
 	defer func() {
@@ -153,7 +156,8 @@ func Fold(ctx context.Context, cfg Config) (report Report, err error) {
 			err = r.store.StillThere()
 		}
 		r.report.Damage += r.replaced
-		err = r.store.Doubt(errors.Join(err, unlock()), 0)
+		r.unlock()
+		err = r.store.Doubt(err, 0)
 		report = r.report
 		report.Elapsed = r.Now().Sub(start)
 	}()
@@ -174,6 +178,7 @@ type run struct {
 	streams journal.Root
 	say     *speaker
 	sweeper *sweeper
+	held    lock.Held // from lock to unlock
 	report  Report
 	again   bool              // a round was added to note what could not be moved
 	base    cohort.Generation // what the current round builds on
@@ -195,7 +200,7 @@ func open(cfg Config) (*run, error) {
 	cfg = cfg.withDefaults()
 	cfg.Lock = cfg.Locker(store.Settings)
 	r := &run{
-		Config: cfg, store: store, streams: store.Journal(),
+		Config: cfg, store: store, streams: store.Journal(), held: lock.Without{},
 		say: &speaker{to: cfg.Notify, said: map[string]bool{}},
 	}
 	store.Notify = func(n Notice) {
@@ -219,14 +224,6 @@ func (c Config) Store() (*generation.Store, error) {
 	return generation.New(generation.Store{
 		FS: c.FS, Root: c.Root, Settings: root.Settings, Program: c.Program, Now: c.Now, Free: c.Free, Notify: c.Notify,
 	}), nil
-}
-
-// Locker is c.Lock, or if that is nil the lock that every fold of a root with these settings takes.
-func (c Config) Locker(settings cohort.Settings) Locker {
-	if c.Lock != nil {
-		return c.Lock
-	}
-	return FileLock{Path: c.Root.CompactLock(), Perm: settings.FileMode.FS(), Wait: c.Wait, Program: c.Program, Notify: c.Notify}
 }
 
 // rounds folds batch after batch until nothing is left.
@@ -386,11 +383,14 @@ func (r *run) published(err error) error {
 
 // attempt writes the next generation and commits it.
 func (r *run) attempt(ctx context.Context, prev generation.Manifest, b *batch) (generation.Manifest, error) {
+	if err := r.mayGoOn(ctx); err != nil {
+		return generation.Manifest{}, fmt.Errorf("stopped before the commit: %w", err)
+	}
 	draft, err := r.write(prev, b)
 	if err != nil {
 		return generation.Manifest{}, err
 	}
-	if err := ctx.Err(); err != nil {
+	if err := r.mayGoOn(ctx); err != nil {
 		return generation.Manifest{}, errors.Join(fmt.Errorf("stopped before the commit: %w", err), draft.Discard())
 	}
 	r.from = draft.From
@@ -408,6 +408,9 @@ func (r *run) commit(prev generation.Manifest, next *generation.Draft, old *gene
 		if _, err := next.Write(old, *c); err != nil {
 			return generation.Manifest{}, err
 		}
+	}
+	if err := lock.Check(r.held); err != nil {
+		return generation.Manifest{}, errors.Join(fmt.Errorf("stopped before the commit: %w", err), next.Discard())
 	}
 	done, err := next.Commit()
 	if err != nil {

@@ -77,11 +77,10 @@ func Erase(ctx context.Context, cfg Config, what Erasure) (done Erased, err erro
 	}
 	e := eraser{run: r, what: what, notes: map[string]bool{}}
 	if what.Apply {
-		unlock, err := r.Lock.Lock(ctx)
-		if err != nil {
+		if err := r.lock(ctx); err != nil {
 			return Erased{}, err
 		}
-		defer func() { err = errors.Join(err, unlock()) }()
+		defer r.unlock()
 		if err := r.rounds(ctx); err != nil { // so that the streams have no record that is not a row yet
 			return Erased{}, r.store.Doubt(err, 0)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/lock/file"
 	"github.com/runfold/runfold/journal"
 )
 
@@ -156,14 +157,14 @@ func ExampleSchedule_Run() {
 }
 
 // While a program holds the lock, no fold runs.
-func ExampleFileLock() {
+func ExampleLocker() {
 	root, remove := tempRoot()
 	defer remove()
-	unlock, err := compactor.FileLock{Path: root.Dir.CompactLock(), Wait: time.Second}.Lock(context.Background())
+	held, err := file.Lock{Path: root.Dir.CompactLock(), Wait: time.Second}.Lock(context.Background())
 	if err != nil {
 		log.Fatal(err)
 	}
 	_, err = compactor.Fold(context.Background(), compactor.Config{Root: root.Dir})
-	fmt.Println(errors.Is(err, compactor.ErrLocked), unlock())
+	fmt.Println(errors.Is(err, compactor.ErrLocked), held.Unlock())
 	// Output: true <nil>
 }

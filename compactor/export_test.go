@@ -2,10 +2,8 @@ package compactor
 
 import (
 	"flag"
-	"time"
 
 	"github.com/runfold/runfold/compactor/generation"
-	"github.com/runfold/runfold/internal/durable"
 )
 
 // Seed is that of the random tests.
@@ -19,16 +17,4 @@ func EmptyReaped(cfg Config, prev, next generation.Manifest) error {
 	}
 	r.sweeper.empty(prev, next, r.store.Stamp(next))
 	return nil
-}
-
-// WithClock is l with a clock of its own, whose id is that of a boot of a machine, and with a file system for what observers note.
-func (l FileLock) WithClock(id string, now func() time.Duration, fsys durable.FS) FileLock {
-	l.clock, l.fs = clock{id, now}, fsys
-	return l
-}
-
-// ThisClock is the clock of this machine: its id and its reading.
-func ThisClock() (id string, now time.Duration) {
-	c := thisClock()
-	return c.id, c.now()
 }

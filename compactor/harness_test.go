@@ -16,6 +16,7 @@ import (
 	"github.com/runfold/runfold/compactor/audit"
 	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/compactor/index"
+	"github.com/runfold/runfold/compactor/lock"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
 )
@@ -313,7 +314,7 @@ func openRootOn(t testing.TB, fsys durable.FS, dir cohort.Root) journal.Root {
 // yes is a Locker that always says yes.
 type yes struct{}
 
-func (yes) Lock(context.Context) (func() error, error) { return func() error { return nil }, nil }
+func (yes) Lock(context.Context) (lock.Held, error) { return lock.Without{}, nil }
 
 // The first and the second fold of the tests below: the second replaces a row and sweeps.
 var (

@@ -52,11 +52,13 @@ func Import(ctx context.Context, cfg Config, recs []Imported, dryRun bool) (repo
 	im := importer{run: r, dryRun: dryRun}
 	im.place(recs)
 	if !dryRun {
-		unlock, err := r.Lock.Lock(ctx)
-		if err != nil {
+		if err := r.lock(ctx); err != nil {
 			return ImportReport{}, err
 		}
-		defer func() { err = r.store.Doubt(errors.Join(err, unlock()), 0) }()
+		defer func() {
+			r.unlock()
+			err = r.store.Doubt(err, 0)
+		}()
 	}
 	for try := 0; ; try++ {
 		err = im.take()

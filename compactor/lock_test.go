@@ -13,12 +13,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/lock/file"
 	"github.com/runfold/runfold/internal/durable"
 )
 
 func TestLockNamesTheHolder(t *testing.T) {
-	l := compactor.FileLock{Path: filepath.Join(t.TempDir(), "compact.lock")}
-	unlock, err := l.Lock(context.Background())
+	l := file.Lock{Path: filepath.Join(t.TempDir(), "compact.lock")}
+	held, err := l.Lock(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,14 +27,14 @@ func TestLockNamesTheHolder(t *testing.T) {
 	if !errors.Is(err, compactor.ErrLocked) || !strings.Contains(err.Error(), "held by host ") || !strings.Contains(err.Error(), "pid ") {
 		t.Errorf("Lock of a held lock = %v, want ErrLocked with the holder", err)
 	}
-	if err := unlock(); err != nil {
+	if err := held.Unlock(); err != nil {
 		t.Fatal(err)
 	}
-	unlock, err = l.Lock(context.Background())
+	held, err = l.Lock(context.Background())
 	if err != nil {
 		t.Fatalf("Lock after unlock: %v", err)
 	}
-	if err := unlock(); err != nil {
+	if err := held.Unlock(); err != nil {
 		t.Error(err)
 	}
 }
@@ -41,19 +42,19 @@ func TestLockNamesTheHolder(t *testing.T) {
 // TestLockWaits shows that a waiting compactor gets the lock when its holder ends.
 func TestLockWaits(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "compact.lock")
-	unlock, err := compactor.FileLock{Path: path}.Lock(context.Background())
+	held, err := file.Lock{Path: path}.Lock(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := make(chan error)
 	go func() {
-		unlock, err := compactor.FileLock{Path: path, Wait: time.Hour}.Lock(context.Background())
+		held, err := file.Lock{Path: path, Wait: time.Hour}.Lock(context.Background())
 		if err == nil {
-			err = unlock()
+			err = held.Unlock()
 		}
 		got <- err
 	}()
-	if err := unlock(); err != nil {
+	if err := held.Unlock(); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-got; err != nil {
@@ -70,7 +71,7 @@ func TestLockEndsWithItsContext(t *testing.T) {
 	defer held.Unlock()
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	_, err = compactor.FileLock{Path: path, Wait: time.Hour}.Lock(ctx)
+	_, err = file.Lock{Path: path, Wait: time.Hour}.Lock(ctx)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("Lock with an ended context = %v, want context.Canceled", err)
 	}

@@ -165,29 +165,11 @@ func (n TornTail) String() string {
 	return fmt.Sprintf("stream %v: its writer ended within an entry: %d bytes kept in %s", n.Stream, n.Length, n.Kept)
 }
 
-// LockUnsupported tells that no lock is to be had: the file system has none, or this process may not open the file. Nothing is
-// lost by it: two compactors may do the same work, and the commit lets one of them win.
-type LockUnsupported struct {
-	Path string
-	Err  error
-}
+// LockLeft tells that a lock could not be given back, after all was done: others get it when its lease ends.
+type LockLeft struct{ Err error }
 
-func (n LockUnsupported) String() string {
-	return fmt.Sprintf("folding without %s: %v: nothing is lost, the commit decides between two that fold at once", n.Path, n.Err)
-}
-
-// PassedOver tells that the holder of the lock has not counted for so long that it is taken for gone, and that this run and those
-// after it take the successor of the lock.
-type PassedOver struct {
-	Path   string
-	Holder string
-	Still  time.Duration
-	Next   string
-}
-
-func (n PassedOver) String() string {
-	return fmt.Sprintf("%s is held by %s, which has shown no sign of life for %v: it is passed over, and %s is the lock from now on; "+
-		"if it comes back, the commit decides", n.Path, n.Holder, n.Still.Round(time.Second), n.Next)
+func (n LockLeft) String() string {
+	return fmt.Sprintf("all is done, but the lock stays for a while: %v", n.Err)
 }
 
 // Skipped tells that a scheduled run was left out because the one before had not ended.

@@ -101,7 +101,7 @@ func TestRepairDeadUnknown(t *testing.T) {
 	for _, unknown := range []journal.Stream{{Cohort: "c", ID: "01JE0000000000000000000001"}, {Cohort: "d", ID: there.ID}} {
 		for _, apply := range []bool{false, true} {
 			before := tree(t, root)
-			_, err := audit.Repair(t.Context(), compactor.Config{Root: root, Lock: yes{}}, audit.RepairOptions{Apply: apply, Dead: []journal.Stream{there, unknown}})
+			_, err := audit.Repair(t.Context(), compactor.Config{Root: root}, audit.RepairOptions{Apply: apply, Dead: []journal.Stream{there, unknown}})
 			if !errors.Is(err, audit.ErrNoStream) || !strings.Contains(err.Error(), unknown.String()) {
 				t.Errorf("Repair with %v = %v, want ErrNoStream with its name", unknown, err)
 			}

@@ -16,6 +16,7 @@ import (
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/generation"
+	"github.com/runfold/runfold/compactor/lock"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/internal/durable/durabletest"
 	"github.com/runfold/runfold/journal"
@@ -359,13 +360,21 @@ func (s *stage) config(disk *durabletest.CrashFS, seen durable.FS) compactor.Con
 	return compactor.Config{Root: s.root, FS: seen, Lock: touching{disk, s.root.CompactLock()}, KeepAge: -1, KeepGenerations: 1, DeadAfter: -1, ReapGrace: -1}
 }
 
-// touching is a Locker that always says yes, and leaves the times of its files as FileLock does.
+// touching is a Locker that always says yes, and leaves the times of its files as a lock file does.
 type touching struct {
 	fsys durable.FS
 	path string
 }
 
-func (l touching) Lock(context.Context) (func() error, error) { return l.touch, l.touch() }
+func (l touching) Lock(context.Context) (lock.Held, error) { return touched{l: l}, l.touch() }
+
+// touched is that lock while it is held.
+type touched struct {
+	lock.Without
+	l touching
+}
+
+func (t touched) Unlock() error { return t.l.touch() }
 
 func (l touching) touch() error {
 	for _, path := range []string{l.path, l.path + ".holder"} {

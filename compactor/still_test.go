@@ -16,6 +16,8 @@ import (
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/lock"
+	"github.com/runfold/runfold/compactor/lock/file"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/internal/durable/durabletest"
 )
@@ -53,35 +55,35 @@ func dieWith(t *testing.T, path string) (h *durable.Holder) {
 	return h
 }
 
-func (s *still) lock() compactor.FileLock {
-	return compactor.FileLock{Path: s.path, Notify: s.said.add}.WithClock(s.boot, func() time.Duration { return s.at }, s.fs)
+func (s *still) lock() file.Lock {
+	return file.Lock{Path: s.path, Notify: s.said.add, Clock: file.Clock{ID: s.boot, Now: func() time.Duration { return s.at }}, FS: s.fs}
 }
 
 // held tries the lock, and wants it held by the one whose words begin so.
 func (s *still) held(path, by string) {
 	s.t.Helper()
-	unlock, err := s.lock().Lock(context.Background())
+	held, err := s.lock().Lock(context.Background())
 	if want := path + " is held by " + by; !errors.Is(err, compactor.ErrLocked) || !strings.Contains(err.Error(), want) {
 		s.t.Errorf("Lock = %v, want %q", err, want)
 	}
 	if err == nil {
-		unlock()
+		held.Unlock()
 	}
 }
 
 // taken takes the lock.
-func (s *still) taken() (unlock func() error) {
+func (s *still) taken() lock.Held {
 	s.t.Helper()
-	unlock, err := s.lock().Lock(context.Background())
+	held, err := s.lock().Lock(context.Background())
 	if err != nil {
 		s.t.Fatalf("Lock: %v", err)
 	}
-	return unlock
+	return held
 }
 
-func (s *still) release(unlock func() error) {
+func (s *still) release(held lock.Held) {
 	s.t.Helper()
-	if err := unlock(); err != nil {
+	if err := held.Unlock(); err != nil {
 		s.t.Error(err)
 	}
 }
@@ -99,7 +101,7 @@ func TestPassOver(t *testing.T) {
 		t.Errorf("before ten minutes are over it says %q", got)
 	}
 	s.at++
-	unlock := s.taken()
+	held := s.taken()
 	want := path + " is held by " + deadLine + ", which has shown no sign of life for 10m0s: it is passed over, and " +
 		path + ".2 is the lock from now on; if it comes back, the commit decides"
 	if diff := cmp.Diff(want, s.said.text()); diff != "" {
@@ -110,7 +112,7 @@ func TestPassOver(t *testing.T) {
 	if got := s.lock().Holder(); !strings.HasPrefix(got, "host ") || !s.lock().IsHeld() {
 		t.Errorf("Holder = %q, IsHeld = %t", got, s.lock().IsHeld())
 	}
-	s.release(unlock)
+	s.release(held)
 	if s.lock().IsHeld() {
 		t.Error("IsHeld after the end = true: is it the first lock that is looked at?")
 	}
@@ -243,15 +245,15 @@ func TestSeenFileFails(t *testing.T) {
 			l := s.lock()
 			l.Wait = time.Hour
 			looks := 0
-			l = l.WithClock(s.boot, func() time.Duration { // each look comes ten minutes after the one before
+			l.FS, l.Clock.Now = fault, func() time.Duration { // each look comes ten minutes after the one before
 				looks++
 				return s.at + time.Duration(looks)*10*time.Minute
-			}, fault)
-			unlock, err := l.Lock(context.Background())
+			}
+			held, err := l.Lock(context.Background())
 			if err != nil {
 				t.Fatalf("%v from change %d on: a caller that waits: %v", errno, k, err)
 			}
-			s.release(unlock)
+			s.release(held)
 		}
 	}
 }
@@ -263,27 +265,27 @@ func TestHolderCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		said := &notices{}
-		l := compactor.FileLock{Path: path, Wait: 2 * time.Hour, Notify: said.add}.WithClock("bubble", func() time.Duration { return time.Since(start) }, durable.OS)
-		unlock, err := l.Lock(context.Background())
+		l := file.Lock{Path: path, Wait: 2 * time.Hour, Notify: said.add, Clock: file.Clock{ID: "bubble", Now: func() time.Duration { return time.Since(start) }}}
+		held, err := l.Lock(context.Background())
 		if err != nil {
 			t.Fatal(err)
 		}
 		got := make(chan error)
 		go func() {
-			unlock, err := l.Lock(context.Background())
+			held, err := l.Lock(context.Background())
 			got <- err
 			if err == nil {
-				unlock()
+				held.Unlock()
 			}
 		}()
 		<-time.After(time.Hour)
-		if err := unlock(); err != nil {
+		if err := held.Unlock(); err != nil {
 			t.Error(err)
 		}
 		if err := <-got; err != nil {
 			t.Errorf("the waiting Lock: %v", err)
 		}
-		if err := unlock(); err != nil { // a second time does nothing
+		if err := held.Unlock(); err != nil { // a second time does nothing
 			t.Error(err)
 		}
 		if said.text() != "" {
@@ -363,7 +365,7 @@ func comesBack(t *testing.T, k int) (reached bool) {
 	}
 	// The third one holds the successor when the first one comes back. Both fold at once.
 	appendTo(t, root, "c", `{"run_id":"e","stage":"S","v":5}`)
-	unlock := s.taken()
+	held := s.taken()
 	s.held(root.CompactLock()+".2", "host ")
 	close(wake)
 	third := cfg
@@ -374,7 +376,7 @@ func comesBack(t *testing.T, k int) (reached bool) {
 	if err := <-done; err != nil && !sweptUnder(err) {
 		t.Errorf("asleep before change %d, %s: the first ends with %v", k, at, err)
 	}
-	s.release(unlock)
+	s.release(held)
 	foldNow(t, cfg)
 	want := map[string]string{"a:S": "1", "b:S": "2", "c:S": "2", "d:S": "4", "e:S": "5"}
 	if diff := cmp.Diff(want, values(t, root)); diff != "" {

@@ -22,7 +22,7 @@ func (a *app) historyCommand() *cobra.Command {
 		Use:   "history --root DIR",
 		Short: "List the generations that are kept: when, by whom, and what changed",
 		Long: `List the generations that are kept, newest first: number, time (by the wall clock of the machine that committed), what the
-commit was (fold, import, columns, retention, repair, erase), user@host and process, program, rows, and how many rows were added,
+commit was (fold, import, columns, retention, repair, erase), user@host, process and the lock that it held, program, rows, and how many rows were added,
 replaced, withdrawn, returned, imported or erased.
 
 A generation is void where a repair went back before it, or where a compactor that slept made it too late: it is not of the history
@@ -94,6 +94,9 @@ func printCommit(out *bufio.Writer, c generation.Commit, asJSON bool) error {
 		return err
 	}
 	by := fmt.Sprintf("%s@%s pid %d", cmp.Or(c.User, "?"), c.Host, c.PID)
+	if c.Lock != nil {
+		by += ", lock " + c.Lock.String()
+	}
 	_, err := fmt.Fprintf(out, "%d\t%s\t%s\t%s\t%s\t%d rows\t%s\n", c.Generation, terminal.Field(c.CreatedAt), terminal.Field(string(cmp.Or(c.Verb, "not known"))),
 		terminal.Field(by), terminal.Field(c.Program), c.Rows, whatChanged(c))
 	return err

@@ -24,6 +24,7 @@ import (
 	"github.com/runfold/runfold/compactor/history"
 	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/compactor/intake"
+	"github.com/runfold/runfold/compactor/lock"
 	"github.com/runfold/runfold/compactor/view"
 	"github.com/runfold/runfold/compactor/view/delta"
 	"github.com/runfold/runfold/compactor/view/sqlite"
@@ -220,7 +221,7 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.As(err, new(*history.BusyError)):
 		return exitAgain
-	case errors.Is(err, compactor.ErrLocked):
+	case errors.Is(err, compactor.ErrLocked), errors.Is(err, compactor.ErrLockLost):
 		return exitLocked
 	case errors.Is(err, errDamage), errors.Is(err, errDamaged), errors.Is(err, errGone), errors.Is(err, errViewDiffers), errors.Is(err, view.ErrChanged), generation.IsDamage(err), isSettings(err), delta.IsWrong(err):
 		return exitDamage
@@ -228,7 +229,7 @@ func exitCode(err error) int {
 		return exitFailed
 	case errors.Is(err, view.ErrBusy), errors.Is(err, view.ErrAway), errors.Is(err, view.ErrFull), errors.Is(err, errViewGone):
 		return exitAgain
-	case durable.IsFull(err), errors.Is(err, generation.ErrConflict), errors.Is(err, generation.ErrNotPublished), errors.Is(err, doctor.ErrNoAnswer),
+	case errors.Is(err, lock.ErrAway), durable.IsFull(err), errors.Is(err, generation.ErrConflict), errors.Is(err, generation.ErrNotPublished), errors.Is(err, doctor.ErrNoAnswer),
 		errors.Is(err, errStands):
 		return exitAgain
 	}
@@ -278,8 +279,14 @@ func hint(err error) string {
 		return rootid.SettingsWayOut(err)
 	case errors.Is(err, journal.ErrOtherRoot):
 		return "is another share mounted there, or --root-id (or " + rootid.Var + ") the id of another root? Nothing was changed"
+	case errors.Is(err, compactor.ErrLockLost):
+		return "nothing is lost, and what was committed stays: the holder of the lock folds the rest, or the next fold does"
 	case errors.Is(err, compactor.ErrLocked):
 		return "--wait 30s waits for it; nothing is lost either way"
+	case errors.Is(err, lock.ErrAway):
+		return "nothing was changed: --wait 30s waits for the service; --lock-optional folds without it, which is as safe; compactd doctor --lock URL measures it"
+	case errors.Is(err, lock.ErrRefused):
+		return "nothing was changed: docs/locks.md says what a service needs; compactd doctor --lock URL measures it"
 	case generation.IsDamage(err):
 		return "compactd check lists all that is damaged in a root, compactd repair says what can be done; nothing was changed or deleted"
 	case errors.Is(err, cohort.ErrNewer):

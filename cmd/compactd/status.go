@@ -74,7 +74,11 @@ func (a *app) printStatus(s shownStatus) error {
 	case s.Generation == 0:
 		fmt.Fprintf(out, "generation  none: never folded\n")
 	default:
-		fmt.Fprintf(out, "generation  %d: %d rows, folded at %s by %s\n", s.Generation, s.Rows, terminal.Line(s.FoldedAt), terminal.Line(s.FoldedBy))
+		by := s.FoldedBy
+		if s.Lock != nil {
+			by += ", lock " + s.Lock.String()
+		}
+		fmt.Fprintf(out, "generation  %d: %d rows, folded at %s by %s\n", s.Generation, s.Rows, terminal.Line(s.FoldedAt), terminal.Line(by))
 		if !s.Published && len(s.Damaged) == 0 && len(s.Unseen) == 0 {
 			fmt.Fprintf(out, "published   an earlier generation, or not all files: the next fold publishes this one\n")
 		}

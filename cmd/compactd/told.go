@@ -5,6 +5,7 @@ import (
 
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/generation"
+	"github.com/runfold/runfold/compactor/lock"
 )
 
 // oncePerDaemon passes notices to tell. What each fold of a daemon would repeat, because it is about the place and not about the
@@ -14,7 +15,7 @@ func oncePerDaemon(tell func(compactor.Notice)) func(compactor.Notice) {
 	return func(n compactor.Notice) {
 		var what string
 		switch n := n.(type) {
-		case compactor.LockUnsupported:
+		case lock.Unsupported:
 			what = n.String()
 		case generation.Without:
 			what = n.What

@@ -26,6 +26,7 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"time"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
@@ -447,7 +448,7 @@ const (
 func unpublished(store *generation.Store, m generation.Manifest) (old []generation.Public, busy bool, err error) {
 	old, err = store.Unpublished(m)
 	if err == nil && len(old) > 0 {
-		busy = compactor.FileLock{Path: store.Root.CompactLock()}.IsHeld()
+		busy = compactor.IsBusy(store.Root, time.Now())
 		old, err = store.Unpublished(m) // again: a compactor that has just finished may have published it
 	}
 	return old, busy, err

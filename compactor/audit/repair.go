@@ -10,6 +10,7 @@ import (
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/generation"
+	"github.com/runfold/runfold/compactor/lock"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
 )
@@ -141,17 +142,24 @@ func Repair(ctx context.Context, cfg compactor.Config, opts RepairOptions) (Repa
 		out, err := plan(ctx, store, opts)
 		return out, store.Doubt(err, 0)
 	}
-	unlock, err := cfg.Locker(store.Settings).Lock(ctx)
+	held, err := cfg.Locker(store.Settings).Lock(ctx)
 	if err != nil {
 		return Repaired{}, err
 	}
-	cfg.Lock = held{}
+	defer func() {
+		if err := held.Unlock(); err != nil && cfg.Notify != nil {
+			cfg.Notify(compactor.LockLeft{Err: err})
+		}
+	}()
+	cfg.Lock, cfg.Locks = nil, lock.Already(held)
+	compactor.Held(store, held)
 	r := newRepairer(store, opts)
+	r.held = held
 	err = r.examine(ctx)
 	if err == nil {
 		err = r.apply(ctx, cfg)
 	}
-	return r.out, store.Doubt(errors.Join(err, unlock()), 0)
+	return r.out, store.Doubt(err, 0)
 }
 
 func newRepairer(store *generation.Store, opts RepairOptions) *repairer {
@@ -186,14 +194,10 @@ func plan(ctx context.Context, store *generation.Store, opts RepairOptions) (Rep
 	}
 }
 
-// held is the lock of a caller that holds it already.
-type held struct{}
-
-func (held) Lock(context.Context) (func() error, error) { return func() error { return nil }, nil }
-
 type repairer struct {
 	*generation.Store
 	opts RepairOptions
+	held lock.Held // with Apply
 	out  Repaired
 
 	good generation.Manifest   // the generation to go back to; generation 0 is the empty root
@@ -320,6 +324,9 @@ func (r *repairer) goBack() error {
 	next.Schema, next.Columns = next.Columns.Apply(next.Schema, nil) // the files are those of today, and so are the rules for columns
 	if _, err := next.Write(old, generation.Changes{Whole: true}); err != nil {
 		return err
+	}
+	if err := lock.Check(r.held); err != nil {
+		return errors.Join(fmt.Errorf("stopped before the commit: %w", err), next.Discard())
 	}
 	if _, err = next.Commit(); err != nil {
 		return err

@@ -40,7 +40,8 @@ type Status struct {
 	Merged       *generation.Merged `json:"merged,omitempty"`      // of the fold that wrote the index
 	FoldedAt     string             `json:"folded_at,omitempty"`   // by the wall clock of that compactor, RFC 3339
 	FoldedBy     string             `json:"folded_by,omitempty"`   // program and host
-	Holder       string             `json:"lock_holder,omitempty"` // what the lock file says; this process may have ended
+	Holder       string             `json:"lock_holder,omitempty"` // what the lock says; this process may have ended
+	Lock         *generation.Lock   `json:"lock,omitempty"`        // by which that generation was made; nil: it does not say it
 	Cohorts      []CohortStatus     `json:"cohorts"`
 	Quarantine   int                `json:"quarantined"` // notes and streams under quarantine/
 	Stuck        int                `json:"stuck"`       // streams that were folded and could not be moved away, see compactor.Unmovable
@@ -104,7 +105,11 @@ func readStatus(ctx context.Context, cfg compactor.Config, store *generation.Sto
 	}
 	s := Status{
 		Root: store.Root, RootID: store.Settings.RootID, Generation: newest.Generation, Token: newest.Token, Rows: newest.Index.Rows, NextSeq: newest.NextSeq,
-		Narrow: newest.Narrow, Merged: newest.Merged, Holder: compactor.FileLock{Path: store.Root.CompactLock()}.Holder(), InExtra: index.Extras{},
+		Narrow: newest.Narrow, Merged: newest.Merged, InExtra: index.Extras{},
+	}
+	s.Lock = newest.Lock
+	if s.Holder, err = cfg.Holder(ctx, store.Settings); err != nil {
+		s.Holder = "not known: " + err.Error()
 	}
 	if w := newest.Withdrawn; w != nil {
 		s.Withdrawn, s.Actions = w.Index.Rows, w.Actions.Rows

@@ -43,7 +43,8 @@ func (s *Store) Draft(parent Manifest, streams []Watermark) (*Draft, error) {
 	next.Host, next.PID, next.Program = host(), os.Getpid(), s.Program
 	next.Streams, next.RepairedFrom = streams, nil
 	next.Verb, next.User, next.Changed = "", Account(), nil // who drafts sets Verb and Changed
-	next.At, next.Firsts = 0, parent.firsts()               // Commit sets At
+	next.Lock = s.Lock
+	next.At, next.Firsts = 0, parent.firsts() // Commit sets At
 	next.Settings = json.RawMessage(s.Settings.Encode())
 	return &Draft{Manifest: next, store: s}, nil
 }

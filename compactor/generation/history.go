@@ -20,6 +20,7 @@ type Commit struct {
 	Host       string            `json:"host,omitempty"`
 	PID        int               `json:"pid,omitempty"`
 	Program    string            `json:"program,omitempty"`
+	Lock       *Lock             `json:"lock,omitempty"` // that it was made by, if it says so
 	Rows       int64             `json:"rows"`
 	// Changed is nil where nobody knows it: after a repair, and in generations of older versions.
 	Changed *Changed `json:"changed"`
@@ -104,7 +105,7 @@ func (k *kept) grownFrom(before kept) {
 
 func (m *Manifest) commit(void bool) Commit {
 	return Commit{
-		Generation: m.Generation, CreatedAt: m.CreatedAt, Verb: m.Verb, User: m.User, Host: m.Host, PID: m.PID, Program: m.Program,
+		Generation: m.Generation, CreatedAt: m.CreatedAt, Verb: m.Verb, User: m.User, Host: m.Host, PID: m.PID, Program: m.Program, Lock: m.Lock,
 		Rows: m.Index.Rows, Changed: m.Changed, RepairedFrom: m.RepairedFrom, Void: void,
 	}
 }

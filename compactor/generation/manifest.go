@@ -32,6 +32,8 @@ type Manifest struct {
 	Verb    Verb     `json:"verb,omitempty"`
 	User    string   `json:"user,omitempty"` // for people only
 	Changed *Changed `json:"changed,omitempty"`
+	// Lock says by which lock it was made; nil where none was taken, and in manifests of older programs. It is information.
+	Lock *Lock `json:"lock,omitempty"`
 	// At is when it was made, by the file system's clock; 0: not known.
 	At cohort.Stamp `json:"at,omitempty"`
 	// Firsts links it to earlier generations that stay longer than its parent.
@@ -66,6 +68,19 @@ type Manifest struct {
 	Streams []Watermark `json:"streams"`
 
 	digest string // SHA-256 of the file in hex: a child names its parent by it
+}
+
+// Lock is the lock that a compactor held when it committed. Nothing is correct because of it.
+type Lock struct {
+	Provider string `json:"provider"`        // such as "file" and "etcd"; "none": it went on without one
+	Fence    int64  `json:"fence,omitempty"` // what the service gave with it, if it is one
+}
+
+func (l Lock) String() string {
+	if l.Fence == 0 {
+		return l.Provider
+	}
+	return fmt.Sprintf("%s, fence %d", l.Provider, l.Fence)
 }
 
 // Ahead is a record of a writer whose clock ran ahead.

@@ -63,6 +63,7 @@ func sampleToday() *Manifest {
 		Max:      1000, NextID: 103,
 	}
 	m.Verb, m.User, m.Changed = DidImport, "ada", &Changed{Added: 2, Replaced: 3, Raised: 4, Withdrawn: 5, Returned: 6, Imported: 1}
+	m.Lock = &Lock{Provider: "etcd", Fence: 41}
 	m.At = 1772359200000000000
 	m.Firsts = Firsts{
 		Hour: &First{6, strings.Repeat("ab", 32), 1772355600000000000},

@@ -7,7 +7,7 @@ import (
 )
 
 // Notice is one fact of a run that a person should know. String says it on one line.
-type Notice interface{ String() string }
+type Notice = fmt.Stringer
 
 // Published tells that the root's public files now show a generation.
 type Published struct {

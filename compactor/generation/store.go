@@ -65,6 +65,9 @@ type Store struct {
 	// Notify is called with each notice at once, in the calling goroutine. If nil, notices are dropped.
 	Notify func(Notice)
 
+	// Lock is the lock that is held, which drafts state. If nil, none.
+	Lock *Lock
+
 	without func(what, path string, err error) // tells of what is missing here; set by New
 }
 

@@ -22,6 +22,8 @@ import (
 	"github.com/runfold/runfold/compactor/audit"
 	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/compactor/index"
+	"github.com/runfold/runfold/compactor/lock"
+	"github.com/runfold/runfold/compactor/lock/file"
 	"github.com/runfold/runfold/compactor/query"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/internal/durable/durabletest"
@@ -216,7 +218,7 @@ func TestRestoreStoppedAnywhere(t *testing.T) {
 // free is a Locker that always says yes.
 type free struct{}
 
-func (free) Lock(context.Context) (func() error, error) { return func() error { return nil }, nil }
+func (free) Lock(context.Context) (lock.Held, error) { return lock.Without{}, nil }
 
 // TestRestoreTwice runs a second restore within the first, before each of its appends, and two side by side.
 func TestRestoreTwice(t *testing.T) {
@@ -449,7 +451,7 @@ func TestRestoreWhere(t *testing.T) {
 // TestRestoreRefused shows what keeps a restore from its work: then nothing is appended.
 func TestRestoreRefused(t *testing.T) {
 	root, _ := prepared(t)
-	unlock, err := (compactor.FileLock{Path: root.CompactLock(), Perm: 0o666}).Lock(t.Context())
+	held, err := (file.Lock{Path: root.CompactLock(), Perm: 0o666}).Lock(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -457,7 +459,7 @@ func TestRestoreRefused(t *testing.T) {
 	if r, err := Restore(t.Context(), compactor.Config{Root: root}, 1, RestoreOptions{Apply: true}); !errors.As(err, &busy) || busy.Done || !errors.Is(err, compactor.ErrLocked) {
 		t.Errorf("Restore while another compactor is at work = %+v, %v", r, err)
 	}
-	if err := unlock(); err != nil {
+	if err := held.Unlock(); err != nil {
 		t.Fatal(err)
 	}
 	if r, err := Restore(t.Context(), compactor.Config{Root: root}, 7, RestoreOptions{Apply: true}); !errors.As(err, new(*generation.NotKeptError)) {

@@ -60,14 +60,16 @@ var allowed = map[string][]string{
 	"compactor/index":      {"cohort", "internal/build", "internal/jsonscan"},
 	"compactor/generation": {"cohort", "compactor/index", "internal/build", "internal/durable", "journal"},
 	"compactor/view/delta": {"cohort", "compactor/generation", "compactor/index", "internal/durable"},
-	"compactor":            {"cohort", "compactor/generation", "compactor/index", "compactor/view/delta", "internal/build", "internal/doctor", "internal/durable", "journal"},
-	"compactor/audit":      {"cohort", "compactor", "compactor/generation", "compactor/index", "compactor/view/delta", "internal/durable", "internal/jsonscan", "journal"},
+	"compactor":            {"cohort", "compactor/generation", "compactor/index", "compactor/lock", "compactor/lock/file", "compactor/view/delta", "internal/build", "internal/doctor", "internal/durable", "journal"},
+	"compactor/audit":      {"cohort", "compactor", "compactor/generation", "compactor/index", "compactor/lock", "compactor/view/delta", "internal/durable", "internal/jsonscan", "journal"},
 	"compactor/history":    {"cohort", "compactor", "compactor/generation", "compactor/index", "internal/jsonscan", "journal"},
 	"compactor/intake":     {"cohort", "compactor", "compactor/index", "internal/jsonscan", "journal"},
+	"compactor/lock":       {"internal/build"},
+	"compactor/lock/file":  {"compactor/lock", "internal/durable"},
 	"compactor/query":      {"cohort", "compactor/index", "internal/jsonscan"},
 	"compactor/view":       {"cohort", "compactor/generation", "compactor/index"},
 	"cmd/journal-append":   {"cohort", "internal/build", "internal/durable", "internal/jsonscan", "internal/quantity", "internal/rootid", "internal/terminal", "journal"},
-	"cmd/compactd":         {"cohort", "compactor", "compactor/audit", "compactor/generation", "compactor/history", "compactor/index", "compactor/intake", "compactor/query", "compactor/view", "compactor/view/delta", "compactor/view/postgres", "compactor/view/sqlite", "compactor/view/sqlview", "internal/build", "internal/doctor", "internal/durable", "internal/jsonscan", "internal/quantity", "internal/rootid", "internal/terminal", "journal"},
+	"cmd/compactd":         {"cohort", "compactor", "compactor/audit", "compactor/generation", "compactor/history", "compactor/index", "compactor/intake", "compactor/lock", "compactor/query", "compactor/view", "compactor/view/delta", "compactor/view/postgres", "compactor/view/sqlite", "compactor/view/sqlview", "internal/build", "internal/doctor", "internal/durable", "internal/jsonscan", "internal/quantity", "internal/rootid", "internal/terminal", "journal"},
 }
 
 func TestArrows(t *testing.T) {

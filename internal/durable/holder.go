@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Holder is the file beside a lock file in which the holder of the lock says who it is, and counts. It stands beside the lock
@@ -99,6 +100,15 @@ func (h *Holder) Close() (err error) {
 		err = h.f.Truncate(0)
 	}
 	return errors.Join(err, h.f.Close())
+}
+
+// SaidAt is when the file beside a lock was written last, by the storage's clock or that of the machine that wrote it.
+func SaidAt(lock string) (time.Time, error) {
+	info, err := os.Lstat(lock + holderEnd)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return info.ModTime(), nil
 }
 
 // WhoHolds is what the file beside a lock, or else the lock file itself, says of its holder, or of one that was killed. sign is

@@ -21,6 +21,8 @@ import (
 	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/compactor/intake"
+	"github.com/runfold/runfold/compactor/lock"
+	"github.com/runfold/runfold/compactor/lock/file"
 	"github.com/runfold/runfold/journal"
 )
 
@@ -365,19 +367,19 @@ func TestImport(t *testing.T) {
 // busy is a Locker of a program's own: somebody else always has the lock.
 type busy struct{}
 
-func (busy) Lock(context.Context) (func() error, error) { return nil, compactor.ErrLocked }
+func (busy) Lock(context.Context) (lock.Held, error) { return nil, compactor.ErrLocked }
 
 // TestLocks meets a lock that another one holds: a lock file, and a Locker of the program.
 func TestLocks(t *testing.T) {
 	root := newRoot(t)
-	unlock, err := compactor.FileLock{Path: root.Dir.CompactLock()}.Lock(context.Background())
+	held, err := file.Lock{Path: root.Dir.CompactLock()}.Lock(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := compactor.Fold(context.Background(), compactor.Config{Root: root.Dir}); !errors.Is(err, compactor.ErrLocked) {
 		t.Errorf("Fold while another holds the lock = %v", err)
 	}
-	if err := unlock(); err != nil {
+	if err := held.Unlock(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := compactor.Fold(context.Background(), compactor.Config{Root: root.Dir, Lock: busy{}}); !errors.Is(err, compactor.ErrLocked) {

@@ -16,6 +16,7 @@ import (
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/generation"
+	"github.com/runfold/runfold/compactor/lock"
 	"github.com/runfold/runfold/compactor/view/delta"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/internal/durable/durabletest"
@@ -248,7 +249,7 @@ func TestNames(t *testing.T) {
 // noLock is a lock that is always free.
 type noLock struct{}
 
-func (noLock) Lock(context.Context) (func() error, error) { return func() error { return nil }, nil }
+func (noLock) Lock(context.Context) (lock.Held, error) { return lock.Without{}, nil }
 
 // TestTimeRises: the clock of the storage goes back, and the times of versions do not.
 func TestTimeRises(t *testing.T) {

@@ -1,4 +1,4 @@
-package compactor
+package file
 
 import (
 	"encoding/json"
@@ -30,18 +30,18 @@ type sighting struct {
 	Since   map[string]time.Duration `json:"since_ns"` // by clock
 }
 
-// clock measures a time that nobody can set: it only goes on, and two of its readings, also of two processes, may be subtracted. id is
+// Clock measures a time that nobody can set: it only goes on, and two readings of Now, also of two processes, may be subtracted. ID is
 // different for each boot of a machine.
-type clock struct {
-	id  string
-	now func() time.Duration
+type Clock struct {
+	ID  string
+	Now func() time.Duration
 }
 
 // observer watches the holder of a lock for one caller of Lock. What it sees it also notes in a file, for the callers to come: a
 // fold of cron that meets a lock ends at once. If the file cannot be written, the caller alone knows.
 type observer struct {
 	fs    durable.FS
-	clock clock
+	clock Clock
 	perm  fs.FileMode
 
 	path   string // what was seen last
@@ -52,7 +52,7 @@ type observer struct {
 
 // stoodStill is how long the holder of a lock is known not to have counted.
 func (o *observer) stoodStill(path string) time.Duration {
-	now := o.clock.now()
+	now := o.clock.Now()
 	if o.path == path && now-o.looked < lookEvery {
 		return o.looked - o.since // only what was looked at counts
 	}
@@ -68,7 +68,7 @@ func (o *observer) stoodStill(path string) time.Duration {
 func (o *observer) firstSeen(path, sign string, now time.Duration) time.Duration {
 	seen, leave := o.read(path + seenEnd)
 	// A time in the future is of a machine that was set back to a snapshot of itself.
-	if since, ok := seen.Since[o.clock.id]; ok && seen.Sign == sign && since <= now {
+	if since, ok := seen.Since[o.clock.ID]; ok && seen.Sign == sign && since <= now {
 		return since
 	}
 	if leave {
@@ -78,7 +78,7 @@ func (o *observer) firstSeen(path, sign string, now time.Duration) time.Duration
 		seen = sighting{Sign: sign, Since: map[string]time.Duration{}}
 	}
 	seen.Version = seenVersion
-	seen.Since[o.clock.id] = now
+	seen.Since[o.clock.ID] = now
 	if data, err := json.Marshal(seen); err == nil {
 		durable.Replace(o.fs, path+seenEnd, append(data, '\n'), o.perm) // an error is dropped: then only this process knows
 	}

@@ -1,7 +1,7 @@
 //go:build !linux
 
-package compactor
+package file
 
 // thisClock is the clock of this process: a system without a boot id does not tell its boots apart. So a daemon passes a holder over here,
 // and processes that end at once never do.
-func thisClock() clock { return processClock() }
+func thisClock() Clock { return processClock() }

@@ -1,4 +1,4 @@
-package compactor
+package file
 
 import (
 	"os"
@@ -10,7 +10,7 @@ import (
 
 // thisClock is the monotonic clock of this boot of this machine. It does not count while the machine is suspended, so a holder on the
 // same machine is not found still after a night. A time namespace has a monotonic clock of its own.
-func thisClock() clock {
+func thisClock() Clock {
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return processClock()
@@ -19,7 +19,7 @@ func thisClock() clock {
 	if ns, err := os.Readlink("/proc/self/ns/time"); err == nil {
 		id += " " + ns
 	}
-	return clock{id, func() time.Duration {
+	return Clock{id, func() time.Duration {
 		var t unix.Timespec
 		if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &t); err != nil {
 			return 0 // then nobody stands still
