@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/runfold/runfold/compactor/view/postgres/pgtest"
+	"github.com/runfold/runfold/internal/servertest"
 )
 
 // TestPostgres runs what the README says of psql, with a server of its own, and a daemon beside it.
@@ -21,9 +21,9 @@ func TestPostgres(t *testing.T) {
 	if !found || !closed || strings.Count(block, "\n") != 3 {
 		t.Fatalf("the README does not have three commands from nothing to psql:\n%s", block)
 	}
-	s, err := pgtest.New()
+	s, err := servertest.NewPostgres(nil)
 	if err != nil {
-		pgtest.Skip(t, err)
+		servertest.Skip(t, err)
 	}
 	defer func() {
 		if err := s.Close(); err != nil {
@@ -31,7 +31,7 @@ func TestPostgres(t *testing.T) {
 		}
 	}()
 	t.Setenv("PGHOST", s.Dir)
-	t.Setenv("PGUSER", pgtest.User)
+	t.Setenv("PGUSER", servertest.User)
 	t.Setenv("PATH", s.Bin+":"+os.Getenv("PATH"))
 	dir := t.TempDir()
 	t.Chdir(dir)

@@ -18,9 +18,9 @@ import (
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/compactor/view"
-	"github.com/runfold/runfold/compactor/view/postgres/pgtest"
 	"github.com/runfold/runfold/compactor/view/sqlview"
 	"github.com/runfold/runfold/compactor/view/viewtest"
+	"github.com/runfold/runfold/internal/servertest"
 	"github.com/runfold/runfold/journal"
 )
 
@@ -28,7 +28,7 @@ import (
 func ownServer(t *testing.T) server {
 	t.Helper()
 	need(t)
-	s, err := pgtest.New()
+	s, err := servertest.NewPostgres(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func (c *chaos) limit(t *testing.T) {
 
 // activity is what each client of the server does, and whom it waits for.
 func (c *chaos) activity() string {
-	conn, err := pgx.Connect(context.Background(), fmt.Sprintf("postgres://%s@/postgres?host=%s", pgtest.User, c.Dir))
+	conn, err := pgx.Connect(context.Background(), fmt.Sprintf("postgres://%s@/postgres?host=%s", servertest.User, c.Dir))
 	if err != nil {
 		return err.Error()
 	}
@@ -248,7 +248,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	conn := s.connect(t, "public")
-	for _, stmt := range []string{`CREATE TABLESPACE small LOCATION '` + space + `'`, `ALTER ROLE ` + pgtest.User + ` SET default_tablespace = small`} {
+	for _, stmt := range []string{`CREATE TABLESPACE small LOCATION '` + space + `'`, `ALTER ROLE ` + servertest.User + ` SET default_tablespace = small`} {
 		if _, err := conn.Exec(t.Context(), stmt); err != nil {
 			t.Fatal(err)
 		}

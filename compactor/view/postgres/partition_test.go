@@ -14,9 +14,9 @@ import (
 	"time"
 
 	"github.com/runfold/runfold/compactor/view"
-	"github.com/runfold/runfold/compactor/view/postgres/pgtest"
 	"github.com/runfold/runfold/compactor/view/sqlview"
 	"github.com/runfold/runfold/compactor/view/viewtest"
+	"github.com/runfold/runfold/internal/servertest"
 )
 
 var (
@@ -27,17 +27,17 @@ var (
 // far is a server behind a link that can be cut.
 type far struct {
 	server
-	net *pgtest.Net
+	net *servertest.Net
 }
 
 func newFar(t *testing.T) far {
 	t.Helper()
 	need(t)
-	net, err := pgtest.NewNet()
+	net, err := servertest.NewNet()
 	if err != nil {
-		pgtest.Skip(t, err)
+		servertest.Skip(t, err)
 	}
-	s, err := pgtest.NewBehind(net)
+	s, err := servertest.NewPostgres(net)
 	if err != nil {
 		t.Fatal(errors.Join(err, net.Close()))
 	}
@@ -52,7 +52,7 @@ func newFar(t *testing.T) far {
 // open opens the view over the link. Each call goes through step. Unless options say another time, an end that acknowledges nothing for two seconds is given up.
 func (f far) open(t *testing.T, options string, step viewtest.Step) *sqlview.DB {
 	t.Helper()
-	v, err := Open(fmt.Sprintf("postgres://%s@%s/postgres?schema=lab&sslmode=disable%s&tcp_user_timeout=2000", pgtest.User, f.net.Address, options),
+	v, err := Open(fmt.Sprintf("postgres://%s@%s/postgres?schema=lab&sslmode=disable%s&tcp_user_timeout=2000", servertest.User, f.net.Address, options),
 		Options{Wait: time.Minute, wrap: func(c driver.Connector) driver.Connector { return viewtest.Connector(c, step) }})
 	if err != nil {
 		t.Fatal(err)

@@ -10,11 +10,11 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/runfold/runfold/compactor/view/postgres/pgtest"
+	"github.com/runfold/runfold/internal/servertest"
 )
 
 // server is a server of these tests.
-type server struct{ *pgtest.Server }
+type server struct{ *servertest.Postgres }
 
 // shared is the server that most tests share; each has schemas of its own.
 var shared struct {
@@ -24,7 +24,7 @@ var shared struct {
 }
 
 func TestMain(m *testing.M) {
-	shared.Server, shared.err = pgtest.New()
+	shared.Postgres, shared.err = servertest.NewPostgres(nil)
 	code := m.Run()
 	if shared.err == nil {
 		if err := shared.Close(); err != nil {
@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 func need(t testing.TB) server {
 	t.Helper()
 	if shared.err != nil {
-		pgtest.Skip(t, shared.err)
+		servertest.Skip(t, shared.err)
 	}
 	return shared.server
 }
@@ -48,13 +48,13 @@ func newSchema() string { return fmt.Sprint("s", shared.schemas.Add(1)) }
 
 // url is that of a view in a schema.
 func (s server) url(schema string) string {
-	return fmt.Sprintf("postgres://%s@/postgres?host=%s&schema=%s", pgtest.User, s.Dir, schema)
+	return fmt.Sprintf("postgres://%s@/postgres?host=%s&schema=%s", servertest.User, s.Dir, schema)
 }
 
 // connect connects past the view, with a name that is not that of a publisher.
 func (s server) connect(t testing.TB, schema string) *pgx.Conn {
 	t.Helper()
-	conn, err := pgx.Connect(context.Background(), fmt.Sprintf("postgres://%s@/postgres?host=%s&search_path=%s", pgtest.User, s.Dir, schema))
+	conn, err := pgx.Connect(context.Background(), fmt.Sprintf("postgres://%s@/postgres?host=%s&search_path=%s", servertest.User, s.Dir, schema))
 	if err != nil {
 		t.Fatal(err)
 	}

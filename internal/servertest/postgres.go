@@ -1,5 +1,4 @@
-// Package pgtest starts PostgreSQL servers for tests. Each has a directory of its own, and is reached by a socket in it.
-package pgtest
+package servertest
 
 import (
 	"errors"
@@ -11,17 +10,13 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
-	"testing"
 )
 
-// User is the only user of a server. It may do anything, and has no password.
+// User is the only user of a PostgreSQL server. It may do anything, and has no password.
 const User = "tester"
 
-// ErrNone reports that PostgreSQL is not installed.
-var ErrNone = errors.New("there is no initdb of PostgreSQL (Debian has it in postgresql)")
-
-// Server is a server that runs.
-type Server struct {
+// Postgres is a PostgreSQL server that runs. It has a directory of its own, and is reached by a socket in it.
+type Postgres struct {
 	// Dir has all that is of the server, and the socket: PGHOST is its name.
 	Dir string
 	Bin string // the directory of the programs of PostgreSQL
@@ -29,24 +24,10 @@ type Server struct {
 	as  string // the user that it runs as, if that is another one: it refuses to run as root
 }
 
-// Skip skips a test that needs a server or a network, where New or NewNet has failed. It fails one that must run: what can be installed must be there, but no
-// one can be made root.
-func Skip(t testing.TB, why error) {
-	t.Helper()
-	none := errors.Is(why, ErrNone) || errors.Is(why, ErrNoIP)
-	if !errors.Is(why, ErrNoNet) && (!none || os.Getenv("RUNFOLD_MUST_RUN") != "") {
-		t.Fatal(why)
-	}
-	t.Skip(why)
-}
-
-// New makes a server and starts it.
-func New() (*Server, error) { return NewBehind(nil) }
-
-// NewBehind makes a server and starts it. If net is not nil, it is also reached at Net.Address, behind that link.
-func NewBehind(net *Net) (s *Server, err error) {
+// NewPostgres makes a server and starts it. If net is not nil, it is also reached at Net.Address, behind that link.
+func NewPostgres(net *Net) (s *Postgres, err error) {
 	if runtime.GOOS == "windows" {
-		return nil, ErrNone // also under Wine, which sees the programs of Linux
+		return nil, errNone{"initdb", "postgresql"} // also under Wine, which sees the programs of Linux
 	}
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb") // Debian has a directory for each version
 	if err != nil {
@@ -56,13 +37,13 @@ func NewBehind(net *Net) (s *Server, err error) {
 		found = append(found, on)
 	}
 	if len(found) == 0 {
-		return nil, ErrNone
+		return nil, errNone{"initdb", "postgresql"}
 	}
 	dir, err := os.MkdirTemp("", "runfold-pg") // not that of a test: the name of a socket has at most 107 bytes
 	if err != nil {
 		return nil, err
 	}
-	s = &Server{Dir: dir, Bin: filepath.Dir(slices.Max(found)), net: net}
+	s = &Postgres{Dir: dir, Bin: filepath.Dir(slices.Max(found)), net: net}
 	if os.Geteuid() == 0 {
 		err = s.give()
 	}
@@ -93,7 +74,7 @@ func appendTo(name, text string) error {
 }
 
 // give gives the directory to a user without rights.
-func (s *Server) give() error {
+func (s *Postgres) give() error {
 	for _, name := range []string{"postgres", "nobody"} {
 		u, err := user.Lookup(name)
 		if err != nil {
@@ -109,10 +90,10 @@ func (s *Server) give() error {
 	return errors.New("PostgreSQL does not run as root, and there is neither a user postgres nor nobody")
 }
 
-func (s *Server) data() string { return filepath.Join(s.Dir, "data") }
+func (s *Postgres) data() string { return filepath.Join(s.Dir, "data") }
 
 // Command is a program of PostgreSQL, run as the user of the server.
-func (s *Server) Command(name string, args ...string) *exec.Cmd {
+func (s *Postgres) Command(name string, args ...string) *exec.Cmd {
 	all := append([]string{filepath.Join(s.Bin, name)}, args...)
 	if s.as != "" {
 		all = append([]string{"setpriv", "--reuid", s.as, "--clear-groups", "--"}, all...)
@@ -133,7 +114,7 @@ func run(cmd *exec.Cmd) error {
 	return nil
 }
 
-func (s *Server) control(args ...string) error {
+func (s *Postgres) control(args ...string) error {
 	name := filepath.Join(s.Dir, "log")
 	err := run(s.Command("pg_ctl", append([]string{"-D", s.data(), "-w", "-s", "-l", name}, args...)...))
 	if err != nil {
@@ -144,7 +125,7 @@ func (s *Server) control(args ...string) error {
 }
 
 // Owner is the user that the server runs as.
-func (s *Server) Owner() string {
+func (s *Postgres) Owner() string {
 	if s.as != "" {
 		return s.as
 	}
@@ -152,10 +133,10 @@ func (s *Server) Owner() string {
 }
 
 // Restart ends the server as a loss of power would, without a checkpoint, and starts it again.
-func (s *Server) Restart() error { return s.control("restart", "-m", "immediate") }
+func (s *Postgres) Restart() error { return s.control("restart", "-m", "immediate") }
 
 // Close ends the server and removes its directory.
-func (s *Server) Close() error {
+func (s *Postgres) Close() error {
 	err := errors.Join(s.control("stop", "-m", "immediate"), os.RemoveAll(s.Dir))
 	if s.net != nil {
 		err = errors.Join(err, s.net.Close())
