@@ -20,6 +20,7 @@ import (
 type daemonFlags struct {
 	schedule, logFormat, logLevel, config string
 	views                                 []string // their URLs
+	lock                                  lockFlags
 	fold                                  compactor.Config
 	given                                 func(flag string) bool // whether it stands on the command line
 }
@@ -45,6 +46,8 @@ var settings = []struct {
 	{"grace", func(f *daemonFlags, text string) error {
 		return positive{(*quantity.Duration)(&f.fold.ReapGrace)}.Set(text)
 	}, false},
+	{"lock", func(f *daemonFlags, text string) error { f.lock.url = text; return nil }, false},
+	{"lock_optional", func(f *daemonFlags, text string) (err error) { f.lock.optional, err = yesOrNo(text); return err }, false},
 	{"view", func(f *daemonFlags, text string) error { f.views = append(f.views, text); return nil }, true},
 }
 
@@ -111,11 +114,21 @@ func textsOf(value []byte, many bool) (texts []string, err error) {
 		return []string{jsonscan.Text(value)}, nil
 	case many:
 		return nil, fmt.Errorf("is a JSON %v: it must be text, or a list of texts", kind)
-	case kind == jsonscan.Int, kind == jsonscan.Double:
+	case kind == jsonscan.Int, kind == jsonscan.Double, kind == jsonscan.Bool:
 		return []string{string(value)}, nil
 	default:
-		return nil, fmt.Errorf("is a JSON %v: it must be a number or text", kind)
+		return nil, fmt.Errorf("is a JSON %v: it must be a number, text, true or false", kind)
 	}
+}
+
+func yesOrNo(text string) (bool, error) {
+	switch text {
+	case "true":
+		return true, nil
+	case "false":
+		return false, nil
+	}
+	return false, fmt.Errorf("%q is neither true nor false", text)
 }
 
 // checkJSON wants one JSON object.

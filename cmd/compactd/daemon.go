@@ -51,6 +51,7 @@ a time where locks work, and the commit keeps the result right where they do not
 				return err
 			}
 			flags.given = cmd.Flags().Changed
+			flags.lock = a.lock
 			d, err := a.newDaemon(cfg, flags)
 			if err != nil {
 				return usageError{err}
@@ -81,6 +82,7 @@ type daemon struct {
 type plan struct {
 	schedule compactor.Schedule
 	cfg      compactor.Config
+	lock     lockFlags // what cfg.Locks was opened with
 	level    zapcore.Level
 	views    *publishers
 }
@@ -95,7 +97,7 @@ func (a *app) newDaemon(cfg compactor.Config, flags daemonFlags) (*daemon, error
 	d.base.Notify = oncePerDaemon(func(n compactor.Notice) { logNotice(log, n) })
 	p, err := d.plan()
 	if err == nil {
-		p.views.stop() // it shows only that all can be read
+		p.close() // it shows only that all can be read
 	}
 	return d, err
 }
@@ -124,7 +126,19 @@ func (d *daemon) plan() (plan, error) {
 	if err != nil && len(d.flags.views) == 0 {
 		err = fmt.Errorf("%s: %w", flags.config, err)
 	}
-	return plan{schedule, cfg, level, views}, err
+	if err != nil {
+		return plan{}, err
+	}
+	if cfg.Locks, err = flags.lock.open(missedDaemon); err != nil {
+		views.stop()
+	}
+	return plan{schedule, cfg, flags.lock, level, views}, err
+}
+
+// close ends what a plan has opened that is not followed.
+func (p plan) close() {
+	p.views.stop()
+	p.cfg.Locks.Close() // an error is dropped: it has asked nothing of anybody
 }
 
 // run goes round once per configuration and returns when ctx ends.
@@ -149,10 +163,24 @@ func (d *daemon) run(ctx context.Context) error {
 		next := p.schedule.Next(time.Now())
 		d.log.Info("folding on schedule", zap.Stringer("root", p.cfg.Root), zap.Stringer("schedule", p.schedule),
 			zap.Time("next", next), zap.Time("then", p.schedule.Next(next)))
-		p = d.until(ctx, p, hangup)
+		p = p.followed(d.until(ctx, p, hangup))
 	}
+	p.cfg.Locks.Close() // an error is dropped: leases end by themselves
 	d.log.Info("stopped")
 	return nil
+}
+
+// followed is the plan next, with the connections of p to the same lock; another lock is closed.
+func (p plan) followed(next plan) plan {
+	switch {
+	case p.cfg.Locks == next.cfg.Locks: // it is the same plan
+	case p.lock == next.lock:
+		next.cfg.Locks.Close()
+		next.cfg.Locks = p.cfg.Locks
+	default:
+		p.cfg.Locks.Close()
+	}
+	return next
 }
 
 // publish takes the views of a plan in the place of others.
@@ -188,7 +216,7 @@ func (d *daemon) until(ctx context.Context, p plan, hangup <-chan os.Signal) pla
 			d.log.Error("configuration not read again: going on with the old one", zap.Error(err))
 		}
 	}()
-	p.schedule.Run(ctx, func(ctx context.Context) error { return d.fold(ctx, p.cfg) },
+	p.schedule.Run(ctx, func(ctx context.Context) error { return d.turn(ctx, p) },
 		d.failed, p.cfg.Notify)
 	cancel()
 	return <-next
@@ -203,14 +231,11 @@ func (d *daemon) failed(err error) {
 	d.log.Error("fold failed", fields...)
 }
 
-// fold is one run. That another compactor is at work, or that we are told to stop, is no failure.
+// fold folds once. That we are told to stop is no failure.
 func (d *daemon) fold(ctx context.Context, cfg compactor.Config) error {
 	report, err := compactor.Fold(ctx, cfg)
 	d.views.wake() // also after a fold that failed: it may have committed, and so may others
 	switch {
-	case errors.Is(err, compactor.ErrLocked):
-		d.log.Warn("fold left out", zap.Error(err))
-		return nil
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
 		d.log.Info("fold stopped: the next one goes on", reportFields(report)...)
 		return nil

@@ -66,6 +66,7 @@ func limitMemory(batch int64) {
 // app is what every subcommand needs.
 type app struct {
 	root, rootID   string
+	lock           lockFlags
 	hasFlag        func(name string) bool // whether a flag of all commands was given
 	stdin          io.Reader
 	stdout, stderr io.Writer
@@ -130,6 +131,8 @@ func (a *app) command() *cobra.Command {
 	all := cmd.PersistentFlags()
 	all.StringVar(&a.root, "root", "", "the root directory (required)")
 	all.StringVar(&a.rootID, "root-id", "", "refuse any root but the one with this `id` (default $"+rootid.Var+")")
+	all.StringVar(&a.lock.url, "lock", "", lockHelp)
+	all.BoolVar(&a.lock.optional, "lock-optional", false, "go on without the service of --lock where it is away: a daemon after three turns, others at once")
 	a.hasFlag = all.Changed
 	cmd.AddCommand(a.initCommand(), a.onceCommand(), a.runCommand(), a.statusCommand(), a.historyCommand(), a.retentionCommand(), a.columnsCommand(), a.checkCommand(),
 		a.dumpCommand(), a.runsCommand(), a.diffCommand(), a.deltaCommand(), a.viewCommand(), a.queryCommand(), a.restoreCommand(), a.previousCommand(), a.explainCommand(), a.withdrawCommand(), a.protectCommand(), a.unprotectCommand(), a.importCommand(), a.repairCommand(), a.eraseCommand(), a.backupCommand(), a.doctorCommand(), a.probeCommand())
@@ -182,9 +185,14 @@ func (a *app) config() (compactor.Config, error) {
 	if err != nil {
 		return compactor.Config{}, err
 	}
+	locks, err := a.lock.open(missedOnce)
+	if err != nil {
+		return compactor.Config{}, err
+	}
 	return compactor.Config{
 		Root:    root,
 		RootID:  id,
+		Locks:   locks,
 		Program: "compactd " + build.Version(),
 		Notify: func(n compactor.Notice) {
 			if _, is := n.(generation.NotOurs); is {

@@ -103,7 +103,7 @@ func (l leaseLocker) Lock(ctx context.Context) (Held, error) {
 			err = fmt.Errorf("%w: the lock of root %s in %v is held by %s", ErrLocked, l.RootID, l.Leases, cmp.Or(OneLine(holder), "an unknown process"))
 		}
 		if ctx.Err() != nil || errors.Is(err, ErrRefused) || time.Until(deadline) <= 0 {
-			return nil, errors.Join(err, l.withdraw(claim, err))
+			return nil, errors.Join(err, withdraw(claim, err))
 		}
 		select {
 		case <-ctx.Done():
@@ -124,7 +124,7 @@ func (p *Leases) take(ctx context.Context, claim Claim) (fence int64, holder str
 }
 
 // withdraw gives back what a request may have taken whose answer we have not got. Where that fails, the lease ends by itself.
-func (p *Leases) withdraw(claim Claim, err error) error {
+func withdraw(claim Claim, err error) error {
 	if errors.Is(err, ErrLocked) || errors.Is(err, ErrRefused) {
 		return nil // it is known that nothing was taken
 	}

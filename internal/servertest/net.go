@@ -69,6 +69,11 @@ func (n *Net) Cut(toServer, fromServer bool) error {
 	return errors.Join(there, back)
 }
 
+// Command is a program that runs on the side of the server. ip becomes it, so a signal reaches it.
+func (n *Net) Command(name string, args ...string) *exec.Cmd {
+	return exec.Command("ip", append([]string{"netns", "exec", n.name, name}, args...)...)
+}
+
 // Mend ends every cut.
 func (n *Net) Mend() error {
 	return errors.Join(ip("neigh", "replace", n.far.address, "lladdr", n.far.mac, "dev", n.near.device, "nud", "permanent"),

@@ -21,7 +21,9 @@ type Postgres struct {
 	Dir string
 	Bin string // the directory of the programs of PostgreSQL
 	net *Net
-	as  string // the user that it runs as, if that is another one: it refuses to run as root
+
+	options string // of the server itself
+	as      string // the user that it runs as, if that is another one: it refuses to run as root
 }
 
 // NewPostgres makes a server and starts it. If net is not nil, it is also reached at Net.Address, behind that link.
@@ -56,7 +58,8 @@ func NewPostgres(net *Net) (s *Postgres, err error) {
 		err = appendTo(filepath.Join(s.data(), "pg_hba.conf"), "host all all samenet trust\n")
 	}
 	if err == nil { // without fsync: the machine stays on, whatever becomes of the server
-		err = s.control("start", "-o", fmt.Sprintf("-k %s -c listen_addresses='%s' -c fsync=off -c max_connections=200 -c deadlock_timeout=100ms", dir, address))
+		s.options = fmt.Sprintf("-k %s -c listen_addresses='%s' -c fsync=off -c max_connections=200 -c deadlock_timeout=100ms", dir, address)
+		err = s.control("start", "-o", s.options)
 	}
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
@@ -99,7 +102,7 @@ func (s *Postgres) Command(name string, args ...string) *exec.Cmd {
 		all = append([]string{"setpriv", "--reuid", s.as, "--clear-groups", "--"}, all...)
 	}
 	if s.net != nil {
-		all = append([]string{"ip", "netns", "exec", s.net.name}, all...)
+		all = s.net.Command(all[0], all[1:]...).Args
 	}
 	cmd := exec.Command(all[0], all[1:]...)
 	cmd.Dir = s.Dir
@@ -134,6 +137,17 @@ func (s *Postgres) Owner() string {
 
 // Restart ends the server as a loss of power would, without a checkpoint, and starts it again.
 func (s *Postgres) Restart() error { return s.control("restart", "-m", "immediate") }
+
+// Kill ends the server as a loss of power would.
+func (s *Postgres) Kill() error { return s.control("stop", "-m", "immediate") }
+
+// StartEmpty starts a server again that was killed, at its address, with an empty database postgres.
+func (s *Postgres) StartEmpty() error {
+	if err := s.control("start", "-o", s.options); err != nil {
+		return err
+	}
+	return run(s.Command("psql", "-h", s.Dir, "-U", User, "-d", "postgres", "-q", "-c", "DROP SCHEMA public CASCADE; CREATE SCHEMA public"))
+}
 
 // Close ends the server and removes its directory.
 func (s *Postgres) Close() error {

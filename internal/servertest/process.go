@@ -58,7 +58,7 @@ func free(host string) (string, error) {
 func (p *Process) Start() error {
 	cmd := p.start()
 	if p.net != nil {
-		behind := exec.Command("ip", append([]string{"netns", "exec", p.net.name}, cmd.Args...)...) // it becomes the server
+		behind := p.net.Command(cmd.Args[0], cmd.Args[1:]...)
 		behind.Env = cmd.Env
 		cmd = behind
 	}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/lock"
+	"github.com/runfold/runfold/compactor/lock/file"
+)
+
+// lockVar is the environment variable that stands for --lock.
+const lockVar = "RUNFOLD_LOCK"
+
+const lockHelp = "which lock keeps compactors from doing the same work: file, none, or the `URL` of a service, see compactd doctor (default $" + lockVar + ", or file)"
+
+// How many turns in a row must find the service of the lock away until an optional lock is done without.
+const (
+	missedOnce   = 1
+	missedDaemon = 3
+)
+
+// lockFlags say which lock is taken.
+type lockFlags struct {
+	url      string // empty: see lockVar
+	optional bool
+}
+
+// wanted is the URL that the flags or the environment name.
+func (f lockFlags) wanted() string {
+	if f.url != "" {
+		return f.url
+	}
+	return os.Getenv(lockVar)
+}
+
+// open opens the lock and asks nothing of a service. missed is how many turns an optional lock may miss.
+func (f lockFlags) open(missed int) (lock.Provider, error) {
+	p, err := openLock(f.wanted())
+	if err != nil || !f.optional {
+		return p, err
+	}
+	return lock.NewOptional(p, missed), nil
+}
+
+const giveLock = "give file or none"
+
+// openLock opens the lock of a URL.
+func openLock(url string) (p lock.Provider, err error) {
+	switch kind, _, _ := strings.Cut(url, "://"); kind {
+	case "", "file":
+		p = file.Provider{}
+	case "none":
+		p = lock.None{}
+	default: // without the URL: it may have a password in it
+		err = fmt.Errorf("there is no lock of the kind %q: %s", kind, giveLock)
+	}
+	if err == nil && strings.Contains(url, "://") && (url[:4] == "file" || url[:4] == "none") {
+		err = fmt.Errorf("the lock %q has no address: %s", url, giveLock)
+	}
+	if err != nil {
+		return nil, usageError{fmt.Errorf("lock: %w", err)}
+	}
+	return p, nil
+}
+
+// standBy bounds how long a daemon waits after a turn that found the lock held, where its next turn is later.
+const standBy = lock.DefaultLease
+
+// turn is one run of a plan. Where another compactor holds the lock, or got it while we were at work, it stands by and tries again, once a lease and until the next turn is
+// due: should the other be killed, this one takes over within two leases, whatever the schedule is.
+func (d *daemon) turn(ctx context.Context, p plan) error {
+	wait := min(p.cfg.Locks.Lease(), standBy)
+	for told := false; ; told = true {
+		err := d.fold(ctx, p.cfg)
+		if !errors.Is(err, compactor.ErrLocked) && !errors.Is(err, compactor.ErrLockLost) {
+			return err
+		}
+		if !told {
+			d.log.Warn("fold left out", zap.Error(err))
+		}
+		if wait <= 0 || time.Until(p.schedule.Next(time.Now())) <= wait {
+			return nil
+		}
+		d.log.Debug("standing by", zap.Error(err), zap.Duration("for", wait))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait):
+		}
+	}
+}
