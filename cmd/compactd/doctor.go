@@ -39,13 +39,20 @@ It measures in a directory of its own inside DIR, in processes that it kills aft
 file system that is away hangs where nothing helps. With --dir it measures any directory, before you
 make a root there.
 
-Exit code 1 means that runfold cannot keep its promises there, 75 that there was no answer.`,
+With --lock it measures a service of locks instead: who wins of 16 at once, whether a lease is renewed, how long others wait when its holder
+was killed, and what its clock does. It takes locks of a root that is not there, for some ten seconds.
+
+Exit code 1 means that runfold cannot keep its promises there, or that the lock is none; 75 that there was no answer.`,
 		Example: `  compactd doctor --root runs
-  compactd doctor --dir /mnt/shared --json`,
+  compactd doctor --dir /mnt/shared --json
+  compactd doctor --lock redis://cache.example`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if (a.root == "") == (dir == "") {
-				return usageError{errors.New("give either --root or --dir")}
+			switch {
+			case a.hasFlag("lock") && a.root == "" && dir == "":
+				return a.measureLock(cmd.Context(), asJSON)
+			case a.hasFlag("lock"), (a.root == "") == (dir == ""):
+				return usageError{errors.New("give one of --root, --dir and --lock")}
 			}
 			var root cohort.Root
 			var id string
@@ -100,14 +107,19 @@ var errUnsupported = errors.New("runfold cannot keep its promises on this file s
 // again runs this program as a process that measures. It gets an absolute path: who starts it may be
 // anywhere.
 func again(args ...string) *exec.Cmd {
-	self, err := os.Executable()
-	if err != nil {
-		self = os.Args[0]
-	}
 	if abs, err := filepath.Abs(args[1]); err == nil {
 		args[1] = abs
 	}
-	return exec.Command(self, append([]string{probeName}, args...)...)
+	return exec.Command(self(), append([]string{probeName}, args...)...)
+}
+
+// self is this program.
+func self() string {
+	path, err := os.Executable()
+	if err != nil {
+		return os.Args[0]
+	}
+	return path
 }
 
 func (a *app) printVerdict(v doctor.Verdict, asJSON bool) error {

@@ -23,6 +23,12 @@ type Service interface {
 	Close() error
 }
 
+// Clock is a Service that has a wall clock by which its leases end.
+type Clock interface {
+	// Now is its time.
+	Now(ctx context.Context) (time.Time, error)
+}
+
 // Claim is one try to hold a lock. One goroutine uses it at a time.
 type Claim interface {
 	// Take takes the lock for the time to live, if nobody holds it, and returns its fence, above 0. If another claim holds it, fence is 0, and holder is the words
