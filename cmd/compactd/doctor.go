@@ -42,7 +42,7 @@ make a root there.
 With --lock it measures a service of locks instead: who wins of 16 at once, whether a lease is renewed, how long others wait when its holder
 was killed, and what its clock does. It takes locks of a root that is not there, for some ten seconds.
 
-Exit code 1 means that runfold cannot keep its promises there, or that the lock is none; 75 that there was no answer.`,
+Exit code 1 means that runfold cannot keep its promises there, or that the lock does not do what a lock promises; 75 that there was no answer.`,
 		Example: `  compactd doctor --root runs
   compactd doctor --dir /mnt/shared --json
   compactd doctor --lock redis://cache.example`,

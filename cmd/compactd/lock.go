@@ -76,7 +76,7 @@ const standBy = lock.DefaultLease
 // turn is one run of a plan. Where another compactor holds the lock, or got it while we were at work, it stands by and tries again, once a lease and until the next turn is
 // due: should the other be killed, this one takes over within two leases, whatever the schedule is.
 func (d *daemon) turn(ctx context.Context, p plan) error {
-	wait := min(p.cfg.Locks.Lease(), standBy)
+	wait, due := min(p.cfg.Locks.Lease(), standBy), p.schedule.Next(time.Now())
 	for told := false; ; told = true {
 		err := d.fold(ctx, p.cfg)
 		if !errors.Is(err, compactor.ErrLocked) && !errors.Is(err, compactor.ErrLockLost) {
@@ -85,7 +85,7 @@ func (d *daemon) turn(ctx context.Context, p plan) error {
 		if !told {
 			d.log.Warn("fold left out", zap.Error(err))
 		}
-		if wait <= 0 || time.Until(p.schedule.Next(time.Now())) <= wait {
+		if wait <= 0 || time.Until(due) <= wait {
 			return nil
 		}
 		d.log.Debug("standing by", zap.Error(err), zap.Duration("for", wait))

@@ -52,7 +52,7 @@ var allowed = map[string][]string{
 	"compactor/view/postgres": {"compactor/view", "compactor/view/sqlview", "internal/jsonscan"},
 	"compactor/view/viewtest": {"cohort", "compactor", "compactor/audit", "compactor/generation", "compactor/history", "compactor/index", "compactor/view", "internal/jsonscan", "journal"},
 
-	"internal/doctor": {"cohort", "internal/durable"},
+	"internal/doctor": {"cohort", "compactor/lock", "internal/durable"},
 	"internal/rootid": {"cohort", "journal"},
 
 	"cohort":                  {"internal/jsonscan"},
