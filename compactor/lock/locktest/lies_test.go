@@ -1,0 +1,144 @@
+package locktest
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/generation"
+	"github.com/runfold/runfold/compactor/lock"
+	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/internal/durable/durabletest"
+)
+
+// every is how many changes of the disk lie between two places at which a holder is stopped.
+var every = flag.Int("every", 7, "stop the holder of a lock before every so-manieth change that it makes; 1: before each")
+
+// lease is the shortest: these tests wait for leases to end.
+const lease = lock.MinLease
+
+// lie is a way in which two hold one lock.
+type lie struct {
+	name string
+	// set makes the providers of two compactors, and what happens between: the first one holds the lock then and is stopped, and the second comes.
+	set func(t testing.TB) (first, second lock.Provider, between func() error)
+}
+
+// TestLies stops the holder of a lock before a change that it makes to the disk. Then the lock lies, a second compactor gets it and folds to its end, and
+// the first goes on. The rows are those of a reference fold each time.
+func TestLies(t *testing.T) {
+	for _, l := range lies(t) {
+		t.Run(l.name, func(t *testing.T) {
+			t.Parallel()
+			var sum tally
+			first, second, between := l.set(t)
+			for k := 0; ; k += *every {
+				w := newWork(t)
+				w.append("a", "b")
+				w.fold()
+				w.append("b", "c")
+				reached := w.meet(k, first, second, between, &sum)
+				w.isReference(fmt.Sprintf("the holder was stopped before change %d", k))
+				if !reached || t.Failed() {
+					break
+				}
+			}
+			if sum.double < 3 {
+				t.Errorf("two held the lock at once in %d tries: is this test looking in the right place?", sum.double)
+			}
+			t.Logf("figure: %s: %v", l.name, sum)
+		})
+	}
+}
+
+// tally counts what became of two that held one lock.
+type tally struct{ tries, double, both, lost int }
+
+func (s tally) String() string {
+	return fmt.Sprintf("%d tries, %d with two holders: both ended well in %d, the first noticed the loss in %d; 0 records lost", s.tries, s.double, s.both, s.lost)
+}
+
+// add counts one. first is how the first holder ended.
+func (s *tally) add(t testing.TB, first error) {
+	s.double++
+	switch {
+	case first == nil:
+		s.both++
+	case errors.Is(first, compactor.ErrLockLost):
+		s.lost++
+	case !errors.Is(first, generation.ErrConflict):
+		t.Errorf("the first holder ends with %v", first)
+	}
+}
+
+// fold folds with the lock file.
+func (w *work) fold() {
+	w.Helper()
+	if _, err := compactor.Fold(context.Background(), compactor.Config{Root: w.dir}); err != nil {
+		w.Fatal(err)
+	}
+}
+
+// meet lets two holders meet. It reports whether the first one made k changes.
+func (w *work) meet(k int, first, second lock.Provider, between func() error, sum *tally) (reached bool) {
+	w.Helper()
+	asleep, wake := make(chan struct{}), make(chan struct{})
+	cfg := compactor.Config{Root: w.dir, KeepAge: -1, KeepGenerations: 1, DeadAfter: -1, ReapGrace: -1, Wait: time.Minute}
+	one, two := cfg, cfg
+	one.Locks, two.Locks = first, second
+	one.FS = &durabletest.Fault{FS: durable.OS, Hook: func(n int, _, _ string) error {
+		if n == k {
+			close(asleep)
+			<-wake
+		}
+		return nil
+	}}
+	sum.tries++
+	done := make(chan error, 1)
+	go func() {
+		_, err := compactor.Fold(context.Background(), one)
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		if err != nil {
+			w.Errorf("the first holder, whom nobody stopped: %v", err)
+		}
+		return false
+	case <-asleep:
+	}
+	if err := between(); err != nil {
+		w.Errorf("before change %d: %v", k, err)
+	}
+	w.append("c", "d")
+	_, err := compactor.Fold(context.Background(), two)
+	close(wake)
+	sum.add(w, <-done)
+	if err != nil {
+		w.Errorf("before change %d: the second holder ends with %v", k, err)
+	}
+	return true
+}
+
+// everyone is a service that grants the lock to everybody: each claim is to a lock of its own.
+type everyone struct {
+	lock.Service
+	claims *atomic.Int64
+}
+
+func (e everyone) Claim(root, token, words string, ttl time.Duration) lock.Claim {
+	return e.Service.Claim(fmt.Sprintf("%s-%d", root, e.claims.Add(1)), token, words, ttl)
+}
+
+func nothing() error { return nil }
+
+func lies(t testing.TB) []lie {
+	return []lie{
+		{"no lock", func(testing.TB) (first, second lock.Provider, between func() error) { return lock.None{}, lock.None{}, nothing }},
+	}
+}

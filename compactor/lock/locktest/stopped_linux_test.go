@@ -1,0 +1,295 @@
+package locktest
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/generation"
+	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/internal/durable/durabletest"
+)
+
+// order is what a process of a test does: it folds, and stops itself by SIGSTOP before a change.
+type order struct {
+	Root cohort.Root
+	URL  string // of its lock
+	Stop int    // the change; negative: it stops nowhere
+}
+
+const orderVar = "RUNFOLD_LOCKTEST_ORDER"
+
+func TestMain(m *testing.M) {
+	text := os.Getenv(orderVar)
+	if text == "" {
+		os.Exit(m.Run())
+	}
+	var o order
+	if err := json.Unmarshal([]byte(text), &o); err != nil {
+		panic(err)
+	}
+	fmt.Println(o.fold())
+}
+
+// fold says how it ended.
+func (o order) fold() string {
+	locks, err := openURL(o.URL)
+	if err != nil {
+		return err.Error()
+	}
+	cfg := compactor.Config{Root: o.Root, Locks: locks, Wait: time.Minute, KeepAge: -1, KeepGenerations: 1, DeadAfter: -1, ReapGrace: -1}
+	cfg.FS = &durabletest.Fault{FS: durable.OS, Hook: func(n int, _, _ string) error {
+		if n == o.Stop {
+			fmt.Println("stopped")
+			return syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		}
+		return nil
+	}}
+	_, err = compactor.Fold(context.Background(), cfg)
+	switch {
+	case err == nil:
+		return "well"
+	case errors.Is(err, compactor.ErrLockLost):
+		return "lost"
+	case errors.Is(err, generation.ErrConflict):
+		return "conflict"
+	}
+	return err.Error()
+}
+
+// process is one that carries out an order.
+type process struct {
+	*exec.Cmd
+	said *bufio.Scanner
+}
+
+func (o order) start(t testing.TB, cmd *exec.Cmd) process {
+	t.Helper()
+	text, err := json.Marshal(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Env = append(os.Environ(), orderVar+"="+string(text))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill() })
+	return process{cmd, bufio.NewScanner(io.LimitReader(out, 1<<20))}
+}
+
+// line is the next one that it prints.
+func (p process) line() string {
+	if !p.said.Scan() {
+		return fmt.Sprintf("nothing more: %v", p.said.Err())
+	}
+	return p.said.Text()
+}
+
+// TestStopped stops the process of a holder (SIGSTOP) before a change, until its lease has ended and a second one folds. Then it goes on, while the second is at work. A holder that
+// has not committed yet finds by its own clock that the lock is lost.
+func TestStopped(t *testing.T) {
+	t.Parallel()
+	t.Logf("-seed %d", *seed)
+	for _, k := range kinds {
+		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
+			url := k.start(t, nil).url
+			var sum tally
+			var mu sync.Mutex // guards sum
+			var all errgroup.Group
+			all.SetLimit(8)
+			for stop := int(*seed) % *every; stop < changes; stop += *every {
+				all.Go(func() error {
+					ended, reached := stopped(t, url, stop)
+					mu.Lock()
+					defer mu.Unlock()
+					sum.tries++
+					if !reached {
+						return nil
+					}
+					sum.double++
+					switch ended {
+					case "well":
+						sum.both++
+					case "lost":
+						sum.lost++
+					case "conflict":
+					default:
+						t.Errorf("stopped before change %d: the first holder ends with %s", stop, ended)
+					}
+					return nil
+				})
+			}
+			all.Wait()
+			if sum.lost < 2 || sum.both < 1 {
+				t.Errorf("%v: is this test looking in the right place?", sum)
+			}
+			t.Logf("figure: %s, the holder stopped past its lease: %v", k.name, sum)
+		})
+	}
+}
+
+// changes is more than a fold of these tests makes.
+const changes = 40
+
+func stopped(t *testing.T, url string, stop int) (ended string, reached bool) {
+	w := newWork(t)
+	w.append("a", "b")
+	w.fold()
+	w.append("b", "c")
+	first := order{w.dir, url, stop}.start(t, exec.Command(os.Args[0]))
+	if ended = first.line(); ended != "stopped" {
+		first.Wait()
+		w.isReference("nobody was stopped")
+		return ended, false
+	}
+	w.append("c", "d")
+	locks, err := openURL(url)
+	if err != nil {
+		t.Error(err)
+		return "", true
+	}
+	defer locks.Close()
+	wake := rand.New(rand.NewPCG(*seed, uint64(stop))).IntN(changes)
+	goOn := sync.OnceFunc(func() {
+		if err := first.Process.Signal(syscall.SIGCONT); err != nil {
+			t.Error(err)
+		}
+		ended = first.line()
+	})
+	_, err = compactor.Fold(context.Background(), compactor.Config{
+		Root: w.dir, Locks: locks, Wait: time.Minute, KeepAge: -1, KeepGenerations: 1, DeadAfter: -1, ReapGrace: -1,
+		FS: &durabletest.Fault{FS: durable.OS, Hook: func(n int, _, _ string) error {
+			if n == wake {
+				goOn()
+			}
+			return nil
+		}},
+	})
+	goOn()
+	first.Wait()
+	when := fmt.Sprintf("stopped before change %d, woken before change %d of the second", stop, wake)
+	if err != nil && !errors.Is(err, compactor.ErrLockLost) {
+		t.Errorf("%s: the second holder ends with %v", when, err)
+	}
+	w.isReference(when)
+	return ended, true
+}
+
+// TestPartition cuts the network between holders and the service, silently, while each is stopped before another change. Others, on the service's side, get the locks and
+// fold. Then the network is mended and the first ones go on.
+func TestPartition(t *testing.T) {
+	for _, k := range kinds {
+		t.Run(k.name, func(t *testing.T) {
+			net := newNet(t)
+			url := k.start(t, net).url
+			var sum tally
+			meetings := []*meeting{}
+			for stop := int(*seed) % *every; stop < changes; stop += *every {
+				if m := meetAt(t, url, stop); m != nil {
+					meetings = append(meetings, m)
+				}
+			}
+			if err := net.Cut(true, true); err != nil {
+				t.Fatal(err)
+			}
+			var seconds []process
+			for _, m := range meetings {
+				m.append("c", "d")
+				seconds = append(seconds, order{m.dir, url, -1}.start(t, net.Command(os.Args[0])))
+			}
+			for i, p := range seconds {
+				if got := p.line(); got != "well" && got != "conflict" {
+					t.Errorf("%s: the second holder ends with %s", meetings[i].when, got)
+				}
+				p.Wait()
+			}
+			if err := net.Mend(); err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range meetings {
+				close(m.wake)
+				sum.tries++
+				sum.add(t, <-m.done)
+				m.isReference(m.when)
+			}
+			if sum.lost < 2 || sum.both < 1 {
+				t.Errorf("%v: is this test looking in the right place?", sum)
+			}
+			t.Logf("figure: %s, behind a network that is cut: %v", k.name, sum)
+		})
+	}
+}
+
+// meeting is a holder that was stopped within this process, while its lease goes on being renewed.
+type meeting struct {
+	*work
+	when string
+	wake chan struct{}
+	done chan error
+}
+
+// meetAt is nil if the fold makes fewer changes.
+func meetAt(t *testing.T, url string, stop int) *meeting {
+	t.Helper()
+	m := &meeting{newWork(t), fmt.Sprintf("stopped before change %d", stop), make(chan struct{}), make(chan error, 1)}
+	m.append("a", "b")
+	m.fold()
+	m.append("b", "c")
+	locks, err := openURL(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { locks.Close() })
+	asleep := make(chan struct{})
+	fsys := &durabletest.Fault{FS: durable.OS, Hook: func(n int, _, _ string) error {
+		if n == stop {
+			close(asleep)
+			<-m.wake
+		}
+		return nil
+	}}
+	go func() {
+		_, err := compactor.Fold(context.Background(), compactor.Config{
+			Root: m.dir, Locks: locks, FS: fsys, Wait: time.Minute, KeepAge: -1, KeepGenerations: 1, DeadAfter: -1, ReapGrace: -1,
+		})
+		m.done <- err
+	}()
+	select {
+	case <-asleep:
+		return m
+	case err := <-m.done:
+		if err != nil {
+			t.Errorf("%s: %v", m.when, err)
+		}
+		return nil
+	}
+}
+
+// withLease is a URL with the lease of these tests.
+func withLease(url string) string {
+	if strings.Contains(url, "?") {
+		return url + "&lease=" + lease.String()
+	}
+	return url + "?lease=" + lease.String()
+}
