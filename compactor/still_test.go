@@ -405,6 +405,49 @@ func TestTimeWithoutTheLockFile(t *testing.T) {
 	}
 }
 
+// TestTimeWithAnotherLock folds by a lock that is no lock file, in a root in which nothing else is written. The storage tells its time all the same, and the root says
+// who folds; it says nothing any more when the fold has ended.
+func TestTimeWithAnotherLock(t *testing.T) {
+	root := newRoot(t)
+	appendTo(t, root, "c", firstLines...)
+	foldNow(t, compactor.Config{Root: root, Locks: lock.None{}})
+	old := time.Unix(1, 0)
+	for _, path := range []string{root.CompactLease() + ".holder", root.Manifest(cohort.Generation(1))} {
+		if err := os.Chtimes(path, old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := stampOf(t, root); got > cohort.Stamp(time.Hour) {
+		t.Fatalf("the storage's time is %v: is this test looking in the right place?", got)
+	}
+	foldNow(t, compactor.Config{Root: root, Locks: lock.None{}})
+	if got := stampOf(t, root); got < cohort.Stamp(time.Hour) {
+		t.Errorf("after a fold that changes nothing, the storage's time is %v", got)
+	}
+	cfg := compactor.Config{Root: root, Locks: lock.None{}, Program: "a program"}
+	store, err := cfg.Store()
+	if err != nil {
+		t.Fatal(err)
+	}
+	held, err := cfg.Locker(store.Settings).Lock(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A reader does not know by which lock others fold.
+	if who, err := (compactor.Config{Root: root}).Holder(t.Context(), store.Settings); !strings.HasSuffix(who, "program a program, lock none") || err != nil {
+		t.Errorf("Holder = %q, %v", who, err)
+	}
+	if !compactor.IsBusy(root, time.Now()) || compactor.IsBusy(root, time.Now().Add(time.Hour)) {
+		t.Error("IsBusy: want yes now, and no in an hour: a compactor that was killed says so for ever")
+	}
+	if err := held.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	if who, err := (compactor.Config{Root: root}).Holder(t.Context(), store.Settings); who != "" || err != nil || compactor.IsBusy(root, time.Now()) {
+		t.Errorf("Holder of a root that nobody folds = %q, %v", who, err)
+	}
+}
+
 func stampOf(t *testing.T, root cohort.Root) cohort.Stamp {
 	t.Helper()
 	store, err := compactor.Config{Root: root}.Store()

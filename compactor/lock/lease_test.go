@@ -3,6 +3,7 @@ package lock
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -274,8 +275,13 @@ func TestOptional(t *testing.T) {
 		s := &table{away: errors.New("connection refused")}
 		var told []string
 		opt := NewOptional(s.leases(), 3)
+		notices := 0
 		lock := func() string {
-			h, err := opt.Locker(Options{RootID: "r"}).Lock(t.Context())
+			h, err := opt.Locker(Options{RootID: "r", Notify: func(n fmt.Stringer) {
+				if notices++; !strings.Contains(n.String(), "folding without table at memory: ") || !strings.Contains(n.String(), "connection refused") {
+					t.Errorf("it is told: %v", n)
+				}
+			}}).Lock(t.Context())
 			if err != nil {
 				return "fails"
 			}
@@ -293,8 +299,8 @@ func TestOptional(t *testing.T) {
 		told = append(told, lock())
 		s.set(errors.New("connection refused"))
 		told = append(told, lock())
-		if got := strings.Join(told, " "); got != "fails none none table fails" {
-			t.Errorf("the calls after it: %s", got)
+		if got := strings.Join(told, " "); got != "fails none none table fails" || notices != 2 {
+			t.Errorf("the calls after it: %s, with %d notices", got, notices)
 		}
 	})
 }
