@@ -69,6 +69,9 @@ var awayCodes = []string{
 	"08",
 }
 
+// poolerRefuses are parts of what PgBouncer says with the code that it has for a server that is away as well: before 1.20 it has no other one.
+var poolerRefuses = []string{"statement pooling", "unsupported startup parameter", "password authentication failed", "no such database", "no such user", "does not exist"}
+
 // IsAway tells whether an error means that the server does not answer: a later try may reach it. A socket that is not there is that of a server that is down.
 func IsAway(err error) bool {
 	var e *pgconn.PgError
@@ -78,10 +81,8 @@ func IsAway(err error) bool {
 	case err == nil, errors.Is(err, context.Canceled):
 		return false
 	case errors.As(err, &e):
-		if strings.Contains(e.Message, "statement pooling") { // PgBouncer says so with the code that it has for a server that is away
-			return false
-		}
-		return slices.ContainsFunc(awayCodes, func(code string) bool { return strings.HasPrefix(e.Code, code) })
+		return slices.ContainsFunc(awayCodes, func(code string) bool { return strings.HasPrefix(e.Code, code) }) &&
+			!slices.ContainsFunc(poolerRefuses, func(text string) bool { return strings.Contains(e.Message, text) })
 	case errors.As(err, &dns):
 		return true
 	case errors.As(err, &op): // but not what TLS refuses, and not a socket of which this user has no right

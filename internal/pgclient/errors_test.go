@@ -36,6 +36,10 @@ func TestIsAway(t *testing.T) {
 		{&pgconn.PgError{Code: "08006"}, true},
 		{&pgconn.PgError{Code: "08P01", Message: "query_wait_timeout"}, true},
 		{&pgconn.PgError{Code: "08P01", Message: "transaction blocks not allowed in statement pooling mode"}, false},
+		{&pgconn.PgError{Code: "08P01", Message: "password authentication failed"}, false},
+		{&pgconn.PgError{Code: "08P01", Message: `no such database: lab`}, false},
+		{&pgconn.PgError{Code: "08P01", Message: `database "lab" does not exist`}, false},
+		{&pgconn.PgError{Code: "08P01", Message: "unsupported startup parameter: options"}, false},
 		{&pgconn.PgError{Code: "57014"}, false},
 		{&pgconn.PgError{Code: "28P01"}, false},
 	} {

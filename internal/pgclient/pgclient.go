@@ -68,7 +68,7 @@ func (u URL) Config() (cfg *pgx.ConnConfig, silence time.Duration, err error) {
 		silence = time.Duration(ms) * time.Millisecond
 	}
 	whole := *u.URL
-	whole.RawQuery = u.Options.Encode()
+	whole.RawQuery = strings.ReplaceAll(u.Options.Encode(), "+", "%20") // PostgreSQL takes + for itself
 	cfg, err = pgx.ParseConfig(whole.String())
 	if err != nil {
 		return nil, 0, err // without a password: there is none in the URL
