@@ -96,7 +96,7 @@ var homes = map[string][]string{
 	"github.com/robfig/cron/v3":        {"compactor/schedule.go"},
 	"github.com/parquet-go/parquet-go": {"compactor/index/", "compactor/view/delta/checkpoint"},
 	"modernc.org/sqlite":               {"compactor/view/sqlite/"},
-	"github.com/jackc/pgx/v5":          {"compactor/view/postgres/", "internal/pgclient/"},
+	"github.com/jackc/pgx/v5":          {"compactor/view/postgres/", "internal/pgclient/", "internal/servertest/"},
 	"github.com/spf13/cobra":           {"cmd/"},
 	"go.uber.org/zap":                  {"cmd/"},
 }
