@@ -49,7 +49,7 @@ var allowed = map[string][]string{
 
 	"compactor/view/sqlview":  {"cohort", "compactor/generation", "compactor/index", "compactor/view", "internal/jsonscan"},
 	"compactor/view/sqlite":   {"cohort", "compactor/generation", "compactor/index", "compactor/view", "compactor/view/sqlview", "internal/jsonscan"},
-	"compactor/view/postgres": {"compactor/view", "compactor/view/sqlview", "internal/jsonscan"},
+	"compactor/view/postgres": {"compactor/view", "compactor/view/sqlview", "internal/jsonscan", "internal/pgclient"},
 	"compactor/view/viewtest": {"cohort", "compactor", "compactor/audit", "compactor/generation", "compactor/history", "compactor/index", "compactor/view", "internal/jsonscan", "journal"},
 
 	"internal/doctor": {"cohort", "compactor/lock", "internal/durable"},
@@ -67,6 +67,7 @@ var allowed = map[string][]string{
 	"compactor/lock":          {"internal/build"},
 	"compactor/lock/locktest": {"cohort", "compactor", "compactor/audit", "compactor/generation", "compactor/index", "compactor/lock", "journal"},
 	"compactor/lock/file":     {"compactor/lock", "internal/durable"},
+	"compactor/lock/postgres": {"compactor/lock", "internal/pgclient"},
 	"compactor/query":         {"cohort", "compactor/index", "internal/jsonscan"},
 	"compactor/view":          {"cohort", "compactor/generation", "compactor/index"},
 	"cmd/journal-append":      {"cohort", "internal/build", "internal/durable", "internal/jsonscan", "internal/quantity", "internal/rootid", "internal/terminal", "journal"},
@@ -97,7 +98,7 @@ var homes = map[string][]string{
 	"github.com/robfig/cron/v3":        {"compactor/schedule.go"},
 	"github.com/parquet-go/parquet-go": {"compactor/index/", "compactor/view/delta/checkpoint"},
 	"modernc.org/sqlite":               {"compactor/view/sqlite/"},
-	"github.com/jackc/pgx/v5":          {"compactor/view/postgres/"},
+	"github.com/jackc/pgx/v5":          {"compactor/view/postgres/", "compactor/lock/postgres/", "internal/pgclient/", "internal/servertest/"},
 	"github.com/spf13/cobra":           {"cmd/"},
 	"go.uber.org/zap":                  {"cmd/"},
 }

@@ -7,11 +7,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"iter"
-	"net"
-	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -23,6 +19,7 @@ import (
 	"github.com/runfold/runfold/compactor/view"
 	"github.com/runfold/runfold/compactor/view/sqlview"
 	"github.com/runfold/runfold/internal/jsonscan"
+	"github.com/runfold/runfold/internal/pgclient"
 )
 
 // dialect is the sqlview.Dialect of PostgreSQL.
@@ -42,13 +39,12 @@ var types = map[sqlview.Kind]string{
 // The limits of PostgreSQL, as it is built by default.
 const (
 	maxColumns = 1600 // dropped ones count
-	maxName    = 63   // bytes
 	// maxRow is what the columns of the records may take of a row, which must fit into a page of 8,192 bytes: the rest of it is for the
 	// other columns.
 	maxRow = 7000
 )
 
-func (dialect) Quote(name string) string { return pgx.Identifier{name}.Sanitize() }
+func (dialect) Quote(name string) string { return pgclient.Quote(name) }
 
 func (dialect) Param(n int) string { return fmt.Sprintf("$%d", n) }
 
@@ -60,12 +56,12 @@ func (dialect) Fold(name string) string { return name }
 
 // Name cuts a name that is too long, and puts a digest of the whole name behind it.
 func (dialect) Name(column string) string {
-	if len(column) <= maxName {
+	if len(column) <= pgclient.MaxName {
 		return column
 	}
 	sum := sha256.Sum256([]byte(column))
 	end := fmt.Sprintf("~%x", sum[:6])
-	cut := maxName - len(end)
+	cut := pgclient.MaxName - len(end)
 	for !utf8.RuneStart(column[cut]) {
 		cut--
 	}
@@ -149,7 +145,7 @@ func (dialect) Canonical(json []byte) []byte { return canonical(json) }
 // limits make the server end a transaction whose publisher stands still, or is gone without a word: others wait for it. Keepalives find who is gone
 // while nothing is under way to it, and tcp_user_timeout while something is.
 func (d dialect) limits() string {
-	k := keepAlive(d.silence)
+	k := pgclient.KeepAlive(d.silence)
 	return fmt.Sprintf("SET LOCAL idle_in_transaction_session_timeout = '10min'; SET LOCAL tcp_keepalives_idle = %d; SET LOCAL tcp_keepalives_interval = %d; "+
 		"SET LOCAL tcp_keepalives_count = %d; SET LOCAL tcp_user_timeout = %d", k.Idle/time.Second, k.Interval/time.Second, k.Count, d.silence.Milliseconds())
 }
@@ -175,7 +171,7 @@ func (d dialect) Begin(ctx context.Context, conn *sql.Conn, writes bool) error {
 		return err
 	}
 	err := d.simple(ctx, conn, "LOCK TABLE "+d.Quote(d.table)+" IN ACCESS SHARE MODE")
-	if isCode(err, codeNoTable, codeNoSchema) {
+	if pgclient.IsCode(err, pgclient.CodeNoTable, pgclient.CodeNoSchema) {
 		return d.simple(ctx, conn, "ROLLBACK; "+begin)
 	}
 	return err
@@ -344,45 +340,20 @@ func (s *source) Values() ([]any, error) { return s.row, nil }
 
 func (s *source) Err() error { return s.err }
 
-// Codes of errors, which PostgreSQL calls SQLSTATE.
-const (
-	codeNoTable  = "42P01"
-	codeNoSchema = "3F000"
-	codeUnique   = "23505"
-)
-
 // busyCodes are those that a later try may not meet.
 var busyCodes = []string{
-	"40001",              // could not serialize
-	"40P01",              // deadlock
-	"55P03",              // the lock was not to be had in time
-	"55006",              // the object is in use
-	codeNoTable, "42703", // the table, or the column, was just dropped
+	"40001",                       // could not serialize
+	"40P01",                       // deadlock
+	"55P03",                       // the lock was not to be had in time
+	"55006",                       // the object is in use
+	pgclient.CodeNoTable, "42703", // the table, or the column, was just dropped
 	"42P07", "42701", // the table, or the column, was just made
-	"42P06", codeNoSchema, // the schema
+	"42P06", pgclient.CodeNoSchema, // the schema
 	"42710", // another object
 }
 
-func isCode(err error, codes ...string) bool {
-	var e *pgconn.PgError
-	if !errors.As(err, &e) {
-		return false
-	}
-	for _, c := range codes {
-		if e.Code == c {
-			return true
-		}
-	}
-	return false
-}
-
 func (dialect) IsBusy(err error) bool {
-	var e *pgconn.PgError
-	if !errors.As(err, &e) {
-		return false
-	}
-	// Two that make a table at once meet in the indexes of the catalog.
-	return isCode(err, busyCodes...) || e.Code == codeUnique && e.SchemaName == "pg_catalog" || e.Code == "XX000" && strings.HasPrefix(e.Message, "tuple concurrently ")
+	return pgclient.IsCode(err, busyCodes...) || pgclient.IsMade(err)
 }
 
 const (
@@ -390,60 +361,21 @@ const (
 	codeNeeded = "2BP01"
 )
 
-func (dialect) IsNeeded(err error) bool { return isCode(err, codeNeeded) }
-
-// oneLine is an error whose text is on one line: the client gives each address of a server a line of its own.
-type oneLine struct{ error }
-
-func (e oneLine) Error() string { return strings.Join(strings.Fields(e.error.Error()), " ") }
-
-func (e oneLine) Unwrap() error { return e.error }
+func (dialect) IsNeeded(err error) bool { return pgclient.IsCode(err, codeNeeded) }
 
 // Cause tells a server that is away from one that refuses.
 func (dialect) Cause(err error) error {
 	var server *pgconn.PgError
-	if strings.Contains(err.Error(), "\n") {
-		err = oneLine{err}
-	}
+	err = pgclient.OneLine(err)
 	switch {
-	case isCode(err, codeFull):
+	case pgclient.IsCode(err, codeFull):
 		return fmt.Errorf("%w: %w", view.ErrFull, err)
-	case isAway(err):
+	case pgclient.IsAway(err):
 		return fmt.Errorf("%w: %w", view.ErrAway, err)
-	case isCode(err, codeNeeded) && errors.As(err, &server):
+	case pgclient.IsCode(err, codeNeeded) && errors.As(err, &server):
 		return fmt.Errorf("%w: %s: drop what needs it, sync, and make that again", err, strings.ReplaceAll(server.Detail, "\n", ", "))
 	}
 	return err
-}
-
-// awayCodes are those of a server that ends, begins, or has no room for one more client, and of a connection that is lost. The first two characters of
-// a code are its class.
-var awayCodes = []string{
-	"57P01", "57P02", "57P03", // it is shut down, has crashed, or begins
-	"57P05", "25P03", // it has waited for us for too long
-	"53300", // too many clients
-	"08",
-}
-
-// isAway tells whether an error means that the server does not answer: a later try may reach it. A socket that is not there is that of a server that is down.
-func isAway(err error) bool {
-	var e *pgconn.PgError
-	var dns *net.DNSError
-	var op *net.OpError
-	switch {
-	case err == nil, errors.Is(err, context.Canceled):
-		return false
-	case errors.As(err, &e):
-		if strings.Contains(e.Message, "statement pooling") { // PgBouncer says so with the code that it has for a server that is away
-			return false
-		}
-		return slices.ContainsFunc(awayCodes, func(code string) bool { return strings.HasPrefix(e.Code, code) })
-	case errors.As(err, &dns):
-		return true
-	case errors.As(err, &op): // but not what TLS refuses, and not a socket of which this user has no right
-		return !strings.HasSuffix(op.Op, " error") && !errors.Is(err, fs.ErrPermission)
-	}
-	return pgconn.Timeout(err) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, driver.ErrBadConn)
 }
 
 // toJSONB is a JSON text as jsonb takes it. Where it would refuse it, or change what it says, a JSON string has the text.

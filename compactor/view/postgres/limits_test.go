@@ -3,18 +3,11 @@ package postgres
 import (
 	"bytes"
 	"context"
-	"database/sql/driver"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"os"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
@@ -22,6 +15,7 @@ import (
 	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/compactor/view"
 	"github.com/runfold/runfold/compactor/view/viewtest"
+	"github.com/runfold/runfold/internal/pgclient"
 )
 
 func config(root cohort.Root) compactor.Config {
@@ -62,7 +56,7 @@ func TestWhatItDoesNotTake(t *testing.T) {
 	p := newPlace(t).(place)
 	v := openPlace(t, p)
 	r := synced(t, store, v)
-	if len(r.Named) != 2 || len(r.Named[0].As) > maxName || r.Named[0].As == r.Named[1].As {
+	if len(r.Named) != 2 || len(r.Named[0].As) > pgclient.MaxName || r.Named[0].As == r.Named[1].As {
 		t.Errorf("named: %v", r.Named)
 	}
 	if len(r.LeftOut) != 1 || r.LeftOut[0].Column != "xmin" {
@@ -285,35 +279,4 @@ func TestTwoFirst(t *testing.T) {
 		t.Errorf("the second one: %v, want ErrBusy or nothing", err)
 	}
 	synced(t, b, v)
-}
-
-// TestIsAway has errors that a later try may not meet, and others.
-func TestIsAway(t *testing.T) {
-	for _, c := range []struct {
-		err  error
-		want bool
-	}{
-		{nil, false},
-		{context.Canceled, false},
-		{fmt.Errorf("%w", &net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ETIMEDOUT)}), true},
-		{&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}, true},
-		{&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ENOENT)}, true},
-		{&net.OpError{Op: "write", Err: os.NewSyscallError("write", syscall.EPIPE)}, true},
-		{&net.OpError{Op: "remote error", Err: errors.New("tls: bad certificate")}, false},
-		{&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, true},
-		{io.ErrUnexpectedEOF, true},
-		{driver.ErrBadConn, true},
-		{&net.DNSError{Name: "db.example", IsNotFound: true}, true},
-		{&net.DNSError{Name: "db.example", IsTemporary: true}, true},
-		{&pgconn.PgError{Code: "57P01"}, true},
-		{&pgconn.PgError{Code: "08006"}, true},
-		{&pgconn.PgError{Code: "08P01", Message: "query_wait_timeout"}, true},
-		{&pgconn.PgError{Code: "08P01", Message: "transaction blocks not allowed in statement pooling mode"}, false},
-		{&pgconn.PgError{Code: "57014"}, false},
-		{&pgconn.PgError{Code: "28P01"}, false},
-	} {
-		if got := isAway(c.err); got != c.want {
-			t.Errorf("isAway(%v) = %v", c.err, got)
-		}
-	}
 }

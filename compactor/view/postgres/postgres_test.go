@@ -16,6 +16,7 @@ import (
 	"github.com/runfold/runfold/compactor/view"
 	"github.com/runfold/runfold/compactor/view/viewtest"
 	"github.com/runfold/runfold/internal/jsonscan"
+	"github.com/runfold/runfold/internal/pgclient"
 )
 
 // place is a schema of a server.
@@ -43,7 +44,7 @@ func (p place) Cells(t testing.TB, rootID string) viewtest.Cells {
 	conn, cells := p.connect(t, p.schema), viewtest.Cells{}
 	defer conn.Close(context.Background())
 	rows, err := conn.Query(context.Background(), `SELECT * FROM runs WHERE root_id = $1`, rootID)
-	if isCode(err, codeNoTable) {
+	if pgclient.IsCode(err, pgclient.CodeNoTable) {
 		return cells
 	}
 	if err != nil {
@@ -73,7 +74,7 @@ func (p place) Cells(t testing.TB, rootID string) viewtest.Cells {
 		}
 		cells[key] = row
 	}
-	if err := rows.Err(); err != nil && !isCode(err, codeNoTable) {
+	if err := rows.Err(); err != nil && !pgclient.IsCode(err, pgclient.CodeNoTable) {
 		t.Fatal(err)
 	}
 	return cells

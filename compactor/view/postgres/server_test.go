@@ -1,11 +1,8 @@
 package postgres
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"os"
-	"sync/atomic"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -17,34 +14,17 @@ import (
 type server struct{ *servertest.Postgres }
 
 // shared is the server that most tests share; each has schemas of its own.
-var shared struct {
-	server
-	err     error
-	schemas atomic.Int64
-}
+var shared servertest.SharedPostgres
 
-func TestMain(m *testing.M) {
-	shared.Postgres, shared.err = servertest.NewPostgres(nil)
-	code := m.Run()
-	if shared.err == nil {
-		if err := shared.Close(); err != nil {
-			fmt.Println(errors.Join(errors.New("the server was not ended"), err))
-			code = 1
-		}
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(shared.Run(m)) }
 
 // need returns the shared server, or skips the test.
 func need(t testing.TB) server {
 	t.Helper()
-	if shared.err != nil {
-		servertest.Skip(t, shared.err)
-	}
-	return shared.server
+	return server{shared.Need(t)}
 }
 
-func newSchema() string { return fmt.Sprint("s", shared.schemas.Add(1)) }
+func newSchema() string { return shared.NewSchema() }
 
 // url is that of a view in a schema.
 func (s server) url(schema string) string {
@@ -54,10 +34,5 @@ func (s server) url(schema string) string {
 // connect connects past the view, with a name that is not that of a publisher.
 func (s server) connect(t testing.TB, schema string) *pgx.Conn {
 	t.Helper()
-	conn, err := pgx.Connect(context.Background(), fmt.Sprintf("postgres://%s@/postgres?host=%s&search_path=%s", servertest.User, s.Dir, schema))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close(context.Background()) })
-	return conn
+	return s.Connect(t, schema)
 }
