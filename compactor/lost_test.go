@@ -21,7 +21,7 @@ func newLosing() *losing { return &losing{lost: make(chan struct{})} }
 
 func (l *losing) Lock(context.Context) (lock.Held, error) { return l, nil }
 func (l *losing) Lost() <-chan struct{}                   { return l.lost }
-func (*losing) Cause() error                            { return errors.New("a test took it") }
+func (*losing) Cause() error                              { return errors.New("a test took it") }
 
 func (l *losing) isLost() bool { return lock.Check(l) != nil }
 

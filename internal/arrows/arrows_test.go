@@ -66,6 +66,7 @@ var allowed = map[string][]string{
 	"compactor/intake":        {"cohort", "compactor", "compactor/index", "internal/jsonscan", "journal"},
 	"compactor/lock":          {"internal/build"},
 	"compactor/lock/locktest": {"cohort", "compactor", "compactor/audit", "compactor/generation", "compactor/index", "compactor/lock", "journal"},
+	"compactor/lock/etcd":     {"compactor/lock"},
 	"compactor/lock/file":     {"compactor/lock", "internal/durable"},
 	"compactor/lock/postgres": {"compactor/lock", "internal/pgclient"},
 	"compactor/query":         {"cohort", "compactor/index", "internal/jsonscan"},
@@ -99,6 +100,8 @@ var homes = map[string][]string{
 	"github.com/parquet-go/parquet-go": {"compactor/index/", "compactor/view/delta/checkpoint"},
 	"modernc.org/sqlite":               {"compactor/view/sqlite/"},
 	"github.com/jackc/pgx/v5":          {"compactor/view/postgres/", "compactor/lock/postgres/", "internal/pgclient/", "internal/servertest/"},
+	"go.etcd.io/etcd":                  {"compactor/lock/etcd/"},
+	"google.golang.org/grpc":           {"compactor/lock/etcd/"},
 	"github.com/spf13/cobra":           {"cmd/"},
 	"go.uber.org/zap":                  {"cmd/"},
 }

@@ -139,6 +139,8 @@ func nothing() error { return nil }
 
 func lies(t testing.TB) []lie {
 	return []lie{
-		{"no lock", func(testing.TB) (first, second lock.Provider, between func() error) { return lock.None{}, lock.None{}, nothing }},
+		{"no lock", func(testing.TB) (first, second lock.Provider, between func() error) {
+			return lock.None{}, lock.None{}, nothing
+		}},
 	}
 }
