@@ -32,6 +32,8 @@ var (
 	ErrAway = errors.New("the service of the lock does not answer")
 	// ErrRefused reports that a service of locks refuses what we ask for, as it will again: a wrong password, or a right that is missing.
 	ErrRefused = errors.New("the service of the lock refuses this")
+	// ErrPassword reports a URL of a service with a password in it, which other users of the machine see. The message says where else it may stand.
+	ErrPassword = errors.New("a password in the URL of a lock is seen by others")
 )
 
 // Locker keeps compactors from doing the same work twice. It is courtesy: a Locker that always succeeds
