@@ -66,6 +66,7 @@ var allowed = map[string][]string{
 	"compactor/intake":     {"cohort", "compactor", "compactor/index", "internal/jsonscan", "journal"},
 	"compactor/lock":       {"internal/build"},
 	"compactor/lock/file":  {"compactor/lock", "internal/durable"},
+	"compactor/lock/redis": {"compactor/lock"},
 	"compactor/query":      {"cohort", "compactor/index", "internal/jsonscan"},
 	"compactor/view":       {"cohort", "compactor/generation", "compactor/index"},
 	"cmd/journal-append":   {"cohort", "internal/build", "internal/durable", "internal/jsonscan", "internal/quantity", "internal/rootid", "internal/terminal", "journal"},
@@ -97,6 +98,7 @@ var homes = map[string][]string{
 	"github.com/parquet-go/parquet-go": {"compactor/index/", "compactor/view/delta/checkpoint"},
 	"modernc.org/sqlite":               {"compactor/view/sqlite/"},
 	"github.com/jackc/pgx/v5":          {"compactor/view/postgres/"},
+	"github.com/redis/go-redis/v9":     {"compactor/lock/redis/"},
 	"github.com/spf13/cobra":           {"cmd/"},
 	"go.uber.org/zap":                  {"cmd/"},
 }
