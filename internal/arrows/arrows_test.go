@@ -69,6 +69,7 @@ var allowed = map[string][]string{
 	"compactor/lock/etcd":     {"compactor/lock"},
 	"compactor/lock/file":     {"compactor/lock", "internal/durable"},
 	"compactor/lock/postgres": {"compactor/lock", "internal/pgclient"},
+	"compactor/lock/redis":    {"compactor/lock"},
 	"compactor/query":         {"cohort", "compactor/index", "internal/jsonscan"},
 	"compactor/view":          {"cohort", "compactor/generation", "compactor/index"},
 	"cmd/journal-append":      {"cohort", "internal/build", "internal/durable", "internal/jsonscan", "internal/quantity", "internal/rootid", "internal/terminal", "journal"},
@@ -102,6 +103,7 @@ var homes = map[string][]string{
 	"github.com/jackc/pgx/v5":          {"compactor/view/postgres/", "compactor/lock/postgres/", "internal/pgclient/", "internal/servertest/"},
 	"go.etcd.io/etcd":                  {"compactor/lock/etcd/"},
 	"google.golang.org/grpc":           {"compactor/lock/etcd/"},
+	"github.com/redis/go-redis/v9":     {"compactor/lock/redis/"},
 	"github.com/spf13/cobra":           {"cmd/"},
 	"go.uber.org/zap":                  {"cmd/"},
 }
