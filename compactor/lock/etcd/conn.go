@@ -144,7 +144,7 @@ func reason(err error) error {
 	case refused(err, text):
 		return fmt.Errorf("%w: %s", lock.ErrRefused, text)
 	case said.Code() == codes.DeadlineExceeded:
-		return fmt.Errorf("%w%s", context.DeadlineExceeded, strings.TrimPrefix(text, context.DeadlineExceeded.Error()))
+		return fmt.Errorf("no answer: %w%s", context.DeadlineExceeded, strings.TrimPrefix(text, context.DeadlineExceeded.Error()))
 	}
 	return errors.New(text)
 }
