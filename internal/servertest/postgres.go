@@ -1,6 +1,7 @@
 package servertest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +11,8 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // User is the only user of a PostgreSQL server. It may do anything, and has no password.
@@ -146,7 +149,13 @@ func (s *Postgres) StartEmpty() error {
 	if err := s.control("start", "-o", s.options); err != nil {
 		return err
 	}
-	return run(s.Command("psql", "-h", s.Dir, "-U", User, "-d", "postgres", "-q", "-c", "DROP SCHEMA public CASCADE; CREATE SCHEMA public"))
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, fmt.Sprintf("postgres://%s@/postgres?host=%s", User, s.Dir))
+	if err != nil {
+		return err
+	}
+	_, err = conn.Exec(ctx, "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+	return errors.Join(err, conn.Close(ctx))
 }
 
 // Close ends the server and removes its directory.

@@ -106,12 +106,16 @@ func (p *Process) Kill() error {
 	return err
 }
 
-// Close ends the server and removes its directory.
+// Close ends the server, and removes its directory and its network.
 func (p *Process) Close() error {
+	var err error
 	select {
 	case <-p.ended:
-		return os.RemoveAll(p.Dir)
 	default:
-		return errors.Join(p.Kill(), os.RemoveAll(p.Dir))
+		err = p.Kill()
 	}
+	if p.net != nil {
+		err = errors.Join(err, p.net.Close())
+	}
+	return errors.Join(err, os.RemoveAll(p.Dir))
 }

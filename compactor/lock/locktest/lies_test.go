@@ -12,15 +12,33 @@ import (
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/compactor/lock"
+	"github.com/runfold/runfold/compactor/lock/file"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/internal/durable/durabletest"
+	"github.com/runfold/runfold/internal/servertest"
 )
 
 // every is how many changes of the disk lie between two places at which a holder is stopped.
-var every = flag.Int("every", 7, "stop the holder of a lock before every so-manieth change that it makes; 1: before each")
+var every = flag.Int("every", 7, "stop the holder of a lock before every so-manieth change that it makes, and before its commit twice as often; 1: before each")
 
-// lease is the shortest: these tests wait for leases to end.
-const lease = lock.MinLease
+// A fold of these tests makes fewer than so many changes, and commits before the one of them.
+const (
+	changes  = 40
+	byCommit = 16
+)
+
+// places are the changes before which a holder is stopped.
+func places() (all []int) {
+	for k := int(*seed) % *every; k < changes; {
+		all = append(all, k)
+		if k < byCommit {
+			k += max(*every/2, 1)
+		} else {
+			k += *every
+		}
+	}
+	return all
+}
 
 // lie is a way in which two hold one lock.
 type lie struct {
@@ -32,21 +50,18 @@ type lie struct {
 // TestLies stops the holder of a lock before a change that it makes to the disk. Then the lock lies, a second compactor gets it and folds to its end, and
 // the first goes on. The rows are those of a reference fold each time.
 func TestLies(t *testing.T) {
-	for _, l := range lies(t) {
+	for _, l := range lies() {
 		t.Run(l.name, func(t *testing.T) {
 			t.Parallel()
 			var sum tally
 			first, second, between := l.set(t)
-			for k := 0; ; k += *every {
+			for _, k := range places() {
 				w := newWork(t)
 				w.append("a", "b")
 				w.fold()
 				w.append("b", "c")
-				reached := w.meet(k, first, second, between, &sum)
-				w.isReference(fmt.Sprintf("the holder was stopped before change %d", k))
-				if !reached || t.Failed() {
-					break
-				}
+				w.meet(k, first, second, between, &sum)
+				sum.wrong += w.isReference(fmt.Sprintf("the holder was stopped before change %d", k))
 			}
 			if sum.double < 3 {
 				t.Errorf("two held the lock at once in %d tries: is this test looking in the right place?", sum.double)
@@ -57,10 +72,10 @@ func TestLies(t *testing.T) {
 }
 
 // tally counts what became of two that held one lock.
-type tally struct{ tries, double, both, lost int }
+type tally struct{ tries, double, both, lost, wrong int }
 
 func (s tally) String() string {
-	return fmt.Sprintf("%d tries, %d with two holders: both ended well in %d, the first noticed the loss in %d; 0 records lost", s.tries, s.double, s.both, s.lost)
+	return fmt.Sprintf("%d tries, %d with two holders: both ended well in %d, the first ended because of the loss in %d; %d wrong rows", s.tries, s.double, s.both, s.lost, s.wrong)
 }
 
 // add counts one. first is how the first holder ended.
@@ -84,8 +99,8 @@ func (w *work) fold() {
 	}
 }
 
-// meet lets two holders meet. It reports whether the first one made k changes.
-func (w *work) meet(k int, first, second lock.Provider, between func() error, sum *tally) (reached bool) {
+// meet lets two holders meet, if the first one makes k changes.
+func (w *work) meet(k int, first, second lock.Provider, between func() error, sum *tally) {
 	w.Helper()
 	asleep, wake := make(chan struct{}), make(chan struct{})
 	cfg := compactor.Config{Root: w.dir, KeepAge: -1, KeepGenerations: 1, DeadAfter: -1, ReapGrace: -1, Wait: time.Minute}
@@ -109,7 +124,7 @@ func (w *work) meet(k int, first, second lock.Provider, between func() error, su
 		if err != nil {
 			w.Errorf("the first holder, whom nobody stopped: %v", err)
 		}
-		return false
+		return
 	case <-asleep:
 	}
 	if err := between(); err != nil {
@@ -122,7 +137,6 @@ func (w *work) meet(k int, first, second lock.Provider, between func() error, su
 	if err != nil {
 		w.Errorf("before change %d: the second holder ends with %v", k, err)
 	}
-	return true
 }
 
 // everyone is a service that grants the lock to everybody: each claim is to a lock of its own.
@@ -137,10 +151,50 @@ func (e everyone) Claim(root, token, words string, ttl time.Duration) lock.Claim
 
 func nothing() error { return nil }
 
-func lies(t testing.TB) []lie {
-	return []lie{
+// lies are those of which one process is enough. The holder goes on renewing its lease.
+func lies() []lie {
+	all := []lie{
 		{"no lock", func(testing.TB) (first, second lock.Provider, between func() error) {
 			return lock.None{}, lock.None{}, nothing
 		}},
+		{"one folds by Redis, one by etcd", func(t testing.TB) (first, second lock.Provider, between func() error) {
+			_, one := kinds[0].begin(t, nil)
+			_, two := kinds[1].begin(t, nil)
+			return opened(t, one), opened(t, two), nothing
+		}},
+		{"one folds by PostgreSQL, one by the lock file", func(t testing.TB) (first, second lock.Provider, between func() error) {
+			_, url := kinds[2].begin(t, nil)
+			return opened(t, url), file.Provider{}, nothing
+		}},
+		{"the clock of Redis is set forward by an hour", func(t testing.TB) (first, second lock.Provider, between func() error) {
+			if err := servertest.HasClock(); err != nil {
+				servertest.Skip(t, err)
+			}
+			s, url := kinds[0].begin(t, nil)
+			ahead := 0
+			return opened(t, url), opened(t, url), func() error {
+				ahead++
+				return s.(*servertest.Process).SetClock(fmt.Sprintf("+%dh", ahead))
+			}
+		}},
 	}
+	for _, k := range kinds {
+		all = append(all, lie{k.name + " grants the lock to everybody", func(t testing.TB) (first, second lock.Provider, between func() error) {
+			_, url := k.begin(t, nil)
+			n := &atomic.Int64{}
+			liar := func() *lock.Leases {
+				p := opened(t, url)
+				p.Service = everyone{p.Service, n}
+				return p
+			}
+			return liar(), liar(), nothing
+		}}, lie{k.name + " is killed and comes back empty", func(t testing.TB) (first, second lock.Provider, between func() error) {
+			s, url := k.begin(t, nil)
+			return opened(t, url), opened(t, url), func() error {
+				s.Kill() // its error is that it was killed
+				return s.StartEmpty()
+			}
+		}})
+	}
+	return all
 }
