@@ -12,7 +12,10 @@ import (
 
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/lock"
+	"github.com/runfold/runfold/compactor/lock/etcd"
 	"github.com/runfold/runfold/compactor/lock/file"
+	pglock "github.com/runfold/runfold/compactor/lock/postgres"
+	"github.com/runfold/runfold/compactor/lock/redis"
 )
 
 // lockVar is the environment variable that stands for --lock.
@@ -49,7 +52,7 @@ func (f lockFlags) open(missed int) (lock.Provider, error) {
 	return lock.NewOptional(p, missed), nil
 }
 
-const giveLock = "give file or none"
+const giveLock = "give file, none, etcd://HOST:2379, redis://HOST:6379 (rediss:// for TLS), or postgres://USER@HOST/DATABASE?schema=NAME"
 
 // openLock opens the lock of a URL.
 func openLock(url string) (p lock.Provider, err error) {
@@ -58,6 +61,12 @@ func openLock(url string) (p lock.Provider, err error) {
 		p = file.Provider{}
 	case "none":
 		p = lock.None{}
+	case "etcd":
+		p, err = leases(etcd.Open(url))
+	case "redis", "rediss":
+		p, err = leases(redis.Open(url))
+	case "postgres", "postgresql":
+		p, err = leases(pglock.Open(url))
 	default: // without the URL: it may have a password in it
 		err = fmt.Errorf("there is no lock of the kind %q: %s", kind, giveLock)
 	}
@@ -68,6 +77,14 @@ func openLock(url string) (p lock.Provider, err error) {
 		return nil, usageError{fmt.Errorf("lock: %w", err)}
 	}
 	return p, nil
+}
+
+// leases is what a service opened: never a nil pointer in an interface.
+func leases(l *lock.Leases, err error) (lock.Provider, error) {
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
 }
 
 // standBy bounds how long a daemon waits after a turn that found the lock held, where its next turn is later.

@@ -3,7 +3,6 @@ package etcd
 import (
 	"cmp"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -12,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
@@ -52,9 +50,8 @@ func Open(address string) (*lock.Leases, error) {
 	}
 	p := &lock.Leases{Kind: "etcd", Where: strings.Join(hosts, ",")}
 	if q.Has("lease") {
-		p.TTL, err = time.ParseDuration(q.Get("lease"))
-		if err != nil || p.TTL < lock.MinLease || p.TTL > lock.MaxLease {
-			return nil, fmt.Errorf("lease=%s: give a time from %v to %v, such as 30s", q.Get("lease"), lock.MinLease, lock.MaxLease)
+		if p.TTL, err = lock.ParseLease(q.Get("lease")); err != nil {
+			return nil, err
 		}
 	}
 	config, err := secure(q)
@@ -119,37 +116,13 @@ func member(text string) (string, error) {
 // secure is how the members are reached; nil: without TLS.
 func secure(q url.Values) (*tls.Config, error) {
 	cacert, cert, key := q.Get("cacert"), q.Get("cert"), q.Get("key")
-	on := q.Get("tls") == "on" || cacert != "" || cert != ""
 	switch {
 	case q.Has("tls") && q.Get("tls") != "on":
 		return nil, fmt.Errorf("tls=%s: give tls=on, or leave it away", q.Get("tls"))
-	case (cert == "") != (key == ""):
-		return nil, errors.New("cert= and key= are given together")
-	case !on:
+	case !q.Has("tls") && cacert+cert+key == "":
 		return nil, nil
 	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if cacert != "" {
-		text, err := os.ReadFile(cacert)
-		if err != nil {
-			return nil, fmt.Errorf("cacert: %w", err)
-		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("cacert: %s has no certificate in PEM", cacert)
-		}
-	}
-	if cert != "" {
-		read := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { // a process may run longer than a certificate lasts
-			pair, err := tls.LoadX509KeyPair(cert, key)
-			return &pair, err
-		}
-		if _, err := read(nil); err != nil {
-			return nil, fmt.Errorf("cert and key: %w", err)
-		}
-		config.GetClientCertificate = read
-	}
-	return config, nil
+	return lock.ClientTLS(cacert, cert, key)
 }
 
 // user is what we say who we are; nil: nothing, or what our certificate says.
@@ -161,11 +134,10 @@ func user(name, file string) (*pb.AuthenticateRequest, error) {
 	}
 	password = cmp.Or(os.Getenv("ETCDCTL_PASSWORD"), password)
 	if file != "" {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return nil, fmt.Errorf("password-file: %w", err)
+		var err error
+		if password, err = lock.ReadPassword(file); err != nil {
+			return nil, err
 		}
-		password = strings.TrimSuffix(string(text), "\n")
 	}
 	switch {
 	case name == "" && file != "":

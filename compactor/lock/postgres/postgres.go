@@ -15,7 +15,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -66,8 +65,8 @@ func Open(address string) (*lock.Leases, error) {
 	}
 	p := &lock.Leases{Kind: "postgres"}
 	if text := u.Take("lease"); text != "" {
-		if p.TTL, err = time.ParseDuration(text); err != nil || p.TTL < lock.MinLease || p.TTL > lock.MaxLease {
-			return nil, fmt.Errorf("lease=%s: give a time from %v to %v, such as 30s", text, lock.MinLease, lock.MaxLease)
+		if p.TTL, err = lock.ParseLease(text); err != nil {
+			return nil, err
 		}
 	}
 	s := &service{schema: u.Take("schema")}
@@ -92,12 +91,8 @@ func config(u pgclient.URL) (*pgx.ConnConfig, error) {
 		return nil, pgclient.OneLine(err)
 	}
 	if file != "" {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return nil, fmt.Errorf("read the password of PostgreSQL: %w", err)
-		}
-		if cfg.Password = strings.TrimSuffix(string(text), "\n"); cfg.Password == "" {
-			return nil, fmt.Errorf("the file %s has no password", file)
+		if cfg.Password, err = lock.ReadPassword(file); err != nil {
+			return nil, err
 		}
 	}
 	if cfg.ConnectTimeout == 0 {

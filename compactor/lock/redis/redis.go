@@ -14,7 +14,6 @@ package redis
 import (
 	"cmp"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
@@ -24,7 +23,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -67,8 +65,10 @@ func Open(address string) (*lock.Leases, error) {
 	}
 	p := &lock.Leases{Kind: "redis", Where: net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "6379"))}
 	s := &service{opts: redis.Options{Addr: p.Where, Username: u.User.Username()}}
-	if p.TTL, err = lease(q); err != nil {
-		return nil, err
+	if q.Has("lease") {
+		if p.TTL, err = lock.ParseLease(q.Get("lease")); err != nil {
+			return nil, err
+		}
 	}
 	if s.opts.Password, err = password(q, s.opts.Username); err != nil {
 		return nil, err
@@ -86,27 +86,13 @@ func Open(address string) (*lock.Leases, error) {
 	return p, nil
 }
 
-func lease(q url.Values) (time.Duration, error) {
-	if !q.Has("lease") {
-		return 0, nil
-	}
-	d, err := time.ParseDuration(q.Get("lease"))
-	if err != nil || d < lock.MinLease || d > lock.MaxLease {
-		return 0, fmt.Errorf("lease=%s: give a time from %v to %v, such as 30s", q.Get("lease"), lock.MinLease, lock.MaxLease)
-	}
-	return d, nil
-}
-
 // password is that of the file, or of the environment. go-redis would take a user without one for the user that everybody is.
 func password(q url.Values, user string) (string, error) {
-	name, text := q.Get("password-file"), os.Getenv(passwordVariable)
+	text := os.Getenv(passwordVariable)
 	if q.Has("password-file") {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			return "", fmt.Errorf("read the password of Redis: %w", err)
-		}
-		if text = strings.TrimSuffix(string(data), "\n"); text == "" {
-			return "", fmt.Errorf("the file %s has no password", name)
+		var err error
+		if text, err = lock.ReadPassword(q.Get("password-file")); err != nil {
+			return "", err
 		}
 	}
 	if user != "" && text == "" {
@@ -125,22 +111,5 @@ func tlsConfig(scheme string, q url.Values) (*tls.Config, error) {
 		}
 		return nil, nil
 	}
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
-	if name := q.Get("cacert"); q.Has("cacert") {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			return nil, fmt.Errorf("read the certificates to trust: %w", err)
-		}
-		if cfg.RootCAs = x509.NewCertPool(); !cfg.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("the file %s has no certificate in PEM form", name)
-		}
-	}
-	if q.Has("cert") || q.Has("key") {
-		cert, err := tls.LoadX509KeyPair(q.Get("cert"), q.Get("key"))
-		if err != nil {
-			return nil, fmt.Errorf("read our certificate and its key (cert=%s, key=%s): %w", q.Get("cert"), q.Get("key"), err)
-		}
-		cfg.Certificates = []tls.Certificate{cert}
-	}
-	return cfg, nil
+	return lock.ClientTLS(q.Get("cacert"), q.Get("cert"), q.Get("key"))
 }

@@ -348,10 +348,11 @@ func TestOpenRefuses(t *testing.T) {
 		"redis://h/?cacert=x":               "rediss://",
 		"rediss://h/?cacert=/none":          "/none",
 		"rediss://h/?cacert=" + empty:       empty,
-		"rediss://h/?cert=/none":            "/none",
+		"rediss://h/?cert=/none":            "give both files",
+		"rediss://h/?cert=/none&key=/none":  "/none",
 		"redis://h/?password-file=/none":    "/none",
 		"redis://h/?password-file=" + empty: empty,
-		"redis://u@h/?password-file=":       "read the password",
+		"redis://u@h/?password-file=":       "password-file: open",
 	} {
 		p, err := redis.Open(address)
 		if err == nil || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "secret") {
