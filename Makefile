@@ -40,6 +40,11 @@ test-places: ## fail, stop and kill folds at every place; the race detector leav
 	$(GO) test -timeout 30m ./journal ./compactor ./compactor/view/sqlite
 	$(GO) test -timeout 30m ./compactor/view/postgres -run TestView -args -every 4 # all of them take minutes: -every 1
 
+.PHONY: test-locks
+test-locks: ## locks that lie, at every place: real Redis, etcd and PostgreSQL, stopped, killed, cut off, with a clock that is set; prints the figures
+	$(GO) test -count=1 -v -timeout 60m ./compactor/lock/locktest -args -every 1 | grep -E 'figure: |^(---|ok|FAIL)|_test.go'
+	$(GO) test -count=1 -v -run 'TestFleet$$' ./internal/acceptance | grep -E 'figure: |^(---|ok|FAIL)|_test.go'
+
 test-32: ## the tests that take seconds, with ints of 32 bits; such programs run on linux/amd64
 	@if [ "$$($(GO) env GOHOSTOS)/$$($(GO) env GOHOSTARCH)" = linux/amd64 ]; then set -x; \
 	  GOARCH=386 CGO_ENABLED=0 $(GO) test -short ./cohort ./journal ./compactor/... ./internal/durable/...; \

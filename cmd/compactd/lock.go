@@ -88,12 +88,12 @@ func leases(l *lock.Leases, err error) (lock.Provider, error) {
 }
 
 // standBy bounds how long a daemon waits after a turn that found the lock held, where its next turn is later.
-const standBy = lock.DefaultLease
+const standBy = lock.DefaultLease / 2
 
-// turn is one run of a plan. Where another compactor holds the lock, or got it while we were at work, it stands by and tries again, once a lease and until the next turn is
-// due: should the other be killed, this one takes over within two leases, whatever the schedule is.
+// turn is one run of a plan. Where another compactor holds the lock, or got it while we were at work, it stands by and tries again, twice in a lease and until the next turn
+// is due: should the other be killed, this one takes over within two leases, whatever the schedule is.
 func (d *daemon) turn(ctx context.Context, p plan) error {
-	wait, due := min(p.cfg.Locks.Lease(), standBy), p.schedule.Next(time.Now())
+	wait, due := min(p.cfg.Locks.Lease()/2, standBy), p.schedule.Next(time.Now())
 	for told := false; ; told = true {
 		err := d.fold(ctx, p.cfg)
 		if !errors.Is(err, compactor.ErrLocked) && !errors.Is(err, compactor.ErrLockLost) {

@@ -26,7 +26,7 @@ type taken struct {
 
 func (p *taken) Locker(lock.Options) lock.Locker { return p }
 
-func (*taken) Lease() time.Duration { return 10 * time.Second }
+func (*taken) Lease() time.Duration { return 20 * time.Second }
 
 func (p *taken) Lock(context.Context) (lock.Held, error) {
 	p.asked++
@@ -48,7 +48,7 @@ func (lostAlready) Lost() <-chan struct{} {
 	return c
 }
 
-// TestStandBy has turns of a daemon that find the lock held, or lose it. The daemon tries again once a lease, until its next turn is due.
+// TestStandBy has turns of a daemon that find the lock held, or lose it. The daemon tries again twice in a lease, until its next turn is due.
 func TestStandBy(t *testing.T) {
 	for name, test := range map[string]struct {
 		schedule string
@@ -57,11 +57,11 @@ func TestStandBy(t *testing.T) {
 		waits    time.Duration
 		said     int // lines of the log at warn
 	}{
-		"free":                  {"@every 1h", taken{}, 1, 0, 0},
-		"held for three leases": {"@every 1h", taken{times: 3}, 4, 30 * time.Second, 1},
-		"lost once":             {"@every 1h", taken{times: 1, loses: true}, 2, 10 * time.Second, 1},
-		"the next turn is near": {"@every 9s", taken{times: 3}, 1, 0, 1},
-		"held until next turn":  {"@every 25s", taken{times: 30}, 3, 20 * time.Second, 1},
+		"free":                    {"@every 1h", taken{}, 1, 0, 0},
+		"held for thirty seconds": {"@every 1h", taken{times: 3}, 4, 30 * time.Second, 1},
+		"lost once":               {"@every 1h", taken{times: 1, loses: true}, 2, 10 * time.Second, 1},
+		"the next turn is near":   {"@every 9s", taken{times: 3}, 1, 0, 1},
+		"held until next turn":    {"@every 25s", taken{times: 30}, 3, 20 * time.Second, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			root := newRoot(t, "r-1")

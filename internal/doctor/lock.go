@@ -73,7 +73,7 @@ func MeasureLock(ctx context.Context, open func() (lock.Provider, error), again 
 	shorten(p)
 	m := lockMeasure{open, again, p, "doctor-" + rand.Text()}
 	v := LockVerdict{Lock: p.String(), LeaseNS: int64(p.Lease()), Sound: true}
-	start, first, hasClock := m.clock(ctx)
+	start, first, hasClock, clockErr := m.clock(ctx)
 	for _, c := range []struct {
 		name, means string
 		find        func(context.Context) (result, detail string, err error)
@@ -92,7 +92,7 @@ func MeasureLock(ctx context.Context, open func() (lock.Provider, error), again 
 		return LockVerdict{}, err
 	}
 	if hasClock {
-		v.add(m.clockCheck(ctx, start, first))
+		v.add(m.clockCheck(ctx, start, first, clockErr))
 	}
 	return v, nil
 }
@@ -273,26 +273,26 @@ func (m lockMeasure) wait(ctx context.Context, most time.Duration) (took time.Du
 }
 
 // clock is the wall clock of the service, if it has one that counts, and when we asked for it.
-func (m lockMeasure) clock(ctx context.Context) (asked, says time.Time, ok bool) {
+func (m lockMeasure) clock(ctx context.Context) (asked, says time.Time, has bool, err error) {
 	l, is := m.p.(*lock.Leases)
 	if !is {
-		return asked, says, false
+		return asked, says, false, nil
 	}
-	c, is := l.Service.(lock.Clock)
-	if !is {
-		return asked, says, false
+	c, has := l.Service.(lock.Clock)
+	if !has {
+		return asked, says, false, nil
 	}
 	before := time.Now()
-	says, err := c.Now(ctx)
-	return before.Add(time.Since(before) / 2), says, err == nil
+	says, err = c.Now(ctx)
+	return before.Add(time.Since(before) / 2), says, true, err
 }
 
 // clockCheck compares the clock of the service with ours, at two times. first is what it said at start.
-func (m lockMeasure) clockCheck(ctx context.Context, start, first time.Time) Check {
+func (m lockMeasure) clockCheck(ctx context.Context, start, first time.Time, err error) Check {
 	c := Check{Name: "clock of the service", Means: "leases end by it: if it is set forward they end early, if it is set back they last longer"}
-	asked, last, ok := m.clock(ctx)
-	if !ok {
-		c.Result = unknown
+	asked, last, _, again := m.clock(ctx)
+	if err = errors.Join(err, again); err != nil {
+		c.Result, c.Detail = unknown, err.Error()
 		return c
 	}
 	c.Result = last.Sub(asked).Round(time.Millisecond).String()

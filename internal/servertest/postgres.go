@@ -144,9 +144,12 @@ func (s *Postgres) Restart() error { return s.control("restart", "-m", "immediat
 // Kill ends the server as a loss of power would.
 func (s *Postgres) Kill() error { return s.control("stop", "-m", "immediate") }
 
+// Start starts a server again that was killed, at its address, with its data.
+func (s *Postgres) Start() error { return s.control("start", "-o", s.options) }
+
 // StartEmpty starts a server again that was killed, at its address, with an empty database postgres.
 func (s *Postgres) StartEmpty() error {
-	if err := s.control("start", "-o", s.options); err != nil {
+	if err := s.Start(); err != nil {
 		return err
 	}
 	ctx := context.Background()

@@ -19,53 +19,10 @@ var seed = flag.Uint64("seed", 1, "seed of the random tests")
 // lease is the shortest: these tests wait for leases to end.
 const lease = lock.MinLease
 
-// server is a service that runs.
-type server interface {
-	Kill() error
-	StartEmpty() error
-	Close() error
-}
-
-// kind is a kind of service.
-type kind struct {
-	name string
-	// start starts a server of its own, behind net if that is not nil, and tells its URL.
-	start func(net *servertest.Net) (server, string, error)
-	open  func(url string) (*lock.Leases, error)
-}
-
-var kinds = []kind{
-	{"redis", func(net *servertest.Net) (server, string, error) {
-		p, err := servertest.NewRedis(net)
-		if err != nil {
-			return nil, "", err
-		}
-		return p, "redis://" + p.Address + "/", nil
-	}, redis.Open},
-	{"etcd", func(net *servertest.Net) (server, string, error) {
-		p, err := servertest.NewEtcd(net, false)
-		if err != nil {
-			return nil, "", err
-		}
-		return p, "etcd://" + p.Address + "/", nil
-	}, etcd.Open},
-	{"postgres", func(net *servertest.Net) (server, string, error) {
-		p, err := servertest.NewPostgres(net)
-		if err != nil {
-			return nil, "", err
-		}
-		host := p.Dir
-		if net != nil {
-			host = net.Address
-		}
-		return p, "postgres://" + servertest.User + "@/postgres?host=" + host, nil
-	}, postgres.Open},
-}
-
 // begin starts a server for a test. The URL has the lease of these tests.
-func (k kind) begin(t testing.TB, net *servertest.Net) (server, string) {
+func begin(t testing.TB, kind string, net *servertest.Net) (servertest.Service, string) {
 	t.Helper()
-	s, url, err := k.start(net)
+	s, url, err := servertest.NewService(kind, net)
 	if err != nil {
 		servertest.Skip(t, err)
 	}
@@ -78,10 +35,13 @@ func (k kind) begin(t testing.TB, net *servertest.Net) (server, string) {
 
 // openURL opens the lock of a URL.
 func openURL(url string) (*lock.Leases, error) {
-	for _, k := range kinds {
-		if strings.HasPrefix(url, k.name+"://") {
-			return k.open(url)
-		}
+	switch kind, _, _ := strings.Cut(url, "://"); kind {
+	case "redis":
+		return redis.Open(url)
+	case "etcd":
+		return etcd.Open(url)
+	case "postgres":
+		return postgres.Open(url)
 	}
 	return nil, fmt.Errorf("no lock is at %s", url)
 }
@@ -111,10 +71,10 @@ func TestFile(t *testing.T) {
 }
 
 func TestServices(t *testing.T) {
-	for _, k := range kinds {
-		t.Run(k.name, func(t *testing.T) {
+	for _, kind := range servertest.Services() {
+		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			_, url := k.begin(t, nil)
+			_, url := begin(t, kind, nil)
 			TestProvider(t, func(t testing.TB) lock.Provider {
 				p, err := openURL(url)
 				if err != nil {

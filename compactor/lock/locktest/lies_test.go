@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -86,10 +87,14 @@ func (s *tally) add(t testing.TB, first error) {
 		s.both++
 	case errors.Is(first, compactor.ErrLockLost):
 		s.lost++
-	case !errors.Is(first, generation.ErrConflict):
+	case !errors.Is(first, generation.ErrConflict) && !sweptUnder(first):
 		t.Errorf("the first holder ends with %v", first)
 	}
 }
+
+// sweptUnder tells whether a compactor ended because another one swept what it was making. That happens only with KeepAge -1, as these tests have it: others
+// leave what is younger than an hour.
+func sweptUnder(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 
 // fold folds with the lock file.
 func (w *work) fold() {
@@ -158,19 +163,19 @@ func lies() []lie {
 			return lock.None{}, lock.None{}, nothing
 		}},
 		{"one folds by Redis, one by etcd", func(t testing.TB) (first, second lock.Provider, between func() error) {
-			_, one := kinds[0].begin(t, nil)
-			_, two := kinds[1].begin(t, nil)
+			_, one := begin(t, "redis", nil)
+			_, two := begin(t, "etcd", nil)
 			return opened(t, one), opened(t, two), nothing
 		}},
 		{"one folds by PostgreSQL, one by the lock file", func(t testing.TB) (first, second lock.Provider, between func() error) {
-			_, url := kinds[2].begin(t, nil)
+			_, url := begin(t, "postgres", nil)
 			return opened(t, url), file.Provider{}, nothing
 		}},
 		{"the clock of Redis is set forward by an hour", func(t testing.TB) (first, second lock.Provider, between func() error) {
 			if err := servertest.HasClock(); err != nil {
 				servertest.Skip(t, err)
 			}
-			s, url := kinds[0].begin(t, nil)
+			s, url := begin(t, "redis", nil)
 			ahead := 0
 			return opened(t, url), opened(t, url), func() error {
 				ahead++
@@ -178,9 +183,9 @@ func lies() []lie {
 			}
 		}},
 	}
-	for _, k := range kinds {
-		all = append(all, lie{k.name + " grants the lock to everybody", func(t testing.TB) (first, second lock.Provider, between func() error) {
-			_, url := k.begin(t, nil)
+	for _, kind := range servertest.Services() {
+		all = append(all, lie{kind + " grants the lock to everybody", func(t testing.TB) (first, second lock.Provider, between func() error) {
+			_, url := begin(t, kind, nil)
 			n := &atomic.Int64{}
 			liar := func() *lock.Leases {
 				p := opened(t, url)
@@ -188,8 +193,8 @@ func lies() []lie {
 				return p
 			}
 			return liar(), liar(), nothing
-		}}, lie{k.name + " is killed and comes back empty", func(t testing.TB) (first, second lock.Provider, between func() error) {
-			s, url := k.begin(t, nil)
+		}}, lie{kind + " is killed and comes back empty", func(t testing.TB) (first, second lock.Provider, between func() error) {
+			s, url := begin(t, kind, nil)
 			return opened(t, url), opened(t, url), func() error {
 				s.Kill() // its error is that it was killed
 				return s.StartEmpty()

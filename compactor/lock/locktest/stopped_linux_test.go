@@ -22,6 +22,7 @@ import (
 	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/internal/durable/durabletest"
+	"github.com/runfold/runfold/internal/servertest"
 )
 
 // order is what a process of a test does: it folds, and stops itself by SIGSTOP before a change.
@@ -65,7 +66,7 @@ func (o order) fold() string {
 		return "well"
 	case errors.Is(err, compactor.ErrLockLost):
 		return "lost"
-	case errors.Is(err, generation.ErrConflict):
+	case errors.Is(err, generation.ErrConflict), sweptUnder(err):
 		return "conflict"
 	}
 	return err.Error()
@@ -109,10 +110,10 @@ func (p process) line() string {
 func TestStopped(t *testing.T) {
 	t.Parallel()
 	t.Logf("-seed %d", *seed)
-	for _, k := range kinds {
-		t.Run(k.name, func(t *testing.T) {
+	for _, kind := range servertest.Services() {
+		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			_, url := k.begin(t, nil)
+			_, url := begin(t, kind, nil)
 			var sum tally
 			var mu sync.Mutex // guards sum
 			var all errgroup.Group
@@ -144,7 +145,7 @@ func TestStopped(t *testing.T) {
 			if sum.lost < 1 || sum.both < 1 {
 				t.Errorf("%v: is this test looking in the right place?", sum)
 			}
-			t.Logf("figure: %s, the holder stopped past its lease: %v", k.name, sum)
+			t.Logf("figure: %s, the holder stopped past its lease: %v", kind, sum)
 		})
 	}
 }
@@ -180,7 +181,7 @@ func stopped(t *testing.T, url string, stop int) (ended string, reached bool, wr
 	goOn()
 	first.Wait()
 	when := fmt.Sprintf("stopped before change %d, woken before change %d of the second", stop, wake)
-	if err != nil && !errors.Is(err, compactor.ErrLockLost) {
+	if err != nil && !errors.Is(err, compactor.ErrLockLost) && !sweptUnder(err) {
 		t.Errorf("%s: the second holder ends with %v", when, err)
 	}
 	return ended, true, w.isReference(when)
@@ -189,10 +190,10 @@ func stopped(t *testing.T, url string, stop int) (ended string, reached bool, wr
 // TestPartition cuts the network between holders and the service, silently, while each is stopped before another change. Others, on the service's side, get the locks and
 // fold. Then the network is mended and the first ones go on.
 func TestPartition(t *testing.T) {
-	for _, k := range kinds {
-		t.Run(k.name, func(t *testing.T) {
+	for _, kind := range servertest.Services() {
+		t.Run(kind, func(t *testing.T) {
 			net := newNet(t)
-			_, url := k.begin(t, net)
+			_, url := begin(t, kind, net)
 			var sum tally
 			meetings := []*meeting{}
 			for _, stop := range places() {
@@ -226,7 +227,7 @@ func TestPartition(t *testing.T) {
 			if sum.lost < 1 || sum.both < 1 {
 				t.Errorf("%v: is this test looking in the right place?", sum)
 			}
-			t.Logf("figure: %s, behind a network that is cut: %v", k.name, sum)
+			t.Logf("figure: %s, behind a network that is cut: %v", kind, sum)
 		})
 	}
 }

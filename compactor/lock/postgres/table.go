@@ -81,6 +81,12 @@ func (s *service) Holder(ctx context.Context, root string) (words string, err er
 	return words, err
 }
 
+// Now is the time of the database, by which leases end.
+func (s *service) Now(ctx context.Context) (now time.Time, err error) {
+	err = s.db.QueryRowContext(ctx, "SELECT clock_timestamp()").Scan(&now)
+	return now, s.explain(ctx, err)
+}
+
 type claim struct {
 	*service
 	root, token, words string

@@ -80,6 +80,17 @@ func (s *service) Holder(ctx context.Context, root string) (string, error) {
 	return words, err
 }
 
+// Now is the time of the server, by which leases end. It needs the right +time.
+func (s *service) Now(ctx context.Context) (time.Time, error) {
+	text, err := s.do(ctx, "eval", "local t = redis.call('TIME') return t[1] .. ' ' .. t[2]", 0)
+	if err != nil {
+		return time.Time{}, err
+	}
+	var seconds, micros int64
+	_, err = fmt.Sscan(text, &seconds, &micros)
+	return time.Unix(seconds, micros*1000), err
+}
+
 // Close does nothing: no connection is open.
 func (*service) Close() error { return nil }
 
