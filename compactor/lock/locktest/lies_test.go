@@ -94,7 +94,7 @@ func (s *tally) add(t testing.TB, first error) {
 
 // sweptUnder tells whether a compactor ended because another one swept what it was making. That happens only with KeepAge -1, as these tests have it: others
 // leave what is younger than an hour.
-func sweptUnder(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+func sweptUnder(err error) bool { return errors.Is(err, fs.ErrNotExist) && !generation.IsDamage(err) }
 
 // fold folds with the lock file.
 func (w *work) fold() {
