@@ -208,6 +208,20 @@ func TestOptionalLock(t *testing.T) {
 	}
 }
 
+// appendMany appends so many records.
+func appendMany(t *testing.T, root cohort.Root, records int) {
+	t.Helper()
+	var lines strings.Builder
+	for n := range records {
+		fmt.Fprintf(&lines, `{"run_id":"r-%d","stage":"S","v":%d}`+"\n", n, n)
+	}
+	add := exec.Command("journal-append", "--root", string(root), "--cohort", "a")
+	add.Stdin = strings.NewReader(lines.String())
+	if out, err := add.CombinedOutput(); err != nil {
+		t.Fatalf("journal-append: %v: %s", err, out)
+	}
+}
+
 // TestFleet has daemons on one root that do not know each other. They wake at one time, and one of them folds. It is killed at work, and another takes over, although the schedule
 // wakes nobody any more.
 func TestFleet(t *testing.T) {
@@ -217,15 +231,7 @@ func TestFleet(t *testing.T) {
 			const daemons, kills, records = 4, 2, 3000
 			_, url := withLock(t, kind)
 			root := newRoot(t)
-			var lines strings.Builder
-			for n := range records {
-				fmt.Fprintf(&lines, `{"run_id":"r-%d","stage":"S","v":%d}`+"\n", n, n)
-			}
-			add := exec.Command("journal-append", "--root", string(root), "--cohort", "a")
-			add.Stdin = strings.NewReader(lines.String())
-			if out, err := add.CombinedOutput(); err != nil {
-				t.Fatalf("journal-append: %v: %s", err, out)
-			}
+			appendMany(t, root, records)
 			fleet := map[int]*exec.Cmd{}
 			for range daemons {
 				d := exec.Command("compactd", "run", "--root", string(root), "--schedule", "@every 24h", "--lock", url, "--batch-bytes", "4KiB", "--keep-generations", "1000")
