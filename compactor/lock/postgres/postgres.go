@@ -2,7 +2,7 @@
 //
 //	p, err := postgres.Open("postgres://runfold@db.example/lab?schema=runfold&lease=30s")
 //	defer p.Close()
-//	report, err := compactor.Fold(ctx, root, compactor.Config{Lock: p.Locker(lock.Options{RootID: id, Wait: time.Minute})})
+//	report, err := compactor.Fold(ctx, compactor.Config{Root: root, Locks: p, Wait: time.Minute})
 //
 // Each request is one statement, outside of transactions, which needs nothing that a session keeps: it passes PgBouncer, whatever it pools. What
 // stands in the table is in docs/format/leases.md.

@@ -2,7 +2,7 @@
 //
 //	p, err := redis.Open("rediss://runfold@redis.example:6380/?lease=30s")
 //	defer p.Close()
-//	report, err := compactor.Fold(ctx, root, compactor.Config{Lock: p.Locker(lock.Options{RootID: id, Wait: time.Minute})})
+//	report, err := compactor.Fold(ctx, compactor.Config{Root: root, Locks: p, Wait: time.Minute})
 //
 // Each request is a script, which the server runs as one step: it compares whose the lock is, and changes it. So EVAL is a right that
 // its user needs. What stands in the server is in docs/format/leases.md.
