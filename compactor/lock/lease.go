@@ -80,9 +80,9 @@ func (p *Leases) Close() error { return p.Service.Close() }
 
 // Holder asks the service who holds the lock of a root.
 func (p *Leases) Holder(ctx context.Context, o Options) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, askFor)
+	bound, cancel := context.WithTimeout(ctx, askFor)
 	defer cancel()
-	words, err := p.Service.Holder(ctx, o.RootID)
+	words, err := p.Service.Holder(bound, o.RootID)
 	return OneLine(words), p.wrap(ctx, err)
 }
 
@@ -109,7 +109,8 @@ func (l leaseLocker) Lock(ctx context.Context) (Held, error) {
 			err = fmt.Errorf("%w: the lock of root %s in %v is held by %s", ErrLocked, l.RootID, l.Leases, cmp.Or(OneLine(holder), "an unknown process"))
 		}
 		if ctx.Err() != nil || errors.Is(err, ErrRefused) || time.Until(deadline) <= 0 {
-			return nil, errors.Join(err, withdraw(claim, err))
+			withdraw(claim, err)
+			return nil, err
 		}
 		select {
 		case <-ctx.Done():
@@ -130,14 +131,13 @@ func (p *Leases) take(ctx context.Context, claim Claim) (fence int64, holder str
 }
 
 // withdraw gives back what a request may have taken whose answer we have not got. Where that fails, the lease ends by itself.
-func withdraw(claim Claim, err error) error {
+func withdraw(claim Claim, err error) {
 	if errors.Is(err, ErrLocked) || errors.Is(err, ErrRefused) {
-		return nil // it is known that nothing was taken
+		return // it is known that nothing was taken
 	}
 	bound, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	claim.Release(bound) // an error is dropped: that of before says what is wrong
-	return nil
 }
 
 // wrap says what failed, and of which service.
