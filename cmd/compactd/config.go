@@ -46,7 +46,7 @@ var settings = []struct {
 	{"grace", func(f *daemonFlags, text string) error {
 		return positive{(*quantity.Duration)(&f.fold.ReapGrace)}.Set(text)
 	}, false},
-	{"lock", func(f *daemonFlags, text string) error { f.lock.url = text; return nil }, false},
+	{"lock", func(f *daemonFlags, text string) error { return f.lock.url.Set(text) }, false},
 	{"lock_optional", func(f *daemonFlags, text string) (err error) { f.lock.optional, err = yesOrNo(text); return err }, false},
 	{"view", func(f *daemonFlags, text string) error { f.views = append(f.views, text); return nil }, true},
 }

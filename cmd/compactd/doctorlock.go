@@ -22,7 +22,7 @@ var errUnsound = errors.New("this lock does not do what a lock promises: two com
 
 // measureLock measures the service of --lock.
 func (a *app) measureLock(ctx context.Context, asJSON bool) error {
-	open := func() (lock.Provider, error) { return openLock(a.lock.url) }
+	open := func() (lock.Provider, error) { return openLock(a.lock.wanted()) }
 	p, err := open()
 	if err != nil {
 		return err
@@ -49,7 +49,7 @@ func (a *app) measureLock(ctx context.Context, asJSON bool) error {
 // lockHolder runs this program as a process that holds a lock. It gets the URL by the environment, as a password may be there too.
 func (a *app) lockHolder(rootID string) *exec.Cmd {
 	cmd := exec.Command(self(), lockHolderName, rootID)
-	cmd.Env = append(os.Environ(), lockVar+"="+a.lock.url)
+	cmd.Env = append(os.Environ(), lockVar+"="+a.lock.wanted())
 	return cmd
 }
 

@@ -31,14 +31,31 @@ const (
 
 // lockFlags say which lock is taken.
 type lockFlags struct {
-	url      string // empty: see lockVar
+	url      lockURL // empty: see lockVar
 	optional bool
 }
+
+// lockURL is the URL of a lock. One that is given and empty was meant: an unset variable must not mean another lock.
+type lockURL string
+
+// Set reads what stands behind the flag.
+func (u *lockURL) Set(text string) error {
+	if text == "" {
+		return errors.New("is empty: " + giveLock)
+	}
+	*u = lockURL(text)
+	return nil
+}
+
+func (u *lockURL) String() string { return string(*u) }
+
+// Type is what the help calls the value.
+func (*lockURL) Type() string { return "URL" }
 
 // wanted is the URL that the flags or the environment name.
 func (f lockFlags) wanted() string {
 	if f.url != "" {
-		return f.url
+		return string(f.url)
 	}
 	return os.Getenv(lockVar)
 }

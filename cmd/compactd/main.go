@@ -131,7 +131,7 @@ func (a *app) command() *cobra.Command {
 	all := cmd.PersistentFlags()
 	all.StringVar(&a.root, "root", "", "the root directory (required)")
 	all.StringVar(&a.rootID, "root-id", "", "refuse any root but the one with this `id` (default $"+rootid.Var+")")
-	all.StringVar(&a.lock.url, "lock", "", lockHelp)
+	all.Var(&a.lock.url, "lock", lockHelp)
 	all.BoolVar(&a.lock.optional, "lock-optional", false, "go on without the service of --lock where it is away: a daemon after three turns, others at once")
 	a.hasFlag = all.Changed
 	cmd.AddCommand(a.initCommand(), a.onceCommand(), a.runCommand(), a.statusCommand(), a.historyCommand(), a.retentionCommand(), a.columnsCommand(), a.checkCommand(),
