@@ -43,7 +43,7 @@ func BenchmarkSelect(b *testing.B) {
 	}
 }
 
-func benchIndex(b *testing.B, n int) *index.File {
+func benchIndex(b testing.TB, n int) *index.File {
 	b.Helper()
 	var puts []index.Put
 	load := func(p index.Put) (cohort.Record, error) {
