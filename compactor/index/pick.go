@@ -81,6 +81,30 @@ func (g Group) someOf(columns []string, rows []int64, do func(row int64, values 
 
 func (g Group) rowGroup() parquet.RowGroup { return g.file.file.RowGroups()[g.number] }
 
+// Words are the texts that a column has in the group, each once. ok is false if the column is none of those that have a dictionary, or may be NULL.
+func (g Group) Words(column string) (words []string, ok bool, err error) {
+	defer guard(&err)
+	if column != columnCohort && column != columnPhase {
+		return nil, false, nil
+	}
+	pages, ok := g.rowGroup().ColumnChunks()[g.file.layout.place[column]].Pages().(*parquet.FilePages)
+	if !ok {
+		return nil, false, nil
+	}
+	defer pages.Close()
+	d, err := pages.ReadDictionary()
+	if err != nil {
+		return nil, false, libraryError("read a dictionary", err)
+	}
+	if d == nil {
+		return nil, false, nil
+	}
+	for i := range d.Len() {
+		words = append(words, string(d.Index(int32(i)).ByteArray()))
+	}
+	return words, true, nil
+}
+
 // picked says where the values of columns stand among those that are read.
 type picked struct {
 	file   *File

@@ -88,6 +88,14 @@ func (c Cell) Float() (f float64, ok bool) {
 	return f, err == nil
 }
 
+// Time is a timestamp; ok is false if it is none, or NULL.
+func (c Cell) Time() (t time.Time, ok bool) {
+	if c.form != timeForm {
+		return t, false
+	}
+	return time.UnixMicro(int64(c.bits)).UTC(), true
+}
+
 // Text is the value for people and for columns of text; NULL is empty, and so is an empty text.
 func (c Cell) Text() string { return string(c.AppendText(nil)) }
 
@@ -153,6 +161,9 @@ func appendDouble(b []byte, f float64) []byte {
 	}
 	return strconv.AppendFloat(b, f, 'f', -1, 64)
 }
+
+// Number is the JSON of a double, as a Cell has it.
+func Number(f float64) []byte { return appendDouble(nil, f) }
 
 // value is what is compared.
 func (c Cell) value() value {

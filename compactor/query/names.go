@@ -183,24 +183,26 @@ func nearTo(wrong string, names map[string]bool) (near []string) {
 	return near
 }
 
-// distance is how many characters must be changed, added or taken away to make b of a.
+// distance is how many characters must be changed, added, taken away, or exchanged with the next one, to make b of a.
 func distance(a, b string) int {
 	from, to := []rune(a), []rune(b)
-	row := make([]int, len(to)+1)
+	before, row, next := make([]int, len(to)+1), make([]int, len(to)+1), make([]int, len(to)+1)
 	for i := range row {
 		row[i] = i
 	}
 	for i, c := range from {
-		before := row[0]
-		row[0] = i + 1
+		next[0] = i + 1
 		for j, d := range to {
-			change := before
+			change := row[j]
 			if c != d {
 				change++
 			}
-			before = row[j+1]
-			row[j+1] = min(change, before+1, row[j]+1)
+			next[j+1] = min(change, row[j+1]+1, next[j]+1)
+			if i > 0 && j > 0 && c == to[j-1] && from[i-1] == d {
+				next[j+1] = min(next[j+1], before[j-1]+1)
+			}
 		}
+		before, row, next = row, next, before
 	}
 	return row[len(to)]
 }

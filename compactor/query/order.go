@@ -63,7 +63,7 @@ func eachName(text string, do func(nameSpelling) error) error {
 		if err != nil {
 			return err
 		}
-		n.column = columnOf(t).column
+		n.column = t.text
 		if err := do(n); err != nil {
 			return err
 		}

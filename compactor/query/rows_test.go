@@ -391,7 +391,7 @@ func TestCells(t *testing.T) {
 func TestLists(t *testing.T) {
 	for text, want := range map[string]string{
 		"a,b":                      "[a b]",
-		"stage, record_id":         "[phase _record_id]",
+		"stage, record_id":         "[stage record_id]",
 		`"a,b",metrics.*`:          "[a,b metrics.*]",
 		`"say ""hi""" , x y,7,and`: `[say "hi" x y 7 and]`,
 		"":                         "the name of a column is missing",

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/index"
 )
 
@@ -65,61 +66,62 @@ func (s Source) Expand(columns []string) ([]string, error) {
 	return out, nil
 }
 
-// Distinct are the texts of a fixed column, sorted, and whether there are more than most; then some are missing. It reads only
-// row groups that have more than one, or one that was not met before.
+// Distinct are the texts of a fixed column, sorted, and whether there are more than most; then some are missing. It reads no row of most row groups: the cohorts
+// and stages of one stand in its dictionary. If ctx ends, it returns what was found so far with the error.
 func (s Source) Distinct(ctx context.Context, column string, most int) (texts []string, more bool, err error) {
-	found := map[string]bool{}
-	n := namedColumn(column)
-	var groups []index.Group
+	d := distinct{Source: s, column: namedColumn(column).column, most: most, found: map[string]bool{}}
 	if s.Index != nil {
-		groups = s.Index.Groups()
-	}
-	for _, g := range groups {
-		b := g.Bounds(n.column)
-		if b.Min.Kind == index.String && b.Nulls == 0 && string(b.Min.Text()) == string(b.Max.Text()) && len(s.Gone) == 0 {
-			found[string(b.Min.Text())] = true
-			continue
-		}
-		q := Query{Columns: []string{"_key"}}
-		a := &asked{Query: q, src: s, groups: []index.Group{g}, keys: readerOf([]name{n})}
-		for key := range s.Gone {
-			a.gone = append(a.gone, string(key))
-		}
-		slices.Sort(a.gone)
-		sv, ok, err := a.sieve(g)
-		if err != nil {
-			return nil, false, err
-		}
-		if !ok {
-			continue
-		}
-		err = g.Each(sv.columns, func(row int64, values []index.Value) error {
-			if row%checkEvery == 0 && ctx.Err() != nil {
-				return ctx.Err()
+		for _, g := range s.Index.Groups() {
+			if err = d.group(ctx, g); err != nil || len(d.found) > most {
+				break
 			}
-			if text := values[0].Text(); values[0].Kind == index.String && !found[string(text)] {
-				take, err := sv.takes(values)
-				if err != nil || !take {
-					return err
-				}
-				if found[string(text)] = true; len(found) > most {
-					return errEnough
-				}
-			}
-			return nil
-		})
-		if err != nil && err != errEnough {
-			return nil, false, err
-		}
-		if len(found) > most {
-			break
 		}
 	}
 	for _, t := range s.Fresh {
-		if v := t.Value(s.Schema, n.column); v.Kind == index.String {
-			found[string(v.Text())] = true
+		if v := t.Value(s.Schema, d.column); v.Kind == index.String {
+			d.found[string(v.Text())] = true
 		}
 	}
-	texts = slices.Sorted(maps.Keys(found))
-	return texts[:min(most, len(texts))], len(texts) > most, nil
+	texts = slices.Sorted(maps.Keys(d.found))
+	return texts[:min(most, len(texts))], len(texts) > most, err
+}
+
+// distinct collects texts.
+type distinct struct {
+	Source
+	column string
+	most   int
+	found  map[string]bool
+}
+
+func (d *distinct) group(ctx context.Context, g index.Group) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if len(d.Gone) == 0 {
+		words, ok, err := g.Words(d.column)
+		for _, w := range words {
+			d.found[w] = true
+		}
+		if ok || err != nil {
+			return err
+		}
+	}
+	err := g.Each([]string{d.column, "_key"}, func(row int64, values []index.Value) error {
+		text := values[0].Text()
+		switch {
+		case row%checkEvery == 0 && ctx.Err() != nil:
+			return ctx.Err()
+		case values[0].Kind != index.String || d.found[string(text)] || d.Gone[cohort.Key(values[1].Text())]:
+			return nil
+		}
+		if d.found[string(text)] = true; len(d.found) > d.most {
+			return errEnough
+		}
+		return nil
+	})
+	if err == errEnough {
+		return nil
+	}
+	return err
 }
