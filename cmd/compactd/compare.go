@@ -135,9 +135,7 @@ func (f *found) toCompare() (out []shownField) {
 	if ts := f.timestamp(); ts != "" {
 		out = append(out, shownField{timestampColumn, jsonscan.Quote(ts)})
 	}
-	for _, v := range []shownField{{"stage", jsonscan.Quote(f.Stage)}, {"cohort_id", jsonscan.Quote(string(f.Cohort))}} {
-		out = append(out, v)
-	}
+	out = append(out, shownField{"stage", jsonscan.Quote(f.Stage)}, shownField{"cohort_id", jsonscan.Quote(string(f.Cohort))})
 	at := map[string]int{}
 	for _, v := range f.fields {
 		if i, twice := at[v.name]; twice {

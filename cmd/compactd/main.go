@@ -71,7 +71,7 @@ type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	progress       *progress
-	frame          int  // how wide the terminal is that standard output is drawn on; 0 if it is none
+	frame          int  // how wide the terminal is that standard output is drawn on; 0 if it is not drawn
 	quiet          bool // only damage and errors speak
 	replaced       bool // a public file was of no generation
 }

@@ -37,7 +37,7 @@ func (a *app) watching(ctx context.Context, w watched, do func(context.Context, 
 		return do(ctx, a)
 	}
 	if !isTerminal(a.stdout) {
-		return usageError{errors.New("--watch draws on a terminal, and standard output is none: call the command again instead")}
+		return usageError{errors.New("--watch draws on a terminal, and standard output is not one: call the command again instead")}
 	}
 	if _, err := fmt.Fprint(a.stdout, screenBegin); err != nil {
 		return err

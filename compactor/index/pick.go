@@ -81,7 +81,7 @@ func (g Group) someOf(columns []string, rows []int64, do func(row int64, values 
 
 func (g Group) rowGroup() parquet.RowGroup { return g.file.file.RowGroups()[g.number] }
 
-// Words are the texts that a column has in the group, each once. ok is false if the column is none of those that have a dictionary, or may be NULL.
+// Words are the texts that a column has in the group, each once. ok is false for a column without a dictionary, and for one that may be NULL.
 func (g Group) Words(column string) (words []string, ok bool, err error) {
 	defer guard(&err)
 	if column != columnCohort && column != columnPhase {

@@ -88,7 +88,7 @@ func (c Cell) Float() (f float64, ok bool) {
 	return f, err == nil
 }
 
-// Time is a timestamp; ok is false if it is none, or NULL.
+// Time is the value of the column timestamp; ok is false for NULL and for values of other columns.
 func (c Cell) Time() (t time.Time, ok bool) {
 	if c.form != timeForm {
 		return t, false
