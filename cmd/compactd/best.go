@@ -78,7 +78,7 @@ func (a *app) printBest(ctx context.Context, ans *answer, metric string, lowest 
 			must = append(must, metric)
 			want = slices.DeleteFunc(want, func(name string) bool { return name == metric })
 		}
-		_, err = a.table(ctx, out, ans, width, must, want, chosen)
+		_, err = printTable(ctx, out, ans, width, must, want, chosen)
 	} else {
 		columns := ans.query.Columns
 		if !chosen {

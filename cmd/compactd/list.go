@@ -174,8 +174,8 @@ type tableColumn struct {
 	width int
 }
 
-// table prints what the answer finds as a table that fits the terminal. must are columns that it has, and want those that it may have.
-func (a *app) table(ctx context.Context, out *bufio.Writer, ans *answer, width int, must, want []string, chosen bool) (rows int64, err error) {
+// printTable prints what the answer finds as a table that fits the terminal. must are columns that it has, and want those that it may have.
+func printTable(ctx context.Context, out *bufio.Writer, ans *answer, width int, must, want []string, chosen bool) (rows int64, err error) {
 	names := slices.Clone(must)
 	for _, name := range want[:min(len(want), mostCandidates)] {
 		if !slices.Contains(names, name) {

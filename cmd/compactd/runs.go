@@ -124,9 +124,9 @@ func (a *app) printRuns(ctx context.Context, q *question, f format) error {
 	switch {
 	case !f.json && !f.csv && onTerminal:
 		must, want := ans.tableColumns(q.columns != "")
-		n, err = a.table(ctx, out, ans, width, must, want, q.columns != "")
+		n, err = printTable(ctx, out, ans, width, must, want, q.columns != "")
 	case q.columns == "" && !f.csv:
-		n, err = a.plainRuns(ctx, out, ans, f.json)
+		n, err = printPlain(ctx, out, ans, f.json)
 	default:
 		if q.columns == "" {
 			if columns, err = ans.src.Expand([]string{"*"}); err != nil {
@@ -164,8 +164,8 @@ var plainColumns = []string{"_key", "snapshot_seq", timestampColumn, "cohort_id"
 
 const timestampColumn = "timestamp"
 
-// plainRuns prints the lines that scripts know.
-func (a *app) plainRuns(ctx context.Context, out *bufio.Writer, ans *answer, asJSON bool) (n int64, err error) {
+// printPlain prints the lines that scripts know.
+func printPlain(ctx context.Context, out *bufio.Writer, ans *answer, asJSON bool) (n int64, err error) {
 	columns := plainColumns[:4]
 	if asJSON {
 		columns = plainColumns
