@@ -179,7 +179,41 @@ func (a *asked) rankPart(ctx context.Context, i int, to *ranking) error {
 	if err != nil || !ok {
 		return err
 	}
+	rows, ok, err := a.preceding(ctx, i, to)
+	if err != nil {
+		return err
+	}
+	if ok {
+		return a.groups[i].At(s.columns, rows, s.ranker(ctx, i, to))
+	}
 	return a.groups[i].Each(s.columns, s.ranker(ctx, i, to))
+}
+
+// preceding are the rows of a group that may come before the last one of a ranking, as their first sort column says. Once a ranking is full they are few, and of
+// other columns only their pages are read. ok is false if they are not few, or if that column does not say it.
+func (a *asked) preceding(ctx context.Context, i int, r *ranking) (rows []int64, ok bool, err error) {
+	g, n := a.groups[i], a.keys.names[0]
+	if _, ok := a.best(i); !ok || r.last == nil || n.fixed {
+		return nil, false, nil
+	}
+	last, descending := r.last.keys[0], a.Sort[0].Descending
+	most := int(g.Rows() / 16)
+	err = g.Each([]string{n.column}, func(row int64, values []index.Value) error {
+		switch {
+		case row%checkEvery == 0 && ctx.Err() != nil:
+			return ctx.Err()
+		case compareValues(columnValue(values[0]), last, descending) > 0:
+			return nil
+		case len(rows) == most:
+			return errEnough
+		}
+		rows = append(rows, row)
+		return nil
+	})
+	if err == errEnough {
+		return nil, false, nil
+	}
+	return rows, err == nil, err
 }
 
 // ranker adds rows. Most rows of a large index are refused by their keys, before the expression is asked.
