@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -60,6 +61,13 @@ func limitMemory(batch int64) {
 	const besides = 128 << 20
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(max(batch, compactor.DefaultBatchBytes) + besides)
+	}
+}
+
+// unlimitMemory ends what limitMemory began, for work that must hold more: else the garbage collector would never rest.
+func unlimitMemory() {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(math.MaxInt64)
 	}
 }
 
@@ -279,7 +287,7 @@ func hint(err error) string {
 	case errors.As(err, new(*severalError)):
 		return "--stage, --cohort or the whole key says which one is meant"
 	case errors.As(err, &unknown) && !unknown.unfolded:
-		return "compactd runs lists what there is; --unfolded also looks at what no fold has read yet"
+		return "compactd runs lists what there is; --unfolded also looks at what no fold has read yet, and compactd runs --withdrawn at what was taken out"
 	case errors.As(err, &unheard):
 		return "only the output is incomplete: what the command did in the root is done, and stays; compactd status shows it"
 	case errors.As(err, &usage):

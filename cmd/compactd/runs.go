@@ -118,6 +118,9 @@ func (a *app) printRuns(ctx context.Context, q *question, f format) error {
 		return err
 	}
 	defer ans.close()
+	if len(ans.query.Sort) > 0 && ans.query.Limit == 0 {
+		unlimitMemory() // what is sorted is held
+	}
 	out := bufio.NewWriterSize(a.stdout, 64<<10)
 	width, onTerminal := a.screen()
 	columns, n := ans.query.Columns, int64(0)
