@@ -20,7 +20,14 @@ type candidate struct {
 // before is negative if c comes before d. Rows that are equal come as they stand.
 func (a *asked) before(c, d candidate) int {
 	for i, o := range a.Sort {
-		if n := compareValues(c.keys[i], d.keys[i], o.Descending); n != 0 {
+		x, y := &c.keys[i], &d.keys[i]
+		if x.kind == double && y.kind == double && (x.double < y.double || x.double > y.double) { // nearly all
+			if x.double < y.double != o.Descending {
+				return -1
+			}
+			return 1
+		}
+		if n := compareValues(*x, *y, o.Descending); n != 0 {
 			return n
 		}
 	}
