@@ -31,5 +31,5 @@ func (r *run) past(g cohort.Generation) (*moment, error) {
 	if err != nil {
 		return nil, r.store.WhyGone(err, g)
 	}
-	return &moment{store: r.store, data: data, form: r.streams.Settings.Key}, nil
+	return &moment{store: r.store, data: data, form: r.streams.Settings.Key, newest: m}, nil
 }

@@ -30,6 +30,12 @@ func ReadUnfolded(ctx context.Context, cfg Config) (Unfolded, error) {
 	if m.damage != nil {
 		return Unfolded{}, m.damage
 	}
+	u, err := m.unfolded()
+	return u, m.store.Doubt(err, 0)
+}
+
+// unfolded is what a fold would change of the generation.
+func (m *moment) unfolded() (Unfolded, error) {
 	u := Unfolded{Newest: m.newest}
 	for key := range m.replaced {
 		u.Gone = append(u.Gone, key)
@@ -39,8 +45,8 @@ func ReadUnfolded(ctx context.Context, cfg Config) (Unfolded, error) {
 		run := m.tail[i]
 		u.Rows = append(u.Rows, generation.Row{Typed: typer.Row(index.Put{Key: run.Key, Seq: run.Seq}, rec), Snapshot: rec.JSON})
 	}
-	err = m.returned(&u, m.tail[len(m.records):])
-	return u, m.store.Doubt(err, 0)
+	err := m.returned(&u, m.tail[len(m.records):])
+	return u, err
 }
 
 // returned adds the rows of runs that come back.

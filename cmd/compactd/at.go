@@ -1,10 +1,7 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"iter"
 	"strconv"
 	"strings"
 	"time"
@@ -38,27 +35,6 @@ func parseAt(text string, now time.Time) (past, error) {
 		return past{time: now.Add(-d)}, nil
 	}
 	return past{}, fmt.Errorf("--at %q is no generation and no time: write a number such as 1234, a time such as 2026-01-31T12:00:00Z, a date such as 2026-01-31, or how long ago, such as 2h", text)
-}
-
-// runsAt are the runs of the newest generation, or of the one that --at means.
-func (a *app) runsAt(ctx context.Context, cfg compactor.Config, at string, unfolded bool) (iter.Seq2[compactor.Run, error], error) {
-	if at == "" {
-		return compactor.Runs(ctx, cfg, unfolded), nil
-	}
-	if unfolded {
-		return nil, usageError{errors.New("--at and --unfolded exclude each other: what is not folded is of no generation")}
-	}
-	p, err := parseAt(at, time.Now())
-	if err != nil {
-		return nil, usageError{err}
-	}
-	g := p.generation
-	if g == 0 {
-		if g, err = a.generationOf(cfg, p.time); err != nil {
-			return nil, err
-		}
-	}
-	return compactor.RunsOf(ctx, cfg, g), nil
 }
 
 // generationOf is the newest kept generation of a time, and says which one that is.

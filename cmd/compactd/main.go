@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -63,6 +64,13 @@ func limitMemory(batch int64) {
 	}
 }
 
+// unlimitMemory ends what limitMemory began, for work that must hold more: else the garbage collector would never rest.
+func unlimitMemory() {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(math.MaxInt64)
+	}
+}
+
 // app is what every subcommand needs.
 type app struct {
 	root, rootID   string
@@ -71,6 +79,7 @@ type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	progress       *progress
+	frame          int  // how wide the terminal is that standard output is drawn on; 0 if it is not drawn
 	quiet          bool // only damage and errors speak
 	replaced       bool // a public file was of no generation
 }
@@ -135,7 +144,7 @@ func (a *app) command() *cobra.Command {
 	all.BoolVar(&a.lock.optional, "lock-optional", false, "go on without the service of --lock where it is away: a daemon after three turns, others at once")
 	a.hasFlag = all.Changed
 	cmd.AddCommand(a.initCommand(), a.onceCommand(), a.runCommand(), a.statusCommand(), a.historyCommand(), a.retentionCommand(), a.columnsCommand(), a.checkCommand(),
-		a.dumpCommand(), a.runsCommand(), a.diffCommand(), a.deltaCommand(), a.viewCommand(), a.queryCommand(), a.restoreCommand(), a.previousCommand(), a.explainCommand(), a.withdrawCommand(), a.protectCommand(), a.unprotectCommand(), a.importCommand(), a.repairCommand(), a.eraseCommand(), a.backupCommand(), a.doctorCommand(), a.probeCommand(), a.lockHolderCommand())
+		a.dumpCommand(), a.runsCommand(), a.showCommand(), a.compareCommand(), a.bestCommand(), a.diffCommand(), a.deltaCommand(), a.viewCommand(), a.queryCommand(), a.restoreCommand(), a.previousCommand(), a.explainCommand(), a.withdrawCommand(), a.protectCommand(), a.unprotectCommand(), a.importCommand(), a.repairCommand(), a.eraseCommand(), a.backupCommand(), a.doctorCommand(), a.probeCommand(), a.lockHolderCommand())
 	a.finish(cmd)
 	return cmd
 }
@@ -145,6 +154,7 @@ func (a *app) finish(cmd *cobra.Command) {
 	for _, sub := range cmd.Commands() {
 		sub.Long += "\n\n" + exitCodes
 		sub.Args = a.usageArgs(sub.Args)
+		a.complete(sub)
 		a.finish(sub)
 	}
 }
@@ -225,7 +235,7 @@ func exitCode(err error) int {
 	var unheard outputError
 	var ambiguous *compactor.AmbiguousError
 	switch {
-	case errors.As(err, &usage), errors.As(err, &ambiguous), errors.Is(err, sqlite.ErrStatement):
+	case errors.As(err, &usage), errors.As(err, &ambiguous), errors.As(err, new(*severalError)), errors.Is(err, sqlite.ErrStatement):
 		return exitUsage
 	case errors.As(err, new(*history.BusyError)):
 		return exitAgain
@@ -259,6 +269,7 @@ func hint(err error) string {
 	var unheard outputError
 	var ambiguous *compactor.AmbiguousError
 	var notKept *generation.NotKeptError
+	var unknown *noRunError
 	if h := viewHint(err); h != "" {
 		return h
 	}
@@ -273,6 +284,10 @@ func hint(err error) string {
 		return "compactd history lists what is kept; compactd retention show tells how long generations stay, and compactd retention set changes it for those to come"
 	case errors.As(err, &ambiguous):
 		return "--where " + ambiguous.Fields[0] + "=VALUE says which row of the run is meant"
+	case errors.As(err, new(*severalError)):
+		return "--stage, --cohort or the whole key says which one is meant"
+	case errors.As(err, &unknown) && !unknown.unfolded:
+		return "compactd runs lists what there is; --unfolded also looks at what no fold has read yet, and compactd runs --withdrawn at what was taken out"
 	case errors.As(err, &unheard):
 		return "only the output is incomplete: what the command did in the root is done, and stays; compactd status shows it"
 	case errors.As(err, &usage):

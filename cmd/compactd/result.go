@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"golang.org/x/term"
 
@@ -260,10 +259,7 @@ func writeTable(out *bufio.Writer, r result) error {
 
 // cut shortens a long text.
 func cut(text string) string {
-	if utf8.RuneCountInString(text) <= mostWidth {
-		return text
-	}
-	return string([]rune(text)[:mostWidth-3]) + "..."
+	return terminal.Cut(text, mostWidth)
 }
 
 func (t *tableWriter) add(line []string) error {
@@ -272,7 +268,7 @@ func (t *tableWriter) add(line []string) error {
 	}
 	t.first = append(t.first, line)
 	for i, text := range line {
-		t.widths[i] = max(t.widths[i], utf8.RuneCountInString(text))
+		t.widths[i] = max(t.widths[i], terminal.Width(text))
 	}
 	if len(t.first) > widthRows {
 		return t.begin()
@@ -293,20 +289,13 @@ func (t *tableWriter) begin() error {
 }
 
 func (t *tableWriter) line(line []string) error {
+	var b strings.Builder
 	for i, text := range line {
-		pad := strings.Repeat(" ", max(t.widths[i]-utf8.RuneCountInString(text), 0))
-		switch {
-		case t.rights[i]:
-			fmt.Fprint(t.out, pad, text)
-		case i < len(line)-1:
-			fmt.Fprint(t.out, text, pad)
-		default:
-			fmt.Fprint(t.out, text)
+		if i > 0 {
+			b.WriteString("  ")
 		}
-		if i < len(line)-1 {
-			fmt.Fprint(t.out, "  ")
-		}
+		b.WriteString(terminal.Pad(text, t.widths[i], t.rights[i]))
 	}
-	_, err := fmt.Fprintln(t.out)
+	_, err := fmt.Fprintln(t.out, strings.TrimRight(b.String(), " "))
 	return err
 }

@@ -43,7 +43,7 @@ func TestResults(t *testing.T) {
 		{writeMarkdown, awkward, "| t | b | n\\ | d | i | e | snapshot |\n|---|---|---|---|---|---|---|\n" + `| a\n"\| | 00ff |  | 1.5 | 9007199254740993 | \u001b[31m | {"a":1} |` + "\n"},
 		{writeTable, awkward, "t      b     n\\    d                 i  e           snapshot\n" + `a\n"|  00ff      1.5  9007199254740993  \u001b[31m  {"a":1}` + "\n(1 rows)\n"},
 		{writeTable, `SELECT 'x' AS a, 10 AS n UNION ALL SELECT printf('%050d', 0), 7`,
-			"a                                          n\n" + "x                                         10\n" + strings.Repeat("0", 37) + "...   7\n(2 rows)\n"},
+			"a                                          n\n" + "x                                         10\n" + strings.Repeat("0", 39) + "…   7\n(2 rows)\n"},
 		{writeTable, `SELECT 1 AS n WHERE 0`, "n\n(0 rows)\n"},
 		{writeTable, `WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 1000) SELECT i FROM c WHERE i = 1 OR i > 790`,
 			"  i\n  1\n" + numbers(791, 990) + numbers(991, 1000) + "(211 rows)\n"},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"text/tabwriter"
@@ -18,6 +19,7 @@ func (a *app) statusCommand() *cobra.Command {
 	var asJSON bool
 	var flags compactor.Config
 	var views []string
+	var watch watched
 	cmd := &cobra.Command{
 		Use:   "status --root DIR",
 		Short: "Show what is folded, what waits, and who folds",
@@ -30,41 +32,49 @@ Of a stream without a seal it says when a fold moves it to reaped/ or deletes it
 was killed. It reckons with the defaults of --dead-after and --grace; give it what the compactor is given, if that is another.`,
 		Example: `  compactd status --root runs
   compactd status --root runs --view sqlite:runs.db
+  compactd status --root runs --watch
   compactd status --root runs --json | jq '.cohorts[] | select(.unfolded_records > 0)'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := a.config()
-			if err != nil {
-				return err
-			}
-			cfg.DeadAfter, cfg.ReapGrace = flags.DeadAfter, flags.ReapGrace
-			s, err := audit.ReadStatus(cmd.Context(), cfg)
-			if err != nil {
-				return err
-			}
-			shown, err := lookAtViews(cmd.Context(), views, s)
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				err = a.printJSON(shownStatus{s, shown})
-			} else {
-				err = a.printStatus(shownStatus{s, shown})
-			}
-			switch {
-			case !s.Whole():
-				err = errors.Join(err, errDamaged)
-			case !s.Seen():
-				err = errors.Join(err, errUnseen)
-			}
-			return err
+			return a.watching(cmd.Context(), watch, func(ctx context.Context, a *app) error {
+				cfg, err := a.config()
+				if err != nil {
+					return err
+				}
+				cfg.DeadAfter, cfg.ReapGrace = flags.DeadAfter, flags.ReapGrace
+				return a.showStatus(ctx, cfg, views, asJSON)
+			})
 		},
 	}
+	watch.flag(cmd.Flags())
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.Flags().StringArrayVar(&views, "view", nil, "also say how far the view of this `URL` is behind; may be given more than once")
 	cmd.Flags().Var(positive{(*quantity.Duration)(&flags.DeadAfter)}, "dead-after", "what the compactor is given (default 24h)")
 	cmd.Flags().Var(positive{(*quantity.Duration)(&flags.ReapGrace)}, "grace", "what the compactor is given (default 10m)")
 	return cmd
+}
+
+func (a *app) showStatus(ctx context.Context, cfg compactor.Config, views []string, asJSON bool) error {
+	s, err := audit.ReadStatus(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	shown, err := lookAtViews(ctx, views, s)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		err = a.printJSON(shownStatus{s, shown})
+	} else {
+		err = a.printStatus(shownStatus{s, shown})
+	}
+	switch {
+	case !s.Whole():
+		err = errors.Join(err, errDamaged)
+	case !s.Seen():
+		err = errors.Join(err, errUnseen)
+	}
+	return err
 }
 
 func (a *app) printStatus(s shownStatus) error {

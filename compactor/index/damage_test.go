@@ -53,6 +53,11 @@ func use(data []byte) (rows []string, err error) {
 			return nil, err
 		}
 	}
+	for _, g := range f.Groups() {
+		if err := pickAll(g); err != nil {
+			return nil, err
+		}
+	}
 	_, err = mergeSized(io.Discard, f, nil, f.Schema(), nil, nil, meta(2), groupSize{100, 1 << 20})
 	return rows, err
 }

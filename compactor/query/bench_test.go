@@ -43,7 +43,36 @@ func BenchmarkSelect(b *testing.B) {
 	}
 }
 
-func benchIndex(b *testing.B, n int) *index.File {
+// BenchmarkRows reads the first rows of a sort, with values.
+func BenchmarkRows(b *testing.B) {
+	src := Source{Index: benchIndex(b, *benchRows)}
+	for _, c := range []struct{ name, where, sort string }{
+		{"where=two/sort=metric", "metrics.auc > 0.7 and params.lr = 0.01", "-metrics.auc"},
+		{"where=two/sort=last", "metrics.auc > 0.7 and params.lr = 0.01", "-snapshot_seq"},
+		{"where=two/sort=none", "metrics.auc > 0.7 and params.lr = 0.01", ""},
+		{"where=fixed/sort=metric", "stage = 'EVALUATION'", "metrics.loss"},
+	} {
+		q := Query{Columns: []string{"run_id", "metrics.auc", "params.lr"}, Limit: 20}
+		var err error
+		if q.Where, err = Parse(c.where); err == nil && c.sort != "" {
+			q.Sort, err = ParseOrder(c.sort)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(fmt.Sprintf("rows=%d/%s", *benchRows, c.name), func(b *testing.B) {
+			for b.Loop() {
+				for _, err := range q.Rows(b.Context(), src) {
+					if err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+		})
+	}
+}
+
+func benchIndex(b testing.TB, n int) *index.File {
 	b.Helper()
 	var puts []index.Put
 	load := func(p index.Put) (cohort.Record, error) {

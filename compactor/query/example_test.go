@@ -106,3 +106,23 @@ func ExampleHints() {
 	// Output:
 	// [metrics.auc has numbers, and no row has a value there that can be compared with true: write a number] <nil>
 }
+
+func ExampleQuery_Rows() {
+	data, remove := folded()
+	defer remove()
+	best, err := query.ParseOrder("-metrics.auc")
+	if err != nil {
+		log.Fatal(err)
+	}
+	q := query.Query{Columns: []string{"run_id", "metrics.auc"}, Sort: best, Limit: 10}
+	for row, err := range q.Rows(context.Background(), query.Source{Index: data.Index}) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(row.Cells[0].Text(), string(row.Cells[1].JSON()))
+	}
+	// Output:
+	// r-1 0.87
+	// r-0 0.71
+	// r-2 "failed"
+}

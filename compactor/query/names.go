@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -14,20 +13,48 @@ import (
 
 // checkNames refuses a name that no file has.
 func checkNames(ctx context.Context, e Expr, files []*index.File) error {
-	missing := slices.DeleteFunc(slices.Clone(e.names), func(n name) bool { return n.fixed || hasColumn(files, n.column) })
-	if len(missing) == 0 || !slices.ContainsFunc(files, func(f *index.File) bool { return f != nil }) {
+	if !slices.ContainsFunc(files, func(f *index.File) bool { return f != nil }) {
 		return nil
 	}
-	there, err := extraKinds(ctx, files, missing)
+	return namesOf{files: files}.check(ctx, e, nil)
+}
+
+// namesOf are rows in which names are looked for.
+type namesOf struct {
+	files  []*index.File
+	schema index.Schema // of fresh
+	fresh  []index.Typed
+}
+
+// check refuses a name of e or of others that no row has and no column.
+func (o namesOf) check(ctx context.Context, e Expr, others []name) error {
+	has := func(n name) bool { return n.fixed || hasColumn(o.files, n.column) || hasName(o.schema, n.column) }
+	missing := slices.DeleteFunc(slices.Concat(e.names, others), has)
+	if len(missing) == 0 {
+		return nil
+	}
+	there, err := o.extraKinds(ctx, missing)
 	if err != nil {
 		return err
 	}
-	for _, n := range missing {
-		if there[n.column] == nil {
-			return unknownName(ctx, e, files, n)
+	for i, n := range missing {
+		if there[n.column] != nil {
+			continue
 		}
+		unknown := &NameError{Column: n.column}
+		if unknown.Near, err = o.near(ctx, n.column); err != nil {
+			return err
+		}
+		if i < len(missing)-len(others) && slices.Contains(e.names, n) {
+			return &Error{e.text, n.offset, unknown.Error()}
+		}
+		return unknown
 	}
 	return nil
+}
+
+func hasName(s index.Schema, column string) bool {
+	return slices.ContainsFunc(s, func(c index.Column) bool { return c.Name == column })
 }
 
 func hasColumn(files []*index.File, column string) bool {
@@ -45,12 +72,16 @@ type kinds map[jsonscan.Kind]bool
 
 // extraKinds are the types of the values that stand in _extra, by name. A name without one is absent.
 func extraKinds(ctx context.Context, files []*index.File, names []name) (map[string]kinds, error) {
+	return namesOf{files: files}.extraKinds(ctx, names)
+}
+
+func (o namesOf) extraKinds(ctx context.Context, names []name) (map[string]kinds, error) {
 	found := map[string]kinds{}
 	spelled := make([][]byte, len(names))
 	for i, n := range names {
 		found[n.column], spelled[i] = kinds{}, index.ExtraName(n.column)
 	}
-	err := eachExtra(ctx, files, func(extra []byte) bool {
+	err := o.eachExtra(ctx, func(extra []byte) bool {
 		return slices.ContainsFunc(spelled, func(s []byte) bool { return bytes.Contains(extra, s) })
 	}, func(m index.Member) {
 		if k := found[string(m.Name)]; k != nil {
@@ -66,7 +97,7 @@ func extraKinds(ctx context.Context, files []*index.File, names []name) (map[str
 }
 
 // eachExtra calls do with each member of the values of _extra that matter.
-func eachExtra(ctx context.Context, files []*index.File, matters func([]byte) bool, do func(index.Member)) error {
+func (o namesOf) eachExtra(ctx context.Context, matters func([]byte) bool, do func(index.Member)) error {
 	c := index.Choice{Columns: []string{extraColumn}}
 	c.Group = func(g index.Group) (bool, error) {
 		b := g.Bounds(extraColumn)
@@ -85,7 +116,7 @@ func eachExtra(ctx context.Context, files []*index.File, matters func([]byte) bo
 		}
 		return false, nil
 	}
-	for _, f := range files {
+	for _, f := range o.files {
 		if f == nil {
 			continue
 		}
@@ -95,13 +126,18 @@ func eachExtra(ctx context.Context, files []*index.File, matters func([]byte) bo
 			}
 		}
 	}
+	for _, t := range o.fresh {
+		if _, err := c.Row([]index.Value{t.Value(o.schema, extraColumn)}); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
-// unknownName is the error for a name that no file has. It tells names that may be meant.
-func unknownName(ctx context.Context, e Expr, files []*index.File, n name) error {
+// near are names that may be meant by one that nothing has.
+func (o namesOf) near(ctx context.Context, column string) ([]string, error) {
 	all := map[string]bool{"run_id": true, "stage": true, "phase": true, "cohort_id": true, timestampColumn: true, "snapshot_seq": true, "record_id": true}
-	for _, f := range files {
+	for _, f := range o.files {
 		if f == nil {
 			continue
 		}
@@ -109,18 +145,12 @@ func unknownName(ctx context.Context, e Expr, files []*index.File, n name) error
 			all[c.Name] = true
 		}
 	}
+	for _, c := range o.schema {
+		all[c.Name] = true
+	}
 	const most = 10_000 // names of strangers
-	err := eachExtra(ctx, files, func([]byte) bool { return len(all) < most }, func(m index.Member) { all[string(m.Name)] = true })
-	if err != nil {
-		return err
-	}
-	message := fmt.Sprintf("no column and no row has the name %s", quoted(n.column, '"'))
-	if near := nearTo(n.column, all); len(near) > 0 {
-		message += ": did you mean " + strings.Join(near, " or ") + "?"
-	} else {
-		message += `: "compactd columns" lists the names; declare a column if records will bring it`
-	}
-	return &Error{e.text, n.offset, message}
+	err := o.eachExtra(ctx, func([]byte) bool { return len(all) < most }, func(m index.Member) { all[string(m.Name)] = true })
+	return nearTo(column, all), err
 }
 
 // nearTo are at most three names that may be meant by another one, the nearest first. The group may be missing in it, as in auc, which is near to
@@ -153,24 +183,26 @@ func nearTo(wrong string, names map[string]bool) (near []string) {
 	return near
 }
 
-// distance is how many characters must be changed, added or taken away to make b of a.
+// distance is how many characters must be changed, added, taken away, or exchanged with the next one, to make b of a.
 func distance(a, b string) int {
 	from, to := []rune(a), []rune(b)
-	row := make([]int, len(to)+1)
+	before, row, next := make([]int, len(to)+1), make([]int, len(to)+1), make([]int, len(to)+1)
 	for i := range row {
 		row[i] = i
 	}
 	for i, c := range from {
-		before := row[0]
-		row[0] = i + 1
+		next[0] = i + 1
 		for j, d := range to {
-			change := before
+			change := row[j]
 			if c != d {
 				change++
 			}
-			before = row[j+1]
-			row[j+1] = min(change, before+1, row[j]+1)
+			next[j+1] = min(change, row[j+1]+1, next[j]+1)
+			if i > 0 && j > 0 && c == to[j-1] && from[i-1] == d {
+				next[j+1] = min(next[j+1], before[j-1]+1)
+			}
 		}
+		before, row, next = row, next, before
 	}
 	return row[len(to)]
 }

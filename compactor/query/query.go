@@ -1,7 +1,12 @@
-// Package query selects rows of an index by an expression:
+// Package query selects rows of an index by an expression, sorts them, and reads the values that are asked for:
 //
 //	e, err := query.Parse("metrics.auc > 0.7 and params.lr = 0.01")
 //	for row, err := range query.Select(ctx, e, data.Index) { ... }
+//
+//	q := query.Query{Where: e, Sort: []query.Order{{"metrics.auc", true}}, Limit: 20, Columns: []string{"run_id", "metrics.auc"}}
+//	for row, err := range q.Rows(ctx, query.Source{Index: data.Index}) { ... }
+//
+// Select is for those who then do something with the rows; a Query is for people who look at them.
 //
 // # Expressions
 //

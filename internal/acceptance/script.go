@@ -105,10 +105,11 @@ func Params(rewrite bool) testscript.Params {
 //	find VAR PATTERN           sets VAR to the only path that matches
 //	flip FILE OFFSET           inverts one byte; a negative offset counts from the end
 //	cut FILE SIZE              shortens a file; a negative size says by how much
+//	terminal WIDTH FILE PROGRAM [ARG ...]  writes what a program shows on a terminal, Linux only
 //	bytes FILE TEXT            writes a file; escapes are those of Go, for what no script can hold
 func commands() map[string]func(*testscript.TestScript, bool, []string) {
 	return map[string]func(*testscript.TestScript, bool, []string){
-		"exits": exits, "mask": maskFile, "find": find, "flip": flip, "cut": cut, "bytes": writeBytes,
+		"exits": exits, "mask": maskFile, "find": find, "flip": flip, "cut": cut, "bytes": writeBytes, "terminal": onTerminal,
 	}
 }
 
@@ -144,6 +145,7 @@ var masks = []struct {
 	{regexp.MustCompile(`"_writer":"[^"]*"`), `"_writer":"WRITER"`},
 	{regexp.MustCompile(`,"user":"[^"]*"`), ""}, // not every machine knows it
 	{regexp.MustCompile(`(written by \w+)@\S+`), "$1@HOST:PID"},
+	{regexp.MustCompile(`(?m)^(writer\t| *"writer": ")[^"\n]*`), "${1}WRITER"},
 	{regexp.MustCompile(`(with journal-append) \S+`), "$1 VERSION"},
 	{regexp.MustCompile(`-[0-9a-f]{16}\.`), "-TOKEN."},
 	{regexp.MustCompile(`("token": ?)"[0-9a-f]{16}"`), `$1"TOKEN"`},

@@ -85,6 +85,26 @@ func pageRuns(ctx context.Context, root journal.Root) error {
 	return nil
 }
 
+func pageBest(ctx context.Context, root journal.Root) error {
+	m, err := compactor.Look(ctx, compactor.Config{Root: root.Dir}, false)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	q := query.Query{
+		Columns: []string{"run_id", "metrics.auc"},
+		Sort:    []query.Order{{Column: "metrics.auc", Descending: true}},
+		Limit:   10,
+	}
+	for row, err := range q.Rows(ctx, query.Source{Index: m.Data.Index}) {
+		if err != nil {
+			return m.Doubt(err)
+		}
+		fmt.Println(row.Cells[0].Text(), row.Cells[1].Text())
+	}
+	return nil
+}
+
 func pageThen(ctx context.Context, root journal.Root) error {
 	store, err := generation.Open(root.Dir, journal.RootOptions{})
 	if err != nil {
@@ -284,6 +304,7 @@ func TestPage(t *testing.T) {
 		{"runs", pageRuns(ctx, root)},
 		{"fold", pageFold(ctx, root)},
 		{"append again", pageAgain(root, closed, record(t, 18, 0.5))},
+		{"best", pageBest(ctx, root)},
 		{"then", pageThen(ctx, root)},
 		{"previous", pagePrevious(ctx, root)},
 		{"schedule", pageSchedule(ended, root)},

@@ -398,6 +398,8 @@ func everything(dir cohort.Root, id string) map[string]error {
 	for _, err := range compactor.Runs(ctx, cfg, true) {
 		out["compactor.Runs"] = err
 	}
+	_, out["compactor.Look"] = compactor.Look(ctx, cfg, true)
+	_, out["compactor.LookAt"] = compactor.LookAt(cfg, 1)
 	_, _, out["compactor.Previous"] = compactor.Previous(ctx, cfg, compactor.Query{})
 	_, out["generation.Open"] = generation.Open(dir, journal.RootOptions{ID: id})
 	_, out["audit.Check"] = audit.Check(ctx, cfg, func(audit.Problem) {})

@@ -1,0 +1,299 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/index"
+	"github.com/runfold/runfold/compactor/query"
+	"github.com/runfold/runfold/internal/quantity"
+)
+
+// question is the flags of commands that list runs.
+type question struct {
+	cohort, stage, since, at, where, sort, columns string
+	limit                                          atMost
+	unfolded                                       bool
+}
+
+func (q *question) flags(f *pflag.FlagSet) {
+	f.StringVar(&q.cohort, "cohort", "", "only runs of this cohort")
+	f.StringVar(&q.stage, "stage", "", "only runs of this stage")
+	f.StringVar(&q.where, "where", "", "only runs for which this `EXPRESSION` is true")
+	f.StringVar(&q.since, "since", "", "only runs with a timestamp of this `TIME` or later: 2d (so long ago), a date, or a time")
+	f.StringVar(&q.columns, "columns", "", "these columns, with a comma between them: run_id,metrics.auc,params.*")
+	f.Var(&q.limit, "limit", "so many runs at most")
+	f.StringVar(&q.at, "at", "", "the runs of this `GENERATION|TIME`")
+	f.BoolVar(&q.unfolded, "unfolded", false, "also what was appended and is not folded yet")
+}
+
+// atMost is a number from 1 on as the value of a flag; 0 where it is not given.
+type atMost int64
+
+func (c *atMost) Set(s string) error {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 1 {
+		return fmt.Errorf("%q is no number from 1 on", s)
+	}
+	*c = atMost(n)
+	return nil
+}
+
+func (c *atMost) String() string {
+	if *c == 0 {
+		return "" // then the help shows no default
+	}
+	return strconv.FormatInt(int64(*c), 10)
+}
+
+func (*atMost) Type() string { return "n" }
+
+// answer is an open root with a question about it.
+type answer struct {
+	moment *compactor.Moment
+	src    query.Source
+	query  query.Query // its Columns are those that were asked for, none if the command chooses
+}
+
+func (a *answer) close() { a.moment.Close() }
+
+// rows yields what the query finds, with other columns.
+func (a *answer) rows(ctx context.Context, columns []string, limit int64, do func(query.Row) error) error {
+	q := a.query
+	if q.Columns = columns; limit > 0 && (q.Limit == 0 || limit < q.Limit) {
+		q.Limit = limit
+	}
+	for row, err := range q.Rows(ctx, a.src) {
+		if err != nil {
+			return a.wrong(err)
+		}
+		if err := do(row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wrong is an error of a query: a usage error if it is about a name.
+func (a *answer) wrong(err error) error {
+	if errors.As(err, new(*query.Error)) || errors.As(err, new(*query.NameError)) {
+		return usageError{err}
+	}
+	return a.moment.Doubt(err)
+}
+
+// parse reads the flags, all of which may be wrong before a root is looked at.
+func (q *question) parse(now time.Time) (out query.Query, err error) {
+	if q.cohort != "" {
+		if out.Cohort, err = cohort.ParseID(q.cohort); err != nil {
+			return out, usageError{fmt.Errorf("--cohort: %w", err)}
+		}
+	}
+	out.Stage, out.Limit = q.stage, int64(q.limit)
+	if q.since != "" {
+		if out.Since, err = parseSince(q.since, now); err != nil {
+			return out, usageError{err}
+		}
+	}
+	if q.where != "" {
+		if out.Where, err = query.Parse(q.where); err != nil {
+			return out, usageError{fmt.Errorf("--where: %w", err)}
+		}
+	}
+	if q.sort != "" {
+		if out.Sort, err = query.ParseOrder(q.sort); err != nil {
+			return out, usageError{fmt.Errorf("--sort: %w", err)}
+		}
+	}
+	if q.columns != "" {
+		if out.Columns, err = query.ParseColumns(q.columns); err != nil {
+			return out, usageError{fmt.Errorf("--columns: %w", err)}
+		}
+		for i, c := range out.Columns {
+			if slices.Contains(out.Columns[:i], c) {
+				return out, usageError{fmt.Errorf("--columns names %s twice", c)}
+			}
+		}
+	}
+	return out, nil
+}
+
+// parseSince reads a time, a date or how long ago.
+func parseSince(text string, now time.Time) (time.Time, error) {
+	if t, ok := cohort.ParseTime(text); ok {
+		return t, nil
+	}
+	if t, err := time.Parse(time.DateOnly, text); err == nil {
+		return t, nil
+	}
+	if d, err := quantity.ParseDuration(text); err == nil {
+		return now.Add(-d), nil
+	}
+	return time.Time{}, fmt.Errorf("--since %q is no time: write how long ago, such as 2d or 90m, a date such as 2026-01-31, or a time such as 2026-01-31T12:00:00Z", text)
+}
+
+// ask opens the root. The caller closes the answer.
+func (a *app) ask(ctx context.Context, cfg compactor.Config, q *question) (*answer, error) {
+	asked, err := q.parse(time.Now())
+	if err != nil {
+		return nil, err
+	}
+	m, err := a.momentAt(ctx, cfg, q.at, q.unfolded)
+	if err != nil {
+		return nil, err
+	}
+	ans := &answer{m, sourceOf(m), asked}
+	if ans.query.Columns, err = ans.src.Expand(asked.Columns); err != nil {
+		m.Close()
+		return nil, ans.wrong(err)
+	}
+	return ans, nil
+}
+
+// momentAt opens the newest generation, or the one that --at means.
+func (a *app) momentAt(ctx context.Context, cfg compactor.Config, at string, unfolded bool) (*compactor.Moment, error) {
+	if at == "" {
+		return compactor.Look(ctx, cfg, unfolded)
+	}
+	if unfolded {
+		return nil, usageError{errors.New("--at and --unfolded exclude each other: what is not folded is of no generation")}
+	}
+	p, err := parseAt(at, time.Now())
+	if err != nil {
+		return nil, usageError{err}
+	}
+	g := p.generation
+	if g == 0 {
+		if g, err = a.generationOf(cfg, p.time); err != nil {
+			return nil, err
+		}
+	}
+	return compactor.LookAt(cfg, g)
+}
+
+// sourceOf is a root for a query.
+func sourceOf(m *compactor.Moment) query.Source {
+	src := query.Source{Index: m.Data.Index, Schema: m.Newest.Schema, Gone: map[cohort.Key]bool{}}
+	for _, key := range m.Gone {
+		src.Gone[key] = true
+	}
+	for _, r := range m.Rows {
+		src.Fresh = append(src.Fresh, r.Typed)
+	}
+	return src
+}
+
+// missed says why no run was found, where a cohort or a stage is the reason, and of literals that no value can be equal to.
+func (a *app) missed(ctx context.Context, ans *answer) error {
+	q := ans.query
+	for _, of := range []struct{ column, what, want string }{{"cohort_id", "cohort", string(q.Cohort)}, {"stage", "stage", q.Stage}} {
+		if of.want == "" {
+			continue
+		}
+		there, more, err := ans.src.Distinct(ctx, of.column, manyCohorts)
+		if err != nil {
+			return ans.wrong(err)
+		}
+		if more {
+			alone := ans.query
+			alone.Where, alone.Since, alone.Cohort, alone.Stage = query.Expr{}, time.Time{}, "", ""
+			if of.column == "stage" {
+				alone.Stage = q.Stage
+			} else {
+				alone.Cohort = q.Cohort
+			}
+			n, err := alone.Count(ctx, ans.src)
+			if err != nil {
+				return ans.wrong(err)
+			}
+			if n > 0 {
+				continue
+			}
+		}
+		if more || !slices.Contains(there, of.want) {
+			a.say("%s", noneOf(q, of.what, there, more))
+			return nil
+		}
+	}
+	if q.Cohort != "" && q.Stage != "" && q.Where.String() == "" && q.Since.IsZero() {
+		a.say("no run of cohort %s, stage %s, though there are runs of each", q.Cohort, q.Stage)
+	}
+	if len(ans.src.Fresh) > 0 || q.Where.String() == "" {
+		return nil
+	}
+	hints, err := query.Hints(ctx, q.Where, ans.src.Index)
+	for _, h := range hints {
+		a.say("hint: %s", h)
+	}
+	return err
+}
+
+// noneOf says which cohorts, or stages, there are instead.
+func noneOf(q query.Query, what string, there []string, more bool) string {
+	var of []string
+	if q.Cohort != "" {
+		of = append(of, "cohort "+string(q.Cohort))
+	}
+	if q.Stage != "" {
+		of = append(of, "stage "+q.Stage)
+	}
+	text := "no run of " + strings.Join(of, ", ")
+	switch {
+	case len(there) == 0:
+		return text + ": there is no run at all"
+	case more:
+		return fmt.Sprintf("%s: the root has more than %d %ss, and not this one", text, manyCohorts, what)
+	}
+	return fmt.Sprintf("%s: the %ss of the root are %s", text, what, strings.Join(there, ", "))
+}
+
+// usedColumns are the dynamic columns in which some row has a value, in their order, and those that rows which no fold has read bring.
+func (a *answer) usedColumns() []string {
+	var used []string
+	met := map[string]bool{}
+	use := func(name string) {
+		if !met[name] {
+			used, met[name] = append(used, name), true
+		}
+	}
+	if a.src.Index != nil {
+		for _, u := range a.src.Index.Uses() {
+			if u.Values > 0 {
+				use(u.Name)
+			}
+		}
+	}
+	for _, t := range a.src.Fresh {
+		for i, c := range a.src.Schema {
+			if t.Values[i] != nil {
+				use(c.Name)
+			}
+		}
+		if t.Extra == nil {
+			continue
+		}
+		for m, err := range index.EachExtra(t.Extra) {
+			if err == nil {
+				use(string(m.Name))
+			}
+		}
+	}
+	return used
+}
+
+// oneFlags are those of commands that are about single runs.
+func (q *question) oneFlags(f *pflag.FlagSet) {
+	f.StringVar(&q.cohort, "cohort", "", "the row of this cohort")
+	f.StringVar(&q.stage, "stage", "", "the row of this stage")
+	f.StringVar(&q.at, "at", "", "as it was in this `GENERATION|TIME`")
+	f.BoolVar(&q.unfolded, "unfolded", false, "also look at what was appended and is not folded yet")
+}

@@ -1,0 +1,127 @@
+package query
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor/index"
+)
+
+// check refuses names that no row has and no column. Where there is no row at all, any name may come.
+func (s Source) check(ctx context.Context, e Expr, others []name) error {
+	if s.Index == nil && len(s.Fresh) == 0 {
+		return nil
+	}
+	return s.namesOf().check(ctx, e, others)
+}
+
+func (s Source) namesOf() namesOf { return namesOf{[]*index.File{s.Index}, s.Schema, s.Fresh} }
+
+// Columns are the dynamic columns, in the order in which they came.
+func (s Source) Columns() []string {
+	var all []string
+	if s.Index != nil {
+		for _, c := range s.Index.Schema() {
+			all = append(all, c.Name)
+		}
+	}
+	for _, c := range s.Schema {
+		if !slices.Contains(all, c.Name) {
+			all = append(all, c.Name)
+		}
+	}
+	return all
+}
+
+// FixedColumns are those that every index has and that are for people, as expressions call them.
+var FixedColumns = []string{"run_id", "stage", "cohort_id", "snapshot_seq", timestampColumn, "record_id"}
+
+// Expand replaces each name that ends with * by the columns that begin so: metrics.* by all metrics, * by all columns, the fixed ones of
+// FixedColumns first. Where none does, it is a *NameError.
+func (s Source) Expand(columns []string) ([]string, error) {
+	var out []string
+	for _, c := range columns {
+		prefix, many := strings.CutSuffix(c, "*")
+		if !many {
+			out = append(out, c)
+			continue
+		}
+		from := s.Columns()
+		if prefix == "" {
+			from = slices.Concat(FixedColumns, from)
+		}
+		before := len(out)
+		for _, name := range from {
+			if strings.HasPrefix(name, prefix) && !slices.Contains(out, name) {
+				out = append(out, name)
+			}
+		}
+		if len(out) == before && !slices.ContainsFunc(out, func(name string) bool { return strings.HasPrefix(name, prefix) }) {
+			return nil, &NameError{Column: c}
+		}
+	}
+	return out, nil
+}
+
+// Distinct are the texts of a fixed column, sorted, and whether there are more than most; then some are missing. It reads no row of most row groups: the cohorts
+// and stages of one stand in its dictionary. If ctx ends, it returns what was found so far with the error.
+func (s Source) Distinct(ctx context.Context, column string, most int) (texts []string, more bool, err error) {
+	d := distinct{Source: s, column: namedColumn(column).column, most: most, found: map[string]bool{}}
+	if s.Index != nil {
+		for _, g := range s.Index.Groups() {
+			if err = d.group(ctx, g); err != nil || len(d.found) > most {
+				break
+			}
+		}
+	}
+	for _, t := range s.Fresh {
+		if v := t.Value(s.Schema, d.column); v.Kind == index.String {
+			d.found[string(v.Text())] = true
+		}
+	}
+	texts = slices.Sorted(maps.Keys(d.found))
+	return texts[:min(most, len(texts))], len(texts) > most, err
+}
+
+// distinct collects texts.
+type distinct struct {
+	Source
+	column string
+	most   int
+	found  map[string]bool
+}
+
+func (d *distinct) group(ctx context.Context, g index.Group) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if len(d.Gone) == 0 {
+		words, ok, err := g.Words(d.column)
+		for _, w := range words {
+			d.found[w] = true
+		}
+		if ok || err != nil {
+			return err
+		}
+	}
+	err := g.Each([]string{d.column, "_key"}, func(row int64, values []index.Value) error {
+		text := values[0].Text()
+		switch {
+		case row%checkEvery == 0 && ctx.Err() != nil:
+			return ctx.Err()
+		case values[0].Kind != index.String || d.found[string(text)] || d.Gone[cohort.Key(values[1].Text())]:
+			return nil
+		}
+		if d.found[string(text)] = true; len(d.found) > d.most {
+			return errEnough
+		}
+		return nil
+	})
+	if err == errEnough {
+		return nil
+	}
+	return err
+}
