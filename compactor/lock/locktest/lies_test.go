@@ -51,6 +51,7 @@ type lie struct {
 // TestLies stops the holder of a lock before a change that it makes to the disk. Then the lock lies, a second compactor gets it and folds to its end, and
 // the first goes on. The rows are those of a reference fold each time.
 func TestLies(t *testing.T) {
+	notShort(t)
 	for _, l := range lies() {
 		t.Run(l.name, func(t *testing.T) {
 			t.Parallel()
@@ -69,6 +70,13 @@ func TestLies(t *testing.T) {
 			}
 			t.Logf("figure: %s: %v", l.name, sum)
 		})
+	}
+}
+
+// notShort leaves out what waits for leases to end, and for servers to start.
+func notShort(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short")
 	}
 }
 

@@ -108,6 +108,7 @@ func (p process) line() string {
 // TestStopped stops the process of a holder (SIGSTOP) before a change, until its lease has ended and a second one folds. Then it goes on, while the second is at work. A holder that
 // has not committed yet finds by its own clock that the lock is lost.
 func TestStopped(t *testing.T) {
+	notShort(t)
 	t.Parallel()
 	t.Logf("-seed %d", *seed)
 	for _, kind := range servertest.Services() {
@@ -190,6 +191,7 @@ func stopped(t *testing.T, url string, stop int) (ended string, reached bool, wr
 // TestPartition cuts the network between holders and the service, silently, while each is stopped before another change. Others, on the service's side, get the locks and
 // fold. Then the network is mended and the first ones go on.
 func TestPartition(t *testing.T) {
+	notShort(t)
 	for _, kind := range servertest.Services() {
 		t.Run(kind, func(t *testing.T) {
 			net := newNet(t)
