@@ -179,6 +179,7 @@ type run struct {
 	say     *speaker
 	sweeper *sweeper
 	held    lock.Held // from lock to unlock
+	goesOn  bool      // it goes on though the lock is lost: what it has committed must not stay half done
 	report  Report
 	again   bool              // a round was added to note what could not be moved
 	base    cohort.Generation // what the current round builds on
@@ -409,7 +410,7 @@ func (r *run) commit(prev generation.Manifest, next *generation.Draft, old *gene
 			return generation.Manifest{}, err
 		}
 	}
-	if err := lock.Check(r.held); err != nil {
+	if err := lock.Check(r.held); err != nil && !r.goesOn {
 		return generation.Manifest{}, errors.Join(fmt.Errorf("stopped before the commit: %w", err), next.Discard())
 	}
 	done, err := next.Commit()

@@ -66,7 +66,7 @@ func (e *Erased) IsDone() bool { return len(e.Holding) == 0 }
 // a stamp. A record that is appended later is a new run.
 //
 // It takes the lock of a fold, folds first, and commits twice, so that the two generations that stay have no file in common, and nothing that was
-// erased. It may be cut off anywhere, run twice at the same time, and be called again: the tombstones tell what is still to be done.
+// erased. If it loses the lock before its first commit, it ends with ErrLockLost, and nothing was erased; after it, it goes on. It may be cut off anywhere, run twice at the same time, and be called again: the tombstones tell what is still to be done.
 //
 // What it cannot remove is in Erased.Holding, above all streams whose writers go on. A later call removes it. Without Apply it only
 // looks, takes no lock, and Holding is all places where something stands.
@@ -374,6 +374,7 @@ func (e *eraser) commit(prev generation.Manifest, old *generation.Data, c chosen
 	})
 	if done.Generation > 0 { // it is committed, also if it could not be published
 		e.done.Since, e.done.Salt = done.Generation, done.Erased.Name
+		e.goesOn = true // the rest must be done, whoever has the lock: others have the rows, and the erasure decides as any commit does
 	}
 	return done, err
 }

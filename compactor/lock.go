@@ -132,6 +132,7 @@ func (r *run) lock(ctx context.Context) error {
 	}
 	r.held = h
 	Held(r.store, h)
+	r.report.Lock = r.store.Lock
 	return nil
 }
 

@@ -3,6 +3,7 @@ package compactor_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -69,4 +70,45 @@ func TestLockIsLost(t *testing.T) {
 			t.Logf("figure: the lock was lost at %d places in %q", left+made-1, name)
 		})
 	}
+}
+
+// TestEraseLosesTheLock loses it before each change of an erasure. Nothing is erased then, or everything.
+func TestEraseLosesTheLock(t *testing.T) {
+	root := toErase(t, newDamagedRoot(t))
+	none, all := 0, 0
+	for k := 0; ; k += 1 + sparse {
+		disk := loaded(t, root)
+		l := newLosing()
+		fault := &durabletest.Fault{FS: disk, Hook: func(n int, _, _ string) error {
+			if n == k {
+				close(l.lost)
+			}
+			return nil
+		}}
+		what := compactor.Erasure{RunID: "person", Apply: true}
+		when := fmt.Sprintf("the lock was lost before change %d", k)
+		done, err := compactor.Erase(context.Background(), compactor.Config{Root: root, FS: fault, Lock: l}, what)
+		switch {
+		case errors.Is(err, compactor.ErrLockLost) && done.Since == 0:
+			none++
+			if done, err = compactor.Erase(context.Background(), compactor.Config{Root: root, FS: disk, Lock: yes{}}, what); err != nil {
+				t.Fatalf("%s: the next erasure: %v", when, err)
+			}
+		case err != nil:
+			t.Fatalf("%s: %v, since generation %d", when, err, done.Since)
+		default:
+			all++
+		}
+		if !done.IsDone() {
+			t.Errorf("%s: what is erased is still in %v", when, done.Holding)
+		}
+		isErasedOn(t, disk, root, when)
+		if !l.isLost() {
+			break
+		}
+	}
+	if none < 3 || all < 3 {
+		t.Errorf("nothing was erased %d times, and everything %d times: is this test looking in the right place?", none, all)
+	}
+	t.Logf("figure: the lock was lost at %d places of an erasure", none+all-1)
 }

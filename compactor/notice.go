@@ -165,11 +165,11 @@ func (n TornTail) String() string {
 	return fmt.Sprintf("stream %v: its writer ended within an entry: %d bytes kept in %s", n.Stream, n.Length, n.Kept)
 }
 
-// LockLeft tells that a lock could not be given back, after all was done: others get it when its lease ends.
+// LockLeft tells that a lock could not be given back: others get it when its lease ends.
 type LockLeft struct{ Err error }
 
 func (n LockLeft) String() string {
-	return fmt.Sprintf("all is done, but the lock stays for a while: %v", n.Err)
+	return fmt.Sprintf("the lock stays for a while: %v", n.Err)
 }
 
 // Skipped tells that a scheduled run was left out because the one before had not ended.

@@ -38,8 +38,10 @@ type Report struct {
 	Unseen    int `json:"unseen_streams,omitempty"` // not read to their end, as the storage does not answer or shows an old state
 	Conflicts int `json:"conflicts"`                // commits that another compactor won
 	// DeltaFailed counts how often the Delta table could not be brought up to date, see NotShown.
-	DeltaFailed int           `json:"delta_failed,omitempty"`
-	Elapsed     time.Duration `json:"elapsed_ns"`
+	DeltaFailed int `json:"delta_failed,omitempty"`
+	// Lock is the lock that was held.
+	Lock    *generation.Lock `json:"lock,omitempty"`
+	Elapsed time.Duration    `json:"elapsed_ns"`
 }
 
 // Clean tells whether every byte that the run met was in order. If not, all else was folded; audit.Check says more. A stream that is

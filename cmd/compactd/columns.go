@@ -103,11 +103,11 @@ is lost. It may be cut off at any time, and repeated.`,
 		},
 	}
 	cmd.Flags().IntVar(&most, "max", 0, fmt.Sprintf("how many columns the root may have, at most %d (default %d)", index.MostColumns, index.DefaultColumns))
-	return cmd
+	return a.withWait(cmd)
 }
 
 func (a *app) dropColumnsCommand() *cobra.Command {
-	return &cobra.Command{
+	return a.withWait(&cobra.Command{
 		Use:   "drop --root DIR NAME...",
 		Short: "Drop columns: their values move to _extra",
 		Long: `Drop columns. Their values move to _extra, and stay in the snapshots. A column that a later record brings
@@ -119,7 +119,7 @@ This is a commit, as a fold is one: it takes the lock, and all rows are written 
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.changeColumns(cmd, compactor.ColumnChange{Drop: args})
 		},
-	}
+	})
 }
 
 func parseColumns(args []string) (columns []index.Column, err error) {

@@ -82,7 +82,6 @@ type daemon struct {
 type plan struct {
 	schedule compactor.Schedule
 	cfg      compactor.Config
-	lock     lockFlags // what cfg.Locks was opened with
 	level    zapcore.Level
 	views    *publishers
 }
@@ -132,7 +131,7 @@ func (d *daemon) plan() (plan, error) {
 	if cfg.Locks, err = flags.lock.open(missedDaemon); err != nil {
 		views.stop()
 	}
-	return plan{schedule, cfg, flags.lock, level, views}, err
+	return plan{schedule, cfg, level, views}, err
 }
 
 // close ends what a plan has opened that is not followed.
@@ -161,7 +160,7 @@ func (d *daemon) run(ctx context.Context) error {
 		d.level.SetLevel(p.level)
 		d.publish(ctx, p)
 		next := p.schedule.Next(time.Now())
-		d.log.Info("folding on schedule", zap.Stringer("root", p.cfg.Root), zap.Stringer("schedule", p.schedule),
+		d.log.Info("folding on schedule", zap.Stringer("root", p.cfg.Root), zap.Stringer("schedule", p.schedule), zap.Stringer("lock", p.cfg.Locks),
 			zap.Time("next", next), zap.Time("then", p.schedule.Next(next)))
 		p = p.followed(d.until(ctx, p, hangup))
 	}
@@ -170,14 +169,9 @@ func (d *daemon) run(ctx context.Context) error {
 	return nil
 }
 
-// followed is the plan next, with the connections of p to the same lock; another lock is closed.
+// followed is the plan next. Its lock was opened anew, so that a password that has changed is read; that of p is closed.
 func (p plan) followed(next plan) plan {
-	switch {
-	case p.cfg.Locks == next.cfg.Locks: // it is the same plan
-	case p.lock == next.lock:
-		next.cfg.Locks.Close()
-		next.cfg.Locks = p.cfg.Locks
-	default:
+	if p.cfg.Locks != next.cfg.Locks { // or it is the same plan
 		p.cfg.Locks.Close()
 	}
 	return next

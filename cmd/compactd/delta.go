@@ -105,7 +105,7 @@ func deltaText(d audit.DeltaStatus) string {
 }
 
 func (a *app) setDeltaCommand() *cobra.Command {
-	return &cobra.Command{
+	return a.withWait(&cobra.Command{
 		Use:   "set on|off --root DIR",
 		Short: "Say whether folds publish a Delta table",
 		Long: `Say whether folds publish a Delta table. "on" publishes it at once. "off" leaves the table as it is, for those who read it, and
@@ -130,7 +130,7 @@ This is a commit, as a fold is one: it takes the lock. No row is written.`,
 			a.say("%s: generation %d: the Delta table is %s", cfg.Root, m.Generation, args[0])
 			return nil
 		},
-	}
+	})
 }
 
 func (a *app) syncDeltaCommand() *cobra.Command {

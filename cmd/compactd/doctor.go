@@ -48,9 +48,14 @@ Exit code 1 means that runfold cannot keep its promises there, or that the lock 
   compactd doctor --lock redis://cache.example`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if timeout == 0 {
+				return usageError{errors.New("--timeout must be above zero")}
+			}
 			switch {
 			case a.hasFlag("lock") && a.root == "" && dir == "":
-				return a.measureLock(cmd.Context(), asJSON)
+				ctx, cancel := context.WithTimeout(cmd.Context(), time.Duration(timeout))
+				defer cancel()
+				return a.measureLock(ctx, asJSON)
 			case a.hasFlag("lock"), (a.root == "") == (dir == ""):
 				return usageError{errors.New("give one of --root, --dir and --lock")}
 			}
@@ -61,9 +66,6 @@ Exit code 1 means that runfold cannot keep its promises there, or that the lock 
 				if root, id, err = a.wantedRoot(); err != nil {
 					return err
 				}
-			}
-			if timeout == 0 {
-				return usageError{errors.New("--timeout must be above zero")}
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), time.Duration(timeout))
 			defer cancel()

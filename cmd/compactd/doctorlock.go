@@ -20,8 +20,16 @@ const lockHolderName = "doctor-lock-holder"
 // errUnsound ends a measuring of a lock that does not do what a lock promises.
 var errUnsound = errors.New("this lock does not do what a lock promises: two compactors may do the same work, and no record is lost by it")
 
+// errMeasured says that a lock was not measured.
+var errMeasured = errors.New("the lock could not be measured")
+
 // measureLock measures the service of --lock.
-func (a *app) measureLock(ctx context.Context, asJSON bool) error {
+func (a *app) measureLock(ctx context.Context, asJSON bool) (err error) {
+	defer func() {
+		if errors.Is(err, lock.ErrAway) || errors.Is(err, lock.ErrRefused) {
+			err = fmt.Errorf("%w: %w", errMeasured, err)
+		}
+	}()
 	open := func() (lock.Provider, error) { return openLock(a.lock.wanted()) }
 	p, err := open()
 	if err != nil {
@@ -29,7 +37,7 @@ func (a *app) measureLock(ctx context.Context, asJSON bool) error {
 	}
 	defer p.Close()
 	if _, ok := p.(*lock.Leases); !ok {
-		return usageError{fmt.Errorf("--lock %v is no service: %s; --root measures the lock file", p, giveLock)}
+		return usageError{fmt.Errorf("the lock %v is no service: give the URL of one; compactd doctor --root measures the lock file", p)}
 	}
 	end := a.progress.begin("measuring "+p.String(), nil)
 	v, err := doctor.MeasureLock(ctx, open, a.lockHolder)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -69,26 +70,96 @@ func (f lockFlags) open(missed int) (lock.Provider, error) {
 	return lock.NewOptional(p, missed), nil
 }
 
+// late is the lock of a command: opened when it is needed. What only reads needs none, and must not fail because of how one is named.
+func (f lockFlags) late() lock.Provider {
+	if f.wanted() == "" {
+		return nil // the lock file, or what the root says of another lock
+	}
+	return &lateLock{open: sync.OnceValues(func() (lock.Provider, error) { return f.open(missedOnce) })}
+}
+
+// lateLock is that provider.
+type lateLock struct {
+	open func() (lock.Provider, error)
+}
+
+// Locker opens the lock in Lock.
+func (l *lateLock) Locker(o lock.Options) lock.Locker { return lateLocker{l, o} }
+
+type lateLocker struct {
+	of   *lateLock
+	opts lock.Options
+}
+
+// Lock opens the lock and takes it.
+func (l lateLocker) Lock(ctx context.Context) (lock.Held, error) {
+	p, err := l.of.open()
+	if err != nil {
+		return nil, err
+	}
+	return p.Locker(l.opts).Lock(ctx)
+}
+
+// Holder opens the lock and asks it.
+func (l *lateLock) Holder(ctx context.Context, o lock.Options) (string, error) {
+	p, err := l.open()
+	if err != nil {
+		return "", err
+	}
+	return p.Holder(ctx, o)
+}
+
+// Lease is that of the lock.
+func (l *lateLock) Lease() time.Duration {
+	p, err := l.open()
+	if err != nil {
+		return 0
+	}
+	return p.Lease()
+}
+
+func (l *lateLock) String() string {
+	p, err := l.open()
+	if err != nil {
+		return "a lock that cannot be opened"
+	}
+	return p.String()
+}
+
+// Close does nothing: the command ends.
+func (*lateLock) Close() error { return nil }
+
 const giveLock = "give file, none, etcd://HOST:2379, redis://HOST:6379 (rediss:// for TLS), or postgres://USER@HOST/DATABASE?schema=NAME"
 
 // openLock opens the lock of a URL.
 func openLock(url string) (p lock.Provider, err error) {
-	switch kind, _, _ := strings.Cut(url, "://"); kind {
-	case "", "file":
-		p = file.Provider{}
-	case "none":
-		p = lock.None{}
+	kind, rest, isURL := strings.Cut(url, "://")
+	kind = strings.ToLower(kind)
+	if isURL {
+		url = kind + "://" + rest
+	}
+	switch {
+	case !isURL && (kind == "" || kind == "file"):
+		return file.Provider{}, nil
+	case !isURL && kind == "none":
+		return lock.None{}, nil
+	case !isURL: // it is not shown: it may have a password in it
+		return nil, usageError{errors.New("lock: that is no lock: " + giveLock)}
+	}
+	switch kind {
 	case "etcd":
 		p, err = leases(etcd.Open(url))
 	case "redis", "rediss":
 		p, err = leases(redis.Open(url))
 	case "postgres", "postgresql":
 		p, err = leases(pglock.Open(url))
-	default: // without the URL: it may have a password in it
-		err = fmt.Errorf("there is no lock of the kind %q: %s", kind, giveLock)
-	}
-	if err == nil && strings.Contains(url, "://") && (url[:4] == "file" || url[:4] == "none") {
-		err = fmt.Errorf("the lock %q has no address: %s", url, giveLock)
+	case "file", "none":
+		err = fmt.Errorf("%s has no address: %s", kind, giveLock)
+	default:
+		if strings.Trim(kind, "abcdefghijklmnopqrstuvwxyz") != "" {
+			kind = "that it names" // it may have a password in it
+		}
+		err = fmt.Errorf("there is no lock of the kind %s: %s", kind, giveLock)
 	}
 	if err != nil {
 		return nil, usageError{fmt.Errorf("lock: %w", err)}
@@ -113,6 +184,9 @@ func (d *daemon) turn(ctx context.Context, p plan) error {
 	wait, due := min(p.cfg.Locks.Lease()/2, standBy), p.schedule.Next(time.Now())
 	for told := false; ; told = true {
 		err := d.fold(ctx, p.cfg)
+		if told && err == nil {
+			d.log.Info("the lock was free: this daemon has folded")
+		}
 		if !errors.Is(err, compactor.ErrLocked) && !errors.Is(err, compactor.ErrLockLost) {
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/generation"
+	"github.com/runfold/runfold/compactor/lock"
 	"github.com/runfold/runfold/internal/terminal"
 )
 
@@ -45,7 +46,7 @@ func levelOf(n compactor.Notice) zapcore.Level {
 	switch n.(type) {
 	case generation.Published:
 		return zapcore.DebugLevel
-	case generation.Conflicted, compactor.Unknown, compactor.Reaped, compactor.Rewritten:
+	case generation.Conflicted, compactor.Unknown, compactor.Reaped, compactor.Rewritten, lock.Back, lock.Waiting:
 		return zapcore.InfoLevel
 	case compactor.DamagedBytes, compactor.SkippedStream, generation.NotOurs:
 		return zapcore.ErrorLevel

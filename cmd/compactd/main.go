@@ -15,6 +15,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap/zapcore"
@@ -75,6 +76,7 @@ func unlimitMemory() {
 type app struct {
 	root, rootID   string
 	lock           lockFlags
+	wait           time.Duration          // of the commands that change a setting
 	hasFlag        func(name string) bool // whether a flag of all commands was given
 	stdin          io.Reader
 	stdout, stderr io.Writer
@@ -195,14 +197,11 @@ func (a *app) config() (compactor.Config, error) {
 	if err != nil {
 		return compactor.Config{}, err
 	}
-	locks, err := a.lock.open(missedOnce)
-	if err != nil {
-		return compactor.Config{}, err
-	}
 	return compactor.Config{
 		Root:    root,
 		RootID:  id,
-		Locks:   locks,
+		Locks:   a.lock.late(),
+		Wait:    a.wait,
 		Program: "compactd " + build.Version(),
 		Notify: func(n compactor.Notice) {
 			if _, is := n.(generation.NotOurs); is {
@@ -306,8 +305,10 @@ func hint(err error) string {
 		return "nothing is lost, and what was committed stays: the holder of the lock folds the rest, or the next fold does"
 	case errors.Is(err, compactor.ErrLocked):
 		return "--wait 30s waits for it; nothing is lost either way"
+	case errors.Is(err, errMeasured):
+		return "docs/locks.md says what a service needs, and what its user must be allowed"
 	case errors.Is(err, lock.ErrAway):
-		return "nothing was changed: --wait 30s waits for the service; --lock-optional folds without it, which is as safe; compactd doctor --lock URL measures it"
+		return "nothing was changed: --wait 30s waits for the service; --lock-optional goes on without it, which is as safe; compactd doctor --lock URL measures it"
 	case errors.Is(err, lock.ErrRefused):
 		return "nothing was changed: docs/locks.md says what a service needs; compactd doctor --lock URL measures it"
 	case generation.IsDamage(err):

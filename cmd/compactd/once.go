@@ -21,7 +21,15 @@ func foldFlags(cmd *cobra.Command, cfg *compactor.Config) {
 	f.Var(positive{(*quantity.Duration)(&cfg.DeadAfter)}, "dead-after",
 		"take the writer of an unfinished stream for dead when it has not grown for so long, where locks do not tell (default 24h)")
 	f.Var(positive{(*quantity.Duration)(&cfg.ReapGrace)}, "grace", "keep the streams of dead writers for so long before they are deleted (default 10m)")
-	f.Var((*quantity.Duration)(&cfg.Wait), "wait", "wait so long for another compactor to end (default: not at all)")
+	f.Var((*quantity.Duration)(&cfg.Wait), "wait", waitHelp)
+}
+
+const waitHelp = "wait so long for another compactor to end, or for the service of the lock to answer (default: not at all)"
+
+// withWait is a command that changes a setting, with the flag --wait.
+func (a *app) withWait(cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().Var((*quantity.Duration)(&a.wait), "wait", waitHelp)
+	return cmd
 }
 
 // positive is a setting of compactor.Config where 0 means the default. Nobody who writes 0 means that, so it is refused.

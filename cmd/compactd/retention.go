@@ -116,7 +116,7 @@ come back.`,
 	f.Var((*quantity.Duration)(&hourly), "hourly", "keep the first of each hour for so long (default 24h)")
 	f.Var((*quantity.Duration)(&daily), "daily", "keep the first of each day for so long (default 720h)")
 	f.Var((*quantity.Bytes)(&reserve), "reserve", "leave so much of the disk free; 0: a twentieth of it, at most 4GiB, and twice what the next fold may need (default 0)")
-	return cmd
+	return a.withWait(cmd)
 }
 
 func (a *app) changeRetention(cmd *cobra.Command, change compactor.RetentionChange) error {

@@ -99,18 +99,23 @@ type leaseLocker struct {
 func (l leaseLocker) Lock(ctx context.Context) (Held, error) {
 	claim := l.Service.Claim(l.RootID, rand.Text(), Words(l.Program), l.Lease())
 	deadline := time.Now().Add(l.Wait)
+	told := l.Wait == 0
 	for delay := firstDelay; ; delay = min(2*delay, maxDelay) {
 		asked := time.Now()
-		fence, holder, err := l.take(ctx, claim)
+		fence, holder, err := l.take(ctx, claim, deadline)
 		switch {
 		case err == nil && fence > 0:
 			return keep(l.Leases, claim, fence, asked), nil
 		case err == nil:
 			err = fmt.Errorf("%w: the lock of root %s in %v is held by %s", ErrLocked, l.RootID, l.Leases, cmp.Or(OneLine(holder), "an unknown process"))
 		}
-		if ctx.Err() != nil || errors.Is(err, ErrRefused) || time.Until(deadline) <= 0 {
+		if ctx.Err() != nil || errors.Is(err, ErrRefused) || l.Hasty && errors.Is(err, ErrAway) || time.Until(deadline) <= 0 {
 			withdraw(claim, err)
 			return nil, err
+		}
+		if !told {
+			told = true
+			l.Tell(Waiting{l.Wait, err})
 		}
 		select {
 		case <-ctx.Done():
@@ -119,12 +124,16 @@ func (l leaseLocker) Lock(ctx context.Context) (Held, error) {
 	}
 }
 
-// take asks once.
-func (p *Leases) take(ctx context.Context, claim Claim) (fence int64, holder string, err error) {
+// take asks once. One who waits asks no longer than until then, or a second.
+func (p *Leases) take(ctx context.Context, claim Claim, until time.Time) (fence int64, holder string, err error) {
 	if ctx.Err() != nil {
 		return 0, "", fmt.Errorf("wait for the lock in %v: %w", p, context.Cause(ctx))
 	}
-	bound, cancel := context.WithTimeout(ctx, askFor)
+	most := askFor
+	if left := time.Until(until); left > 0 {
+		most = min(askFor, max(left, time.Second))
+	}
+	bound, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	fence, holder, err = claim.Take(bound)
 	return fence, holder, p.wrap(ctx, err)
@@ -150,7 +159,7 @@ func (p *Leases) wrap(ctx context.Context, err error) error {
 	case errors.Is(err, ErrRefused):
 		return fmt.Errorf("lock in %v: %w", p, err)
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%w: %v has not answered for %v: %w", ErrAway, p, askFor, err)
+		return fmt.Errorf("%w: %v: no answer in time: %w", ErrAway, p, err)
 	}
 	return fmt.Errorf("%w: %v: %w", ErrAway, p, err)
 }

@@ -94,11 +94,21 @@ type Options struct {
 	Perm fs.FileMode
 	// Wait is how long to wait for another holder, or for a service that is away. If zero, Lock does not wait.
 	Wait time.Duration
+	// Hasty is set by one who goes on without a service that is away: then Lock waits for another holder only.
+	Hasty bool
 	// Program is the name and version that others are told of the holder. If empty, "runfold" and our version.
 	Program string
 	// Notify is called with what somebody should hear of, in the goroutine that calls Lock. If nil, that is dropped.
 	Notify func(fmt.Stringer)
 }
+
+// Waiting tells that the lock is waited for.
+type Waiting struct {
+	For time.Duration // at most
+	Err error         // why
+}
+
+func (n Waiting) String() string { return fmt.Sprintf("waiting for up to %v: %v", n.For, n.Err) }
 
 // Tell calls Notify, if there is one.
 func (o Options) Tell(n fmt.Stringer) {

@@ -55,8 +55,23 @@ func (n Unsupported) String() string {
 	return fmt.Sprintf("folding without %s: %v: nothing is lost, the commit decides between two that fold at once", n.Where, n.Err)
 }
 
+// Away tells that somebody goes on without a service that does not answer, or refuses. It is told each time.
+type Away struct {
+	Where string
+	Err   error
+}
+
+func (n Away) String() string { return Unsupported(n).String() }
+
+// Back tells that a service answers again that was gone on without.
+type Back struct{ Where string }
+
+func (n Back) String() string {
+	return fmt.Sprintf("%s answers again: the lock is taken from it", n.Where)
+}
+
 // Optional goes on without a service that is away, or refuses: the last of After calls of Lock in a row that find it so succeed without a lock, and those
-// after it, until it answers again. All Lockers that come of one Optional count together. Make one with NewOptional.
+// after it, until it answers again. Lock does not wait for it. All Lockers that come of one Optional count together. Make one with NewOptional.
 type Optional struct {
 	Provider
 	after int
@@ -69,7 +84,10 @@ type Optional struct {
 func NewOptional(p Provider, after int) *Optional { return &Optional{Provider: p, after: after} }
 
 // Locker is that of the provider, and succeeds without it as said above.
-func (o *Optional) Locker(opts Options) Locker { return optional{o, o.Provider.Locker(opts), opts} }
+func (o *Optional) Locker(opts Options) Locker {
+	opts.Hasty = true
+	return optional{o, o.Provider.Locker(opts), opts}
+}
 
 type optional struct {
 	of   *Optional
@@ -77,25 +95,31 @@ type optional struct {
 	opts Options
 }
 
-// Lock is that of the provider, or where it is away too often Without, which is told as Unsupported.
+// Lock is that of the provider, or where it is away too often Without, which is told as Away.
 func (l optional) Lock(ctx context.Context) (Held, error) {
 	h, err := l.lock.Lock(ctx)
 	away := errors.Is(err, ErrAway) || errors.Is(err, ErrRefused)
-	if l.of.count(away) {
-		l.opts.Tell(Unsupported{l.of.String(), err})
+	without, back := l.of.count(away)
+	switch {
+	case without:
+		l.opts.Tell(Away{l.of.String(), err})
 		return Without{}, nil
+	case back:
+		l.opts.Tell(Back{l.of.String()})
 	}
 	return h, err
 }
 
-// count counts one more call, and tells whether the service was away for so many of them that this one goes on without it.
-func (o *Optional) count(away bool) bool {
+// count counts one more call. without tells whether the service was away for so many of them that this one goes on without it, back whether it is not
+// any more.
+func (o *Optional) count(away bool) (without, back bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !away {
+		back = o.missed >= o.after
 		o.missed = 0
-		return false
+		return false, back
 	}
 	o.missed++
-	return o.missed >= o.after
+	return o.missed >= o.after, false
 }

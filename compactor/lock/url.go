@@ -21,7 +21,7 @@ func ParseLease(text string) (time.Duration, error) {
 
 // ReadPassword reads the file of the option password-file of a URL. One line feed at its end is left out.
 func ReadPassword(file string) (string, error) {
-	text, err := os.ReadFile(file)
+	text, err := readFile(file)
 	if err != nil {
 		return "", fmt.Errorf("password-file: %w", err)
 	}
@@ -37,7 +37,7 @@ func ReadPassword(file string) (string, error) {
 func ClientTLS(cacert, cert, key string) (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if cacert != "" {
-		text, err := os.ReadFile(cacert)
+		text, err := readFile(cacert)
 		if err != nil {
 			return nil, fmt.Errorf("cacert: %w", err)
 		}
@@ -50,7 +50,15 @@ func ClientTLS(cacert, cert, key string) (*tls.Config, error) {
 	}
 	if cert != "" {
 		read := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			pair, err := tls.LoadX509KeyPair(cert, key)
+			public, err := readFile(cert)
+			if err != nil {
+				return nil, err
+			}
+			private, err := readFile(key)
+			if err != nil {
+				return nil, err
+			}
+			pair, err := tls.X509KeyPair(public, private)
 			return &pair, err
 		}
 		if _, err := read(nil); err != nil {
@@ -59,4 +67,19 @@ func ClientTLS(cacert, cert, key string) (*tls.Config, error) {
 		config.GetClientCertificate = read
 	}
 	return config, nil
+}
+
+// maxFile bounds what is read. Hundreds of certificates are shorter.
+const maxFile = 4 << 20
+
+// readFile reads a file that a URL names. What is no file, such as a pipe, might never end.
+func readFile(name string) ([]byte, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxFile {
+		return nil, fmt.Errorf("%s is not a file of at most %d MiB", name, maxFile>>20)
+	}
+	return os.ReadFile(name)
 }

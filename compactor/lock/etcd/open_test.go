@@ -85,7 +85,7 @@ func TestOpenRefuses(t *testing.T) {
 		"etcd://a/?cert=" + none + "&key=" + none: none,
 		"etcd://a/?cert=" + text + "&key=" + text: "cert and key: ",
 		"etcd://u@a/?password-file=" + none:       none,
-		"etcd://u@a/?password-file=" + os.DevNull: os.DevNull + " has no password",
+		"etcd://u@a/?password-file=" + os.DevNull: os.DevNull + " is not a file of at most 4 MiB",
 		"etcd://u@a/":                             "there is no password of user u of etcd: set ETCDCTL_PASSWORD",
 		"etcd://a/?password-file=" + text:         "password-file= needs a user",
 	} {

@@ -78,7 +78,7 @@ func (l Lock) Lock(ctx context.Context) (lock.Held, error) {
 	deadline := time.Now().Add(l.Wait)
 	path := durable.LastLock(l.FS, l.Path)
 	seen := observer{fs: l.FS, clock: l.Clock, perm: l.Perm}
-	asked := false
+	asked, told := false, l.Wait == 0
 	for delay := firstDelay; ; delay = min(2*delay, maxDelay) {
 		words := lock.Words(l.Program)
 		taken, err := durable.TryLock(path, words, l.Perm)
@@ -108,6 +108,10 @@ func (l Lock) Lock(ctx context.Context) (lock.Held, error) {
 		}
 		if time.Until(deadline) <= 0 {
 			return nil, fmt.Errorf("%w: %s is held by %s", lock.ErrLocked, path, heldBy(path))
+		}
+		if !told {
+			told = true
+			l.tell(lock.Waiting{For: l.Wait, Err: fmt.Errorf("%w: %s is held by %s", lock.ErrLocked, path, heldBy(path))})
 		}
 		jittered := delay/2 + rand.N(delay)
 		select {

@@ -85,7 +85,9 @@ func Open(address string) (*lock.Leases, error) {
 // config is a client as a lock needs it.
 func config(u pgclient.URL) (*pgx.ConnConfig, error) {
 	file := u.Take("password-file")
-	encrypt(u)
+	if err := encrypt(u); err != nil {
+		return nil, err
+	}
 	cfg, _, err := u.Config()
 	if err != nil {
 		return nil, pgclient.OneLine(err)
@@ -109,7 +111,7 @@ func config(u pgclient.URL) (*pgx.ConnConfig, error) {
 }
 
 // encrypt gives PostgreSQL its own names of the files for TLS, which the connection must then have.
-func encrypt(u pgclient.URL) {
+func encrypt(u pgclient.URL) error {
 	mode := ""
 	for _, option := range [][3]string{{"cert", "sslcert", "require"}, {"key", "sslkey", "require"}, {"cacert", "sslrootcert", "verify-full"}} {
 		if u.Options.Has(option[0]) {
@@ -117,9 +119,13 @@ func encrypt(u pgclient.URL) {
 			mode = option[2]
 		}
 	}
-	if mode != "" && !u.Options.Has("sslmode") {
+	switch given := u.Options.Get("sslmode"); {
+	case mode != "" && given == "":
 		u.Options.Set("sslmode", mode)
+	case mode != "" && !slices.Contains([]string{"require", "verify-ca", "verify-full"}, given): // then the server may be anybody
+		return fmt.Errorf("sslmode=%s does not go with cacert, cert and key: give sslmode=verify-full, or leave it out", given)
 	}
+	return nil
 }
 
 // hosts are the addresses of a server.

@@ -51,6 +51,9 @@ func Open(address string) (*lock.Leases, error) {
 	if strings.Contains(u.Path+u.RawQuery, "@") { // where a password has a / or a ?, it looks as if the host ended there
 		return nil, errURL
 	}
+	if n, err := strconv.ParseUint(cmp.Or(u.Port(), "6379"), 10, 16); err != nil || n == 0 {
+		return nil, errURL
+	}
 	q, err := url.ParseQuery(u.RawQuery)
 	if _, has := u.User.Password(); has || q.Has("password") {
 		return nil, fmt.Errorf("%w: set %s, or give password-file=NAME", lock.ErrPassword, passwordVariable)

@@ -352,7 +352,7 @@ func TestOpenRefuses(t *testing.T) {
 		"rediss://h/?cert=/none&key=/none":  "/none",
 		"redis://h/?password-file=/none":    "/none",
 		"redis://h/?password-file=" + empty: empty,
-		"redis://u@h/?password-file=":       "password-file: open",
+		"redis://u@h/?password-file=":       "password-file: stat",
 	} {
 		p, err := redis.Open(address)
 		if err == nil || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "secret") {
