@@ -175,13 +175,17 @@ func noSuchCommand(cmd *cobra.Command, args []string) error {
 func (a *app) usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		err := check(cmd, args)
+		takes := len(args) // of those that are given
+		for takes > 0 && check(cmd, args[:takes]) != nil {
+			takes--
+		}
 		switch {
 		case err == nil:
 			return nil
-		case len(args) == 0:
+		case takes == 0 && check(cmd, nil) != nil: // it takes more
 			return usageError{fmt.Errorf("an argument is missing: %s %s", cmd.Parent().CommandPath(), cmd.Use)}
-		case check(cmd, nil) != nil: // it takes some, but not so many
-			return usageError{fmt.Errorf("too many arguments, from %q on: %s %s", args[1], cmd.Parent().CommandPath(), cmd.Use)}
+		case takes > 0:
+			return usageError{fmt.Errorf("too many arguments, from %q on: %s %s", args[takes], cmd.Parent().CommandPath(), cmd.Use)}
 		case len(args) == 1 && a.root == "":
 			return usageError{fmt.Errorf("%q is no flag: the root is given as --root %s", args[0], args[0])}
 		}
