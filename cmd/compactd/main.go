@@ -290,8 +290,8 @@ func hint(err error) string {
 		return "--where " + ambiguous.Fields[0] + "=VALUE says which row of the run is meant"
 	case errors.As(err, new(*severalError)):
 		return "--stage, --cohort or the whole key says which one is meant"
-	case errors.As(err, &unknown) && !unknown.unfolded:
-		return "compactd runs lists what there is; --unfolded also looks at what no fold has read yet, and compactd runs --withdrawn at what was taken out"
+	case errors.As(err, &unknown):
+		return unknown.hint()
 	case errors.As(err, &unheard):
 		return "only the output is incomplete: what the command did in the root is done, and stays; compactd status shows it"
 	case errors.As(err, &usage):
