@@ -37,7 +37,7 @@ more than 24 characters, and a number with more than 10, ends with an ellipsis, 
 Elsewhere a line has the key, the snapshot_seq, the timestamp and the cohort, with a tab between them, and no line of names.
 
 --columns chooses the columns. Then there is a line of names first, also where tabs are between the values: NULL is empty, an empty text is "", and a text that does not show as itself
-is a JSON string. Names are run_id, stage, cohort_id, snapshot_seq, timestamp, record_id, and those that "compactd columns" lists; metrics.* are all metrics, and * is
+is a JSON string, as is "0.7" in a column of numbers. Names are run_id, stage, cohort_id, snapshot_seq, timestamp, record_id, and those that "compactd columns" lists; metrics.* are all metrics, and * is
 everything. A value that no column holds, such as a list, is there under its name, too. --csv prints CSV, with all columns if --columns does not choose; a NULL is empty and
 an empty text is "". --json prints a line of JSON for each run. None of these shortens anything.
 
@@ -151,7 +151,7 @@ func (a *app) printRuns(ctx context.Context, q *question, f format) error {
 }
 
 func (a *app) listRuns(ctx context.Context, out *bufio.Writer, ans *answer, f format, columns []string) (n int64, err error) {
-	l, err := a.newList(out, f, columns)
+	l, err := a.newList(out, f, columns, ans)
 	if err != nil {
 		return 0, err
 	}
