@@ -283,6 +283,9 @@ func printTable(ctx context.Context, out *bufio.Writer, ans *answer, width int, 
 				hidden++
 			}
 		}
+		if ans.src.HasExtra() {
+			hidden++ // _extra
+		}
 	}
 	return rows, foot(out, rows, hidden)
 }

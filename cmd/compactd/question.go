@@ -153,7 +153,7 @@ func (a *app) ask(ctx context.Context, cfg compactor.Config, q *question) (*answ
 		return nil, err
 	}
 	ans := &answer{m, sourceOf(m), asked, q.at != ""}
-	if ans.query.Columns, err = ans.src.Expand(asked.Columns); err != nil {
+	if ans.query.Columns, err = ans.src.Expand(ctx, asked.Columns); err != nil {
 		m.Close()
 		return nil, ans.wrong(err)
 	}
