@@ -48,8 +48,9 @@ parentheses are as in SQL. --since goes by the timestamp of the run, so a run wi
 --sort has names with a comma between them, each with a - before it for descending. Numbers come first, then texts, then false and true, then lists and objects, and runs without a
 value last, in both directions: - turns around only what is of one kind.
 
-With --unfolded the list is what a fold would make of the root now: who appends sees the own record at once. Runs that are not folded yet end with the
-word unfolded, and with --json and no --columns have the record that was appended.
+With --unfolded the list is what a fold would make of the root now: who appends sees the own record at once. In a table, and elsewhere without --columns, runs that
+are not folded yet end with the word unfolded, and with --json and no --columns they have the record that was appended. CSV, and what --columns
+prints elsewhere than on a terminal, do not tell them from others.
 
 With --at the list is that of an earlier generation: of its number, or of a time: 2026-01-31T12:00:00Z, a date (its first moment,
 UTC), or a time ago such as 2h. Of a time it is the newest generation that is kept and was committed at or before it, by the clock
