@@ -17,6 +17,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"go.uber.org/zap/zapcore"
 
 	"github.com/runfold/runfold/cohort"
@@ -136,7 +137,7 @@ func (a *app) command() *cobra.Command {
 	cmd.SetIn(a.stdin)
 	cmd.SetOut(a.stdout)
 	cmd.SetErr(a.stderr)
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	cmd.SetFlagErrorFunc(noSuchFlag)
 	all := cmd.PersistentFlags()
 	all.StringVar(&a.root, "root", "", "the root directory (required)")
 	all.StringVar(&a.rootID, "root-id", "", "refuse any root but the one with this `id` (default $"+rootid.Var+")")
@@ -167,6 +168,25 @@ func noSuchCommand(cmd *cobra.Command, args []string) error {
 	err := fmt.Errorf("unknown command %q", args[0])
 	if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
 		err = fmt.Errorf("%w: did you mean %s?", err, strings.Join(like, " or "))
+	}
+	return usageError{err}
+}
+
+// noSuchFlag is a usage error, and suggests a flag that may be meant, as noSuchCommand does.
+func noSuchFlag(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) {
+		return usageError{err}
+	}
+	if unknown.GetSpecifiedShortnames() != "" {
+		return usageError{fmt.Errorf("%w: what begins with - and is no flag stands behind --", err)}
+	}
+	flags := &cobra.Command{SuggestionsMinimumDistance: 2}
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		flags.AddCommand(&cobra.Command{Use: f.Name, Run: func(*cobra.Command, []string) {}, Hidden: f.Hidden})
+	})
+	if like := flags.SuggestionsFor(unknown.GetSpecifiedName()); len(like) > 0 {
+		err = fmt.Errorf("%w: did you mean --%s?", err, strings.Join(like, " or --"))
 	}
 	return usageError{err}
 }
