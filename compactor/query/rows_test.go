@@ -463,6 +463,11 @@ func TestNames(t *testing.T) {
 	if _, err := src.Expand(t.Context(), []string{"params.*"}); !errors.As(err, &unknown) {
 		t.Errorf("%v", err)
 	}
+	for _, err := range (Query{Sort: []Order{{Column: "metrics.auc DESC"}}}).Rows(t.Context(), src) {
+		if err == nil || !strings.HasSuffix(err.Error(), "to sort descending write -metrics.auc") {
+			t.Errorf("%v", err)
+		}
+	}
 	for _, err := range (Query{Columns: []string{"*.auc"}}).Rows(t.Context(), src) {
 		if !errors.As(err, &unknown) || !strings.Contains(err.Error(), "is the last one of a name") {
 			t.Errorf("%v", err)
