@@ -29,8 +29,8 @@ were written is left out: "compactd show" tells it.
 --all also shows the values that are equal. Then each line begins with = or with !, which marks a difference. RUN is as for "compactd show"; --stage and --cohort
 hold for all runs.
 
-Elsewhere than on a terminal there are tabs between the names and the values, nothing is shortened, and a value that a run does not have is empty. The first line names the
-runs. The exit code is 0 whether or not they differ.
+Elsewhere than on a terminal there are tabs between the names and the values, nothing is shortened, and a value that a run does not have is empty. A text that reads as
+a number is a JSON string beside numbers. The first line names the runs. The exit code is 0 whether or not they differ.
 
 It reads only, takes no lock, and may run at any time.`,
 		Example: `  compactd compare r-16 r-17 --stage TRAINING --root runs
@@ -78,6 +78,21 @@ type comparedRow struct {
 	name   string
 	values [][]byte
 	differ bool
+}
+
+// mixed tells whether some of the values are texts, and some are not.
+func (r comparedRow) mixed() bool {
+	texts, others := 0, 0
+	for _, v := range r.values {
+		switch {
+		case v == nil:
+		case jsonscan.KindOf(v) == jsonscan.String:
+			texts++
+		default:
+			others++
+		}
+	}
+	return texts > 0 && others > 0
 }
 
 func (a *answer) compare(ctx context.Context, asked []string) (c compared, err error) {
@@ -173,7 +188,11 @@ func (a *app) printCompared(c compared, all bool) error {
 		}
 		line := []string{terminal.Field(r.name)}
 		for _, v := range r.values {
-			line = append(line, shownField{r.name, v}.shownText())
+			text := shownField{r.name, v}.shownText()
+			if text != "" && jsonscan.KindOf(v) == jsonscan.String && (r.mixed() && isValue(text) || shown && text == "-") {
+				text = terminal.Line(string(v)) // "0.7" is not 0.7, and "-" is not nothing
+			}
+			line = append(line, text)
 		}
 		lines = append(lines, line)
 		if all {

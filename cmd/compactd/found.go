@@ -53,16 +53,33 @@ func (e *severalError) Error() string {
 // noRunError says that no row has the name.
 type noRunError struct {
 	asked    string
+	of       []string // what else was asked for: a cohort, a stage, a generation
+	others   []string // rows of the run that are not of that
 	near     []string
+	at       bool // an earlier generation was asked
 	unfolded bool // unfolded records were looked at
 }
 
 func (e *noRunError) Error() string {
-	text := fmt.Sprintf("there is no run %q", e.asked)
-	if len(e.near) > 0 {
+	text := strings.Join(append([]string{fmt.Sprintf("there is no run %q", e.asked)}, e.of...), " ")
+	switch {
+	case len(e.others) > 0:
+		text += ", but " + strings.Join(e.others, ", ")
+	case len(e.near) > 0:
 		text += ": there are runs that begin so, such as " + strings.Join(e.near, ", ")
 	}
 	return text
+}
+
+// hint says where to look.
+func (e *noRunError) hint() string {
+	switch {
+	case len(e.others) > 0 || e.unfolded:
+		return ""
+	case e.at:
+		return "compactd runs lists what there is, and with --at what there was"
+	}
+	return "compactd runs lists what there is; --unfolded also looks at what no fold has read yet, and compactd runs --withdrawn at what was taken out"
 }
 
 // find finds the one row that RUN, RUN:STAGE or a key means.
@@ -110,15 +127,43 @@ func (a *answer) find(ctx context.Context, asked string) (*found, error) {
 	return nil, a.notFound(ctx, asked)
 }
 
-// notFound looks for runs that begin with what was asked for.
+// notFound looks for rows of the run that are of another cohort or stage, and then for runs that begin with what was asked for.
 func (a *answer) notFound(ctx context.Context, asked string) error {
-	none := &noRunError{asked: asked, unfolded: len(a.src.Fresh) > 0}
-	ask := *a
-	var err error
-	if ask.query.Where, err = query.Parse("run_id like " + query.Text(likeThat(asked)+"%") + ` escape '\'`); err != nil || asked == "" {
+	const most = 3
+	none := &noRunError{asked: asked, at: a.at, unfolded: len(a.src.Fresh) > 0}
+	if a.query.Cohort != "" {
+		none.of = append(none.of, "of cohort "+string(a.query.Cohort))
+	}
+	if a.query.Stage != "" {
+		none.of = append(none.of, "of stage "+terminal.Field(a.query.Stage))
+	}
+	if a.at {
+		none.of = append(none.of, fmt.Sprintf("in generation %d", a.moment.Newest.Generation))
+	}
+	if asked == "" {
 		return none
 	}
-	err = ask.rows(ctx, []string{"run_id"}, 3, func(r query.Row) error {
+	others, ids := *a, []string{query.Text(asked)}
+	others.query.Cohort, others.query.Stage = "", ""
+	if i := strings.LastIndexByte(asked, ':'); i > 0 {
+		ids = append(ids, query.Text(asked[:i]))
+	}
+	var err error
+	if others.query.Where, err = query.Parse("_key = " + ids[0] + " or run_id in (" + strings.Join(ids, ", ") + ")"); err != nil {
+		return errors.Join(none, err)
+	}
+	err = others.rows(ctx, []string{"_key", "cohort_id"}, most, func(r query.Row) error {
+		none.others = append(none.others, terminal.Field(r.Cells[0].Text())+" of cohort "+terminal.Field(r.Cells[1].Text()))
+		return nil
+	})
+	if err != nil || len(none.others) > 0 {
+		return errors.Join(none, err)
+	}
+	ask := *a
+	if ask.query.Where, err = query.Parse("run_id like " + query.Text(likeThat(asked)+"%") + ` escape '\'`); err != nil {
+		return errors.Join(none, err)
+	}
+	err = ask.rows(ctx, []string{"run_id"}, most, func(r query.Row) error {
 		if id := terminal.Field(r.Cells[0].Text()); !slices.Contains(none.near, id) {
 			none.near = append(none.near, id)
 		}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"os"
@@ -13,6 +14,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/compactor/query"
 	"github.com/runfold/runfold/internal/jsonscan"
 	"github.com/runfold/runfold/internal/terminal"
@@ -59,14 +61,18 @@ func terminalSize(w io.Writer) (width, height int) {
 type listWriter struct {
 	out   *bufio.Writer
 	names []string
-	shown bool // on a terminal, which no character of a record may command
+	texts []bool // which of them have columns of texts
+	shown bool   // on a terminal, which no character of a record may command
 	write func(*listWriter, []query.Cell) error
 }
 
 // newList prints lines as the format has them, or tab-separated ones. There is a line of names first, but in JSON.
-func (a *app) newList(out *bufio.Writer, f format, names []string) (*listWriter, error) {
+func (a *app) newList(out *bufio.Writer, f format, names []string, ans *answer) (*listWriter, error) {
 	_, shown := a.screen()
-	l := &listWriter{out, names, shown, (*listWriter).tabs}
+	l := &listWriter{out, names, nil, shown, (*listWriter).tabs}
+	for _, name := range names {
+		l.texts = append(l.texts, ans.hasTexts(name))
+	}
 	switch {
 	case f.json:
 		l.write = (*listWriter).object
@@ -96,21 +102,42 @@ func (l *listWriter) tab(i int, text string) {
 // tabs tells NULL, which is empty, from an empty text, which is "".
 func (l *listWriter) tabs(cells []query.Cell) error {
 	for i, c := range cells {
-		l.tab(i, fieldOf(c))
+		l.tab(i, fieldOf(c, l.texts[i]))
 	}
 	return l.out.WriteByte('\n')
 }
 
-// fieldOf is a cell in a tab-separated line: NULL is empty, and a text is a JSON string where it would not show as itself, or is empty.
-func fieldOf(c query.Cell) string {
+// fieldOf is a cell in a tab-separated line: NULL is empty, and a text is a JSON string where it would not show as itself, or is empty. It does not if it
+// would read as a number, a bool, null, a list or an object in a column that is not of texts.
+func fieldOf(c query.Cell, texts bool) string {
 	text := c.Text()
 	if text == "" && !c.IsNull() {
 		return `""`
 	}
-	if j := c.JSON(); len(j) > 0 && (j[0] == '{' || j[0] == '[') {
+	j := c.JSON()
+	switch {
+	case j[0] == '{' || j[0] == '[':
 		return terminal.Line(text)
+	case j[0] == '"' && !texts && isValue(text):
+		return terminal.Line(string(j))
 	}
 	return terminal.Field(text)
+}
+
+// isValue tells whether a text reads as a value that is no text.
+func isValue(text string) bool { return text[0] != '"' && json.Valid([]byte(text)) }
+
+// hasTexts tells whether a text is what a column holds, and not one that stands in _extra beside other values.
+func (a *answer) hasTexts(column string) bool {
+	if index.IsFixed(column) || slices.Contains(query.FixedColumns, column) {
+		return true
+	}
+	if a.src.Index != nil {
+		if k, ok := a.src.Index.Kind(column); ok {
+			return k == index.String
+		}
+	}
+	return slices.ContainsFunc(a.src.Schema, func(c index.Column) bool { return c.Name == column && c.Kind == index.String })
 }
 
 func (l *listWriter) field(i int, text string) {
@@ -171,6 +198,7 @@ type tableColumn struct {
 	group string // what stands above it
 	must  bool   // it stands there whether or not it fits
 	right bool
+	texts bool
 	width int
 }
 
@@ -192,7 +220,7 @@ func printTable(ctx context.Context, out *bufio.Writer, ans *answer, width int, 
 	}
 	columns := make([]tableColumn, len(names))
 	for i, name := range names {
-		columns[i] = columnOf(name, i < len(must), chosen, sample, i)
+		columns[i] = columnOf(tableColumn{name: name, must: i < len(must), texts: ans.hasTexts(name)}, chosen, sample, i)
 	}
 	marked := len(ans.src.Fresh) > 0
 	if marked {
@@ -222,7 +250,7 @@ func printTable(ctx context.Context, out *bufio.Writer, ans *answer, width int, 
 	print := func(r query.Row, at []int) error {
 		rows++
 		for i := range shown {
-			line[i] = shownCell(r.Cells[at[i]], columns[shown[i]].must && chosen)
+			line[i] = columns[shown[i]].cell(r.Cells[at[i]], chosen)
 		}
 		if marked {
 			line[len(shown)] = ""
@@ -255,14 +283,16 @@ func printTable(ctx context.Context, out *bufio.Writer, ans *answer, width int, 
 				hidden++
 			}
 		}
+		if ans.src.HasExtra() {
+			hidden++ // _extra
+		}
 	}
 	return rows, foot(out, rows, hidden)
 }
 
 // columnOf measures a column.
-func columnOf(name string, must, chosen bool, sample []query.Row, at int) tableColumn {
-	c := tableColumn{name: name, must: must}
-	if group, _, ok := strings.Cut(name, "."); ok && (group == "metrics" || group == "params" || group == "tags") {
+func columnOf(c tableColumn, chosen bool, sample []query.Row, at int) tableColumn {
+	if group, _, ok := strings.Cut(c.name, "."); ok && (group == "metrics" || group == "params" || group == "tags") {
 		c.group = group
 	}
 	c.width = terminal.Width(c.head())
@@ -276,10 +306,10 @@ func columnOf(name string, must, chosen bool, sample []query.Row, at int) tableC
 		default:
 			texts++
 		}
-		c.width = max(c.width, terminal.Width(shownCell(cell, must && chosen)))
+		c.width = max(c.width, terminal.Width(c.cell(cell, chosen)))
 	}
 	c.right = numbers > texts
-	if numbers+texts == 0 && !must {
+	if numbers+texts == 0 && !c.must {
 		c.width = 0 // it has nothing to show
 	}
 	return c
@@ -346,22 +376,23 @@ func headOf(columns []tableColumn, shown []int) [][]string {
 	return [][]string{groups, names}
 }
 
-// shownCell is a cell of a table: "-" for NULL. A long one is cut, unless it was asked for by its name.
-func shownCell(c query.Cell, whole bool) string {
-	if c.IsNull() {
+// cell is a value in a table: "-" for NULL. A long one is cut, unless it was asked for by its name.
+func (c tableColumn) cell(v query.Cell, chosen bool) string {
+	if v.IsNull() {
 		return "-"
 	}
-	if t, is := c.Time(); is {
+	if t, is := v.Time(); is {
 		return t.Format("2006-01-02 15:04:05")
 	}
-	text := c.Text()
-	if c.IsNumber() && whole {
+	whole := c.must && chosen
+	text := v.Text()
+	if v.IsNumber() && whole {
 		return text
 	}
-	if c.IsNumber() {
+	if v.IsNumber() {
 		return terminal.CutNumber(text, mostNumber)
 	}
-	text = fieldOf(c)
+	text = fieldOf(v, c.texts)
 	if text == "-" {
 		text = `"-"`
 	}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"go.uber.org/zap/zapcore"
 
 	"github.com/runfold/runfold/cohort"
@@ -138,7 +139,7 @@ func (a *app) command() *cobra.Command {
 	cmd.SetIn(a.stdin)
 	cmd.SetOut(a.stdout)
 	cmd.SetErr(a.stderr)
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	cmd.SetFlagErrorFunc(noSuchFlag)
 	all := cmd.PersistentFlags()
 	all.StringVar(&a.root, "root", "", "the root directory (required)")
 	all.StringVar(&a.rootID, "root-id", "", "refuse any root but the one with this `id` (default $"+rootid.Var+")")
@@ -173,17 +174,40 @@ func noSuchCommand(cmd *cobra.Command, args []string) error {
 	return usageError{err}
 }
 
+// noSuchFlag is a usage error, and suggests a flag that may be meant, as noSuchCommand does.
+func noSuchFlag(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) {
+		return usageError{err}
+	}
+	if unknown.GetSpecifiedShortnames() != "" {
+		return usageError{fmt.Errorf("%w: what begins with - and is no flag stands behind --", err)}
+	}
+	flags := &cobra.Command{SuggestionsMinimumDistance: 2}
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		flags.AddCommand(&cobra.Command{Use: f.Name, Run: func(*cobra.Command, []string) {}, Hidden: f.Hidden})
+	})
+	if like := flags.SuggestionsFor(unknown.GetSpecifiedName()); len(like) > 0 {
+		err = fmt.Errorf("%w: did you mean --%s?", err, strings.Join(like, " or --"))
+	}
+	return usageError{err}
+}
+
 // usageArgs makes a wrong number of arguments a usage error. Where an argument may be the root, it says how that is given.
 func (a *app) usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		err := check(cmd, args)
+		takes := len(args) // of those that are given
+		for takes > 0 && check(cmd, args[:takes]) != nil {
+			takes--
+		}
 		switch {
 		case err == nil:
 			return nil
-		case len(args) == 0:
+		case takes == 0 && check(cmd, nil) != nil: // it takes more
 			return usageError{fmt.Errorf("an argument is missing: %s %s", cmd.Parent().CommandPath(), cmd.Use)}
-		case check(cmd, nil) != nil: // it takes some, but not so many
-			return usageError{fmt.Errorf("too many arguments, from %q on: %s %s", args[1], cmd.Parent().CommandPath(), cmd.Use)}
+		case takes > 0:
+			return usageError{fmt.Errorf("too many arguments, from %q on: %s %s", args[takes], cmd.Parent().CommandPath(), cmd.Use)}
 		case len(args) == 1 && a.root == "":
 			return usageError{fmt.Errorf("%q is no flag: the root is given as --root %s", args[0], args[0])}
 		}
@@ -285,8 +309,8 @@ func hint(err error) string {
 		return "--where " + ambiguous.Fields[0] + "=VALUE says which row of the run is meant"
 	case errors.As(err, new(*severalError)):
 		return "--stage, --cohort or the whole key says which one is meant"
-	case errors.As(err, &unknown) && !unknown.unfolded:
-		return "compactd runs lists what there is; --unfolded also looks at what no fold has read yet, and compactd runs --withdrawn at what was taken out"
+	case errors.As(err, &unknown):
+		return unknown.hint()
 	case errors.As(err, &unheard):
 		return "only the output is incomplete: what the command did in the root is done, and stays; compactd status shows it"
 	case errors.As(err, &usage):

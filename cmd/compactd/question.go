@@ -62,6 +62,7 @@ type answer struct {
 	moment *compactor.Moment
 	src    query.Source
 	query  query.Query // its Columns are those that were asked for, none if the command chooses
+	at     bool        // the moment is that of --at
 }
 
 func (a *answer) close() { a.moment.Close() }
@@ -151,8 +152,8 @@ func (a *app) ask(ctx context.Context, cfg compactor.Config, q *question) (*answ
 	if err != nil {
 		return nil, err
 	}
-	ans := &answer{m, sourceOf(m), asked}
-	if ans.query.Columns, err = ans.src.Expand(asked.Columns); err != nil {
+	ans := &answer{m, sourceOf(m), asked, q.at != ""}
+	if ans.query.Columns, err = ans.src.Expand(ctx, asked.Columns); err != nil {
 		m.Close()
 		return nil, ans.wrong(err)
 	}

@@ -15,7 +15,6 @@ import (
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
-	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/compactor/query"
 	"github.com/runfold/runfold/internal/terminal"
 )
@@ -37,8 +36,8 @@ more than 24 characters, and a number with more than 10, ends with an ellipsis, 
 Elsewhere a line has the key, the snapshot_seq, the timestamp and the cohort, with a tab between them, and no line of names.
 
 --columns chooses the columns. Then there is a line of names first, also where tabs are between the values: NULL is empty, an empty text is "", and a text that does not show as itself
-is a JSON string. Names are run_id, stage, cohort_id, snapshot_seq, timestamp, record_id, and those that "compactd columns" lists; metrics.* are all metrics, and * is
-everything. A value that no column holds, such as a list, is there under its name, too. --csv prints CSV, with all columns if --columns does not choose; a NULL is empty and
+is a JSON string, as is "0.7" in a column of numbers. Names are run_id, stage, cohort_id, snapshot_seq, timestamp, record_id, and those that "compactd columns" lists; metrics.* are all metrics, and * is
+everything. A value that no column holds, such as a list, is there under its name, too, and * has all of them in the column _extra. --csv prints CSV, with all columns if --columns does not choose; a NULL is empty and
 an empty text is "". --json prints a line of JSON for each run. None of these shortens anything.
 
 A number is the shortest text that reads back as the same number, as the index keeps numbers and not their digits; "compactd show" has them as they were written.
@@ -49,8 +48,9 @@ parentheses are as in SQL. --since goes by the timestamp of the run, so a run wi
 --sort has names with a comma between them, each with a - before it for descending. Numbers come first, then texts, then false and true, then lists and objects, and runs without a
 value last, in both directions: - turns around only what is of one kind.
 
-With --unfolded the list is what a fold would make of the root now: who appends sees the own record at once. Runs that are not folded yet end with the
-word unfolded, and with --json and no --columns have the record that was appended.
+With --unfolded the list is what a fold would make of the root now: who appends sees the own record at once. In a table, and elsewhere without --columns, runs that
+are not folded yet end with the word unfolded, and with --json and no --columns they have the record that was appended. CSV, and what --columns
+prints elsewhere than on a terminal, do not tell them from others.
 
 With --at the list is that of an earlier generation: of its number, or of a time: 2026-01-31T12:00:00Z, a date (its first moment,
 UTC), or a time ago such as 2h. Of a time it is the newest generation that is kept and was committed at or before it, by the clock
@@ -132,11 +132,8 @@ func (a *app) printRuns(ctx context.Context, q *question, f format) error {
 		n, err = printPlain(ctx, out, ans, f.json)
 	default:
 		if q.columns == "" {
-			if columns, err = ans.src.Expand([]string{"*"}); err != nil {
+			if columns, err = ans.src.Expand(ctx, []string{"*"}); err != nil {
 				return err
-			}
-			if ans.hasExtra() {
-				columns = append(columns, "_extra")
 			}
 		}
 		n, err = a.listRuns(ctx, out, ans, f, columns)
@@ -151,7 +148,7 @@ func (a *app) printRuns(ctx context.Context, q *question, f format) error {
 }
 
 func (a *app) listRuns(ctx context.Context, out *bufio.Writer, ans *answer, f format, columns []string) (n int64, err error) {
-	l, err := a.newList(out, f, columns)
+	l, err := a.newList(out, f, columns, ans)
 	if err != nil {
 		return 0, err
 	}
@@ -212,18 +209,6 @@ func runOf(ans *answer, r query.Row) (compactor.Run, error) {
 		Key: cohort.Key(r.Cells[0].Text()), Cohort: cohort.ID(r.Cells[3].Text()), RunID: r.Cells[4].Text(), Stage: r.Cells[5].Text(),
 		Seq: cohort.Seq(seq), Timestamp: t,
 	}, err
-}
-
-// hasExtra tells whether some row has an _extra.
-func (a *answer) hasExtra() bool {
-	if a.src.Index != nil {
-		for _, g := range a.src.Index.Groups() {
-			if b := g.Bounds("_extra"); b.Nulls < b.Rows {
-				return true
-			}
-		}
-	}
-	return slices.ContainsFunc(a.src.Fresh, func(t index.Typed) bool { return t.Extra != nil })
 }
 
 // tableColumns are those that a table has, and those that it has if they fit.

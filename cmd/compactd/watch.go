@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -38,6 +39,9 @@ func (a *app) watching(ctx context.Context, w watched, do func(context.Context, 
 	}
 	if !isTerminal(a.stdout) {
 		return usageError{errors.New("--watch draws on a terminal, and standard output is not one: call the command again instead")}
+	}
+	if os.Getenv("TERM") == "dumb" {
+		return usageError{errors.New("--watch draws on a terminal, and of this one TERM says that nothing can be drawn on it: call the command again instead")}
 	}
 	if _, err := fmt.Fprint(a.stdout, screenBegin); err != nil {
 		return err

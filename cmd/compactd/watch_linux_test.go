@@ -33,7 +33,7 @@ func TestWatch(t *testing.T) {
 		defer watched.Close()
 		cmd := exec.Command("compactd", append(args, "--root", root, "--watch=10ms")...)
 		cmd.Stdout, cmd.Stderr = end, end
-		cmd.Env = append(os.Environ(), "COLUMNS=", "LINES=")
+		cmd.Env = append(os.Environ(), "COLUMNS=", "LINES=", "TERM=xterm")
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -87,6 +87,23 @@ func TestWatch(t *testing.T) {
 		if !strings.HasPrefix(text, screenBegin) || !strings.HasSuffix(text, screenEnd) || strings.Contains(text, "\x1b[2J") {
 			t.Errorf("compactd %q begins with %q and ends with %q", args, text[:min(40, len(text))], text[max(0, len(text)-40):])
 		}
+	}
+}
+
+// TestWatchDumb: a terminal that can do nothing is given no commands.
+func TestWatchDumb(t *testing.T) {
+	watched, end, err := acceptance.OpenTerminal(60, 12)
+	if err != nil {
+		t.Skipf("no terminal can be made: %v", err)
+	}
+	defer watched.Close()
+	defer end.Close()
+	var said bytes.Buffer
+	cmd := exec.Command("compactd", "runs", "--root", "runs", "--watch")
+	cmd.Stdout, cmd.Stderr = end, &said
+	cmd.Env = append(os.Environ(), "TERM=dumb")
+	if _ = cmd.Run(); cmd.ProcessState.ExitCode() != exitUsage || !strings.Contains(said.String(), "call the command again instead") {
+		t.Errorf("exit code %d: %s", cmd.ProcessState.ExitCode(), &said)
 	}
 }
 

@@ -199,5 +199,11 @@ func (e *NameError) Error() string {
 	if len(e.Near) > 0 {
 		return message + ": did you mean " + strings.Join(e.Near, " or ") + "?"
 	}
+	if words := strings.Fields(e.Column); len(words) == 2 && (strings.EqualFold(words[1], "desc") || strings.EqualFold(words[1], "asc")) {
+		return message + ": to sort descending write -" + words[0]
+	}
+	if i := strings.IndexByte(e.Column, '*'); i >= 0 && i < len(e.Column)-1 {
+		return message + ": a * that stands for other characters is the last one of a name, as in metrics.*"
+	}
 	return message + `: "compactd columns" lists the names; declare a column if records will bring it`
 }

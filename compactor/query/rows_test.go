@@ -450,15 +450,30 @@ func TestNames(t *testing.T) {
 		t.Errorf("of no rows: %v", err)
 	}
 	for want, of := range map[string][]string{
-		"[metrics.auc metrics.acc]":        {"metrics.*"},
-		"[metrics.acc metrics.auc run_id]": {"metrics.acc", "metrics.*", "run_id"},
-		"[run_id stage cohort_id snapshot_seq timestamp record_id metrics.auc metrics.acc]": {"*"},
+		"[metrics.auc metrics.acc metrics.new]":                                                    {"metrics.*"},
+		"[metrics.acc metrics.auc metrics.new run_id]":                                             {"metrics.acc", "metrics.*", "run_id"},
+		"[run_id stage cohort_id snapshot_seq timestamp record_id metrics.auc metrics.acc _extra]": {"*"},
+		"[list]":        {"li*"},
+		"[metrics.new]": {"metrics.n*"},
 	} {
-		if got, err := src.Expand(of); err != nil || fmt.Sprint(got) != want {
+		if got, err := src.Expand(t.Context(), of); err != nil || fmt.Sprint(got) != want {
 			t.Errorf("%q: %v, %v", of, got, err)
 		}
 	}
-	if _, err := src.Expand([]string{"params.*"}); !errors.As(err, &unknown) {
+	if _, err := src.Expand(t.Context(), []string{"params.*"}); !errors.As(err, &unknown) {
 		t.Errorf("%v", err)
+	}
+	for _, err := range (Query{Sort: []Order{{Column: "metrics.auc DESC"}}}).Rows(t.Context(), src) {
+		if err == nil || !strings.HasSuffix(err.Error(), "to sort descending write -metrics.auc") {
+			t.Errorf("%v", err)
+		}
+	}
+	for _, err := range (Query{Columns: []string{"*.auc"}}).Rows(t.Context(), src) {
+		if !errors.As(err, &unknown) || !strings.Contains(err.Error(), "is the last one of a name") {
+			t.Errorf("%v", err)
+		}
+	}
+	if got, err := (Source{}).Expand(t.Context(), []string{"run_id", "metrics.*"}); err != nil || fmt.Sprint(got) != "[run_id]" {
+		t.Errorf("of no rows: %v, %v", got, err)
 	}
 }

@@ -1,6 +1,7 @@
 package query
 
 import (
+	"bytes"
 	"context"
 	"maps"
 	"slices"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/index"
+	"github.com/runfold/runfold/internal/jsonscan"
 )
 
 // check refuses names that no row has and no column. Where there is no row at all, any name may come.
@@ -39,9 +41,9 @@ func (s Source) Columns() []string {
 // FixedColumns are those that every index has and that are for people, as expressions call them.
 var FixedColumns = []string{"run_id", "stage", "cohort_id", "snapshot_seq", timestampColumn, "record_id"}
 
-// Expand replaces each name that ends with * by the columns that begin so: metrics.* by all metrics, * by all columns, the fixed ones of
-// FixedColumns first. Where none does, it is a *NameError.
-func (s Source) Expand(columns []string) ([]string, error) {
+// Expand replaces each name that ends with * by all names that begin so: metrics.* by all metrics, those last that have values in _extra and no
+// column; and * alone by all columns, the fixed ones of FixedColumns first, and _extra if some row has one. Where none does, it is a *NameError, unless there is no row.
+func (s Source) Expand(ctx context.Context, columns []string) ([]string, error) {
 	var out []string
 	for _, c := range columns {
 		prefix, many := strings.CutSuffix(c, "*")
@@ -49,21 +51,50 @@ func (s Source) Expand(columns []string) ([]string, error) {
 			out = append(out, c)
 			continue
 		}
-		from := s.Columns()
-		if prefix == "" {
-			from = slices.Concat(FixedColumns, from)
+		from, err := s.begin(ctx, prefix)
+		if err != nil {
+			return nil, err
 		}
-		before := len(out)
+		if len(from) == 0 && (s.Index != nil || len(s.Fresh) > 0) {
+			return nil, &NameError{Column: c}
+		}
 		for _, name := range from {
-			if strings.HasPrefix(name, prefix) && !slices.Contains(out, name) {
+			if !slices.Contains(out, name) {
 				out = append(out, name)
 			}
 		}
-		if len(out) == before && !slices.ContainsFunc(out, func(name string) bool { return strings.HasPrefix(name, prefix) }) {
-			return nil, &NameError{Column: c}
-		}
 	}
 	return out, nil
+}
+
+// begin are the names that begin with a prefix.
+func (s Source) begin(ctx context.Context, prefix string) (names []string, err error) {
+	all := s.Columns()
+	if prefix == "" {
+		all = slices.Concat(FixedColumns, all)
+		if s.HasExtra() {
+			all = append(all, extraColumn)
+		}
+		return all, nil
+	}
+	met := map[string]bool{}
+	use := func(name string) {
+		if strings.HasPrefix(name, prefix) && !met[name] {
+			names, met[name] = append(names, name), true
+		}
+	}
+	for _, name := range all {
+		use(name)
+	}
+	spelled := bytes.TrimSuffix(jsonscan.Quote(prefix), []byte{'"'})
+	err = s.namesOf().eachExtra(ctx, func(extra []byte) bool { return bytes.Contains(extra, spelled) }, func(m index.Member) { use(string(m.Name)) })
+	return names, err
+}
+
+// HasExtra tells whether some row has values that no column holds.
+func (s Source) HasExtra() bool {
+	return s.Index != nil && slices.ContainsFunc(s.Index.Groups(), extraIn) ||
+		slices.ContainsFunc(s.Fresh, func(t index.Typed) bool { return t.Extra != nil })
 }
 
 // Distinct are the texts of a fixed column, sorted, and whether there are more than most; then some are missing. It reads no row of most row groups: the cohorts
