@@ -374,7 +374,7 @@ func (e *eraser) commit(prev generation.Manifest, old *generation.Data, c chosen
 	})
 	if done.Generation > 0 { // it is committed, also if it could not be published
 		e.done.Since, e.done.Salt = done.Generation, done.Erased.Name
-		e.goesOn = true // the rest must be done, whoever has the lock: others have the rows, and the erasure decides as any commit does
+		e.goesOn = true // the rest must be done, also if another compactor has the lock now: it may race, and the commit decides
 	}
 	return done, err
 }
