@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/runfold/runfold/cmd/compactd/found"
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/generation"
@@ -235,7 +236,7 @@ func exitCode(err error) int {
 	var unheard outputError
 	var ambiguous *compactor.AmbiguousError
 	switch {
-	case errors.As(err, &usage), errors.As(err, &ambiguous), errors.As(err, new(*severalError)), errors.Is(err, sqlite.ErrStatement):
+	case errors.As(err, &usage), errors.As(err, &ambiguous), errors.As(err, new(*found.SeveralError)), errors.As(err, new(*found.TwiceError)), errors.Is(err, sqlite.ErrStatement):
 		return exitUsage
 	case errors.As(err, new(*history.BusyError)):
 		return exitAgain
@@ -269,7 +270,7 @@ func hint(err error) string {
 	var unheard outputError
 	var ambiguous *compactor.AmbiguousError
 	var notKept *generation.NotKeptError
-	var unknown *noRunError
+	var unknown *found.NoneError
 	if h := viewHint(err); h != "" {
 		return h
 	}
@@ -284,9 +285,9 @@ func hint(err error) string {
 		return "compactd history lists what is kept; compactd retention show tells how long generations stay, and compactd retention set changes it for those to come"
 	case errors.As(err, &ambiguous):
 		return "--where " + ambiguous.Fields[0] + "=VALUE says which row of the run is meant"
-	case errors.As(err, new(*severalError)):
+	case errors.As(err, new(*found.SeveralError)):
 		return "--stage, --cohort or the whole key says which one is meant"
-	case errors.As(err, &unknown) && !unknown.unfolded:
+	case errors.As(err, &unknown) && !unknown.Unfolded:
 		return "compactd runs lists what there is; --unfolded also looks at what no fold has read yet, and compactd runs --withdrawn at what was taken out"
 	case errors.As(err, &unheard):
 		return "only the output is incomplete: what the command did in the root is done, and stays; compactd status shows it"
