@@ -145,7 +145,7 @@ func (a *app) command() *cobra.Command {
 	all.BoolVar(&a.lock.optional, "lock-optional", false, "go on without the service of --lock where it is away: a daemon after three turns, others at once")
 	a.hasFlag = all.Changed
 	cmd.AddCommand(a.initCommand(), a.onceCommand(), a.runCommand(), a.statusCommand(), a.historyCommand(), a.retentionCommand(), a.columnsCommand(), a.checkCommand(),
-		a.dumpCommand(), a.runsCommand(), a.showCommand(), a.compareCommand(), a.bestCommand(), a.diffCommand(), a.deltaCommand(), a.viewCommand(), a.queryCommand(), a.restoreCommand(), a.previousCommand(), a.explainCommand(), a.withdrawCommand(), a.protectCommand(), a.unprotectCommand(), a.importCommand(), a.repairCommand(), a.eraseCommand(), a.backupCommand(), a.doctorCommand(), a.probeCommand())
+		a.dumpCommand(), a.runsCommand(), a.showCommand(), a.compareCommand(), a.bestCommand(), a.diffCommand(), a.deltaCommand(), a.viewCommand(), a.queryCommand(), a.serveCommand(), a.restoreCommand(), a.previousCommand(), a.explainCommand(), a.withdrawCommand(), a.protectCommand(), a.unprotectCommand(), a.importCommand(), a.repairCommand(), a.eraseCommand(), a.backupCommand(), a.doctorCommand(), a.probeCommand())
 	a.finish(cmd)
 	return cmd
 }

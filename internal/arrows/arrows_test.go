@@ -71,7 +71,8 @@ var allowed = map[string][]string{
 	"compactor/view":          {"cohort", "compactor/generation", "compactor/index"},
 	"cmd/journal-append":      {"cohort", "internal/build", "internal/durable", "internal/jsonscan", "internal/quantity", "internal/rootid", "internal/terminal", "journal"},
 	"cmd/compactd/found":      {"cohort", "compactor", "compactor/generation", "compactor/index", "compactor/query", "internal/jsonscan", "internal/terminal"},
-	"cmd/compactd":            {"cmd/compactd/found", "cohort", "compactor", "compactor/audit", "compactor/generation", "compactor/history", "compactor/index", "compactor/intake", "compactor/lock", "compactor/lock/file", "compactor/query", "compactor/view", "compactor/view/delta", "compactor/view/postgres", "compactor/view/sqlite", "compactor/view/sqlview", "internal/build", "internal/doctor", "internal/durable", "internal/jsonscan", "internal/quantity", "internal/rootid", "internal/terminal", "journal"},
+	"cmd/compactd/page":       {"cmd/compactd/found", "cohort", "compactor", "compactor/audit", "compactor/generation", "compactor/index", "compactor/query", "internal/build", "internal/durable", "internal/jsonscan", "internal/quantity", "internal/terminal", "journal"},
+	"cmd/compactd":            {"cmd/compactd/found", "cmd/compactd/page", "cohort", "compactor", "compactor/audit", "compactor/generation", "compactor/history", "compactor/index", "compactor/intake", "compactor/lock", "compactor/lock/file", "compactor/query", "compactor/view", "compactor/view/delta", "compactor/view/postgres", "compactor/view/sqlite", "compactor/view/sqlview", "internal/build", "internal/doctor", "internal/durable", "internal/jsonscan", "internal/quantity", "internal/rootid", "internal/terminal", "journal"},
 }
 
 func TestArrows(t *testing.T) {

@@ -34,19 +34,28 @@ func (e *TwiceError) Error() string {
 
 // Compare compares the runs of these names.
 func (a Root) Compare(ctx context.Context, asked []string) (c Compared, err error) {
-	places := map[string]int{}
-	for i, text := range asked {
+	var runs []*Run
+	for _, text := range asked {
 		f, err := a.Find(ctx, text)
 		if err != nil {
 			return c, err
 		}
+		runs = append(runs, f)
+	}
+	return CompareRuns(runs)
+}
+
+// CompareRuns compares runs. It fails with a *TwiceError only.
+func CompareRuns(runs []*Run) (c Compared, err error) {
+	places := map[string]int{}
+	for i, f := range runs {
 		c.Keys = append(c.Keys, string(f.Key))
 		for _, v := range f.toCompare() {
 			at, ok := places[v.Name]
 			if !ok {
 				at = len(c.Rows)
 				places[v.Name] = at
-				c.Rows = append(c.Rows, ComparedRow{Name: v.Name, Values: make([][]byte, len(asked))})
+				c.Rows = append(c.Rows, ComparedRow{Name: v.Name, Values: make([][]byte, len(runs))})
 			}
 			c.Rows[at].Values[i] = v.Value
 		}

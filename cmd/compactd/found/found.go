@@ -97,13 +97,23 @@ func (a Root) Find(ctx context.Context, asked string) (*Run, error) {
 	if i := strings.LastIndexByte(asked, ':'); i > 0 {
 		text += " or run_id = " + query.Text(asked[:i]) + " and stage = " + query.Text(asked[i+1:])
 	}
+	return a.findOne(ctx, asked, text, most)
+}
+
+// FindKey finds the row of a key.
+func (a Root) FindKey(ctx context.Context, key string) (*Run, error) {
+	return a.findOne(ctx, key, "_key = "+query.Text(key), 1)
+}
+
+// findOne finds the one row for which an expression is true.
+func (a Root) findOne(ctx context.Context, asked, where string, most int) (*Run, error) {
 	ask := a
 	var err error
-	if ask.Query.Where, err = query.Parse(text); err != nil {
+	if ask.Query.Where, err = query.Parse(where); err != nil {
 		return nil, fmt.Errorf("run %q: %w", asked, err)
 	}
 	var rows []query.Row
-	err = ask.rows(ctx, []string{"_key", "run_id", "snapshot_seq"}, most+1, func(r query.Row) error {
+	err = ask.rows(ctx, []string{"_key", "run_id", "snapshot_seq"}, int64(most)+1, func(r query.Row) error {
 		rows = append(rows, r)
 		return nil
 	})
