@@ -286,7 +286,7 @@ type plot struct {
 	Left, Right, Top, Bottom int
 	XTicks, YTicks           []tick
 	Dots                     []dot
-	Line                     string // through the points, in their order; empty for a cloud
+	Words                    bool // stand on the x axis
 	Label                    string
 	XName, YName             string
 }
@@ -304,23 +304,27 @@ type dot struct {
 }
 
 func plotOf(s sample, xName, yName string, v view) *plot {
-	p := &plot{Width: 960, Height: 480, Left: 80, Right: 16, Top: 16, Bottom: 64, XName: xName, YName: yName}
+	p := &plot{Width: 960, Height: 480, Left: 80, Right: 24, Top: 16, Bottom: 72, XName: xName, YName: yName}
 	if len(s.points) == 0 {
 		return nil
 	}
 	words := !s.numbers && len(s.named) > 0
 	lowX, highX := bounds(s.points, func(p point) float64 { return p.x })
 	lowY, highY := bounds(s.points, func(p point) float64 { return p.y })
+	yTicks := ticks(lowY, highY, 6)
+	for _, t := range yTicks {
+		p.Left = max(p.Left, 20+17*len(tickText(t, lowY, highY)))
+	}
 	if words {
 		lowX, highX = -0.5, float64(len(s.named))-0.5
-		p.Bottom = 120
+		p.Bottom, p.Words = 150, true
 	}
 	x := scale{lowX, highX, float64(p.Left), float64(p.Width - p.Right)}
 	y := scale{lowY, highY, float64(p.Height - p.Bottom), float64(p.Top)}
 	isTime := xName == "timestamp"
 	if words {
 		for i, name := range s.named {
-			short, _ := cut(name, 16)
+			short, _ := cut(name, 14)
 			p.XTicks = append(p.XTicks, tick{x.at(float64(i)), short, true})
 		}
 	} else {
@@ -332,7 +336,7 @@ func plotOf(s sample, xName, yName string, v view) *plot {
 			p.XTicks = append(p.XTicks, tick{At: x.at(t), Text: text})
 		}
 	}
-	for _, t := range ticks(lowY, highY, 6) {
+	for _, t := range yTicks {
 		p.YTicks = append(p.YTicks, tick{At: y.at(t), Text: tickText(t, lowY, highY)})
 	}
 	radius := "4"
@@ -369,7 +373,8 @@ func bounds(points []point, of func(point) float64) (low, high float64) {
 		by := math.Max(math.Abs(low)*0.05, 0.5)
 		return max(low-by, -math.MaxFloat64), min(high+by, math.MaxFloat64)
 	}
-	return low, high
+	by := (high/2 - low/2) * 0.05 // so that no point stands on an axis
+	return max(low-by, -math.MaxFloat64), min(high+by, math.MaxFloat64)
 }
 
 // scale is an axis.
@@ -445,6 +450,6 @@ func timeTick(seconds, span float64) string {
 func (p *plot) EndX() int    { return p.Width - p.Right }
 func (p *plot) EndY() int    { return p.Height - p.Bottom }
 func (p *plot) TextX() int   { return p.Left - 8 }
-func (p *plot) TickY() int   { return p.EndY() + 22 }
-func (p *plot) NameY() int   { return p.Height - 12 }
+func (p *plot) TickY() int   { return p.EndY() + 26 }
+func (p *plot) NameY() int   { return p.Height - 8 }
 func (p *plot) MiddleX() int { return (p.Left + p.EndX()) / 2 }

@@ -24,7 +24,7 @@ var templateFiles embed.FS
 var staticFiles embed.FS
 
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
-	"show": terminal.Field, "line": terminal.Line, "count": count, "static": staticPath, "version": build.Version, "size": size,
+	"show": terminal.Field, "line": terminal.Line, "count": count, "static": staticPath, "version": build.Version, "size": size, "age": func(d time.Duration) string { return d.Round(time.Second).String() },
 	"table": func(runs []comparedRun, lines []comparedLine) any {
 		return struct {
 			Runs  []comparedRun

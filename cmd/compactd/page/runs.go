@@ -16,6 +16,7 @@ import (
 
 const (
 	defaultColumns = 14
+	looksAt        = 60     // columns of which those are chosen
 	mostColumns    = 200    // that a page shows
 	mostChoices    = 400    // columns that can be ticked
 	longestCell    = 120    // bytes of a cell in a list
@@ -33,6 +34,7 @@ type list struct {
 	Rows            []listRow
 	Choices         []choice
 	LeftOut         int // columns
+	Empty           int // of those, columns without a value on this page
 	ChoicesLeftOut  int
 	Cohorts, Stages []string
 	Total           int64
@@ -181,6 +183,9 @@ func (p *Page) fill(ctx context.Context, l *list, b *reading) error {
 		}
 		l.Rows = append(l.Rows, lr)
 	}
+	if l.View.Columns == "" {
+		shown = l.choose(&q, numbers, others)
+	}
 	for i, name := range q.Columns[:shown] {
 		h := head{Name: name, Link: l.View.sorted(q.Sort, name).list(), Number: numbers[i] > others[i]}
 		if len(q.Sort) > 0 && q.Sort[0].Column == name {
@@ -197,6 +202,37 @@ func (p *Page) fill(ctx context.Context, l *list, b *reading) error {
 		l.Hints, err = query.Hints(ctx, q.Where, b.Source.Index)
 	}
 	return err
+}
+
+// choose leaves columns out that have no value on this page, and those for which there is no room. It returns how many stay.
+func (l *list) choose(q *query.Query, numbers, others []int) int {
+	asked := q.Where.Names()
+	for _, o := range q.Sort {
+		asked = append(asked, o.Column)
+	}
+	var stay []int
+	for i := range numbers {
+		empty := numbers[i]+others[i] == 0 && !slices.Contains(asked, q.Columns[i]) && i > 1
+		switch {
+		case empty:
+			l.Empty++
+			l.LeftOut++
+		case len(stay) == defaultColumns:
+			l.LeftOut++
+		default:
+			stay = append(stay, i)
+		}
+	}
+	for n, i := range stay { // none is moved over one that is still to come
+		q.Columns[n], numbers[n], others[n] = q.Columns[i], numbers[i], others[i]
+		for _, r := range l.Rows {
+			r.Cells[n] = r.Cells[i]
+		}
+	}
+	for i := range l.Rows {
+		l.Rows[i].Cells = l.Rows[i].Cells[:len(stay)]
+	}
+	return len(stay)
 }
 
 // turnable links the other pages of a list. They are of the same generation, so that no run is met twice, or never.
@@ -265,7 +301,7 @@ func (l *list) columns(q query.Query, b *reading) ([]string, error) {
 			}
 		}
 	}
-	l.LeftOut = max(0, len(names)-defaultColumns)
+	l.LeftOut = max(0, len(names)-looksAt)
 	return names[:len(names)-l.LeftOut], nil
 }
 
