@@ -65,7 +65,7 @@ The state of a page stands in its address, so that it can be handed to somebody 
 			if err := a.looksRight(cfg); err != nil {
 				return err
 			}
-			p, l, err := a.open(s, cfg)
+			p, l, err := a.open(s, cfg, func(err error) { a.say("%s", terminal.Line(err.Error())) })
 			if err != nil {
 				return err
 			}
@@ -92,8 +92,8 @@ func (a *app) looksRight(cfg compactor.Config) error {
 	return err
 }
 
-// open listens.
-func (a *app) open(s serving, cfg compactor.Config) (*page.Page, net.Listener, error) {
+// open listens. failed is called by several goroutines.
+func (a *app) open(s serving, cfg compactor.Config, failed func(error)) (*page.Page, net.Listener, error) {
 	token, err := s.check()
 	if err != nil {
 		return nil, nil, err
@@ -106,10 +106,7 @@ func (a *app) open(s serving, cfg compactor.Config) (*page.Page, net.Listener, e
 		return nil, nil, listenError(s.listen, err)
 	}
 	cfg.Notify = nil // each reader would hear of what the next fold tells
-	return page.New(page.Config{
-		Root: cfg, Token: token, Hosts: s.names(),
-		Failed: func(err error) { a.say("%s", terminal.Line(err.Error())) },
-	}), l, nil
+	return page.New(page.Config{Root: cfg, Token: token, Hosts: s.names(), Failed: failed}), l, nil
 }
 
 // check reads the token, and refuses an address that strangers reach without one.
@@ -174,18 +171,23 @@ func address(l net.Listener) string {
 	return "http://" + at + "/"
 }
 
-// serveBeside shows a page while a daemon folds. It returns what ends it.
-func (a *app) serveBeside(ctx context.Context, s serving, cfg compactor.Config) (end func(), at string, err error) {
-	p, l, err := a.open(s, cfg)
+// serveBeside shows a page while a daemon folds, until end is called.
+func (a *app) serveBeside(ctx context.Context, s serving, cfg compactor.Config, failed func(error)) (end func(), at string, err error) {
+	p, l, err := a.open(s, cfg, failed)
 	if err != nil {
 		return nil, "", err
 	}
 	ctx, stop := context.WithCancel(ctx)
-	ended := make(chan error, 1)
-	go func() { ended <- p.Serve(ctx, l) }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := p.Serve(ctx, l); err != nil {
+			failed(err)
+		}
+	}()
 	return func() {
 		stop()
-		<-ended // an error is dropped: the page has ended
+		<-ended
 		p.Close()
 	}, address(l), nil
 }

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -63,6 +65,46 @@ func TestServe(t *testing.T) {
 			t.Errorf("%s: %d, want %d", c.at, res.StatusCode, c.code)
 		}
 	}
+}
+
+// TestServeBeside looks at a root while a daemon folds it.
+func TestServeBeside(t *testing.T) {
+	dir := t.TempDir()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	root := filepath.Join(dir, "runs")
+	if code := run([]string{"init", "--root", root}, nil, io.Discard, os.Stderr); code != exitDone {
+		t.Fatalf("init: exit code %d", code)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	a := &app{stdout: io.Discard, stderr: w}
+	a.progress = &progress{w: w}
+	cmd := a.command()
+	cmd.SetArgs([]string{"run", "--root", root, "--listen", "127.0.0.1:0", "--log-format", "json"})
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.ExecuteContext(ctx); w.Close() }()
+	served := false
+	for lines := bufio.NewScanner(r); lines.Scan(); { // to its end, so that nothing waits for a reader
+		var said struct{ Msg, Address string }
+		if json.Unmarshal(lines.Bytes(), &said) != nil || said.Msg != "serving" {
+			continue
+		}
+		res, err := http.Get(said.Address)
+		if err != nil {
+			t.Error(err)
+		} else if res.Body.Close(); res.StatusCode != 200 {
+			t.Errorf("%s: %d", said.Address, res.StatusCode)
+		}
+		served = true
+		stop()
+	}
+	if err := <-ended; err != nil || !served {
+		t.Errorf("run: %v; served: %v", err, served)
+	}
+	stop()
 }
 
 func TestServeRefused(t *testing.T) {
