@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -63,6 +64,55 @@ func TestServe(t *testing.T) {
 		}
 		if res.Body.Close(); res.StatusCode != c.code {
 			t.Errorf("%s: %d, want %d", c.at, res.StatusCode, c.code)
+		}
+	}
+}
+
+// TestServeExamples runs the examples of its help, at free ports.
+func TestServeExamples(t *testing.T) {
+	for _, program := range []string{"sh", "openssl"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("%s is not installed", program)
+		}
+	}
+	dir := t.TempDir()
+	if code := run([]string{"init", "--root", filepath.Join(dir, "runs")}, nil, io.Discard, os.Stderr); code != exitDone {
+		t.Fatalf("init: exit code %d", code)
+	}
+	a := &app{}
+	lines := strings.Split(a.serveCommand().Example, "\n")
+	for _, line := range lines {
+		line = strings.TrimSpace(line)
+		if !strings.Contains(line, "--listen") {
+			line += " --listen 127.0.0.1:0"
+		}
+		line = strings.NewReplacer("127.0.0.1:9000", "127.0.0.1:0", ":8321", ":0", "compactd serve", "exec compactd serve").Replace(line)
+		cmd := exec.Command("sh", "-c", line)
+		cmd.Dir = dir
+		var errs bytes.Buffer
+		cmd.Stderr = &errs
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		at, err := bufio.NewReader(out).ReadString('\n')
+		if err != nil {
+			t.Errorf("%s: %v", line, err)
+		} else {
+			token, _ := os.ReadFile(filepath.Join(dir, "token"))
+			res, err := http.Get(strings.TrimSpace(at) + "?token=" + strings.TrimSpace(string(token)))
+			if err != nil {
+				t.Errorf("%s: %v", line, err)
+			} else if res.Body.Close(); res.StatusCode != 200 && res.StatusCode != 401 { // this reader keeps no cookies
+				t.Errorf("%s: %d", line, res.StatusCode)
+			}
+		}
+		cmd.Process.Signal(os.Interrupt)
+		if err := cmd.Wait(); err != nil || errs.Len() > 0 {
+			t.Errorf("%s: %v, %s", line, err, &errs)
 		}
 	}
 }
@@ -131,12 +181,17 @@ func TestServeRefused(t *testing.T) {
 		{exitUsage, "can be reached from other machines", []string{"--listen", "example.org:0"}},
 		{exitUsage, "is no address", []string{"--listen", "localhost"}},
 		{exitUsage, "a token is one line", []string{"--token-file", file("short")}},
+		{exitUsage, "go with --listen", nil},
 		{exitFailed, "no such file", []string{"--token-file", filepath.Join(dir, "nix")}},
 		{exitFailed, "another program listens there", []string{"--listen", taken.Addr().String()}},
 		{exitFailed, "does not have this address", []string{"--listen", "192.0.2.1:0", "--insecure"}},
 	} {
 		var out, errs bytes.Buffer
-		code := run(append([]string{"serve", "--root", filepath.Join(dir, "later")}, c.args...), nil, &out, &errs)
+		args := append([]string{"serve", "--root", filepath.Join(dir, "later")}, c.args...)
+		if c.args == nil {
+			args = []string{"run", "--root", filepath.Join(dir, "later"), "--token-file", filepath.Join(dir, "token")}
+		}
+		code := run(args, nil, &out, &errs)
 		if code != c.code || !strings.Contains(errs.String(), c.says) || out.Len() > 0 {
 			t.Errorf("serve %v: exit code %d, %q %q; want %d and %q", c.args, code, &out, &errs, c.code, c.says)
 		}
