@@ -60,7 +60,7 @@ func (p *Page) compare(w http.ResponseWriter, r *http.Request) error {
 	defer b.back()
 	var runs []*found.Run
 	for _, k := range keys {
-		f, err := p.find(r.Context(), b, v, k)
+		f, err := find(r.Context(), b, v, k)
 		if err != nil {
 			return err
 		}
@@ -92,7 +92,7 @@ func (p *Page) compare(w http.ResponseWriter, r *http.Request) error {
 			d.Equal = append(d.Equal, line)
 		}
 	}
-	return p.render(w, http.StatusOK, "compare.html", d)
+	return render(w, http.StatusOK, "compare.html", d)
 }
 
 func comparedCell(f found.Field) cell {

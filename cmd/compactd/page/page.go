@@ -78,7 +78,7 @@ func New(cfg Config) *Page {
 		"/status":        p.status,
 		"/files/{name}":  p.file,
 		"/files/{$}":     p.files,
-		"/static/{name}": p.static,
+		"/static/{name}": static,
 		"/":              func(http.ResponseWriter, *http.Request) error { return errNoPage },
 	} {
 		p.mux.HandleFunc(pattern, p.answer(show))

@@ -43,7 +43,7 @@ func (p *Page) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if r.Context().Err() != nil {
 		return // nobody listens
 	}
-	s := p.refusal(r, err)
+	s := refusalOf(r, err)
 	if s.Code >= http.StatusInternalServerError && !errors.Is(err, errBusy) && !errors.Is(err, errSlow) {
 		p.Failed(err)
 	}
@@ -51,12 +51,12 @@ func (p *Page) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		w.Header().Set("Retry-After", "5")
 	}
 	s.chrome = chrome{Title: s.Title}
-	if err := p.render(w, s.Code, "refusal.html", s); err != nil {
+	if err := render(w, s.Code, "refusal.html", s); err != nil {
 		p.Failed(err)
 	}
 }
 
-func (p *Page) refusal(r *http.Request, err error) refusal {
+func refusalOf(r *http.Request, err error) refusal {
 	var status *statusError
 	var bad *usageError
 	var wrong *query.Error

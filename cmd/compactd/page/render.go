@@ -55,7 +55,7 @@ type note struct {
 type keyLink struct{ Key, Link string }
 
 // render writes a page. It is made before anything is written, so that no page ends in the middle.
-func (p *Page) render(w http.ResponseWriter, code int, name string, of any) error {
+func render(w http.ResponseWriter, code int, name string, of any) error {
 	var b bytes.Buffer
 	if err := templates.ExecuteTemplate(&b, name, of); err != nil {
 		return err
@@ -84,7 +84,7 @@ var staticNames = func() map[string]string {
 func staticPath(name string) string { return "/static/" + staticNames[name] }
 
 // static answers with one of our files.
-func (p *Page) static(w http.ResponseWriter, r *http.Request) error {
+func static(w http.ResponseWriter, r *http.Request) error {
 	for name, path := range staticNames {
 		if path == r.PathValue("name") {
 			w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")

@@ -86,7 +86,7 @@ func (p *Page) run(w http.ResponseWriter, r *http.Request) error {
 	others.Where = "run_id = " + query.Text(f.RunID)
 	others.Columns = ""
 	o.NearAll = others.list()
-	return p.render(w, http.StatusOK, "run.html", o)
+	return render(w, http.StatusOK, "run.html", o)
 }
 
 var groupTitles = map[string]string{"metrics.": "Metrics", "params.": "Params", "tags.": "Tags", "": "Other fields"}
@@ -117,7 +117,7 @@ func (p *Page) asked(r *http.Request) (v view, b *reading, f *found.Run, done fu
 		return v, nil, nil, nil, err
 	}
 	done = func() { b.back(); free() }
-	f, err = p.find(r.Context(), b, v, v.Keys[0])
+	f, err = find(r.Context(), b, v, v.Keys[0])
 	if err != nil && !errors.As(err, new(*found.NoneError)) || err != nil && v.At != 0 {
 		done()
 		return v, nil, nil, nil, err
@@ -126,7 +126,7 @@ func (p *Page) asked(r *http.Request) (v view, b *reading, f *found.Run, done fu
 }
 
 // find finds a run by its key, or by what people call it.
-func (p *Page) find(ctx context.Context, b *reading, v view, name string) (*found.Run, error) {
+func find(ctx context.Context, b *reading, v view, name string) (*found.Run, error) {
 	root := found.Root{Moment: b.Moment, Source: b.Source}
 	if v.Cohort != "" {
 		var err error
@@ -194,7 +194,7 @@ func (p *Page) withdrawn(w http.ResponseWriter, r *http.Request, v view, b *read
 		return err
 	}
 	if len(rows) == 0 {
-		_, err := p.find(r.Context(), b, v, v.Keys[0]) // it says what is near
+		_, err := find(r.Context(), b, v, v.Keys[0]) // it says what is near
 		return err
 	}
 	o := &one{chrome: p.chrome(v, b, "/run"), Key: string(rows[0].Key), Name: rows[0].RunID}
@@ -213,7 +213,7 @@ func (p *Page) withdrawn(w http.ResponseWriter, r *http.Request, v view, b *read
 			quoted("withdrawn_at", s.WithdrawnText()), quoted("withdrawn_by", s.WithdrawnBy()), quoted("reason", s.Reason()),
 		})
 	}
-	return p.render(w, http.StatusOK, "run.html", o)
+	return render(w, http.StatusOK, "run.html", o)
 }
 
 // add adds fields, if there are any.

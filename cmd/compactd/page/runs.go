@@ -100,10 +100,10 @@ func (p *Page) runs(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return b.Doubt(err)
 	}
-	if err := p.offer(r.Context(), l, b); err != nil {
+	if err := l.offer(r.Context(), b); err != nil {
 		return b.Doubt(err)
 	}
-	return p.render(w, code, "runs.html", l)
+	return render(w, code, "runs.html", l)
 }
 
 // isWrong tells whether the reader has made a mistake.
@@ -342,7 +342,7 @@ func cellOf(column string, c query.Cell) cell {
 }
 
 // offer lists what the form can be filled with.
-func (p *Page) offer(ctx context.Context, l *list, b *reading) error {
+func (l *list) offer(ctx context.Context, b *reading) error {
 	const within = 2 * time.Second // more is not worth the wait
 	ctx, stop := context.WithTimeout(ctx, within)
 	defer stop()
