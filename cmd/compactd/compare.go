@@ -2,16 +2,12 @@ package main
 
 import (
 	"bufio"
-	"bytes"
-	"context"
 	"errors"
-	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/runfold/runfold/compactor/index"
+	"github.com/runfold/runfold/cmd/compactd/found"
 	"github.com/runfold/runfold/internal/jsonscan"
 	"github.com/runfold/runfold/internal/terminal"
 )
@@ -48,7 +44,7 @@ It reads only, takes no lock, and may run at any time.`,
 				return err
 			}
 			defer ans.close()
-			c, err := ans.compare(cmd.Context(), args)
+			c, err := ans.found().Compare(cmd.Context(), args)
 			if err != nil {
 				return errors.Join(err, ans.moment.Damage)
 			}
@@ -67,129 +63,22 @@ It reads only, takes no lock, and may run at any time.`,
 	return cmd
 }
 
-// compared are the values of runs, by their names.
-type compared struct {
-	keys []string
-	rows []comparedRow
-}
-
-// comparedRow is one name with a value of each run; nil where a run has none.
-type comparedRow struct {
-	name   string
-	values [][]byte
-	differ bool
-}
-
-// mixed tells whether some of the values are texts, and some are not.
-func (r comparedRow) mixed() bool {
-	texts, others := 0, 0
-	for _, v := range r.values {
-		switch {
-		case v == nil:
-		case jsonscan.KindOf(v) == jsonscan.String:
-			texts++
-		default:
-			others++
-		}
-	}
-	return texts > 0 && others > 0
-}
-
-func (a *answer) compare(ctx context.Context, asked []string) (c compared, err error) {
-	places := map[string]int{}
-	for i, text := range asked {
-		f, err := a.find(ctx, text)
-		if err != nil {
-			return c, err
-		}
-		c.keys = append(c.keys, string(f.Key))
-		for _, v := range f.toCompare() {
-			at, ok := places[v.name]
-			if !ok {
-				at = len(c.rows)
-				places[v.name] = at
-				c.rows = append(c.rows, comparedRow{name: v.name, values: make([][]byte, len(asked))})
-			}
-			c.rows[at].values[i] = v.value
-		}
-	}
-	for i, key := range c.keys {
-		if slices.Contains(c.keys[:i], key) {
-			return c, usageError{fmt.Errorf("%s stands twice: a run does not differ from itself", terminal.Field(key))}
-		}
-	}
-	for i := range c.rows {
-		r := &c.rows[i]
-		for _, v := range r.values[1:] {
-			r.differ = r.differ || !sameValue(v, r.values[0])
-		}
-	}
-	// Names of the index first, in the order in which they came, and then those of snapshots.
-	slices.SortStableFunc(c.rows, func(x, y comparedRow) int {
-		of := func(r comparedRow) int {
-			if strings.HasPrefix(r.name, "snapshot.") {
-				return 1
-			}
-			return 0
-		}
-		return of(x) - of(y)
-	})
-	return c, nil
-}
-
-// sameValue compares two values, nil for none.
-func sameValue(v, w []byte) bool {
-	if v == nil || w == nil {
-		return v == nil && w == nil
-	}
-	return bytes.Equal(index.OneSpelling(v), index.OneSpelling(w))
-}
-
-// toCompare are the values that a run has. Two of one name stand together.
-func (f *found) toCompare() (out []shownField) {
-	if ts := f.timestamp(); ts != "" {
-		out = append(out, shownField{timestampColumn, jsonscan.Quote(ts)})
-	}
-	out = append(out, shownField{"stage", jsonscan.Quote(f.Stage)}, shownField{"cohort_id", jsonscan.Quote(string(f.Cohort))})
-	at := map[string]int{}
-	for _, v := range f.fields {
-		if i, twice := at[v.name]; twice {
-			out[i].value = slices.Concat(out[i].value, []byte(" "), v.value)
-			continue
-		}
-		at[v.name] = len(out)
-		out = append(out, v)
-	}
-	for _, v := range f.snapshot {
-		if _, is := at[v.name]; is || jsonscan.KindOf(v.value) == jsonscan.Object && (v.name == "metrics" || v.name == "params" || v.name == "tags") && f.hasGroup(v.name) {
-			continue
-		}
-		out = append(out, shownField{"snapshot." + v.name, v.value})
-	}
-	return out
-}
-
-// hasGroup tells whether the index has members of an object of the record.
-func (f *found) hasGroup(name string) bool {
-	return slices.ContainsFunc(f.fields, func(v shownField) bool { return strings.HasPrefix(v.name, name+".") })
-}
-
-func (a *app) printCompared(c compared, all bool) error {
+func (a *app) printCompared(c found.Compared, all bool) error {
 	out := bufio.NewWriter(a.stdout)
 	width, shown := a.screen()
 	header := []string{""}
-	for _, key := range c.keys {
+	for _, key := range c.Keys {
 		header = append(header, terminal.Field(key))
 	}
 	lines := [][]string{header}
-	for _, r := range c.rows {
-		if !r.differ && !all {
+	for _, r := range c.Rows {
+		if !r.Differ && !all {
 			continue
 		}
-		line := []string{terminal.Field(r.name)}
-		for _, v := range r.values {
-			text := shownField{r.name, v}.shownText()
-			if text != "" && jsonscan.KindOf(v) == jsonscan.String && (r.mixed() && isValue(text) || shown && text == "-") {
+		line := []string{terminal.Field(r.Name)}
+		for _, v := range r.Values {
+			text := found.Field{Name: r.Name, Value: v}.Text()
+			if text != "" && jsonscan.KindOf(v) == jsonscan.String && (r.Mixed() && isValue(text) || shown && text == "-") {
 				text = terminal.Line(string(v)) // "0.7" is not 0.7, and "-" is not nothing
 			}
 			line = append(line, text)
@@ -197,7 +86,7 @@ func (a *app) printCompared(c compared, all bool) error {
 		lines = append(lines, line)
 		if all {
 			mark := "= "
-			if r.differ {
+			if r.Differ {
 				mark = "! "
 			}
 			line[0] = mark + line[0]
@@ -216,7 +105,7 @@ func (a *app) printCompared(c compared, all bool) error {
 	for _, line := range lines {
 		names = max(names, terminal.Width(line[0]))
 	}
-	most := max((width-names)/len(c.keys)-2, 12)
+	most := max((width-names)/len(c.Keys)-2, 12)
 	t := &tableWriter{out: out, widths: make([]int, len(header)), rights: make([]bool, len(header))}
 	for n, line := range lines {
 		for i := range line {
@@ -235,11 +124,11 @@ func (a *app) printCompared(c compared, all bool) error {
 }
 
 // printComparedJSON prints names with a list of values each, in the order of the runs; null where a run has none.
-func (a *app) printComparedJSON(c compared, all bool) error {
-	var differ, equal []shownField
-	for _, r := range c.rows {
+func (a *app) printComparedJSON(c found.Compared, all bool) error {
+	var differ, equal []found.Field
+	for _, r := range c.Rows {
 		list := []byte{'['}
-		for i, v := range r.values {
+		for i, v := range r.Values {
 			if i > 0 {
 				list = append(list, ',')
 			}
@@ -252,15 +141,15 @@ func (a *app) printComparedJSON(c compared, all bool) error {
 		if !jsonscan.Valid(list) { // two values of one name
 			list = jsonscan.Quote(string(list))
 		}
-		if r.differ {
-			differ = append(differ, shownField{r.name, list})
+		if r.Differ {
+			differ = append(differ, found.Field{Name: r.Name, Value: list})
 		} else {
-			equal = append(equal, shownField{r.name, list})
+			equal = append(equal, found.Field{Name: r.Name, Value: list})
 		}
 	}
-	out := map[string]any{"runs": c.keys, "differ": objectOf(differ)}
+	out := map[string]any{"runs": c.Keys, "differ": found.Object(differ)}
 	if all {
-		out["equal"] = objectOf(equal)
+		out["equal"] = found.Object(equal)
 	}
 	return a.printJSON(out)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/runfold/runfold/cmd/compactd/found"
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/query"
 )
@@ -102,20 +103,20 @@ func keyWords(ctx context.Context, ans *answer, begin string) ([]string, error) 
 }
 
 // newest are values of a column that begin with a text, those of the last rows.
-func (a *answer) newest(ctx context.Context, column, begin string) (found []string, err error) {
+func (a *answer) newest(ctx context.Context, column, begin string) (texts []string, err error) {
 	a.query.Sort = []query.Order{{Column: "snapshot_seq", Descending: true}}
 	if begin != "" {
-		a.query.Where, err = query.Parse(column + " like " + query.Text(likeThat(begin)+"%") + ` escape '\'`)
+		a.query.Where, err = query.Parse(column + " like " + query.Text(found.Like(begin)+"%") + ` escape '\'`)
 		if err != nil {
 			return nil, err
 		}
 	}
 	err = a.rows(ctx, []string{column}, mostWords, func(r query.Row) error {
-		found = append(found, r.Cells[0].Text())
+		texts = append(texts, r.Cells[0].Text())
 		return nil
 	})
-	slices.Sort(found)
-	return slices.Compact(found), err
+	slices.Sort(texts)
+	return slices.Compact(texts), err
 }
 
 // columnWords are the names of columns as expressions and lists spell them.

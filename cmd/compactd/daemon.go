@@ -20,6 +20,7 @@ import (
 
 func (a *app) runCommand() *cobra.Command {
 	var flags daemonFlags
+	var serve serving
 	cmd := &cobra.Command{
 		Use:   "run --root DIR",
 		Short: "Fold on a schedule until told to stop",
@@ -38,11 +39,14 @@ the command line is refused. Sizes and durations have units: 512KiB, 320MiB, 1.5
 --view keeps copies of the index up to date, at the start and after each fold. One that fails holds up nothing: it is told, and tried again after a
 while.
 
+--listen shows the runs in a browser meanwhile, as "compactd serve" does, whose help says what --token-file, --insecure and --host are for.
+
 More than one daemon may run for one root, also on several machines: the lock lets one work at
 a time where locks work, and the commit keeps the result right where they do not.`,
 		Example: `  compactd run --root runs
   compactd run --root runs --schedule "*/5 * * * *" --log-format json
   compactd run --root runs --view sqlite:/var/lib/runfold/runs.db
+  compactd run --root runs --listen 127.0.0.1:8321
   compactd run --root runs --config compactd.json   # {"schedule": "@every 10s", "view": ["sqlite:runs.db"]}`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -56,10 +60,23 @@ a time where locks work, and the commit keeps the result right where they do not
 			if err != nil {
 				return usageError{err}
 			}
+			if serve.listen == "" {
+				if flags.given("token-file") || flags.given("insecure") || flags.given("host") {
+					return usageError{errors.New("--token-file, --insecure and --host go with --listen")}
+				}
+				return d.run(cmd.Context())
+			}
+			end, at, err := a.serveBeside(cmd.Context(), serve, cfg, func(err error) { d.log.Error("a page was not shown", zap.Error(err)) })
+			if err != nil {
+				return err
+			}
+			defer end()
+			d.log.Info("serving", zap.String("address", at))
 			return d.run(cmd.Context())
 		},
 	}
 	foldFlags(cmd, &flags.fold)
+	serve.flags(cmd.Flags(), "", "also show the runs in a browser, at this `ADDRESS` (see compactd serve)")
 	f := cmd.Flags()
 	f.StringVar(&flags.schedule, "schedule", "@every 1m", "when to fold: cron expression (UTC) or @every DURATION")
 	f.StringVar(&flags.logFormat, "log-format", "console", "the log on standard error: console or json")

@@ -21,6 +21,7 @@ import (
 	"github.com/spf13/pflag"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/runfold/runfold/cmd/compactd/found"
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/generation"
@@ -147,7 +148,7 @@ func (a *app) command() *cobra.Command {
 	all.BoolVar(&a.lock.optional, "lock-optional", false, "go on without the service of --lock where it is away: a daemon after three turns, others at once")
 	a.hasFlag = all.Changed
 	cmd.AddCommand(a.initCommand(), a.onceCommand(), a.runCommand(), a.statusCommand(), a.historyCommand(), a.retentionCommand(), a.columnsCommand(), a.checkCommand(),
-		a.dumpCommand(), a.runsCommand(), a.showCommand(), a.compareCommand(), a.bestCommand(), a.diffCommand(), a.deltaCommand(), a.viewCommand(), a.queryCommand(), a.restoreCommand(), a.previousCommand(), a.explainCommand(), a.withdrawCommand(), a.protectCommand(), a.unprotectCommand(), a.importCommand(), a.repairCommand(), a.eraseCommand(), a.backupCommand(), a.doctorCommand(), a.probeCommand(), a.lockHolderCommand())
+		a.dumpCommand(), a.runsCommand(), a.showCommand(), a.compareCommand(), a.bestCommand(), a.diffCommand(), a.deltaCommand(), a.viewCommand(), a.queryCommand(), a.serveCommand(), a.restoreCommand(), a.previousCommand(), a.explainCommand(), a.withdrawCommand(), a.protectCommand(), a.unprotectCommand(), a.importCommand(), a.repairCommand(), a.eraseCommand(), a.backupCommand(), a.doctorCommand(), a.probeCommand(), a.lockHolderCommand())
 	a.finish(cmd)
 	return cmd
 }
@@ -258,7 +259,7 @@ func exitCode(err error) int {
 	var unheard outputError
 	var ambiguous *compactor.AmbiguousError
 	switch {
-	case errors.As(err, &usage), errors.As(err, &ambiguous), errors.As(err, new(*severalError)), errors.Is(err, sqlite.ErrStatement):
+	case errors.As(err, &usage), errors.As(err, &ambiguous), errors.As(err, new(*found.SeveralError)), errors.As(err, new(*found.TwiceError)), errors.Is(err, sqlite.ErrStatement):
 		return exitUsage
 	case errors.As(err, new(*history.BusyError)):
 		return exitAgain
@@ -292,7 +293,7 @@ func hint(err error) string {
 	var unheard outputError
 	var ambiguous *compactor.AmbiguousError
 	var notKept *generation.NotKeptError
-	var unknown *noRunError
+	var unknown *found.NoneError
 	if h := viewHint(err); h != "" {
 		return h
 	}
@@ -307,10 +308,10 @@ func hint(err error) string {
 		return "compactd history lists what is kept; compactd retention show tells how long generations stay, and compactd retention set changes it for those to come"
 	case errors.As(err, &ambiguous):
 		return "--where " + ambiguous.Fields[0] + "=VALUE says which row of the run is meant"
-	case errors.As(err, new(*severalError)):
+	case errors.As(err, new(*found.SeveralError)):
 		return "--stage, --cohort or the whole key says which one is meant"
 	case errors.As(err, &unknown):
-		return unknown.hint()
+		return whereToLook(unknown)
 	case errors.As(err, &unheard):
 		return "only the output is incomplete: what the command did in the root is done, and stays; compactd status shows it"
 	case errors.As(err, &usage):

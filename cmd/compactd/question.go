@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/runfold/runfold/cmd/compactd/found"
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/index"
@@ -66,6 +67,11 @@ type answer struct {
 }
 
 func (a *answer) close() { a.moment.Close() }
+
+// found is where single runs are looked for.
+func (a *answer) found() found.Root {
+	return found.Root{Moment: a.moment, Source: a.src, Query: a.query, Earlier: a.at}
+}
 
 // rows yields what the query finds, with other columns.
 func (a *answer) rows(ctx context.Context, columns []string, limit int64, do func(query.Row) error) error {

@@ -9,8 +9,20 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/runfold/runfold/cmd/compactd/found"
 	"github.com/runfold/runfold/internal/terminal"
 )
+
+// whereToLook is the hint for a run that was not found.
+func whereToLook(none *found.NoneError) string {
+	switch {
+	case len(none.Others) > 0 || none.Unfolded:
+		return ""
+	case none.Earlier:
+		return "compactd runs lists what there is, and with --at what there was"
+	}
+	return "compactd runs lists what there is; --unfolded also looks at what no fold has read yet, and compactd runs --withdrawn at what was taken out"
+}
 
 func (a *app) showCommand() *cobra.Command {
 	var q question
@@ -43,7 +55,7 @@ It reads only, takes no lock, and may run at any time.`,
 				return err
 			}
 			defer ans.close()
-			f, err := ans.find(cmd.Context(), args[0])
+			f, err := ans.found().Find(cmd.Context(), args[0])
 			if err != nil {
 				return errors.Join(err, ans.moment.Damage)
 			}
@@ -62,17 +74,17 @@ It reads only, takes no lock, and may run at any time.`,
 }
 
 // printFoundJSON prints an object, whose values keep their bytes.
-func (a *app) printFoundJSON(ans *answer, f *found) error {
+func (a *app) printFoundJSON(ans *answer, f *found.Run) error {
 	snapshot := f.Snapshot
 	if len(snapshot) == 0 {
 		snapshot = []byte("null")
 	}
 	var out bytes.Buffer
-	who := objectOf(f.who())
+	who := found.Object(f.Who())
 	body := append(bytes.TrimSuffix(who, []byte("}")), `,"fields":`...)
-	body = append(append(body, objectOf(f.fields)...), `,"snapshot":`...)
+	body = append(append(body, found.Object(f.Fields)...), `,"snapshot":`...)
 	body = append(append(body, snapshot...), `,"from":`...)
-	body = append(append(body, objectOf(f.from(ans.moment.Newest))...), '}')
+	body = append(append(body, found.Object(f.From(ans.moment.Newest))...), '}')
 	if err := json.Indent(&out, body, "", "  "); err != nil {
 		return err
 	}
@@ -93,28 +105,28 @@ func linesOf(text string) string {
 	return strings.Join(lines, "\n")
 }
 
-func (a *app) printFound(ans *answer, f *found) error {
+func (a *app) printFound(ans *answer, f *found.Run) error {
 	out := bufio.NewWriter(a.stdout)
 	_, shown := a.screen()
-	sections := [][]shownField{f.who(), f.fields, f.from(ans.moment.Newest)}
+	sections := [][]found.Field{f.Who(), f.Fields, f.From(ans.moment.Newest)}
 	widest := 0
 	for _, fields := range sections {
 		for _, v := range fields {
-			widest = max(widest, terminal.Width(terminal.Field(v.name)))
+			widest = max(widest, terminal.Width(terminal.Field(v.Name)))
 		}
 	}
-	print := func(fields []shownField, last bool) {
+	print := func(fields []found.Field, last bool) {
 		for _, v := range fields {
-			name := terminal.Field(v.name)
+			name := terminal.Field(v.Name)
 			if shown {
-				text := v.shownText()
-				if v.value == nil {
+				text := v.Text()
+				if v.Value == nil {
 					text = "-"
 				}
 				out.WriteString(terminal.Pad(name, widest, false) + "  " + text + "\n") // a bufio.Writer keeps its first error
 				continue
 			}
-			out.WriteString(name + "\t" + v.shownText() + "\n")
+			out.WriteString(name + "\t" + v.Text() + "\n")
 		}
 		if shown && !last {
 			out.WriteString("\n")

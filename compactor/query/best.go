@@ -55,6 +55,10 @@ func (r *ranking) add(c candidate, own func([]value) []value) {
 	}
 }
 
+// isLong tells whether a trim is worth its sort: the first one always, as it tells which parts can be left out, and then once half as many rows
+// as are kept have come.
+func (r *ranking) isLong() bool { return r.last == nil || int64(len(r.rows))-r.most >= r.most/2 }
+
 // trim drops what is not among the first.
 func (r *ranking) trim() {
 	if int64(len(r.rows)) < r.most {
@@ -105,7 +109,7 @@ func (a *asked) rank(ctx context.Context) (*ranking, error) {
 		err := a.rankPart(ctx, parts[i], r)
 		mu.Lock()
 		defer mu.Unlock()
-		if all.rows = append(all.rows, r.rows...); err == nil {
+		if all.rows = append(all.rows, r.rows...); err == nil && all.isLong() {
 			all.trim()
 		}
 		return struct{}{}, err
@@ -115,6 +119,7 @@ func (a *asked) rank(ctx context.Context) (*ranking, error) {
 		}
 	}
 	slices.SortFunc(all.rows, a.before)
+	all.rows = all.rows[:min(int64(len(all.rows)), all.most)]
 	return all, nil
 }
 

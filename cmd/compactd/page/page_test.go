@@ -1,0 +1,729 @@
+package page
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"html"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/journal"
+)
+
+// site is a root and its page.
+type site struct {
+	testing.TB
+	root journal.Root
+	page *Page
+	cfg  Config
+}
+
+// newSite makes a root, with a page that is closed with the test.
+func newSite(t testing.TB, change ...func(*Config)) *site {
+	t.Helper()
+	root, _, err := journal.InitRoot(cohort.Root(filepath.Join(t.TempDir(), "runs")), cohort.Settings{}, journal.RootOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &site{TB: t, root: root, cfg: Config{Root: compactor.Config{Root: root.Dir}}}
+	for _, c := range change {
+		c(&s.cfg)
+	}
+	s.page = New(s.cfg)
+	t.Cleanup(s.page.Close)
+	return s
+}
+
+// append appends records of one cohort.
+func (s *site) append(id cohort.ID, records ...string) {
+	s.Helper()
+	w, err := s.root.Create(id, journal.Options{})
+	if err != nil {
+		s.Fatal(err)
+	}
+	var all []cohort.Record
+	for _, text := range records {
+		r, err := cohort.ParseRecord([]byte(text), 0)
+		if err != nil {
+			s.Fatal(err)
+		}
+		all = append(all, r)
+	}
+	if err := w.Append(all); err != nil {
+		s.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		s.Fatal(err)
+	}
+}
+
+func (s *site) fold() {
+	s.Helper()
+	if _, err := compactor.Fold(context.Background(), s.cfg.Root); err != nil {
+		s.Fatal(err)
+	}
+}
+
+// trained are so many runs.
+func trained(from, to int) (records []string) {
+	for i := from; i < to; i++ {
+		opt := []string{"adam", "sgd"}[i%2]
+		records = append(records, fmt.Sprintf(`{"run_id":"r-%d","stage":"TRAINING","metrics":{"auc":0.%03d},"params":{"lr":0.%d,"opt":%q},"layers":[64,%d]}`, i, 100+i, 1+i%3, opt, i))
+	}
+	return records
+}
+
+// ask sends a request to the page.
+func (s *site) ask(method, target string, headers ...string) *httptest.ResponseRecorder {
+	s.Helper()
+	r := httptest.NewRequest(method, target, nil)
+	r.Host = "localhost:8321"
+	for i := 0; i < len(headers); i += 2 {
+		if headers[i] == "Host" {
+			r.Host = headers[i+1]
+		}
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	w := httptest.NewRecorder()
+	s.page.ServeHTTP(w, r)
+	if got := w.Header().Get("Content-Security-Policy"); got != policy {
+		s.Errorf("%s %s: Content-Security-Policy %q, want %q", method, target, got, policy)
+	}
+	for _, name := range []string{"X-Content-Type-Options", "Referrer-Policy", "X-Frame-Options"} {
+		if w.Header().Get(name) == "" {
+			s.Errorf("%s %s: no %s", method, target, name)
+		}
+	}
+	return w
+}
+
+// get is the body of a page, which must have the code.
+func (s *site) get(target string, code int, headers ...string) string {
+	s.Helper()
+	w := s.ask(http.MethodGet, target, headers...)
+	if w.Code != code {
+		s.Fatalf("GET %s: %d, want %d\n%s", target, w.Code, code, w.Body)
+	}
+	return w.Body.String()
+}
+
+// has fails for texts that a page does not have.
+func (s *site) has(page string, texts ...string) {
+	s.Helper()
+	for _, text := range texts {
+		if !strings.Contains(page, text) {
+			s.Errorf("the page has no %q:\n%s", text, page)
+		}
+	}
+}
+
+// lacks fails for texts that a page has.
+func (s *site) lacks(page string, texts ...string) {
+	s.Helper()
+	for _, text := range texts {
+		if strings.Contains(page, text) {
+			s.Errorf("the page has %q:\n%s", text, page)
+		}
+	}
+}
+
+// at is an address with values.
+func at(path string, values ...string) string {
+	q := url.Values{}
+	for i := 0; i < len(values); i += 2 {
+		q.Add(values[i], values[i+1])
+	}
+	return path + "?" + q.Encode()
+}
+
+func TestGuards(t *testing.T) {
+	s := newSite(t, func(c *Config) { c.Hosts = []string{"runs.example.org"} })
+	for _, method := range []string{"POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT"} {
+		if w := s.ask(method, "/"); w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != "GET, HEAD" {
+			t.Errorf("%s: %d, Allow %q", method, w.Code, w.Header().Get("Allow"))
+		}
+	}
+	for host, code := range map[string]int{
+		"localhost": 200, "LOCALHOST:1": 200, "127.0.0.1:8321": 200, "[::1]:8321": 200, "10.0.0.3": 200, "runs.example.org": 200, "Runs.Example.Org.:80": 200,
+		"evil.example.org": 403, "127.0.0.1.evil.example": 403, "": 403, "localhost.evil": 403, "[::1": 403 + 0,
+	} {
+		if w := s.ask("GET", "/", "Host", host); w.Code != code && !(host == "[::1" && w.Code == 200) {
+			t.Errorf("Host %q: %d, want %d", host, w.Code, code)
+		}
+	}
+	for _, target := range []string{"/nix", "/static/", "/static/../page.go", "/files/../runfold.json", "/files/runfold.json", "/files/manifests", "/static/style.css", "/templates/runs.html"} {
+		if w := s.ask("GET", target); w.Code != 404 && w.Code != 301 && w.Code != 307 {
+			t.Errorf("%s: %d, want 404", target, w.Code)
+		}
+	}
+	for _, name := range []string{"style.css", "page.js", "icon.svg"} {
+		if w := s.ask("GET", staticPath(name)); w.Code != 200 || w.Body.Len() == 0 {
+			t.Errorf("%s: %d", name, w.Code)
+		}
+	}
+}
+
+func TestToken(t *testing.T) {
+	const token = "0123456789abcdef-secret"
+	s := newSite(t, func(c *Config) {
+		c.Token = token
+		c.Failed = func(err error) {
+			if strings.Contains(err.Error(), token) {
+				t.Errorf("the token is told: %v", err)
+			}
+		}
+	})
+	page := s.get("/?where=stage+%3D+%27A%27", 401)
+	s.has(page, "needs a token")
+	s.lacks(page, token)
+	s.get("/?token=wrong", 401)
+	s.get("/?token="+token+"&token=wrong", 401)
+	s.get("/", 401, "Authorization", "Bearer wrong")
+	s.get("/", 401, "Cookie", s.page.cookieName()+"=wrong")
+	s.get("/", 200, "Authorization", "Bearer "+token)
+	s.get(staticPath("style.css"), 401)
+
+	w := s.ask("GET", "/status?every=5&token="+token)
+	if got := w.Header().Get("Location"); w.Code != http.StatusSeeOther || got != "/status?every=5" {
+		t.Errorf("with the token: %d to %q, want 303 to the same address without it", w.Code, got)
+	}
+	cookies := w.Result().Cookies()
+	if len(cookies) != 1 || !cookies[0].HttpOnly || cookies[0].SameSite != http.SameSiteLaxMode || strings.Contains(cookies[0].Value, token) {
+		t.Fatalf("cookies %v", cookies)
+	}
+	s.get("/status", 200, "Cookie", cookies[0].Name+"="+cookies[0].Value)
+	if to := s.ask("GET", "//evil.example/?token="+token).Header().Get("Location"); strings.HasPrefix(to, "//") {
+		t.Errorf("it leads to another server: %q", to)
+	}
+}
+
+func TestNoRoot(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "later")
+	s := &site{TB: t, cfg: Config{Root: compactor.Config{Root: cohort.Root(dir)}}}
+	s.page = New(s.cfg)
+	t.Cleanup(s.page.Close)
+	for _, path := range []string{"/", "/status", "/generations", "/files/", "/files/index.parquet", "/chart", "/run?run=r-1"} {
+		s.has(s.get(path, 503), "There is no root yet")
+	}
+	root, _, err := journal.InitRoot(cohort.Root(dir), cohort.Settings{}, journal.RootOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.root = root
+	s.has(s.get("/", 200), "No run is folded yet")
+	s.has(s.get("/status", 200), "never folded")
+	s.has(s.get("/generations", 200), "never folded")
+	s.has(s.get("/files/", 200), "never folded")
+	s.has(s.get("/chart", 200), "There is no metric yet")
+	s.get("/files/index.parquet", 404)
+	s.get("/run?run=r-1", 404)
+	s.append("c", trained(0, 3)...)
+	s.has(s.get("/status", 200), "3 records are not folded yet")
+	s.fold()
+	s.has(s.get("/", 200), "r-2", "metrics.auc")
+}
+
+func TestServe(t *testing.T) {
+	s := newSite(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.page.Serve(ctx, l) }()
+	res, err := http.Get("http://" + l.Addr().String() + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(res.Body)
+	res.Body.Close()
+	if err != nil || res.StatusCode != 200 || !strings.Contains(string(body), "<h1>Runs</h1>") {
+		t.Errorf("%d %v\n%s", res.StatusCode, err, body)
+	}
+	req, _ := http.NewRequest("GET", "http://"+l.Addr().String()+"/", nil)
+	req.Header.Set("X-Long", strings.Repeat("x", 2*headerBytes))
+	if res, err := http.DefaultClient.Do(req); err == nil {
+		if res.Body.Close(); res.StatusCode != 431 {
+			t.Errorf("long headers: %d, want 431", res.StatusCode)
+		}
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+}
+
+func TestBusy(t *testing.T) {
+	s := newSite(t, func(c *Config) { c.Queries = 1 })
+	s.page.slots <- struct{}{} // somebody asks
+	ctx, stop := context.WithTimeout(context.Background(), 0)
+	defer stop()
+	if _, err := s.page.turn(ctx); !errors.Is(err, errBusy) {
+		t.Errorf("turn: %v, want %v", err, errBusy)
+	}
+	<-s.page.slots
+	s.get("/", 200)
+}
+
+func TestRuns(t *testing.T) {
+	s := newSite(t)
+	s.append("churn_eu", trained(0, 30)...)
+	s.append("other", `{"run_id":"alone","stage":"EVALUATION","metrics":{"auc":"failed"}}`)
+	s.fold()
+	page := s.get("/", 200)
+	s.has(page, "1 to 31 of <strong>31</strong>", ">r-0<", ">alone<", ">churn_eu<", "failed", `aria-label="no value"`)
+	s.lacks(page, "rel=\"next\"", "newest is")
+
+	page = s.get(at("/", "where", "metrics.auc >= 0.1 and params.opt = 'sgd'", "sort", "-metrics.auc", "limit", "5", "columns", "run_id,metrics.auc"), 200)
+	s.has(page, "1 to 5 of <strong>15</strong>", `aria-sort="descending"`, "0.129", "0.127", `rel="next"`)
+	s.lacks(page, ">r-1<", "params.lr</bdi></a>")
+	next := link(t, page, "rel=\"next\"")
+	if !strings.Contains(next, "at=1") {
+		t.Errorf("the next page %q is not of this generation", next)
+	}
+	s.append("churn_eu", trained(100, 110)...)
+	s.fold()
+	page = s.get(next, 200)
+	s.has(page, "6 to 10 of <strong>15</strong>", "This is generation 1; the newest is 2.", "Show the newest", `rel="prev"`)
+	s.has(s.get(at("/", "from", "200"), 200), "after the last run")
+
+	// A click on a column: descending, ascending, not.
+	up := link(t, s.get(at("/", "sort", "-metrics.auc"), 200), "metrics.auc</bdi>")
+	if !strings.Contains(up, "sort=metrics.auc") {
+		t.Errorf("the second click leads to %q", up)
+	}
+	s.lacks(link(t, s.get(up, 200), "metrics.auc</bdi>"), "sort=")
+
+	// Ticked columns become an address.
+	w := s.ask("GET", "/?c=run_id&c=params.lr&where="+url.QueryEscape("params.lr > 0.1"))
+	if got := w.Header().Get("Location"); w.Code != 303 || got != "/?columns=run_id%2Cparams.lr&where=params.lr+%3E+0.1" {
+		t.Errorf("ticked columns: %d to %q", w.Code, got)
+	}
+	s.has(s.get(at("/", "cohort", "nix"), 200), "No run is like that")
+	s.has(s.get(at("/", "where", "params.opt = 1"), 200), "has texts")
+}
+
+func TestMistakes(t *testing.T) {
+	s := newSite(t)
+	s.append("c", trained(0, 3)...)
+	s.fold()
+	page := s.get(at("/", "where", "metrics.auc >> 0.7"), 400)
+	s.has(page, "(at character 14)", "             ^", `aria-invalid="true"`, `value="metrics.auc &gt;&gt; 0.7"`)
+	s.has(s.get(at("/", "where", "auc > 0.7"), 400), "did you mean metrics.auc?")
+	s.has(s.get(at("/", "sort", "metrics.acu"), 400), "did you mean metrics.auc?")
+	s.has(s.get(at("/", "columns", "metrics.acu"), 400), "did you mean metrics.auc?")
+	s.has(s.get(at("/", "columns", "run_id,,"), 400), "the name of a column is missing")
+	s.has(s.get(at("/", "since", "yesterday"), 400), "is no time")
+	s.has(s.get(at("/", "cohort", "a/b"), 400), "cohort")
+	for _, target := range []string{"/?at=0", "/?at=-1", "/?at=x", "/?from=-1", "/?limit=0", "/?limit=501", "/?limit=9999999999999999999", "/?every=0", "/?where=%zz", "/?where=" + strings.Repeat("a", longest+1), "/generations?before=x"} {
+		s.has(s.get(target, 400), "The address has a mistake")
+	}
+	s.has(s.get("/run", 400), "names no run")
+	s.has(s.get("/compare?run=r-1", 400), "two runs or more")
+	s.has(s.get("/run?run=r", 404), "there is no run", "begin so")
+	s.has(s.get("/?at=77", 410), "not kept", "The same in the newest generation")
+	s.has(s.get(at("/", "where", strings.Repeat("(", 3000)), 400), "nested too deep")
+}
+
+var hrefs = regexp.MustCompile(`<a ([^>]*)>`)
+
+// link is where the link leads that has a text in it or in its tag.
+func link(t testing.TB, page, text string) string {
+	t.Helper()
+	for _, at := range hrefs.FindAllStringSubmatchIndex(page, -1) {
+		whole := page[at[0]:]
+		if end := strings.Index(whole, "</a>"); end >= 0 && strings.Contains(whole[:end], text) {
+			_, after, _ := strings.Cut(page[at[2]:at[3]], `href="`)
+			href, _, _ := strings.Cut(after, `"`)
+			return html.UnescapeString(href)
+		}
+	}
+	t.Fatalf("the page has no link with %q:\n%s", text, page)
+	return ""
+}
+
+func TestHostile(t *testing.T) {
+	s := newSite(t)
+	nasty := []string{
+		`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `javascript:alert(1)`, "tab\tnew\nline", "esc\x1b[31mred", "\u202egnp.exe", "zero\u200bwidth", `' or 1=1 --`, "nul\x00", `</textarea></svg></style>{{.}}`,
+		"ünï→漢字", strings.Repeat("long ", 200), `a&b=c?d#e`, "%2e%2e/..", "a:b:c",
+	}
+	for _, id := range nasty {
+		object := func(v any) string { data, _ := json.Marshal(v); return string(data) }
+		s.append("c", object(map[string]any{"run_id": id, "stage": "S", "metrics": map[string]any{"auc": 0.5, id: 1}, "params": map[string]any{"p": id, id: id}, id: map[string]any{id: []string{id}}}))
+	}
+	s.fold()
+	raw := []string{"<script>alert", "<img src=x", "\x1b", "\u202e", "\x00", "</textarea></svg>", `href="javascript:`}
+	list := s.get(at("/", "columns", "*", "limit", "500"), 200)
+	s.lacks(list, raw...)
+	s.lacks(s.get("/", 200), raw...)
+	for _, id := range nasty {
+		page := s.get(at("/run", "run", id+":S"), 200)
+		s.lacks(page, raw...)
+		s.has(page, "Metrics", "Params", "Snapshot")
+		s.get(at("/run.json", "run", id+":S"), 200)
+		s.lacks(s.get(at("/compare", "run", id+":S", "run", "a&b=c?d#e:S"), map[bool]int{true: 400, false: 200}[id == "a&b=c?d#e"]), raw...)
+		s.lacks(s.get(at("/chart", "y", "metrics.auc", "x", "params.p", "run", id+":S"), 200), raw...)
+		s.lacks(fields.ReplaceAllString(s.get(at("/", "where", "run_id = '"+strings.ReplaceAll(id, "'", "''")+"'"), 200), ""), raw...)
+		for _, name := range []string{"where", "cohort", "stage", "since", "sort", "columns", "at", "from", "limit", "x", "y", "every", "run"} {
+			for _, path := range []string{"/", "/run", "/compare", "/chart", "/generations", "/status", "/files/"} {
+				s.lacks(fields.ReplaceAllString(s.ask("GET", at(path, name, id)).Body.String(), ""), raw...) // a field has what was written into it
+			}
+		}
+	}
+	// Each link of the list leads to the run that it names.
+	for _, m := range regexp.MustCompile(`href="(/run\?[^"]*)"`).FindAllStringSubmatch(list, -1) {
+		s.get(html.UnescapeString(m[1]), 200)
+	}
+}
+
+var fields = regexp.MustCompile(` value="[^"]*"`)
+
+func TestHuge(t *testing.T) {
+	s := newSite(t)
+	big := strings.Repeat("x", 3<<20)
+	many := map[string]int{}
+	for i := range 10_000 {
+		many[fmt.Sprintf("m%d", i)] = i
+	}
+	object, _ := json.Marshal(map[string]any{"run_id": "many", "stage": "S", "metrics": many})
+	s.append("c", `{"run_id":"big","stage":"S","text":"`+big+`","list":["`+big+`"]}`, string(object))
+	s.fold()
+	for _, target := range []string{"/", at("/", "columns", "*"), at("/", "columns", "run_id,text,list"), at("/run", "run", "big"), at("/run", "run", "many"), at("/compare", "run", "big", "run", "many"), "/chart"} {
+		page := s.get(target, 200)
+		if len(page) > 6<<20 {
+			t.Errorf("%s has %d bytes", target, len(page))
+		}
+	}
+	s.has(s.get(at("/run", "run", "big"), 200), "(cut)", "the JSON is")
+	if whole := s.get(at("/run.json", "run", "big"), 200); !strings.Contains(whole, big) {
+		t.Error("the JSON of a run is not whole")
+	}
+	s.has(s.get(at("/", "columns", "run_id,metrics.m9999"), 200), "9999")
+}
+
+func TestRun(t *testing.T) {
+	s := newSite(t)
+	s.append("c", `{"run_id":"r-1","stage":"TRAINING","metrics":{"auc":0.710},"params":{"lr":1e-3},"layers":[64,64],"config":{"deep":{"er":[true,null,"x"]},"empty":{}}}`,
+		`{"run_id":"r-1","stage":"EVALUATION","metrics":{"auc":0.7}}`, `{"run_id":"r-2","stage":"TRAINING","metrics":{"auc":0.71},"params":{"lr":0.002}}`)
+	s.fold()
+	page := s.get(at("/run", "run", "r-1:TRAINING"), 200)
+	s.has(page, "0.710", "1e-3", "[64,64]", "config", "deep", "Where it came from", "committed_at", "<details open>")
+	page = s.get(at("/run", "run", "r-1"), 300)
+	s.has(page, "Several runs", "r-1:EVALUATION", "/run?run=r-1%3ATRAINING")
+	s.has(s.get(at("/run", "run", "r-1", "stage", "EVALUATION"), 200), "0.7")
+
+	page = s.get(at("/compare", "run", "r-1:TRAINING", "run", "r-2:TRAINING", "run", "r-1:EVALUATION"), 200)
+	s.has(page, "differences", "params.lr", "0.002", "without")
+	if differ, equal := strings.Index(page, "params.lr"), strings.Index(page, "cohort_id"); differ > equal || equal < 0 {
+		t.Errorf("differences do not come first:\n%s", page)
+	}
+	s.has(s.get(at("/compare", "run", "r-1:TRAINING", "run", "r-1:TRAINING"), 400), "two runs or more")
+
+	w := s.ask("GET", at("/run.json", "run", "r-1:TRAINING"))
+	var out struct {
+		RunID    string `json:"run_id"`
+		Snapshot struct{ Metrics struct{ AUC json.Number } }
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &out); err != nil || out.RunID != "r-1" || out.Snapshot.Metrics.AUC != "0.710" {
+		t.Errorf("run.json: %v\n%s", err, w.Body)
+	}
+}
+
+func TestWithdrawn(t *testing.T) {
+	s := newSite(t)
+	s.append("c", trained(0, 4)...)
+	s.fold()
+	act(t, s, cohort.Withdraw, "r-1", "it was <b>wrong</b>")
+	act(t, s, cohort.Protect, "r-2", "")
+	s.fold()
+	page := s.get(at("/run", "run", "r-1:TRAINING"), 200)
+	s.has(page, "was withdrawn", "it was &lt;b&gt;wrong&lt;/b&gt;")
+	s.has(s.get(at("/run", "run", "r-1"), 200), "was withdrawn")
+	s.has(s.get(at("/run", "run", "r-2"), 200), "is protected")
+	s.lacks(s.get(at("/run", "run", "r-3"), 200), "is protected", "was withdrawn")
+	s.get(at("/run", "run", "r-1", "at", "1"), 200)
+}
+
+// act withdraws or protects a run.
+func act(t *testing.T, s *site, kind cohort.Action, run, reason string) {
+	t.Helper()
+	rows, err := compactor.Standings(context.Background(), s.cfg.Root, ofKey(context.Background(), run), nil)
+	if err == nil {
+		_, err = compactor.Act(context.Background(), s.cfg.Root, kind, reason, rows)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestChart(t *testing.T) {
+	s := newSite(t)
+	s.append("c", trained(0, 20)...)
+	s.append("c", `{"run_id":"text","stage":"S","metrics":{"auc":"failed"}}`, `{"run_id":"none","stage":"S"}`, `{"run_id":"edge","stage":"S","metrics":{"auc":-1.7e308,"top":1.7e308},"params":{"lr":0.5}}`, `{"run_id":"edge2","stage":"S","metrics":{"top":-1.7e308}}`)
+	s.fold()
+	page := s.get("/chart", 200)
+	s.has(page, "<svg", "metrics.auc over snapshot_seq: 21 points", "3 of 24 runs have no number as metrics.auc", `href="/run?run=r-7%3ATRAINING"`)
+	s.has(s.get(at("/chart", "y", "metrics.auc", "x", "params.opt"), 200), ">adam<", ">sgd<", "1 of 24 runs have a metrics.auc and no params.opt")
+	s.has(s.get(at("/chart", "y", "metrics.auc", "x", "params.lr", "where", "run_id like 'r-%'"), 200), "20 points")
+	page = s.get(at("/chart", "y", "metrics.top", "x", "timestamp"), 200)
+	s.has(page, "2 points")
+	s.lacks(page, "NaN", "Inf")
+	s.has(s.get(at("/chart", "y", "metrics.auc", "run", "r-3:TRAINING"), 200), `class="marked"`)
+	s.has(s.get(at("/chart", "y", "metrics.acu"), 400), "did you mean metrics.auc?")
+	s.has(s.get(at("/chart", "y", "metrics.auc,params.lr"), 400), "an axis has one column")
+	s.has(s.get(at("/chart", "y", "layers"), 200), "No run has a number to draw")
+}
+
+func TestThinned(t *testing.T) {
+	s := newSite(t)
+	var records []string
+	for i := range 5000 {
+		v := 500
+		if i == 2503 {
+			v = 999
+		}
+		records = append(records, fmt.Sprintf(`{"run_id":"r-%d","stage":"S","metrics":{"m":%d}}`, i, v))
+	}
+	s.append("c", records...)
+	s.fold()
+	page := s.get(at("/chart", "y", "metrics.m"), 200)
+	s.has(page, "Thinned:", "of 5,000 points are drawn", "to 999")
+	if n := strings.Count(page, "<circle"); n > mostPoints || n < mostPoints/4 {
+		t.Errorf("%d points", n)
+	}
+	page = s.get(at("/chart", "y", "metrics.m", "run", "r-4001:S"), 200)
+	s.has(page, `class="marked"`)
+}
+
+func TestFiles(t *testing.T) {
+	s := newSite(t)
+	s.append("c", trained(0, 50)...)
+	s.fold()
+	page := s.get("/files/", 200)
+	s.has(page, "index.parquet", "snapshot_index.json")
+	for _, name := range []string{"index.parquet", "snapshot_index.json"} {
+		public, err := os.ReadFile(filepath.Join(string(s.root.Dir), name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := s.ask("GET", "/files/"+name)
+		if w.Code != 200 || w.Body.String() != string(public) || w.Header().Get("Accept-Ranges") != "bytes" || w.Header().Get("Content-Disposition") == "" {
+			t.Errorf("%s: %d, %d bytes, want %d; %v", name, w.Code, w.Body.Len(), len(public), w.Header())
+		}
+		head := s.ask("HEAD", "/files/"+name)
+		if head.Code != 200 || head.Body.Len() != 0 || head.Header().Get("Content-Length") != fmt.Sprint(len(public)) {
+			t.Errorf("HEAD %s: %d, %d bytes, Content-Length %s", name, head.Code, head.Body.Len(), head.Header().Get("Content-Length"))
+		}
+		tag := w.Header().Get("Etag")
+		part := s.ask("GET", "/files/"+name, "Range", "bytes=10-19", "If-Range", tag)
+		if part.Code != 206 || part.Body.String() != string(public[10:20]) {
+			t.Errorf("a part of %s: %d %q", name, part.Code, part.Body)
+		}
+		if w := s.ask("GET", "/files/"+name, "Range", "bytes=99999999-"); w.Code != 416 {
+			t.Errorf("beyond the end of %s: %d", name, w.Code)
+		}
+		if w := s.ask("GET", "/files/"+name, "If-None-Match", tag); w.Code != 304 {
+			t.Errorf("%s again: %d", name, w.Code)
+		}
+		// After a fold the rest of a download does not fit, unless its generation is named.
+		defer func() {
+			if w := s.ask("GET", "/files/"+name, "Range", "bytes=10-19", "If-Range", tag); w.Code != 200 {
+				t.Errorf("the rest of another %s: %d", name, w.Code)
+			}
+			if w := s.ask("GET", "/files/"+name+"?at=1", "Range", "bytes=10-19", "If-Range", tag); w.Code != 206 || w.Body.String() != string(public[10:20]) {
+				t.Errorf("the rest of %s: %d", name, w.Code)
+			}
+		}()
+	}
+	s.append("c", trained(50, 60)...)
+	s.fold()
+	s.has(s.get("/files/?at=1", 200), "the newest is 2")
+	for _, path := range []string{"/", "/status", "/generations", "/files/", "/chart", "/run?run=r-1", "/static/nix"} {
+		get, head := s.ask("GET", path), s.ask("HEAD", path)
+		if head.Code != get.Code || head.Header().Get("Content-Type") != get.Header().Get("Content-Type") {
+			t.Errorf("HEAD %s: %d, GET %d", path, head.Code, get.Code)
+		}
+	}
+}
+
+func TestPerCohort(t *testing.T) {
+	root, _, err := journal.InitRoot(cohort.Root(filepath.Join(t.TempDir(), "runs")), cohort.Settings{Snapshots: cohort.PerCohort}, journal.RootOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &site{TB: t, root: root, cfg: Config{Root: compactor.Config{Root: root.Dir}}}
+	s.page = New(s.cfg)
+	t.Cleanup(s.page.Close)
+	s.append("a", trained(0, 2)...)
+	s.append("b", trained(2, 4)...)
+	s.fold()
+	s.has(s.get("/files/", 200), "snapshot_index.a.json", "snapshot_index.b.json")
+	s.has(s.get("/files/snapshot_index.b.json", 200), "r-3")
+	s.get("/files/snapshot_index.json", 404)
+}
+
+func TestSwept(t *testing.T) {
+	s := newSite(t, func(c *Config) { c.Root.KeepGenerations, c.Root.KeepAge = 2, -1 })
+	s.append("c", trained(0, 5)...)
+	s.fold()
+	s.get("/?at=1", 200)
+	reader, err := s.page.shelf.take(context.Background(), 1) // it pages while others fold
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 5 {
+		s.append("c", trained(10*i+10, 10*i+15)...)
+		s.fold()
+	}
+	l := &list{View: view{Limit: 10}}
+	if err := s.page.fill(context.Background(), l, reader); err != nil || len(l.Rows) != 5 {
+		t.Errorf("the generation that is being read: %d rows, %v", len(l.Rows), err)
+	}
+	reader.back()
+	for _, path := range []string{"/", "/run?run=r-1&", "/files/", "/files/index.parquet", "/chart"} {
+		target, sign := path, "?"
+		if strings.Contains(path, "?") {
+			sign = ""
+		}
+		s.has(s.get(target+sign+"at=1", 410), "not kept", "The same in the newest generation")
+	}
+}
+
+func TestDamaged(t *testing.T) {
+	var mu sync.Mutex
+	var failed []string
+	s := newSite(t, func(c *Config) {
+		c.Failed = func(err error) { mu.Lock(); defer mu.Unlock(); failed = append(failed, err.Error()) }
+	})
+	s.append("c", trained(0, 500)...)
+	s.fold()
+	names, err := filepath.Glob(filepath.Join(string(s.root.Dir), "data", "*.parquet"))
+	if err != nil || len(names) != 1 {
+		t.Fatalf("%v %v", names, err)
+	}
+	data, err := os.ReadFile(names[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	spoil := func(change func([]byte) []byte) {
+		t.Helper()
+		s.page.Close() // what is open keeps what it has read
+		s.page = New(s.cfg)
+		t.Cleanup(s.page.Close)
+		if err := os.Remove(names[0]); err != nil && !errors.Is(err, fs.ErrNotExist) { // the public name is the same file, and stays as it is
+			t.Fatal(err)
+		}
+		if new := change(append([]byte(nil), data...)); new != nil {
+			if err := os.WriteFile(names[0], new, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for name, change := range map[string]func([]byte) []byte{
+		"footer": func(b []byte) []byte { b[len(b)-20] ^= 0xff; return b },
+		"short":  func(b []byte) []byte { return b[:len(b)/2] },
+		"empty":  func([]byte) []byte { return []byte{} },
+		"gone":   func([]byte) []byte { return nil },
+		"rows": func(b []byte) []byte {
+			for i := 4; i < len(b)/2; i++ {
+				b[i] ^= 0x55
+			}
+			return b
+		},
+	} {
+		spoil(change)
+		for _, path := range []string{"/", "/chart", "/run?run=r-1", "/status", "/generations", "/files/"} {
+			if w := s.ask("GET", path); w.Code >= 500 && !strings.Contains(w.Body.String(), "damaged") {
+				t.Errorf("%s, %s: %d\n%s", name, path, w.Code, w.Body)
+			}
+		}
+		if w := s.ask("GET", "/"); w.Code != 500 {
+			t.Errorf("%s: the list is shown: %d\n%s", name, w.Code, w.Body)
+		}
+		if name != "rows" && name != "footer" {
+			s.has(s.get("/status", 200), "Somebody should look at this")
+		}
+		spoil(func(b []byte) []byte { return b })
+		s.get("/", 200)
+	}
+	if len(failed) == 0 {
+		t.Error("nobody was told")
+	}
+}
+
+// TestReaders asks from many sides while folds go on. The race detector looks on.
+func TestReaders(t *testing.T) {
+	s := newSite(t, func(c *Config) { c.Root.KeepGenerations, c.Root.KeepAge = 2, -1 })
+	s.append("c", trained(0, 200)...)
+	s.fold()
+	server := httptest.NewServer(s.page)
+	t.Cleanup(server.Close)
+	paths := []string{"/", "/?sort=-metrics.auc&limit=25", "/?where=params.opt+%3D+%27sgd%27", "/run?run=r-7", "/compare?run=r-1&run=r-2", "/chart?y=metrics.auc", "/generations", "/files/index.parquet", "/?at=1", "/?from=100"}
+	readers := 200
+	if testing.Short() {
+		readers = 20
+	}
+	var all sync.WaitGroup
+	stop := make(chan struct{})
+	folded := make(chan struct{})
+	go func() {
+		defer close(folded)
+		for i := 0; i < 30; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			s.append("c", trained(200+10*i, 210+10*i)...)
+			s.fold()
+		}
+	}()
+	client := &http.Client{Transport: &http.Transport{MaxConnsPerHost: 50}, Timeout: time.Minute}
+	for n := range readers {
+		all.Go(func() {
+			for i := range 3 {
+				path := paths[(n+i)%len(paths)]
+				res, err := client.Get(server.URL + path)
+				if err != nil {
+					t.Errorf("%s: %v", path, err)
+					return
+				}
+				body, err := io.ReadAll(res.Body)
+				res.Body.Close()
+				gone := strings.Contains(path, "at=1") && res.StatusCode == http.StatusGone
+				if err != nil || res.StatusCode != 200 && !gone {
+					t.Errorf("%s: %d %v\n%s", path, res.StatusCode, err, body)
+				}
+			}
+		})
+	}
+	all.Wait()
+	close(stop)
+	<-folded
+	client.CloseIdleConnections()
+	server.Close() // after it no request is being answered
+	s.page.shelf.mu.Lock()
+	defer s.page.shelf.mu.Unlock()
+	for token, b := range s.page.shelf.books {
+		if b.users != 0 {
+			t.Errorf("generation %s is still in the hands of %d readers", token, b.users)
+		}
+	}
+}

@@ -1,0 +1,45 @@
+// A page works without this. It finds columns in a long list, keeps the button that compares up to date, and knows a few keys.
+"use strict";
+(function () {
+  // The button that compares says how many runs are ticked.
+  var compare = document.getElementById("compare");
+  var boxes = Array.prototype.slice.call(document.querySelectorAll("input[name=run][type=checkbox]"));
+  function ticked() {
+    var n = boxes.filter(function (b) { return b.checked; }).length;
+    if (compare) {
+      compare.textContent = n < 2 ? "Compare (tick two or more)" : "Compare " + n + " runs";
+      compare.disabled = n < 2;
+    }
+  }
+  boxes.forEach(function (b) { b.addEventListener("change", ticked); });
+  ticked();
+  window.addEventListener("pageshow", ticked);
+
+  // The list of columns can be searched.
+  var find = document.getElementById("find-column");
+  if (find) {
+    find.hidden = false;
+    find.addEventListener("input", function () {
+      var text = find.value.toLowerCase();
+      Array.prototype.forEach.call(document.querySelectorAll("#choices label"), function (l) {
+        l.hidden = l.textContent.toLowerCase().indexOf(text) < 0;
+      });
+    });
+    find.addEventListener("keydown", function (e) {
+      if (e.key === "Enter") { e.preventDefault(); }
+    });
+  }
+
+  // Keys: / goes to the filter, n and p turn pages. Not while somebody writes, and not with another key held.
+  document.addEventListener("keydown", function (e) {
+    var t = e.target;
+    if (e.ctrlKey || e.altKey || e.metaKey || /^(INPUT|SELECT|TEXTAREA)$/.test(t.tagName)) { return; }
+    var to = null;
+    if (e.key === "/") { to = document.getElementById("where"); }
+    if (e.key === "n") { to = document.querySelector("a[rel=next]"); }
+    if (e.key === "p") { to = document.querySelector("a[rel=prev]"); }
+    if (!to) { return; }
+    e.preventDefault();
+    if (to.tagName === "A") { to.click(); } else { to.focus(); to.select(); }
+  });
+})();
