@@ -74,7 +74,7 @@ func (e *noRunError) Error() string {
 // hint says where to look.
 func (e *noRunError) hint() string {
 	switch {
-	case len(e.others) > 0 || e.unfolded:
+	case e.unfolded:
 		return ""
 	case e.at:
 		return "compactd runs lists what there is, and with --at what there was"
@@ -152,7 +152,11 @@ func (a *answer) notFound(ctx context.Context, asked string) error {
 	if others.query.Where, err = query.Parse("_key = " + ids[0] + " or run_id in (" + strings.Join(ids, ", ") + ")"); err != nil {
 		return errors.Join(none, err)
 	}
-	err = others.rows(ctx, []string{"_key", "cohort_id"}, most, func(r query.Row) error {
+	err = others.rows(ctx, []string{"_key", "cohort_id"}, most+1, func(r query.Row) error {
+		if len(none.others) == most {
+			none.others = append(none.others, "and more")
+			return nil
+		}
 		none.others = append(none.others, terminal.Field(r.Cells[0].Text())+" of cohort "+terminal.Field(r.Cells[1].Text()))
 		return nil
 	})
