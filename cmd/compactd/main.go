@@ -209,11 +209,23 @@ func (a *app) usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 			return usageError{fmt.Errorf("an argument is missing: %s %s", cmd.Parent().CommandPath(), cmd.Use)}
 		case takes > 0:
 			return usageError{fmt.Errorf("too many arguments, from %q on: %s %s", args[takes], cmd.Parent().CommandPath(), cmd.Use)}
+		case len(args) == 1 && valueless(cmd) != nil:
+			return usageError{fmt.Errorf("%q is no flag: a value of --%s stands behind a =, as in --%[2]s=VALUE", args[0], valueless(cmd).Name)}
 		case len(args) == 1 && a.root == "":
 			return usageError{fmt.Errorf("%q is no flag: the root is given as --root %s", args[0], args[0])}
 		}
 		return usageError{fmt.Errorf("%q is no flag, and %s takes nothing else", args[0], cmd.CommandPath())}
 	}
+}
+
+// valueless is a flag that was given without the value that it may have, or nil.
+func valueless(cmd *cobra.Command) (met *pflag.Flag) {
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if f.NoOptDefVal != "" && f.Value.Type() != "bool" {
+			met = f
+		}
+	})
+	return met
 }
 
 // config is what every subcommand that opens a root starts from.

@@ -38,7 +38,8 @@ Elsewhere a line has the key, the snapshot_seq, the timestamp and the cohort, wi
 --columns chooses the columns. Then there is a line of names first, also where tabs are between the values: NULL is empty, an empty text is "", and a text that does not show as itself
 is a JSON string, as is "0.7" in a column of numbers. Names are run_id, stage, cohort_id, snapshot_seq, timestamp, record_id, and those that "compactd columns" lists; metrics.* are all metrics, and * is
 everything. A value that no column holds, such as a list, is there under its name, too, and * has all of them in the column _extra. --csv prints CSV, with all columns if --columns does not choose; a NULL is empty and
-an empty text is "". --json prints a line of JSON for each run. None of these shortens anything.
+an empty text is "". --json prints a line of JSON for each run, with the fields of the plain lines if --columns does not choose: --columns '*' --json has everything. None of these
+shortens anything.
 
 A number is the shortest text that reads back as the same number, as the index keeps numbers and not their digits; "compactd show" has them as they were written.
 

@@ -16,7 +16,7 @@ import (
 // whereToLook is the hint for a run that was not found.
 func whereToLook(none *found.NoneError) string {
 	switch {
-	case len(none.Others) > 0 || none.Unfolded:
+	case none.Unfolded:
 		return ""
 	case none.Earlier:
 		return "compactd runs lists what there is, and with --at what there was"

@@ -178,7 +178,11 @@ func (a Root) notFound(ctx context.Context, asked string) error {
 	if others.Query.Where, err = query.Parse("_key = " + ids[0] + " or run_id in (" + strings.Join(ids, ", ") + ")"); err != nil {
 		return errors.Join(none, err)
 	}
-	err = others.rows(ctx, []string{"_key", "cohort_id"}, most, func(r query.Row) error {
+	err = others.rows(ctx, []string{"_key", "cohort_id"}, most+1, func(r query.Row) error {
+		if len(none.Others) == most {
+			none.Others = append(none.Others, "and more")
+			return nil
+		}
 		none.Others = append(none.Others, terminal.Field(r.Cells[0].Text())+" of cohort "+terminal.Field(r.Cells[1].Text()))
 		return nil
 	})
