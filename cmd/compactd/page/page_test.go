@@ -353,7 +353,7 @@ func TestRuns(t *testing.T) {
 	s.fold()
 	page = s.get(next, 200)
 	s.has(page, "6 to 10 of <strong>15</strong>", "This is generation 1; the newest is 2.", "Show the newest", `rel="prev"`)
-	s.has(s.get(at("/", "from", "200"), 200), "behind the last run")
+	s.has(s.get(at("/", "from", "200"), 200), "after the last run")
 
 	// A click on a column: descending, ascending, not.
 	up := link(t, s.get(at("/", "sort", "-metrics.auc"), 200), "metrics.auc</bdi>")
