@@ -151,12 +151,13 @@ func readToken(file string) (string, error) {
 
 // listenError says why nobody can be listened to.
 func listenError(address string, err error) error {
+	const inUse, notOurs, forbidden = syscall.Errno(10048), syscall.Errno(10049), syscall.Errno(10013) // as Windows calls them; no other system has these
 	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
+	case errors.Is(err, syscall.EADDRINUSE), errors.Is(err, inUse):
 		return fmt.Errorf("listen at %s: another program listens there, perhaps another compactd serve: --listen 127.0.0.1:0 takes a free port", address)
-	case errors.Is(err, fs.ErrPermission):
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, forbidden):
 		return fmt.Errorf("listen at %s: this user may not listen there: ports below 1024 are those of the system: %w", address, err)
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
+	case errors.Is(err, syscall.EADDRNOTAVAIL), errors.Is(err, notOurs):
 		return fmt.Errorf("listen at %s: this machine does not have this address: %w", address, err)
 	}
 	return fmt.Errorf("listen at %s: %w", address, err)

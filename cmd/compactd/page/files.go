@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
-	"os"
 	"strings"
 	"time"
 
@@ -109,7 +108,7 @@ func send(w http.ResponseWriter, r *http.Request, store *generation.Store, m gen
 	if err := store.CheckSize(f.DataFile); err != nil {
 		return swept(store, m, err)
 	}
-	file, err := os.Open(store.Root.Data(f.Name))
+	file, err := store.FS.Open(store.Root.Data(f.Name)) // so that a fold can sweep it meanwhile on any system
 	if err != nil {
 		return swept(store, m, err)
 	}
@@ -123,7 +122,7 @@ func send(w http.ResponseWriter, r *http.Request, store *generation.Store, m gen
 	h.Set("Etag", fmt.Sprintf(`"%d-%s-%d"`, m.Generation, f.CRC32C, f.Size))
 	h.Set("Cache-Control", "private, no-cache")
 	created, _ := cohort.ParseTime(m.CreatedAt)
-	http.ServeContent(w, r, "", created, &slowly{file, http.NewResponseController(w)})
+	http.ServeContent(w, r, "", created, &slowly{io.NewSectionReader(file, 0, f.Size), http.NewResponseController(w)})
 	return nil
 }
 

@@ -148,7 +148,7 @@ func (p *Page) status(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	st := &state{chrome: chrome{Title: "Status", Section: "/status", Root: string(p.Root.Root), Every: v.Every}, Status: s}
+	st := &state{chrome: chrome{Title: "Status", Section: "/status", Root: string(p.Root.Root), Every: v.Every, Again: again(v).at("/status")}, Status: s}
 	st.tell()
 	return render(w, http.StatusOK, "status.html", st)
 }

@@ -12,9 +12,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -109,6 +111,7 @@ func (p *Page) answer(show shown) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		ctx, stop := context.WithTimeout(r.Context(), p.QueryTime)
 		defer stop()
+		defer p.survive(w, r)
 		err := show(w, r.WithContext(ctx))
 		for try := 0; errors.Is(err, generation.ErrConflict) && try < mostSwept && ctx.Err() == nil; try++ { // what it read was swept: the newest, or why not
 			err = show(w, r.WithContext(ctx))
@@ -116,6 +119,17 @@ func (p *Page) answer(show shown) http.HandlerFunc {
 		if err != nil {
 			p.refuse(w, r, err)
 		}
+	}
+}
+
+// survive keeps a mistake of ours from ending more than one answer. It tells of it, which the server would not.
+func (p *Page) survive(w http.ResponseWriter, r *http.Request) {
+	switch v := recover(); v {
+	case nil:
+	case http.ErrAbortHandler:
+		panic(v)
+	default:
+		p.refuse(w, r, fmt.Errorf("internal error: %v\n%s", v, debug.Stack()))
 	}
 }
 
@@ -143,6 +157,7 @@ const (
 	writeBeyond = 30 * time.Second // beyond QueryTime
 	idleTime    = 2 * time.Minute
 	headerBytes = 64 << 10
+	connections = 1000 // a flood of them must not take the files that a fold needs
 	endWithin   = 5 * time.Second
 )
 
@@ -162,7 +177,7 @@ func (p *Page) Serve(ctx context.Context, l net.Listener) error {
 			s.Close() // a reader that does not read must not hold the process
 		}
 	}()
-	err := s.Serve(l)
+	err := s.Serve(&few{Listener: l, slots: make(chan struct{}, connections), closed: make(chan struct{})})
 	if errors.Is(err, http.ErrServerClosed) {
 		<-ended
 		return nil

@@ -281,6 +281,58 @@ func TestBusy(t *testing.T) {
 	s.get("/", 200)
 }
 
+func TestSlow(t *testing.T) {
+	s := newSite(t, func(c *Config) { c.QueryTime = 1 })
+	s.append("c", trained(0, 3)...)
+	s.fold()
+	for range 20 {
+		if w := s.ask("GET", "/"); w.Code != 503 || w.Header().Get("Retry-After") == "" {
+			t.Fatalf("%d, want 503\n%s", w.Code, w.Body)
+		}
+	}
+}
+
+func TestSurvives(t *testing.T) {
+	told := ""
+	s := newSite(t, func(c *Config) { c.Failed = func(err error) { told = err.Error() } })
+	w := httptest.NewRecorder()
+	s.page.answer(func(http.ResponseWriter, *http.Request) error { panic("lost") })(w, httptest.NewRequest("GET", "/", nil))
+	if w.Code != 500 || strings.Contains(w.Body.String(), "goroutine") || !strings.Contains(told, "lost") {
+		t.Errorf("%d, told %q\n%s", w.Code, told, w.Body)
+	}
+}
+
+// TestFew lets one connection in at a time.
+func TestFew(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &few{Listener: l, slots: make(chan struct{}, 1), closed: make(chan struct{})}
+	for range 2 {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	first, err := f.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.Close()
+	first.Close() // frees its slot once
+	if _, err := f.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error)
+	go func() { _, err := f.Accept(); ended <- err }()
+	f.Close()
+	if err := <-ended; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Accept of a closed one: %v", err)
+	}
+}
+
 func TestRuns(t *testing.T) {
 	s := newSite(t)
 	s.append("churn_eu", trained(0, 30)...)

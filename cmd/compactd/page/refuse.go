@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 
 	"github.com/runfold/runfold/cmd/compactd/found"
 	"github.com/runfold/runfold/cohort"
@@ -49,6 +50,9 @@ func (p *Page) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	if s.Code == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "5")
+	}
+	if strings.HasPrefix(s.Lines, "internal error: ") {
+		s.Lines = "a mistake in this program, of which its log tells more"
 	}
 	s.chrome = chrome{Title: s.Title}
 	if err := render(w, s.Code, "refusal.html", s); err != nil {

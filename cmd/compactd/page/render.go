@@ -39,6 +39,7 @@ type chrome struct {
 	Section string // of the navigation
 	Root    string
 	Every   int64
+	Again   string // the same page, loaded again now and then, or not any more
 	At      string // a generation that is not the newest, which the other pages show, too
 	Notes   []note
 }

@@ -124,6 +124,9 @@ func ticked(q url.Values, v view) string {
 // chrome is what stands around a page about a generation.
 func (p *Page) chrome(v view, b *reading, section string) chrome {
 	c := chrome{Section: section, Root: string(p.Root.Root), Every: v.Every}
+	if v.At == 0 && (section == "/" || section == "/chart") {
+		c.Again = again(v).at(section)
+	}
 	if b.Newest.Generation < b.latest && v.At != 0 {
 		c.At = generationText(v.At)
 		newer := v
@@ -138,6 +141,17 @@ func (p *Page) chrome(v view, b *reading, section string) chrome {
 		c.Notes = append(c.Notes, note{Text: "Something is missing of this root, and what is shown is what is left: " + terminal.Line(b.Damage.Error()), Bad: true})
 	}
 	return c
+}
+
+// again is v loaded again now and then, or not any more if it is.
+func again(v view) view {
+	const every = 10
+	if v.Every > 0 {
+		v.Every = 0
+	} else {
+		v.Every = every
+	}
+	return v
 }
 
 // fill asks for the rows.
