@@ -183,10 +183,10 @@ fuzz: ## run every fuzz target for FUZZTIME (default 20s)
 	  done; \
 	done
 
-bench: ## side by side with others, about 25 minutes, into docs/bench; see bench/README.md
+bench: ## side by side with others, about 35 minutes, into docs/bench; see bench/README.md
 	cd bench && $(GO) run . -out ../docs/bench $(if $(wildcard bench/.venv/made),-python .venv/bin/python) $(BENCHFLAGS)
 
-bench-python: ## what bench compares views with: pandas, delta-rs and MLflow, in bench/.venv
+bench-python: ## what bench compares views and runs with: pandas, delta-rs, MLflow and DuckDB, in bench/.venv
 	rm -rf bench/.venv
 	$(PYTHON) -m venv bench/.venv
 	bench/.venv/bin/python -m pip install -q --disable-pip-version-check -r bench/requirements.txt

@@ -55,6 +55,10 @@ var barsOf = []bar{
 	{"view in PostgreSQL, 10,000 new rows in 1 M: CPU s", 2, true, of("view rows=1000000", us+", "+postgres, "cpu s")},
 	{"view in PostgreSQL, 10,000 new rows in 1 M: CPU of one made anew", 20, false, ratio("view rows=1000000", "cpu s", us+", "+postgres+", anew", us+", "+postgres)},
 	{"view in PostgreSQL, anew: peak MiB", 200, true, of("view rows=1000000", us+", "+postgres+", anew", "peak MiB")},
+	{"runs with a filter, a sort and a limit, of 1 M: wall s", 0.5, true, of("runs rows=1000000 where, sort, limit", us, "wall s")},
+	{"runs with a filter, a sort and a limit, of 10 M: wall s", 3, true, of("runs rows=10000000 where, sort, limit", us, "wall s")},
+	{"runs of a cohort, a quarter of 1 M: wall s", 0.5, true, of("runs rows=1000000 of a cohort", us, "wall s")},
+	{"runs of a cohort, a quarter of 10 M: wall s", 3, true, of("runs rows=10000000 of a cohort", us, "wall s")},
 	{"append p99 while folding, of that without", 1.5, true, steadyRatio},
 	{"10,000 streams of one record: ms each, folded and swept", 1, true, of("scan streams=10000", us, "ms/stream")},
 }

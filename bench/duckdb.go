@@ -58,8 +58,11 @@ var queries = map[string]string{
 		and snapshot_seq < (select coalesce(max(snapshot_seq), 1::bigint << 62) from '%[1]s' where cohort_id = '%[2]s' and phase = '%[3]s' and run_id = '%[4]s')
 		order by snapshot_seq desc limit 1) to '/dev/null' (format csv)`,
 	"list":   `copy (select run_id || ':' || phase, snapshot_seq, timestamp, cohort_id from '%[1]s') to '/dev/null' (format csv)`,
-	"search": fmt.Sprintf(`copy (`+search+`) to '/dev/null' (format csv)`, "'%[1]s'"),
+	"search": fmt.Sprintf(`copy (`+best+`) to '/dev/null' (format csv)`, "'%[1]s'"),
 	"sums":   fmt.Sprintf(`copy (`+sums+`) to '/dev/null' (format csv)`, "'%[1]s'"),
+	"runs":   `copy (` + runsDuck + `) to '/dev/null' (format csv)`,
+	"cohort": cohortDuck,
+	"best":   `copy (` + bestDuck + `) to '/dev/null' (format csv)`,
 	// A table in a file of its own.
 	"table": `attach '%[2]s' as view; create table view.runs as select * from '%[1]s'; checkpoint view`,
 	"merged": `copy (with lines as (select *, row_number() over () as n from ` + numbered(readRecords, 2) + `),

@@ -23,6 +23,7 @@ type env struct {
 	dsn    string
 	python string // a python with requirements.txt; empty: what needs it is left out
 	who    string // competitors, comma-separated; empty: all
+	large  bool   // also counts that take long and much disk
 	short  bool   // tiny counts: it only proves that everything runs
 	rounds int
 	out    *results
@@ -44,6 +45,7 @@ var works = []work{
 	{"fold", foldRows},
 	{"per-cohort", foldPerCohort},
 	{"views", views},
+	{"runs", runs},
 }
 
 func main() {
@@ -74,7 +76,8 @@ func run() (err error) {
 	draw := flag.String("draw", "", "do not measure: draw the table and charts of this results.json again")
 	flag.StringVar(&e.who, "who", "", "comma-separated competitors of appends (default: all)")
 	flag.StringVar(&e.dsn, "dsn", "", "of a PostgreSQL server with fsync=on; without one it is left out")
-	flag.StringVar(&e.python, "python", "", "a python that has bench/requirements.txt, for pandas, delta-rs and MLflow; without one they are left out")
+	flag.StringVar(&e.python, "python", "", "a python that has bench/requirements.txt, for pandas, delta-rs, MLflow and DuckDB in Python; without one they are left out")
+	flag.BoolVar(&e.large, "rows-large", false, "runs: also 10,000,000 rows, which take 25 GB of disk and some minutes")
 	flag.BoolVar(&e.short, "short", false, "tiny counts: only prove that everything runs")
 	flag.IntVar(&e.rounds, "rounds", 3, "how often each work is repeated")
 	flag.Parse()
@@ -173,6 +176,19 @@ func pool() [][]byte {
 // absent is the Result of a competitor that cannot do a work.
 func absent(work, who string, why error) Result {
 	return Result{Work: work, Who: who, Note: why.Error()}
+}
+
+// result keeps what was measured, or why a competitor is left out.
+func (e env) result(work, who, note string, values map[string]float64, err error) error {
+	switch {
+	case errors.Is(err, errNoPython), errors.Is(err, peer.ErrNoDSN):
+		e.out.add(absent(work, who, err))
+		return nil
+	case err != nil:
+		return fmt.Errorf("%s of %s: %w", work, who, err)
+	}
+	e.out.add(Result{Work: work, Who: who, Values: values, Note: note})
+	return nil
 }
 
 var errOneProcess = errors.New("one process only")

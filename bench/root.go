@@ -91,6 +91,11 @@ func (e env) foldOnce(root string) (report, map[string]float64, error) {
 	return r, values, nil
 }
 
+// compactd runs it and measures the process.
+func (e env) compactd(args ...string) ([]byte, map[string]float64, error) {
+	return e.measured(filepath.Join(e.bin, "compactd"), args...)
+}
+
 // measured runs a command. It returns its output, and the time and memory that it used.
 func (e env) measured(name string, args ...string) (out []byte, values map[string]float64, err error) {
 	to := filepath.Join(e.dir, "measured.json")

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -11,12 +10,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/runfold/runfold/bench/peer"
 	"github.com/runfold/runfold/cohort"
 )
-
-// errNoPython is why a comparison with a program in Python is left out.
-var errNoPython = errors.New("-python names no python that has bench/requirements.txt")
 
 // views measures copies of the index in other forms: what 10,000 new rows cost each of them, and what it costs to make the copy anew.
 func views(e env) error {
@@ -64,35 +59,6 @@ func (v *viewed) withDelta() error {
 func (v *viewed) run(args ...string) error {
 	_, _, err := v.compactd(args...)
 	return err
-}
-
-func (v *viewed) compactd(args ...string) ([]byte, map[string]float64, error) {
-	return v.measured(filepath.Join(v.bin, "compactd"), args...)
-}
-
-// py runs a function of views.py.
-func (v *viewed) py(args ...string) ([]byte, map[string]float64, error) {
-	if v.python == "" {
-		return nil, nil, errNoPython
-	}
-	script, err := filepath.Abs("views.py")
-	if err != nil {
-		return nil, nil, err
-	}
-	return v.measured(v.python, append([]string{script}, args...)...)
-}
-
-// result keeps a result, or why there is none.
-func (v *viewed) result(work, who, note string, values map[string]float64, err error) error {
-	switch {
-	case errors.Is(err, errNoPython), errors.Is(err, peer.ErrNoDSN):
-		v.out.add(absent(work, who, err))
-		return nil
-	case err != nil:
-		return fmt.Errorf("%s of %s: %w", work, who, err)
-	}
-	v.out.add(Result{Work: work, Who: who, Values: values, Note: note})
-	return nil
 }
 
 // both folds the same new records into the root and into that with a Delta table, in turn.
@@ -183,7 +149,7 @@ func (v *viewed) again() error {
 		if err := errors.Join(v.remove(d), v.settle(index)); err != nil {
 			return err
 		}
-		_, values, err = v.py("reload", index, d.py)
+		_, values, err = v.py("views.py", "reload", index, d.py)
 		if err := v.result(v.work, "pandas to_sql, "+d.name, "all rows without snapshots, one index", values, err); err != nil {
 			return err
 		}
@@ -195,7 +161,7 @@ func (v *viewed) again() error {
 	if err := errors.Join(os.Remove(filepath.Join(v.dir, "anew.duckdb")), v.settle(index)); err != nil {
 		return err
 	}
-	_, values, err = v.py("overwrite", index, filepath.Join(v.dir, "anew.delta"))
+	_, values, err = v.py("views.py", "overwrite", index, filepath.Join(v.dir, "anew.delta"))
 	return errors.Join(v.result(v.work, "delta-rs overwrite", "all rows without snapshots", values, err),
 		os.RemoveAll(filepath.Join(v.dir, "anew.delta")), os.RemoveAll(filepath.Join(v.dir, "anew.pandas.db")))
 }
@@ -208,8 +174,8 @@ func (v *viewed) remove(d database) error {
 	return v.run("view", "drop", d.url, "--root", v.root)
 }
 
-// search is the question that all are asked: MLflow's search_runs can ask it, too.
-const search = `select run_id, "metrics.auc" from %s where "metrics.auc" > 0.9 and "params.optimizer" = 'adam' order by "metrics.auc" desc limit 100`
+// best is the question that all are asked: MLflow's search_runs can ask it, too.
+const best = `select run_id, "metrics.auc" from %s where "metrics.auc" > 0.9 and "params.optimizer" = 'adam' order by "metrics.auc" desc limit 100`
 
 // sums is a question over all rows.
 const sums = `select cohort_id, phase, "params.optimizer", count(*), avg("metrics.auc"), max(duration_s) from %s group by 1, 2, 3 order by 1, 2, 3`
@@ -224,23 +190,19 @@ func (v *viewed) queries(rows int) error {
 	if err := few.grow(rows / 10); err != nil {
 		return err
 	}
-	store, lines := filepath.Join(v.dir, "mlflow.db"), filepath.Join(v.dir, "mlflow.ndjson")
-	if err := writeRecords(lines, span(0, rows/10)); err != nil {
+	store := filepath.Join(v.dir, "mlflow.db")
+	if err := v.fill(store, rows/10); err != nil && !errors.Is(err, errNoPython) {
 		return err
-	}
-	_, _, filled := v.py("mlflow_fill", store, lines)
-	if filled != nil && !errors.Is(filled, errNoPython) {
-		return filled
 	}
 	if err := v.first(fmt.Sprintf("query rows=%d", rows)); err != nil {
 		return err
 	}
 	for round := range v.rounds {
 		err := errors.Join(
-			v.ask(fmt.Sprintf("query rows=%d best 100 runs", rows), search, "search"),
+			v.ask(fmt.Sprintf("query rows=%d best 100 runs", rows), best, "search"),
 			v.ask(fmt.Sprintf("query rows=%d sums of all rows", rows), sums, "sums"),
-			few.ask(fmt.Sprintf("query rows=%d best 100 runs", rows/10), search, "search"),
-			few.mlflow(fmt.Sprintf("query rows=%d best 100 runs", rows/10), store))
+			few.ask(fmt.Sprintf("query rows=%d best 100 runs", rows/10), best, "search"),
+			few.searched(fmt.Sprintf("query rows=%d best 100 runs", rows/10), store))
 		if err != nil {
 			return fmt.Errorf("round %d: %w", round, err)
 		}
@@ -295,24 +257,17 @@ func (v *viewed) ask(work, statement, verb string) error {
 	return v.result(work, duck, "on the Parquet, one process, start included", values, err)
 }
 
-// mlflow asks MLflow for the best runs. Their names must be those that the root has.
-func (v *viewed) mlflow(work, store string) error {
-	var out []byte
+// searched asks MLflow for the best runs. Their names must be those that the root has.
+func (v *viewed) searched(work, store string) error {
+	var found timed
 	var values map[string]float64
 	var err error
 	for range 2 {
-		if out, values, err = v.py("mlflow_search", store); err != nil {
+		if found, values, err = v.mlflow(store, search{"metrics.auc > 0.9 and params.optimizer = 'adam'", "metrics.auc DESC", 100}); err != nil {
 			return v.result(work, "MLflow", "", values, err)
 		}
 	}
-	var found struct {
-		Seconds float64
-		Runs    []string
-	}
-	if err := json.Unmarshal(out, &found); err != nil {
-		return fmt.Errorf("MLflow: %w", err)
-	}
-	ours, _, err := v.compactd("query", fmt.Sprintf(search, "runs"), "--root", v.root, "--csv")
+	ours, _, err := v.compactd("query", fmt.Sprintf(best, "runs"), "--root", v.root, "--csv")
 	if err != nil {
 		return err
 	}
@@ -321,8 +276,8 @@ func (v *viewed) mlflow(work, store string) error {
 		run, _, _ := strings.Cut(row, ",")
 		runs = append(runs, run)
 	}
-	if !slices.Equal(runs, found.Runs) {
-		return fmt.Errorf("MLflow finds %d runs, %v, and runfold %d, %v", len(found.Runs), found.Runs, len(runs), runs)
+	if !slices.Equal(runs, found.Answer) {
+		return fmt.Errorf("MLflow finds %d runs, %v, and runfold %d, %v", len(found.Answer), found.Answer, len(runs), runs)
 	}
 	v.out.add(Result{Work: work, Who: "MLflow", Values: values, Note: "SQLite store, one process, its imports included"})
 	v.out.add(Result{Work: work, Who: "MLflow, search alone", Values: map[string]float64{"wall s": found.Seconds}, Note: "within a process that runs"})

@@ -4,6 +4,7 @@
 //	worker -peer NAME -dir DIR -for 2s                 one process among many
 //	worker -peer NAME -dir DIR -once                   one record and no more, as a command line tool does
 //	worker measure FILE COMMAND...                     runs a command and writes what it took to FILE
+//	worker ask -root DIR -where EXPRESSION ...         asks a root in one process, as a page does
 package main
 
 import (
@@ -20,6 +21,9 @@ func main() {
 	do := run
 	if len(os.Args) > 3 && os.Args[1] == "measure" {
 		do = func() error { return measure(os.Args[2], os.Args[3:]) }
+	}
+	if len(os.Args) > 1 && os.Args[1] == "ask" {
+		do = func() error { return ask(os.Args[2:]) }
 	}
 	if err := do(); err != nil {
 		fmt.Fprintln(os.Stderr, "worker:", err)
