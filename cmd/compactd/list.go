@@ -396,7 +396,10 @@ func (c tableColumn) cell(v query.Cell, chosen bool) string {
 	if text == "-" {
 		text = `"-"`
 	}
-	if whole {
+	switch {
+	case c.name == "run_id": // it is what other commands are given
+		return terminal.CutMiddle(text, mostWidth)
+	case whole:
 		return terminal.Cut(text, mostWidth)
 	}
 	return terminal.Cut(text, mostText)
