@@ -157,6 +157,9 @@ func (a *app) listRuns(ctx context.Context, out *bufio.Writer, ans *answer, f fo
 		n++
 		return l.row(r.Cells)
 	})
+	if errors.As(err, new(usageError)) {
+		out.Reset(a.stdout) // nothing is listed, and so it has no names
+	}
 	return n, err
 }
 
