@@ -297,6 +297,19 @@ func (a *answer) usedColumns() []string {
 	return used
 }
 
+// hasTexts tells whether a text is what a column holds, and not one that stands in _extra beside other values.
+func (a *answer) hasTexts(column string) bool {
+	if index.IsFixed(column) || slices.Contains(query.FixedColumns, column) {
+		return true
+	}
+	if a.src.Index != nil {
+		if k, ok := a.src.Index.Kind(column); ok {
+			return k == index.String
+		}
+	}
+	return slices.ContainsFunc(a.src.Schema, func(c index.Column) bool { return c.Name == column && c.Kind == index.String })
+}
+
 // oneFlags are those of commands that are about single runs.
 func (q *question) oneFlags(f *pflag.FlagSet) {
 	f.StringVar(&q.cohort, "cohort", "", "the row of this cohort")
