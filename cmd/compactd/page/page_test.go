@@ -371,6 +371,25 @@ func TestRuns(t *testing.T) {
 	s.has(s.get(at("/", "where", "params.opt = 1"), 200), "has texts")
 }
 
+func TestUnfolded(t *testing.T) {
+	s := newSite(t)
+	s.append("c", trained(0, 3)...)
+	s.has(s.get("/?unfolded=1", 200), "1 to 3 of <strong>3</strong>", "metrics.auc", "unfolded</span>", `checked`)
+	s.has(s.get("/?unfolded=1&run=r-1", 200), "r-1")
+	s.fold()
+	s.append("c", `{"run_id":"r-1","stage":"TRAINING","metrics":{"auc":0.9,"new":7}}`, `{"run_id":"waits","stage":"S","metrics":{"auc":0.8}}`)
+	page := s.get("/?unfolded=1&sort=-metrics.auc", 200)
+	s.has(page, "1 to 4 of <strong>4</strong>", "0.9", "metrics.new", `href="/run?run=waits%3AS&amp;unfolded=1"`)
+	s.lacks(page, "0.101")
+	s.lacks(s.get("/", 200), "waits")
+	s.has(s.get(at("/run", "run", "waits", "unfolded", "1"), 200), "unfolded", "0.8")
+	s.get(at("/run", "run", "waits"), 404)
+	s.has(s.get(at("/compare", "run", "r-1:TRAINING", "run", "waits:S", "unfolded", "1"), 200), "metrics.new")
+	s.has(s.get(at("/chart", "y", "metrics.auc", "unfolded", "1"), 200), "4 points")
+	s.has(s.get("/?unfolded=1&at=1", 400), "exclude each other")
+	s.get("/?unfolded=1&from=30000&sort=run_id", 200)
+}
+
 func TestMistakes(t *testing.T) {
 	s := newSite(t)
 	s.append("c", trained(0, 3)...)

@@ -2,6 +2,7 @@ package page
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -23,6 +24,7 @@ type view struct {
 	From, Limit                                int64
 	Every                                      int64    // in seconds, how often the page is loaded again; 0: not
 	Keys                                       []string // of runs
+	Unfolded                                   bool     // also what no fold has read yet
 	X, Y                                       string
 }
 
@@ -51,6 +53,7 @@ func viewOf(r *http.Request) (v view, err error) {
 	for _, name := range q["run"] {
 		v.Keys = append(v.Keys, keyOf(name))
 	}
+	v.Unfolded = q.Get("unfolded") != ""
 	at, err := number(q, "at", 0, 1, 1<<62)
 	v.At = cohort.Generation(at)
 	if err == nil {
@@ -61,6 +64,9 @@ func viewOf(r *http.Request) (v view, err error) {
 	}
 	if err == nil {
 		v.Every, err = number(q, "every", 0, 1, 86400)
+	}
+	if err == nil && v.Unfolded && v.At != 0 {
+		err = usage(errors.New("at and unfolded exclude each other: what is not folded is of no generation"))
 	}
 	return v, err
 }
@@ -110,6 +116,9 @@ func (v view) values() url.Values {
 	set("columns", v.Columns)
 	set("x", v.X)
 	set("y", v.Y)
+	if v.Unfolded {
+		set("unfolded", "1")
+	}
 	if v.From > 0 {
 		set("from", strconv.FormatInt(v.From, 10))
 	}
@@ -143,7 +152,9 @@ func (v view) list() string {
 }
 
 // run is the address of one run.
-func (v view) run(key string) string { return view{At: v.At, Keys: []string{key}}.at("/run") }
+func (v view) run(key string) string {
+	return view{At: v.At, Unfolded: v.Unfolded, Keys: []string{key}}.at("/run")
+}
 
 // query is what v asks for. Its Columns are not set.
 func (v view) query(now time.Time) (q query.Query, err error) {
