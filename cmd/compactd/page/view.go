@@ -13,7 +13,6 @@ import (
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/query"
-	"github.com/runfold/runfold/internal/quantity"
 	"github.com/runfold/runfold/internal/terminal"
 )
 
@@ -165,8 +164,8 @@ func (v view) query(now time.Time) (q query.Query, err error) {
 	}
 	q.Stage, q.Offset, q.Limit = v.Stage, v.From, v.Limit
 	if v.Since != "" {
-		if q.Since, err = since(v.Since, now); err != nil {
-			return q, usage(err)
+		if q.Since, err = query.ParseSince(v.Since, now); err != nil {
+			return q, usage(fmt.Errorf("since %w", err))
 		}
 	}
 	if v.Where != "" {
@@ -180,20 +179,6 @@ func (v view) query(now time.Time) (q query.Query, err error) {
 		}
 	}
 	return q, nil
-}
-
-// since reads a time, a date or how long ago.
-func since(text string, now time.Time) (time.Time, error) {
-	if t, ok := cohort.ParseTime(text); ok {
-		return t, nil
-	}
-	if t, err := time.Parse(time.DateOnly, text); err == nil {
-		return t, nil
-	}
-	if d, err := quantity.ParseDuration(text); err == nil {
-		return now.Add(-d), nil
-	}
-	return time.Time{}, fmt.Errorf("since %q is no time: write how long ago, such as 2d or 90m, a date such as 2026-01-31, or a time such as 2026-01-31T12:00:00Z", text)
 }
 
 // orders spells a sort.
