@@ -14,6 +14,7 @@ const wrong = []; // what the console and the network say
 // watched is a page whose complaints are kept.
 async function watched(context, expected = () => false) {
   const page = await context.newPage();
+  page.setDefaultTimeout(300000); // of a machine that does much else
   page.on("console", (m) => { if (["error", "warning"].includes(m.type()) && !expected(m.text())) wrong.push(`${page.url()}: console: ${m.text()}`); });
   page.on("pageerror", (e) => wrong.push(`${page.url()}: ${e}`));
   page.on("dialog", (d) => { wrong.push(`${page.url()}: a dialog: ${d.message()}`); d.dismiss(); });
