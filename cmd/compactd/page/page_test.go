@@ -405,6 +405,7 @@ func TestMistakes(t *testing.T) {
 	for _, target := range []string{"/?at=0", "/?at=-1", "/?at=x", "/?from=-1", "/?limit=0", "/?limit=501", "/?limit=9999999999999999999", "/?every=0", "/?where=%zz", "/?where=" + strings.Repeat("a", longest+1), "/generations?before=x"} {
 		s.has(s.get(target, 400), "The address has a mistake")
 	}
+	s.has(s.get("/?sort=metrics.auc&from=1000001", 400), "can be turned to row 1,000,000")
 	s.has(s.get("/run", 400), "names no run")
 	s.has(s.get("/compare?run=r-1", 400), "two runs or more")
 	s.has(s.get("/run?run=r", 404), "there is no run", "begin so")

@@ -17,12 +17,13 @@ import (
 
 const (
 	defaultColumns = 14
-	looksAt        = 60     // columns of which those are chosen
-	mostColumns    = 200    // that a page shows
-	mostChoices    = 400    // columns that can be ticked
-	longestCell    = 120    // bytes of a cell in a list
-	manyNames      = 50     // cohorts and stages that a form offers
-	deepRows       = 20_000 // beyond so many rows, a sort holds much memory
+	looksAt        = 60        // columns of which those are chosen
+	mostColumns    = 200       // that a page shows
+	mostChoices    = 400       // columns that can be ticked
+	longestCell    = 120       // bytes of a cell in a list
+	manyNames      = 50        // cohorts and stages that a form offers
+	mostSorted     = 1_000_000 // row up to which the pages of a sorted list can be turned, as a sort holds in memory what comes before
+	deepRows       = 20_000    // beyond so many rows, a sort holds much memory
 )
 
 // list is the page of runs.
@@ -165,6 +166,9 @@ func (p *Page) fill(ctx context.Context, l *list, b *reading) error {
 	if q.Columns, err = l.columns(ctx, q, b); err != nil {
 		return err
 	}
+	if len(q.Sort) > 0 && q.Offset > mostSorted {
+		return usage(fmt.Errorf("a sorted list can be turned to row %s: narrow it down, or sort it the other way", count(mostSorted)))
+	}
 	if len(q.Sort) > 0 && q.Offset > deepRows && !l.View.Unfolded { // what is unfolded is looked at alone already
 		done, err := p.alone(ctx)
 		if err != nil {
@@ -267,7 +271,9 @@ func (l *list) turnable(b *reading) {
 	}
 	if l.Last < l.Total && len(l.Rows) > 0 {
 		at("Next", "next", l.View.From+l.View.Limit)
-		at("Last", "", (l.Total-1)/l.View.Limit*l.View.Limit)
+		if last := (l.Total - 1) / l.View.Limit * l.View.Limit; l.View.Sort == "" || last <= mostSorted {
+			at("Last", "", last)
+		}
 	}
 }
 
