@@ -107,7 +107,7 @@ async function clicks(browser) {
   const values = await page.locator("table.list tbody tr").evaluateAll((rows, at) => rows.map((r) => Number(r.cells[at].textContent)), await column.evaluate((c) => c.cellIndex));
   assert.deepEqual(values, [...values].sort((a, b) => b - a));
 
-  await page.getByText("Choose columns").click();
+  await page.locator("summary", { hasText: "Choose columns" }).click();
   await page.fill("#find-column", "params");
   assert.equal(await page.locator("#choices label:visible").count(), await page.locator("#choices label").filter({ hasText: "params" }).count());
   await page.locator("#choices input[value='params.opt']").uncheck();
