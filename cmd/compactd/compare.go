@@ -107,9 +107,14 @@ func (a *app) printCompared(c found.Compared, all bool) error {
 	}
 	most := max((width-names)/len(c.Keys)-2, 12)
 	t := &tableWriter{out: out, widths: make([]int, len(header)), rights: make([]bool, len(header))}
-	for n, line := range lines {
+	for _, line := range headLines(header, most) {
+		if err := t.add(line); err != nil {
+			return err
+		}
+	}
+	for _, line := range lines[1:] {
 		for i := range line {
-			if line[i] == "" && n > 0 {
+			if line[i] == "" {
 				line[i] = "-"
 			}
 			if i > 0 {
@@ -121,6 +126,19 @@ func (a *app) printCompared(c found.Compared, all bool) error {
 		}
 	}
 	return errors.Join(t.begin(), out.Flush())
+}
+
+// headLines are the keys, each whole: where one has no room in a line, it goes on in the next one.
+func headLines(header []string, most int) (lines [][]string) {
+	for i, key := range header {
+		for n, part := range wrapped(key, most) {
+			if n == len(lines) {
+				lines = append(lines, make([]string, len(header)))
+			}
+			lines[n][i] = part
+		}
+	}
+	return lines
 }
 
 // printComparedJSON prints names with a list of values each, in the order of the runs; null where a run has none.

@@ -67,7 +67,7 @@ func (a *app) showDeltaCommand() *cobra.Command {
 			if asJSON {
 				err = a.printJSON(d)
 			} else {
-				_, err = fmt.Fprintf(a.stdout, "delta  %s\n", deltaText(d))
+				_, err = fmt.Fprintf(a.stdout, "delta  %s\n", d.String())
 			}
 			if d.Problem != "" {
 				err = errors.Join(err, errDamaged)
@@ -77,31 +77,6 @@ func (a *app) showDeltaCommand() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
-}
-
-// deltaText is the state of the table on one line.
-func deltaText(d audit.DeltaStatus) string {
-	text := "off"
-	if d.On {
-		text = "on"
-	}
-	switch {
-	case d.Problem != "":
-		return text + ": " + d.Problem
-	case d.Version < 0:
-		return text + ", no table yet"
-	}
-	text += fmt.Sprintf(", version %d shows generation %d", d.Version, d.Generation)
-	if d.Behind > 0 {
-		text += fmt.Sprintf(", which is %d behind", d.Behind)
-	}
-	if d.Mapped {
-		text += ", with column mapping"
-	}
-	if len(d.LeftOut) > 0 {
-		text += fmt.Sprintf(", without the columns %q", d.LeftOut)
-	}
-	return text
 }
 
 func (a *app) setDeltaCommand() *cobra.Command {

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -98,39 +97,6 @@ func printCommit(out *bufio.Writer, c generation.Commit, asJSON bool) error {
 		by += ", lock " + c.Lock.String()
 	}
 	_, err := fmt.Fprintf(out, "%d\t%s\t%s\t%s\t%s\t%d rows\t%s\n", c.Generation, terminal.Field(c.CreatedAt), terminal.Field(string(cmp.Or(c.Verb, "not known"))),
-		terminal.Field(by), terminal.Field(c.Program), c.Rows, whatChanged(c))
+		terminal.Field(by), terminal.Field(c.Program), c.Rows, c.WhatChanged())
 	return err
-}
-
-// whatChanged says what a commit did to the rows.
-func whatChanged(c generation.Commit) string {
-	var parts []string
-	if c.Void {
-		parts = append(parts, "void")
-	}
-	if c.RepairedFrom != nil {
-		parts = append(parts, fmt.Sprintf("went back to generation %d", *c.RepairedFrom))
-	}
-	switch {
-	case c.Changed != nil && *c.Changed == generation.Changed{}:
-		parts = append(parts, "no row changed")
-	case c.Changed != nil:
-		for _, p := range []struct {
-			n    int64
-			what string
-		}{
-			{c.Changed.Added, "added"}, {c.Changed.Replaced, "replaced"}, {c.Changed.Imported, "of these imported"},
-			{c.Changed.Withdrawn, "withdrawn"}, {c.Changed.Returned, "returned"}, {c.Changed.Raised, "appended again"},
-			{c.Changed.Erased, "erased"},
-		} {
-			if p.n > 0 {
-				parts = append(parts, fmt.Sprintf("%d %s", p.n, p.what))
-			}
-		}
-	case c.Grown != nil:
-		parts = append(parts, fmt.Sprintf("%d added, and what was replaced is not known", *c.Grown))
-	default:
-		parts = append(parts, "what changed is not known")
-	}
-	return strings.Join(parts, ", ")
 }

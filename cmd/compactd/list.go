@@ -14,7 +14,6 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/compactor/query"
 	"github.com/runfold/runfold/internal/jsonscan"
 	"github.com/runfold/runfold/internal/terminal"
@@ -126,19 +125,6 @@ func fieldOf(c query.Cell, texts bool) string {
 
 // isValue tells whether a text reads as a value that is no text.
 func isValue(text string) bool { return text[0] != '"' && json.Valid([]byte(text)) }
-
-// hasTexts tells whether a text is what a column holds, and not one that stands in _extra beside other values.
-func (a *answer) hasTexts(column string) bool {
-	if index.IsFixed(column) || slices.Contains(query.FixedColumns, column) {
-		return true
-	}
-	if a.src.Index != nil {
-		if k, ok := a.src.Index.Kind(column); ok {
-			return k == index.String
-		}
-	}
-	return slices.ContainsFunc(a.src.Schema, func(c index.Column) bool { return c.Name == column && c.Kind == index.String })
-}
 
 func (l *listWriter) field(i int, text string) {
 	if i > 0 {
@@ -396,7 +382,10 @@ func (c tableColumn) cell(v query.Cell, chosen bool) string {
 	if text == "-" {
 		text = `"-"`
 	}
-	if whole {
+	switch {
+	case c.name == "run_id": // it is what other commands are given
+		return terminal.CutMiddle(text, mostWidth)
+	case whole:
 		return terminal.Cut(text, mostWidth)
 	}
 	return terminal.Cut(text, mostText)

@@ -16,7 +16,6 @@ import (
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/compactor/query"
-	"github.com/runfold/runfold/internal/quantity"
 )
 
 // question is the flags of commands that list runs.
@@ -107,8 +106,8 @@ func (q *question) parse(now time.Time) (out query.Query, err error) {
 	}
 	out.Stage, out.Limit = q.stage, int64(q.limit)
 	if q.since != "" {
-		if out.Since, err = parseSince(q.since, now); err != nil {
-			return out, usageError{err}
+		if out.Since, err = query.ParseSince(q.since, now); err != nil {
+			return out, usageError{fmt.Errorf("--since %w", err)}
 		}
 	}
 	if q.where != "" {
@@ -132,20 +131,6 @@ func (q *question) parse(now time.Time) (out query.Query, err error) {
 		}
 	}
 	return out, nil
-}
-
-// parseSince reads a time, a date or how long ago.
-func parseSince(text string, now time.Time) (time.Time, error) {
-	if t, ok := cohort.ParseTime(text); ok {
-		return t, nil
-	}
-	if t, err := time.Parse(time.DateOnly, text); err == nil {
-		return t, nil
-	}
-	if d, err := quantity.ParseDuration(text); err == nil {
-		return now.Add(-d), nil
-	}
-	return time.Time{}, fmt.Errorf("--since %q is no time: write how long ago, such as 2d or 90m, a date such as 2026-01-31, or a time such as 2026-01-31T12:00:00Z", text)
 }
 
 // ask opens the root. The caller closes the answer.
@@ -295,6 +280,19 @@ func (a *answer) usedColumns() []string {
 		}
 	}
 	return used
+}
+
+// hasTexts tells whether a text is what a column holds, and not one that stands in _extra beside other values.
+func (a *answer) hasTexts(column string) bool {
+	if index.IsFixed(column) || slices.Contains(query.FixedColumns, column) {
+		return true
+	}
+	if a.src.Index != nil {
+		if k, ok := a.src.Index.Kind(column); ok {
+			return k == index.String
+		}
+	}
+	return slices.ContainsFunc(a.src.Schema, func(c index.Column) bool { return c.Name == column && c.Kind == index.String })
 }
 
 // oneFlags are those of commands that are about single runs.

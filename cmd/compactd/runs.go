@@ -31,7 +31,7 @@ func (a *app) runsCommand() *cobra.Command {
 
 On a terminal the list is a table that fits it: run, stage, the other fields of the key, cohort if there are several, time, then what --sort and --where name, then metrics, then
 params, in the order in which they came. A column that is empty in the first 200 rows is left out, and so is one that has no room; how many had none is said below. A text of
-more than 24 characters, and a number with more than 10, ends with an ellipsis, and times have no fraction of a second; NULL is -.
+more than 24 characters, and a number with more than 10, ends with an ellipsis; a run id of more than 40 has one in its middle. Times have no fraction of a second; NULL is -.
 
 Elsewhere a line has the key, the snapshot_seq, the timestamp and the cohort, with a tab between them, and no line of names.
 
@@ -157,6 +157,9 @@ func (a *app) listRuns(ctx context.Context, out *bufio.Writer, ans *answer, f fo
 		n++
 		return l.row(r.Cells)
 	})
+	if errors.As(err, new(usageError)) {
+		out.Reset(a.stdout) // nothing is listed, and so it has no names
+	}
 	return n, err
 }
 

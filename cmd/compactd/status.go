@@ -115,7 +115,7 @@ func (a *app) printStatus(s shownStatus) error {
 		fmt.Fprintf(out, "row groups  %d, of which the last fold copied %d as bytes\n", m.GroupsCopied+m.GroupsWritten, m.GroupsCopied)
 	}
 	if s.Delta != nil {
-		fmt.Fprintf(out, "delta       %s\n", terminal.Line(deltaText(*s.Delta)))
+		fmt.Fprintf(out, "delta       %s\n", terminal.Line(s.Delta.String()))
 	}
 	if s.Holder != "" {
 		fmt.Fprintf(out, "lock        %s\n", terminal.Line(s.Holder))

@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"path/filepath"
 
@@ -52,6 +53,31 @@ type DeltaStatus struct {
 	Mapped     bool              `json:"mapped"`            // names need column mapping
 	LeftOut    []string          `json:"left_out"`          // columns that the table cannot have
 	Problem    string            `json:"problem,omitempty"` // why it is not brought up to date
+}
+
+// String is the status in words.
+func (d DeltaStatus) String() string {
+	text := "off"
+	if d.On {
+		text = "on"
+	}
+	switch {
+	case d.Problem != "":
+		return text + ": " + d.Problem
+	case d.Version < 0:
+		return text + ", no table yet"
+	}
+	text += fmt.Sprintf(", version %d shows generation %d", d.Version, d.Generation)
+	if d.Behind > 0 {
+		text += fmt.Sprintf(", which is %d behind", d.Behind)
+	}
+	if d.Mapped {
+		text += ", with column mapping"
+	}
+	if len(d.LeftOut) > 0 {
+		text += fmt.Sprintf(", without the columns %q", d.LeftOut)
+	}
+	return text
 }
 
 // ReadDelta is what the Delta table of a root shows, whose newest generation was newest a moment ago. It reads only. What needs a person is a Problem;

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"iter"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/runfold/runfold/cohort"
@@ -185,6 +186,39 @@ func (s *Store) At(t time.Time) (m Manifest, next cohort.Generation, err error) 
 		return Manifest{}, 0, &NotKeptError{Time: t, After: above.Commit}
 	}
 	return found.m, above.Generation, nil
+}
+
+// WhatChanged says what a commit did to the rows.
+func (c Commit) WhatChanged() string {
+	var parts []string
+	if c.Void {
+		parts = append(parts, "void")
+	}
+	if c.RepairedFrom != nil {
+		parts = append(parts, fmt.Sprintf("went back to generation %d", *c.RepairedFrom))
+	}
+	switch {
+	case c.Changed != nil && *c.Changed == Changed{}:
+		parts = append(parts, "no row changed")
+	case c.Changed != nil:
+		for _, p := range []struct {
+			n    int64
+			what string
+		}{
+			{c.Changed.Added, "added"}, {c.Changed.Replaced, "replaced"}, {c.Changed.Imported, "of these imported"},
+			{c.Changed.Withdrawn, "withdrawn"}, {c.Changed.Returned, "returned"}, {c.Changed.Raised, "appended again"},
+			{c.Changed.Erased, "erased"},
+		} {
+			if p.n > 0 {
+				parts = append(parts, fmt.Sprintf("%d %s", p.n, p.what))
+			}
+		}
+	case c.Grown != nil:
+		parts = append(parts, fmt.Sprintf("%d added, and what was replaced is not known", *c.Grown))
+	default:
+		parts = append(parts, "what changed is not known")
+	}
+	return strings.Join(parts, ", ")
 }
 
 // Kept reads the manifest of a generation that may be swept or void: then the error is a *NotKeptError, which names the nearest

@@ -3,13 +3,14 @@ package query
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/internal/jsonscan"
 )
 
 // Hints tells of literals that no value can be equal to, because none is of their type: such as '0.01' beside a column of
-// numbers. It is for people; Select does not need it. It has nothing to say of names that no file has, as Select refuses them.
+// numbers, and all of them beside lists. It is for people; Select does not need it. It has nothing to say of names that no file has, as Select refuses them.
 func Hints(ctx context.Context, e Expr, files ...*index.File) (hints []string, err error) {
 	if e.root == nil {
 		return nil, nil
@@ -18,8 +19,11 @@ func Hints(ctx context.Context, e Expr, files ...*index.File) (hints []string, e
 	var names []name
 	for _, of := range literalsOf(e.root, nil) {
 		n := e.names[of.name]
-		if k, ok := columnKind(files, n.column); ok && !n.fixed && !suits(k, of.kind) {
-			odd, names = append(odd, oddity{n.column, k, of}), append(names, n)
+		if n.fixed {
+			continue
+		}
+		if k, ok := columnKind(files, n.column); !ok || !suits(k, of.kind) {
+			odd, names = append(odd, oddity{n.column, k, nil, of}), append(names, n)
 		}
 	}
 	if len(odd) == 0 {
@@ -30,7 +34,7 @@ func Hints(ctx context.Context, e Expr, files ...*index.File) (hints []string, e
 		return nil, err
 	}
 	for _, o := range odd {
-		if !there[o.column].has(o.kind) {
+		if o.there = there[o.column]; !o.there.has(o.kind) && (o.is != 0 || len(o.there) > 0) {
 			hints = append(hints, o.String())
 		}
 	}
@@ -103,14 +107,35 @@ func (k kinds) has(literal valueKind) bool {
 	return k[jsonscan.Int] || k[jsonscan.Double]
 }
 
+// String lists what the values are.
+func (k kinds) String() string {
+	var are []string
+	for _, of := range []struct {
+		kind jsonscan.Kind
+		name string
+	}{{jsonscan.Array, "lists"}, {jsonscan.Object, "objects"}, {jsonscan.String, "texts"}, {jsonscan.Bool, "true and false"}} {
+		if k[of.kind] {
+			are = append(are, of.name)
+		}
+	}
+	if k[jsonscan.Int] || k[jsonscan.Double] {
+		are = append(are, "numbers")
+	}
+	return strings.Join(are, " and ")
+}
+
 // oddity is a literal of another type than its column.
 type oddity struct {
 	column string
-	is     index.Kind
+	is     index.Kind // 0 if there is no column
+	there  kinds      // in _extra
 	typed
 }
 
 func (o oddity) String() string {
+	if o.is == 0 {
+		return fmt.Sprintf("%s has %s, and no row has a value there that can be compared with %v", o.column, o.there, o.token)
+	}
 	has, write := "numbers", "a number"
 	switch o.is {
 	case index.String:

@@ -422,6 +422,25 @@ func TestLists(t *testing.T) {
 	}
 }
 
+// TestHintsOfLists: nothing is equal to a list.
+func TestHintsOfLists(t *testing.T) {
+	f := indexOf(t, `{"run_id":"a","stage":"T","layers":[1],"mixed":[1]}
+{"run_id":"b","stage":"T","layers":{"n":1}}`)
+	for text, want := range map[string]string{
+		"layers = '[1]'":     "[layers has lists and objects, and no row has a value there that can be compared with '[1]']",
+		"mixed like '%1%'":   "[mixed has lists, and no row has a value there that can be compared with '%1%']",
+		"layers is not null": "[]",
+	} {
+		e, err := Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := Hints(t.Context(), e, f); err != nil || fmt.Sprint(got) != want {
+			t.Errorf("%s: %v, %v", text, got, err)
+		}
+	}
+}
+
 // TestNames: names that nothing has, and those that end with *.
 func TestNames(t *testing.T) {
 	src := Source{Index: indexOf(t, `{"run_id":"a","stage":"T","metrics":{"auc":1,"acc":2},"list":[1]}`)}

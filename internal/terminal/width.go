@@ -3,6 +3,7 @@ package terminal
 import (
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/text/width"
 )
@@ -45,6 +46,26 @@ func Cut(s string, most int) string {
 		}
 	}
 	return s
+}
+
+// CutMiddle is Cut for an id: it loses what is in the middle, as ids that begin in the same way differ at their ends.
+func CutMiddle(s string, most int) string {
+	if Width(s) <= most {
+		return s
+	}
+	head := Cut(s, (most+1)/2)
+	left, at := most-Width(head), len(s)
+	for end := at; end > 0; {
+		r, size := utf8.DecodeLastRuneInString(s[:end])
+		end -= size
+		if left -= runeWidth(r); left < 0 {
+			break
+		}
+		if runeWidth(r) > 0 { // a mark stays with the character before it
+			at = end
+		}
+	}
+	return head + s[at:]
 }
 
 // CutNumber is Cut for a number: it loses digits after the point only, so that its size stays what it is. One without such digits is not cut.

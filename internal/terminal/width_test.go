@@ -41,6 +41,23 @@ func TestCut(t *testing.T) {
 			t.Errorf("CutNumber(%q, %d) = %q, want %q", c.text, c.most, got, c.want)
 		}
 	}
+	for _, c := range []struct {
+		text string
+		most int
+		want string
+	}{
+		{"abcdef", 6, "abcdef"},
+		{"abcdefg", 6, "ab…efg"},
+		{"abcdefg", 5, "ab…fg"},
+		{"日本語日本語", 7, "日…本語"},
+		{"abcdee\u0301", 3, "a…e\u0301"},
+		{"abc", 1, "…"},
+	} {
+		got := CutMiddle(c.text, c.most)
+		if got != c.want || Width(got) > c.most {
+			t.Errorf("CutMiddle(%q, %d) = %q, want %q", c.text, c.most, got, c.want)
+		}
+	}
 	if got := Pad("日", 4, true) + "|" + Pad("日", 4, false) + "|" + Pad("abc", 2, true); got != "  日|日  |abc" {
 		t.Errorf("Pad: %q", got)
 	}

@@ -28,8 +28,11 @@ type figure struct {
 	YName   string
 }
 
-// mostPoints is how many points a chart has at most.
-const mostPoints = 2000
+// mostPoints is how many points a chart has at most, and ofEach how many of each few runs those are.
+const (
+	mostPoints = 2000
+	ofEach     = 4
+)
 
 // chart shows one value of runs over another one.
 func (p *Page) chart(w http.ResponseWriter, r *http.Request) error {
@@ -42,7 +45,7 @@ func (p *Page) chart(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer done()
-	b, err := p.shelf.take(r.Context(), v.At)
+	b, err := p.look(r.Context(), v)
 	if err != nil {
 		return err
 	}
@@ -121,7 +124,7 @@ func (f *figure) draw(ctx context.Context, b *reading, p *Page) error {
 		return err
 	}
 	q.Columns = []string{x, y, "_key"}
-	s := sample{every: max(1, (n+mostPoints/2-1)/(mostPoints/2)), words: map[string]int{}}
+	s := sample{every: max(1, (n+mostPoints/ofEach-1)/(mostPoints/ofEach)), words: map[string]int{}}
 	for row, err := range q.Rows(ctx, b.Source) {
 		if err != nil {
 			return err
@@ -147,7 +150,7 @@ func (f *figure) draw(ctx context.Context, b *reading, p *Page) error {
 func (f *figure) tell(s *sample, n int64) {
 	add := func(format string, args ...any) { f.Told = append(f.Told, fmt.Sprintf(format, args...)) }
 	if s.seen > int64(len(s.points)) {
-		add("Thinned: %s of %s points are drawn, of each %s runs in snapshot_seq order the lowest and the highest.", count(int64(len(s.points))), count(s.seen), count(s.every))
+		add("Thinned: %s of %s points are drawn, of each %s runs in snapshot_seq order the lowest, the highest, and two that say how the rest lie.", count(int64(len(s.points))), count(s.seen), count(s.every))
 	}
 	if s.noY > 0 {
 		add("%s of %s runs have no number as %s.", count(s.noY), count(n), f.YName)
@@ -171,13 +174,14 @@ type point struct {
 // mostWords is how many texts an axis has.
 const mostWords = 40
 
-// sample keeps of each few rows the lowest and the highest one.
+// sample keeps of each few rows the lowest and the highest one, so that no best run is lost, and two more, so that the cloud keeps its form.
 type sample struct {
 	every          int64
 	points         []point
 	seen, noX, noY int64
 	inBucket       int64
 	low, high      point
+	others         []point
 	words          map[string]int // texts on the x axis
 	named          []string
 	moreWords      bool
@@ -196,6 +200,9 @@ func (s *sample) add(x, y, key query.Cell) {
 	}
 	if s.inBucket == 0 || pt.y > s.high.y {
 		s.high = pt
+	}
+	if s.inBucket == 0 || s.inBucket == s.every/2 {
+		s.others = append(s.others, pt)
 	}
 	if s.inBucket++; s.inBucket >= s.every {
 		s.end()
@@ -243,11 +250,14 @@ func (s *sample) end() {
 	if s.inBucket == 0 {
 		return
 	}
-	s.points = append(s.points, s.low)
-	if s.high.key != s.low.key {
-		s.points = append(s.points, s.high)
+	var keys []string
+	for _, pt := range append(s.others, s.low, s.high) {
+		if !slices.Contains(keys, pt.key) {
+			keys = append(keys, pt.key)
+			s.points = append(s.points, pt)
+		}
 	}
-	s.inBucket = 0
+	s.inBucket, s.others = 0, s.others[:0]
 }
 
 // mark adds the runs that an address names, which must not be thinned out.

@@ -53,7 +53,7 @@ func (p *Page) compare(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer done()
-	b, err := p.shelf.take(r.Context(), v.At)
+	b, err := p.look(r.Context(), v)
 	if err != nil {
 		return err
 	}

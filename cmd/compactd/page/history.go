@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"strings"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/audit"
@@ -81,43 +80,11 @@ func commitOf(c generation.Commit) commitShown {
 	if c.Lock != nil {
 		s.By += ", lock " + c.Lock.String()
 	}
-	s.Changed = changed(c)
+	s.Changed = c.WhatChanged()
 	if !c.Void {
 		s.Runs, s.Files = view{At: c.Generation}.at("/"), view{At: c.Generation}.at("/files/")
 	}
 	return s
-}
-
-// changed says what a commit did to the rows.
-func changed(c generation.Commit) string {
-	var parts []string
-	if c.Void {
-		parts = append(parts, "void")
-	}
-	if c.RepairedFrom != nil {
-		parts = append(parts, fmt.Sprintf("went back to generation %d", *c.RepairedFrom))
-	}
-	switch {
-	case c.Changed != nil && *c.Changed == generation.Changed{}:
-		parts = append(parts, "no row changed")
-	case c.Changed != nil:
-		for _, of := range []struct {
-			n    int64
-			what string
-		}{
-			{c.Changed.Added, "added"}, {c.Changed.Replaced, "replaced"}, {c.Changed.Imported, "of these imported"}, {c.Changed.Withdrawn, "withdrawn"},
-			{c.Changed.Returned, "returned"}, {c.Changed.Raised, "appended again"}, {c.Changed.Erased, "erased"},
-		} {
-			if of.n > 0 {
-				parts = append(parts, count(of.n)+" "+of.what)
-			}
-		}
-	case c.Grown != nil:
-		parts = append(parts, count(*c.Grown)+" added, and what was replaced is not known")
-	default:
-		parts = append(parts, "what changed is not known")
-	}
-	return strings.Join(parts, ", ")
 }
 
 // state is the page of the status.
@@ -189,7 +156,7 @@ func (st *state) tell() {
 		add("Lock", "%s", s.Holder)
 	}
 	if s.Delta != nil {
-		add("Delta table", "%+v", *s.Delta)
+		add("Delta table", "%s", s.Delta.String())
 	}
 	st.wrong()
 	for _, c := range s.Cohorts {

@@ -371,6 +371,25 @@ func TestRuns(t *testing.T) {
 	s.has(s.get(at("/", "where", "params.opt = 1"), 200), "has texts")
 }
 
+func TestUnfolded(t *testing.T) {
+	s := newSite(t)
+	s.append("c", trained(0, 3)...)
+	s.has(s.get("/?unfolded=1", 200), "1 to 3 of <strong>3</strong>", "metrics.auc", "unfolded</span>", `checked`)
+	s.has(s.get("/?unfolded=1&run=r-1", 200), "r-1")
+	s.fold()
+	s.append("c", `{"run_id":"r-1","stage":"TRAINING","metrics":{"auc":0.9,"new":7}}`, `{"run_id":"waits","stage":"S","metrics":{"auc":0.8}}`)
+	page := s.get("/?unfolded=1&sort=-metrics.auc", 200)
+	s.has(page, "1 to 4 of <strong>4</strong>", "0.9", "metrics.new", `href="/run?run=waits%3AS&amp;unfolded=1"`)
+	s.lacks(page, "0.101")
+	s.lacks(s.get("/", 200), "waits")
+	s.has(s.get(at("/run", "run", "waits", "unfolded", "1"), 200), "unfolded", "0.8")
+	s.get(at("/run", "run", "waits"), 404)
+	s.has(s.get(at("/compare", "run", "r-1:TRAINING", "run", "waits:S", "unfolded", "1"), 200), "metrics.new")
+	s.has(s.get(at("/chart", "y", "metrics.auc", "unfolded", "1"), 200), "4 points")
+	s.has(s.get("/?unfolded=1&at=1", 400), "exclude each other")
+	s.get("/?unfolded=1&from=30000&sort=run_id", 200)
+}
+
 func TestMistakes(t *testing.T) {
 	s := newSite(t)
 	s.append("c", trained(0, 3)...)
@@ -386,6 +405,7 @@ func TestMistakes(t *testing.T) {
 	for _, target := range []string{"/?at=0", "/?at=-1", "/?at=x", "/?from=-1", "/?limit=0", "/?limit=501", "/?limit=9999999999999999999", "/?every=0", "/?where=%zz", "/?where=" + strings.Repeat("a", longest+1), "/generations?before=x"} {
 		s.has(s.get(target, 400), "The address has a mistake")
 	}
+	s.has(s.get("/?sort=metrics.auc&from=1000001", 400), "can be turned to row 1,000,000")
 	s.has(s.get("/run", 400), "names no run")
 	s.has(s.get("/compare?run=r-1", 400), "two runs or more")
 	s.has(s.get("/run?run=r", 404), "there is no run", "begin so")
@@ -722,7 +742,10 @@ func TestDamaged(t *testing.T) {
 
 // TestReaders asks from many sides while folds go on. The race detector looks on.
 func TestReaders(t *testing.T) {
-	s := newSite(t, func(c *Config) { c.Root.KeepGenerations, c.Root.KeepAge = 2, -1 })
+	s := newSite(t, func(c *Config) {
+		c.Root.KeepGenerations, c.Root.KeepAge = 2, -1
+		c.QueryTime = time.Hour // a slow machine is not what this is about
+	})
 	s.append("c", trained(0, 200)...)
 	s.fold()
 	server := httptest.NewServer(s.page)
@@ -747,7 +770,7 @@ func TestReaders(t *testing.T) {
 			s.fold()
 		}
 	}()
-	client := &http.Client{Transport: &http.Transport{MaxConnsPerHost: 50}, Timeout: time.Minute}
+	client := &http.Client{Transport: &http.Transport{MaxConnsPerHost: 50}}
 	for n := range readers {
 		all.Go(func() {
 			for i := range 3 {

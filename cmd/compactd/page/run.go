@@ -60,7 +60,7 @@ func (p *Page) run(w http.ResponseWriter, r *http.Request) error {
 	}
 	o := &one{chrome: p.chrome(v, b, "/run"), Key: string(f.Key), Name: f.RunID, JSON: v.at("/run.json")}
 	o.Title = "Run " + terminal.Field(f.RunID)
-	if b.Newest.Generation == b.latest {
+	if b.Newest.Generation == b.latest && !f.Fresh {
 		if err := p.standing(r.Context(), &o.chrome, f.Key); err != nil {
 			return err
 		}
@@ -112,7 +112,7 @@ func (p *Page) asked(r *http.Request) (v view, b *reading, f *found.Run, done fu
 	if err != nil {
 		return v, nil, nil, nil, err
 	}
-	if b, err = p.shelf.take(r.Context(), v.At); err != nil {
+	if b, err = p.look(r.Context(), v); err != nil {
 		free()
 		return v, nil, nil, nil, err
 	}
@@ -230,7 +230,7 @@ func (o *one) add(v view, name string, fields []found.Field) {
 			s.Number = k == jsonscan.Int || k == jsonscan.Double
 		}
 		if s.Number && strings.HasPrefix(f.Name, "metrics.") {
-			s.Chart = view{At: v.At, Y: query.SpellName(f.Name), Keys: []string{o.Key}}.at("/chart")
+			s.Chart = view{At: v.At, Unfolded: v.Unfolded, Y: query.SpellName(f.Name), Keys: []string{o.Key}}.at("/chart")
 		}
 		o.Cut = o.Cut || was
 		g.Fields = append(g.Fields, s)

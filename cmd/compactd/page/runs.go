@@ -10,18 +10,20 @@ import (
 	"strings"
 	"time"
 
+	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/compactor/query"
 	"github.com/runfold/runfold/internal/terminal"
 )
 
 const (
 	defaultColumns = 14
-	looksAt        = 60     // columns of which those are chosen
-	mostColumns    = 200    // that a page shows
-	mostChoices    = 400    // columns that can be ticked
-	longestCell    = 120    // bytes of a cell in a list
-	manyNames      = 50     // cohorts and stages that a form offers
-	deepRows       = 20_000 // beyond so many rows, a sort holds much memory
+	looksAt        = 60        // columns of which those are chosen
+	mostColumns    = 200       // that a page shows
+	mostChoices    = 400       // columns that can be ticked
+	longestCell    = 120       // bytes of a cell in a list
+	manyNames      = 50        // cohorts and stages that a form offers
+	mostSorted     = 1_000_000 // row up to which the pages of a sorted list can be turned, as a sort holds in memory what comes before
+	deepRows       = 20_000    // beyond so many rows, a sort holds much memory
 )
 
 // list is the page of runs.
@@ -52,6 +54,7 @@ type head struct {
 
 type listRow struct {
 	Key, Link string
+	Fresh     bool // no fold has read it
 	Cells     []cell
 }
 
@@ -85,7 +88,7 @@ func (p *Page) runs(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer done()
-	b, err := p.shelf.take(r.Context(), v.At)
+	b, err := p.look(r.Context(), v)
 	if err != nil {
 		return err
 	}
@@ -163,7 +166,10 @@ func (p *Page) fill(ctx context.Context, l *list, b *reading) error {
 	if q.Columns, err = l.columns(ctx, q, b); err != nil {
 		return err
 	}
-	if len(q.Sort) > 0 && q.Offset > deepRows {
+	if len(q.Sort) > 0 && q.Offset > mostSorted {
+		return usage(fmt.Errorf("a sorted list can be turned to row %s: narrow it down, or sort it the other way", count(mostSorted)))
+	}
+	if len(q.Sort) > 0 && q.Offset > deepRows && !l.View.Unfolded { // what is unfolded is looked at alone already
 		done, err := p.alone(ctx)
 		if err != nil {
 			return err
@@ -181,7 +187,7 @@ func (p *Page) fill(ctx context.Context, l *list, b *reading) error {
 			return err
 		}
 		key := row.Cells[shown].Text()
-		lr := listRow{Key: key, Link: l.View.run(key)}
+		lr := listRow{Key: key, Link: l.View.run(key), Fresh: row.Fresh >= 0}
 		for i, c := range row.Cells[:shown] {
 			of := cellOf(q.Columns[i], c)
 			if of.Number {
@@ -252,7 +258,9 @@ func (l *list) choose(q *query.Query, numbers, others []int) int {
 // turnable links the other pages of a list. They are of the same generation, so that no run is met twice, or never.
 func (l *list) turnable(b *reading) {
 	v := l.View
-	v.At = b.Newest.Generation
+	if !v.Unfolded {
+		v.At = b.Newest.Generation
+	}
 	at := func(text, rel string, from int64) {
 		v.From = max(0, from)
 		l.Pages = append(l.Pages, pageLink{text, v.list(), rel})
@@ -263,7 +271,9 @@ func (l *list) turnable(b *reading) {
 	}
 	if l.Last < l.Total && len(l.Rows) > 0 {
 		at("Next", "next", l.View.From+l.View.Limit)
-		at("Last", "", (l.Total-1)/l.View.Limit*l.View.Limit)
+		if last := (l.Total - 1) / l.View.Limit * l.View.Limit; l.View.Sort == "" || last <= mostSorted {
+			at("Last", "", last)
+		}
 	}
 }
 
@@ -319,14 +329,34 @@ func (l *list) columns(ctx context.Context, q query.Query, b *reading) ([]string
 	return names[:len(names)-l.LeftOut], nil
 }
 
-// usedColumns are the dynamic columns in which some row has a value.
+// usedColumns are the dynamic columns in which some row has a value, and what unfolded records bring.
 func usedColumns(src query.Source) (used []string) {
-	if src.Index == nil {
-		return nil
+	met := map[string]bool{}
+	use := func(name string) {
+		if !met[name] {
+			used, met[name] = append(used, name), true
+		}
 	}
-	for _, u := range src.Index.Uses() {
-		if u.Values > 0 {
-			used = append(used, u.Name)
+	if src.Index != nil {
+		for _, u := range src.Index.Uses() {
+			if u.Values > 0 {
+				use(u.Name)
+			}
+		}
+	}
+	for _, t := range src.Fresh {
+		for i, c := range src.Schema {
+			if t.Values[i] != nil {
+				use(c.Name)
+			}
+		}
+		if t.Extra == nil {
+			continue
+		}
+		for m, err := range index.EachExtra(t.Extra) {
+			if err == nil {
+				use(string(m.Name))
+			}
 		}
 	}
 	return used

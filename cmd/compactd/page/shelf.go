@@ -37,6 +37,31 @@ type reading struct {
 	*book
 	latest cohort.Generation // the newest one when it was asked for
 	shelf  *shelf
+	done   func() // what else is to be done when it is put back; nil: nothing
+}
+
+// look opens what a view is about.
+func (p *Page) look(ctx context.Context, v view) (*reading, error) {
+	if !v.Unfolded {
+		return p.shelf.take(ctx, v.At)
+	}
+	done, err := p.alone(ctx) // it holds in memory what is not folded
+	if err != nil {
+		return nil, err
+	}
+	m, err := compactor.Look(ctx, p.Root, true)
+	if err != nil {
+		done()
+		return nil, err
+	}
+	src := query.Source{Index: m.Data.Index, Schema: m.Newest.Schema, Gone: map[cohort.Key]bool{}}
+	for _, key := range m.Gone {
+		src.Gone[key] = true
+	}
+	for _, r := range m.Rows {
+		src.Fresh = append(src.Fresh, r.Typed)
+	}
+	return &reading{&book{Moment: m, Source: src, users: 1}, m.Newest.Generation, &p.shelf, done}, nil
 }
 
 // take opens a generation, or the newest one for 0.
@@ -56,7 +81,7 @@ func (s *shelf) take(ctx context.Context, g cohort.Generation) (*reading, error)
 		}
 	}
 	if b := s.find(of); b != nil {
-		return &reading{b, newest.Generation, s}, nil
+		return &reading{b, newest.Generation, s, nil}, nil
 	}
 	var m *compactor.Moment
 	if g == 0 {
@@ -69,7 +94,7 @@ func (s *shelf) take(ctx context.Context, g cohort.Generation) (*reading, error)
 	}
 	b := &book{Moment: m, Source: query.Source{Index: m.Data.Index, Schema: m.Newest.Schema}, users: 1}
 	s.put(b)
-	return &reading{b, max(newest.Generation, m.Newest.Generation), s}, nil
+	return &reading{b, max(newest.Generation, m.Newest.Generation), s, nil}, nil
 }
 
 // find is a book that is there already.
@@ -102,6 +127,9 @@ func (s *shelf) put(b *book) {
 
 // back puts the book back.
 func (r *reading) back() {
+	if r.done != nil {
+		defer r.done()
+	}
 	s, b := r.shelf, r.book
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -2,6 +2,7 @@ package page
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -12,7 +13,6 @@ import (
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/query"
-	"github.com/runfold/runfold/internal/quantity"
 	"github.com/runfold/runfold/internal/terminal"
 )
 
@@ -23,6 +23,7 @@ type view struct {
 	From, Limit                                int64
 	Every                                      int64    // in seconds, how often the page is loaded again; 0: not
 	Keys                                       []string // of runs
+	Unfolded                                   bool     // also what no fold has read yet
 	X, Y                                       string
 }
 
@@ -51,6 +52,7 @@ func viewOf(r *http.Request) (v view, err error) {
 	for _, name := range q["run"] {
 		v.Keys = append(v.Keys, keyOf(name))
 	}
+	v.Unfolded = q.Get("unfolded") != ""
 	at, err := number(q, "at", 0, 1, 1<<62)
 	v.At = cohort.Generation(at)
 	if err == nil {
@@ -61,6 +63,9 @@ func viewOf(r *http.Request) (v view, err error) {
 	}
 	if err == nil {
 		v.Every, err = number(q, "every", 0, 1, 86400)
+	}
+	if err == nil && v.Unfolded && v.At != 0 {
+		err = usage(errors.New("at and unfolded exclude each other: what is not folded is of no generation"))
 	}
 	return v, err
 }
@@ -110,6 +115,9 @@ func (v view) values() url.Values {
 	set("columns", v.Columns)
 	set("x", v.X)
 	set("y", v.Y)
+	if v.Unfolded {
+		set("unfolded", "1")
+	}
 	if v.From > 0 {
 		set("from", strconv.FormatInt(v.From, 10))
 	}
@@ -143,7 +151,9 @@ func (v view) list() string {
 }
 
 // run is the address of one run.
-func (v view) run(key string) string { return view{At: v.At, Keys: []string{key}}.at("/run") }
+func (v view) run(key string) string {
+	return view{At: v.At, Unfolded: v.Unfolded, Keys: []string{key}}.at("/run")
+}
 
 // query is what v asks for. Its Columns are not set.
 func (v view) query(now time.Time) (q query.Query, err error) {
@@ -154,8 +164,8 @@ func (v view) query(now time.Time) (q query.Query, err error) {
 	}
 	q.Stage, q.Offset, q.Limit = v.Stage, v.From, v.Limit
 	if v.Since != "" {
-		if q.Since, err = since(v.Since, now); err != nil {
-			return q, usage(err)
+		if q.Since, err = query.ParseSince(v.Since, now); err != nil {
+			return q, usage(fmt.Errorf("since %w", err))
 		}
 	}
 	if v.Where != "" {
@@ -169,20 +179,6 @@ func (v view) query(now time.Time) (q query.Query, err error) {
 		}
 	}
 	return q, nil
-}
-
-// since reads a time, a date or how long ago.
-func since(text string, now time.Time) (time.Time, error) {
-	if t, ok := cohort.ParseTime(text); ok {
-		return t, nil
-	}
-	if t, err := time.Parse(time.DateOnly, text); err == nil {
-		return t, nil
-	}
-	if d, err := quantity.ParseDuration(text); err == nil {
-		return now.Add(-d), nil
-	}
-	return time.Time{}, fmt.Errorf("since %q is no time: write how long ago, such as 2d or 90m, a date such as 2026-01-31, or a time such as 2026-01-31T12:00:00Z", text)
 }
 
 // orders spells a sort.

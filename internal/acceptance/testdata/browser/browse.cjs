@@ -14,6 +14,7 @@ const wrong = []; // what the console and the network say
 // watched is a page whose complaints are kept.
 async function watched(context, expected = () => false) {
   const page = await context.newPage();
+  page.setDefaultTimeout(300000); // of a machine that does much else
   page.on("console", (m) => { if (["error", "warning"].includes(m.type()) && !expected(m.text())) wrong.push(`${page.url()}: console: ${m.text()}`); });
   page.on("pageerror", (e) => wrong.push(`${page.url()}: ${e}`));
   page.on("dialog", (d) => { wrong.push(`${page.url()}: a dialog: ${d.message()}`); d.dismiss(); });
@@ -106,7 +107,7 @@ async function clicks(browser) {
   const values = await page.locator("table.list tbody tr").evaluateAll((rows, at) => rows.map((r) => Number(r.cells[at].textContent)), await column.evaluate((c) => c.cellIndex));
   assert.deepEqual(values, [...values].sort((a, b) => b - a));
 
-  await page.getByText("Choose columns").click();
+  await page.locator("summary", { hasText: "Choose columns" }).click();
   await page.fill("#find-column", "params");
   assert.equal(await page.locator("#choices label:visible").count(), await page.locator("#choices label").filter({ hasText: "params" }).count());
   await page.locator("#choices input[value='params.opt']").uncheck();
