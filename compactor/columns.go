@@ -35,11 +35,12 @@ func changing(ctx context.Context, cfg Config, change func(*run) (generation.Man
 	if err != nil {
 		return generation.Manifest{}, err
 	}
-	if err := r.lock(ctx); err != nil {
+	release, err := r.lock(ctx)
+	if err != nil {
 		return generation.Manifest{}, err
 	}
 	defer func() {
-		r.unlock()
+		release()
 		err = r.store.Doubt(err, 0)
 	}()
 	for try := 0; ; try++ {

@@ -39,6 +39,7 @@
 package compactor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -148,7 +149,8 @@ func Fold(ctx context.Context, cfg Config) (report Report, err error) {
 		return Report{}, err
 	}
 	start := r.Now()
-	if err := r.lock(ctx); err != nil {
+	release, err := r.lock(ctx)
+	if err != nil {
 		return Report{}, err
 	}
 	defer func() {
@@ -156,7 +158,7 @@ func Fold(ctx context.Context, cfg Config) (report Report, err error) {
 			err = r.store.StillThere()
 		}
 		r.report.Damage += r.replaced
-		r.unlock()
+		release()
 		err = r.store.Doubt(err, 0)
 		report = r.report
 		report.Elapsed = r.Now().Sub(start)
@@ -178,8 +180,6 @@ type run struct {
 	streams journal.Root
 	say     *speaker
 	sweeper *sweeper
-	held    lock.Held // from lock to unlock
-	goesOn  bool      // it goes on though the lock is lost: what it has committed must not stay half done
 	report  Report
 	again   bool              // a round was added to note what could not be moved
 	base    cohort.Generation // what the current round builds on
@@ -201,7 +201,7 @@ func open(cfg Config) (*run, error) {
 	cfg = cfg.withDefaults()
 	cfg.Lock = cfg.Locker(store.Settings)
 	r := &run{
-		Config: cfg, store: store, streams: store.Journal(), held: lock.Without{},
+		Config: cfg, store: store, streams: store.Journal(),
 		say: &speaker{to: cfg.Notify, said: map[string]bool{}},
 	}
 	store.Notify = func(n Notice) {
@@ -384,14 +384,14 @@ func (r *run) published(err error) error {
 
 // attempt writes the next generation and commits it.
 func (r *run) attempt(ctx context.Context, prev generation.Manifest, b *batch) (generation.Manifest, error) {
-	if err := r.mayGoOn(ctx); err != nil {
+	if err := cmp.Or(ctx.Err(), r.store.MayCommit()); err != nil { // or all would be written in vain
 		return generation.Manifest{}, fmt.Errorf("stopped before the commit: %w", err)
 	}
 	draft, err := r.write(prev, b)
 	if err != nil {
 		return generation.Manifest{}, err
 	}
-	if err := r.mayGoOn(ctx); err != nil {
+	if err := ctx.Err(); err != nil {
 		return generation.Manifest{}, errors.Join(fmt.Errorf("stopped before the commit: %w", err), draft.Discard())
 	}
 	r.from = draft.From
@@ -409,9 +409,6 @@ func (r *run) commit(prev generation.Manifest, next *generation.Draft, old *gene
 		if _, err := next.Write(old, *c); err != nil {
 			return generation.Manifest{}, err
 		}
-	}
-	if err := lock.Check(r.held); err != nil && !r.goesOn {
-		return generation.Manifest{}, errors.Join(fmt.Errorf("stopped before the commit: %w", err), next.Discard())
 	}
 	done, err := next.Commit()
 	if err != nil {

@@ -77,10 +77,11 @@ func Erase(ctx context.Context, cfg Config, what Erasure) (done Erased, err erro
 	}
 	e := eraser{run: r, what: what, notes: map[string]bool{}}
 	if what.Apply {
-		if err := r.lock(ctx); err != nil {
+		release, err := r.lock(ctx)
+		if err != nil {
 			return Erased{}, err
 		}
-		defer r.unlock()
+		defer release()
 		if err := r.rounds(ctx); err != nil { // so that the streams have no record that is not a row yet
 			return Erased{}, r.store.Doubt(err, 0)
 		}
@@ -374,7 +375,7 @@ func (e *eraser) commit(prev generation.Manifest, old *generation.Data, c chosen
 	})
 	if done.Generation > 0 { // it is committed, also if it could not be published
 		e.done.Since, e.done.Salt = done.Generation, done.Erased.Name
-		e.goesOn = true // the rest must be done, also if another compactor has the lock now: it may race, and the commit decides
+		e.store.MayCommit = func() error { return nil } // the rest must be done, also if another compactor has the lock now: it may race, and the commit decides
 	}
 	return done, err
 }

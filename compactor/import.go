@@ -52,11 +52,12 @@ func Import(ctx context.Context, cfg Config, recs []Imported, dryRun bool) (repo
 	im := importer{run: r, dryRun: dryRun}
 	im.place(recs)
 	if !dryRun {
-		if err := r.lock(ctx); err != nil {
+		release, err := r.lock(ctx)
+		if err != nil {
 			return ImportReport{}, err
 		}
 		defer func() {
-			r.unlock()
+			release()
 			err = r.store.Doubt(err, 0)
 		}()
 	}

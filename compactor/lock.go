@@ -108,47 +108,30 @@ func (s spoken) Unlock() error {
 	return s.Held.Unlock()
 }
 
-// Cause is why it was lost.
-func (s spoken) Cause() error {
-	if c, ok := s.Held.(interface{ Cause() error }); ok {
-		return c.Cause()
-	}
-	return nil
-}
-
 // lockOf is what a manifest says of a lock.
 func lockOf(h lock.Held) *generation.Lock {
 	return &generation.Lock{Provider: strings.ToValidUTF8(h.Provider(), "?"), Fence: h.Fence()}
 }
 
-// Held is what a lock makes of a store: all that it commits from now on says by which lock.
-func Held(store *generation.Store, h lock.Held) { store.Lock = lockOf(h) }
-
-// lock takes the lock of a run. Until unlock, what the run commits says by which lock.
-func (r *run) lock(ctx context.Context) error {
-	h, err := r.Lock.Lock(ctx)
-	if err != nil {
-		return err
+// Take takes the lock of c for work on a store. Until release, what the store commits says by which lock, and is left out if that is lost. Where release fails, the lease ends
+// by itself, and the work is no worse for it.
+func (c Config) Take(ctx context.Context, store *generation.Store) (h lock.Held, release func(), err error) {
+	if h, err = c.Locker(store.Settings).Lock(ctx); err != nil {
+		return nil, nil, err
 	}
-	r.held = h
-	Held(r.store, h)
+	store.Lock, store.MayCommit = lockOf(h), func() error { return lock.Check(h) }
+	return h, func() {
+		if err := h.Unlock(); err != nil {
+			notify(c.Notify, LockLeft{err})
+		}
+	}, nil
+}
+
+// lock takes the lock of a run.
+func (r *run) lock(ctx context.Context) (release func(), err error) {
+	_, release, err = r.Take(ctx, r.store)
 	r.report.Lock = r.store.Lock
-	return nil
-}
-
-// unlock gives the lock back. Where that fails, its lease ends by itself, and the run is no worse for it.
-func (r *run) unlock() {
-	if err := r.held.Unlock(); err != nil {
-		notify(r.Notify, LockLeft{err})
-	}
-}
-
-// mayGoOn is nil unless ctx has ended, or the lock is lost: then what is committed now may be what another compactor does as well.
-func (r *run) mayGoOn(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return lock.Check(r.held)
+	return release, err
 }
 
 func notify(to func(Notice), n Notice) {

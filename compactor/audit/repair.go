@@ -142,19 +142,13 @@ func Repair(ctx context.Context, cfg compactor.Config, opts RepairOptions) (Repa
 		out, err := plan(ctx, store, opts)
 		return out, store.Doubt(err, 0)
 	}
-	held, err := cfg.Locker(store.Settings).Lock(ctx)
+	held, release, err := cfg.Take(ctx, store)
 	if err != nil {
 		return Repaired{}, err
 	}
-	defer func() {
-		if err := held.Unlock(); err != nil && cfg.Notify != nil {
-			cfg.Notify(compactor.LockLeft{Err: err})
-		}
-	}()
-	cfg.Lock, cfg.Locks = nil, lock.Already(held)
-	compactor.Held(store, held)
+	defer release()
+	cfg.Lock = lock.Already(held)
 	r := newRepairer(store, opts)
-	r.held = held
 	err = r.examine(ctx)
 	if err == nil {
 		err = r.apply(ctx, cfg)
@@ -197,7 +191,6 @@ func plan(ctx context.Context, store *generation.Store, opts RepairOptions) (Rep
 type repairer struct {
 	*generation.Store
 	opts RepairOptions
-	held lock.Held // with Apply
 	out  Repaired
 
 	good generation.Manifest   // the generation to go back to; generation 0 is the empty root
@@ -324,9 +317,6 @@ func (r *repairer) goBack() error {
 	next.Schema, next.Columns = next.Columns.Apply(next.Schema, nil) // the files are those of today, and so are the rules for columns
 	if _, err := next.Write(old, generation.Changes{Whole: true}); err != nil {
 		return err
-	}
-	if err := lock.Check(r.held); err != nil {
-		return errors.Join(fmt.Errorf("stopped before the commit: %w", err), next.Discard())
 	}
 	if _, err = next.Commit(); err != nil {
 		return err

@@ -105,9 +105,8 @@ func readStatus(ctx context.Context, cfg compactor.Config, store *generation.Sto
 	}
 	s := Status{
 		Root: store.Root, RootID: store.Settings.RootID, Generation: newest.Generation, Token: newest.Token, Rows: newest.Index.Rows, NextSeq: newest.NextSeq,
-		Narrow: newest.Narrow, Merged: newest.Merged, InExtra: index.Extras{},
+		Narrow: newest.Narrow, Merged: newest.Merged, Lock: newest.Lock, InExtra: index.Extras{},
 	}
-	s.Lock = newest.Lock
 	if s.Holder, err = cfg.Holder(ctx, store.Settings); err != nil {
 		s.Holder = "not known: " + err.Error()
 	}

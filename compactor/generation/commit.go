@@ -16,11 +16,14 @@ var ErrConflict = errors.New("another compactor committed first")
 // Commit makes the draft the newest generation. Of any number of compactors that
 // try the same number exactly one succeeds, with a lock or without (docs/durability.md, P3).
 //
-// On success the manifest is durable. On ErrConflict another compactor has won, and the manifest of this draft was refused or
+// On success the manifest is durable. An error of MayCommit leaves nothing of the draft. On ErrConflict another compactor has won, and the manifest of this draft was refused or
 // is void. Any other error leaves open whether the commit happened, or whether it is durable. Then
 // nothing is removed, and the next run finds out by reading (R1, R11).
 func (d *Draft) Commit() (Manifest, error) {
 	s := d.store
+	if err := s.MayCommit(); err != nil {
+		return Manifest{}, errors.Join(fmt.Errorf("stopped before the commit: %w", err), d.Discard())
+	}
 	d.At = d.madeAt()
 	next := d.Manifest
 	// This syncs the root, also if another compactor has made manifests/ or data/ a moment ago. Else a power loss could

@@ -67,6 +67,8 @@ type Store struct {
 
 	// Lock is the lock that is held, which drafts state. If nil, none.
 	Lock *Lock
+	// MayCommit is asked right before each commit, which is left out for its error. If nil, New makes one that is always nil.
+	MayCommit func() error
 
 	without func(what, path string, err error) // tells of what is missing here; set by New
 }
@@ -99,6 +101,9 @@ func (s Store) withDefaults() Store {
 	}
 	if s.Now == nil {
 		s.Now = time.Now
+	}
+	if s.MayCommit == nil {
+		s.MayCommit = func() error { return nil }
 	}
 	if s.remote == nil {
 		given, root := s.FS, string(s.Root)

@@ -313,7 +313,10 @@ func TestAlready(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &table{}
 		h := take(t, s.leases(), 0)
-		inner := take(t, Already(h), 0)
+		inner, err := Already(h).Lock(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := inner.Unlock(); err != nil || inner.Provider() != "table" || inner.Fence() != 1 {
 			t.Errorf("%s, %d, %v", inner.Provider(), inner.Fence(), err)
 		}

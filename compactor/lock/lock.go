@@ -53,6 +53,8 @@ type Held interface {
 	Fence() int64
 	// Lost is closed once another compactor may hold the lock as well. Without an end it is never closed, and may be nil.
 	Lost() <-chan struct{}
+	// Cause is why it was lost, once it is. It may be nil.
+	Cause() error
 	// Unlock gives the lock back. An error means that it stays until its lease ends. A second call does nothing, and returns the same.
 	Unlock() error
 }
@@ -64,8 +66,8 @@ func Check(h Held) error {
 	default:
 		return nil
 	}
-	if c, ok := h.(interface{ Cause() error }); ok && c.Cause() != nil {
-		return fmt.Errorf("%w: %w", ErrLost, c.Cause())
+	if cause := h.Cause(); cause != nil {
+		return fmt.Errorf("%w: %w", ErrLost, cause)
 	}
 	return ErrLost
 }
@@ -117,21 +119,11 @@ func (o Options) Tell(n fmt.Stringer) {
 	}
 }
 
-// Already makes a provider of a lock that is held: its Lockers succeed, and what they give is given back by nobody but the holder.
-func Already(h Held) Provider { return already{h} }
+// Already is the Locker of a lock that is held: it succeeds, and what it gives is given back by nobody but the holder.
+func Already(h Held) Locker { return already{h} }
 
 type already struct{ Held }
 
-func (a already) Locker(Options) Locker                         { return a }
-func (a already) Lock(context.Context) (Held, error)            { return a, nil }
-func (already) Holder(context.Context, Options) (string, error) { return "", nil }
-func (already) Lease() time.Duration                            { return 0 }
-func (a already) String() string                                { return a.Provider() }
-func (already) Close() error                                    { return nil }
-func (already) Unlock() error                                   { return nil }
-func (a already) Cause() error {
-	if c, ok := a.Held.(interface{ Cause() error }); ok {
-		return c.Cause()
-	}
-	return nil
-}
+func (a already) Lock(context.Context) (Held, error) { return a, nil }
+
+func (already) Unlock() error { return nil }

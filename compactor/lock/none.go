@@ -41,13 +41,16 @@ func (Without) Fence() int64 { return 0 }
 // Lost is nil: there is nothing to lose.
 func (Without) Lost() <-chan struct{} { return nil }
 
+// Cause is nil.
+func (Without) Cause() error { return nil }
+
 // Unlock does nothing.
 func (Without) Unlock() error { return nil }
 
-// Unsupported tells that no lock is to be had: the file system has none, this process may not open the file, or a service is away. Nothing
+// Unsupported tells that no lock is to be had: the file system has none, or this process may not open the file. Nothing
 // is lost by it: two compactors may do the same work, and the commit lets one of them win.
 type Unsupported struct {
-	Where string // the lock file, or the service
+	Where string // the lock file
 	Err   error
 }
 

@@ -139,16 +139,14 @@ func (l Lock) withDefaults() Lock {
 func (l Lock) goOnWithout(why error) { l.tell(lock.Unsupported{Where: l.Path, Err: why}) }
 
 // held is a lock file that is locked. It is not lost: nobody is passed over who counts, and of one who does not the commit decides.
-type held struct{ unlock func() error }
+// It has no fence.
+type held struct {
+	lock.Without
+	unlock func() error
+}
 
 // Provider is "file".
 func (held) Provider() string { return kind }
-
-// Fence is 0: a lock file has none.
-func (held) Fence() int64 { return 0 }
-
-// Lost is nil.
-func (held) Lost() <-chan struct{} { return nil }
 
 // Unlock ends the goroutine that counts, and the lock.
 func (h held) Unlock() error { return h.unlock() }
@@ -157,7 +155,7 @@ func (h held) Unlock() error { return h.unlock() }
 func (l Lock) keep(taken *durable.Lock, path, words string) lock.Held {
 	h, err := durable.SayHolder(path, words, l.Perm)
 	if err != nil { // others cannot see that we live; after ten minutes they pass us over, which costs only work
-		return held{taken.Unlock}
+		return held{unlock: taken.Unlock}
 	}
 	stop, done := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -173,7 +171,7 @@ func (l Lock) keep(taken *durable.Lock, path, words string) lock.Held {
 			}
 		}
 	}()
-	return held{sync.OnceValue(func() error {
+	return held{unlock: sync.OnceValue(func() error {
 		close(stop)
 		<-done    // a late count would go into the words of the next holder
 		h.Close() // an error is dropped: the text is for people, and the next holder writes its own
