@@ -34,11 +34,7 @@ It reads only, takes no lock, and may run at any time.`,
 			if err := f.validate(); err != nil {
 				return err
 			}
-			cfg, err := a.config()
-			if err != nil {
-				return err
-			}
-			ans, err := a.ask(cmd.Context(), cfg, &q)
+			ans, err := a.ask(cmd.Context(), &q)
 			if err != nil {
 				return err
 			}
@@ -94,7 +90,7 @@ func (a *answer) metric(name string) string {
 	if strings.HasPrefix(name, "metrics.") || slices.Contains(a.src.Columns(), name) || slices.Contains(query.FixedColumns, name) {
 		return name
 	}
-	if full := "metrics." + name; slices.Contains(a.usedColumns(), full) {
+	if full := "metrics." + name; slices.Contains(a.src.Used(), full) {
 		return full
 	}
 	return name

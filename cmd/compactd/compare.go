@@ -35,11 +35,7 @@ It reads only, takes no lock, and may run at any time.`,
   compactd compare r-16:TRAINING r-17:TRAINING --root runs | grep params`,
 		Args: cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := a.config()
-			if err != nil {
-				return err
-			}
-			ans, err := a.ask(cmd.Context(), cfg, &q)
+			ans, err := a.ask(cmd.Context(), &q)
 			if err != nil {
 				return err
 			}

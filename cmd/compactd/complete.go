@@ -71,7 +71,7 @@ func (a *app) wordsOf(of words) cobra.CompletionFunc {
 			return nil, directive
 		}
 		defer m.Close()
-		found, err := of(ctx, &answer{moment: m, src: sourceOf(m)}, begin)
+		found, err := of(ctx, &answer{moment: m, src: found.SourceOf(m)}, begin)
 		if err != nil && ctx.Err() == nil {
 			return nil, directive
 		}

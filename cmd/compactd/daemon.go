@@ -42,7 +42,8 @@ while.
 --listen shows the runs in a browser meanwhile, as "compactd serve" does, whose help says what --token-file, --insecure and --host are for.
 
 More than one daemon may run for one root, also on several machines: the lock lets one work at
-a time where locks work, and the commit keeps the result right where they do not.`,
+a time where locks work, and the commit keeps the result right where they do not. --lock takes the
+lock from etcd, Redis or PostgreSQL; one that finds it held stands by until its next turn.`,
 		Example: `  compactd run --root runs
   compactd run --root runs --schedule "*/5 * * * *" --log-format json
   compactd run --root runs --view sqlite:/var/lib/runfold/runs.db

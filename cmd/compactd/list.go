@@ -264,7 +264,7 @@ func printTable(ctx context.Context, out *bufio.Writer, ans *answer, width int, 
 	}
 	hidden := 0
 	if !chosen && rows > 0 {
-		for _, name := range ans.usedColumns() {
+		for _, name := range ans.src.Used() {
 			if !slices.ContainsFunc(shown, func(i int) bool { return names[i] == name }) {
 				hidden++
 			}

@@ -134,7 +134,11 @@ func (q *question) parse(now time.Time) (out query.Query, err error) {
 }
 
 // ask opens the root. The caller closes the answer.
-func (a *app) ask(ctx context.Context, cfg compactor.Config, q *question) (*answer, error) {
+func (a *app) ask(ctx context.Context, q *question) (*answer, error) {
+	cfg, err := a.config()
+	if err != nil {
+		return nil, err
+	}
 	asked, err := q.parse(time.Now())
 	if err != nil {
 		return nil, err
@@ -143,7 +147,7 @@ func (a *app) ask(ctx context.Context, cfg compactor.Config, q *question) (*answ
 	if err != nil {
 		return nil, err
 	}
-	ans := &answer{m, sourceOf(m), asked, q.at != ""}
+	ans := &answer{m, found.SourceOf(m), asked, q.at != ""}
 	if ans.query.Columns, err = ans.src.Expand(ctx, asked.Columns); err != nil {
 		m.Close()
 		return nil, ans.wrong(err)
@@ -170,18 +174,6 @@ func (a *app) momentAt(ctx context.Context, cfg compactor.Config, at string, unf
 		}
 	}
 	return compactor.LookAt(cfg, g)
-}
-
-// sourceOf is a root for a query.
-func sourceOf(m *compactor.Moment) query.Source {
-	src := query.Source{Index: m.Data.Index, Schema: m.Newest.Schema, Gone: map[cohort.Key]bool{}}
-	for _, key := range m.Gone {
-		src.Gone[key] = true
-	}
-	for _, r := range m.Rows {
-		src.Fresh = append(src.Fresh, r.Typed)
-	}
-	return src
 }
 
 // missed says why no run was found, where a cohort or a stage is the reason, and of literals that no value can be equal to.
@@ -246,40 +238,6 @@ func noneOf(q query.Query, what string, there []string, more bool) string {
 		return fmt.Sprintf("%s: the root has more than %d %ss, and not this one", text, manyCohorts, what)
 	}
 	return fmt.Sprintf("%s: the %ss of the root are %s", text, what, strings.Join(there, ", "))
-}
-
-// usedColumns are the dynamic columns in which some row has a value, in their order, and those that rows which no fold has read bring.
-func (a *answer) usedColumns() []string {
-	var used []string
-	met := map[string]bool{}
-	use := func(name string) {
-		if !met[name] {
-			used, met[name] = append(used, name), true
-		}
-	}
-	if a.src.Index != nil {
-		for _, u := range a.src.Index.Uses() {
-			if u.Values > 0 {
-				use(u.Name)
-			}
-		}
-	}
-	for _, t := range a.src.Fresh {
-		for i, c := range a.src.Schema {
-			if t.Values[i] != nil {
-				use(c.Name)
-			}
-		}
-		if t.Extra == nil {
-			continue
-		}
-		for m, err := range index.EachExtra(t.Extra) {
-			if err == nil {
-				use(string(m.Name))
-			}
-		}
-	}
-	return used
 }
 
 // hasTexts tells whether a text is what a column holds, and not one that stands in _extra beside other values.

@@ -110,11 +110,7 @@ It reads only, takes no lock, and may run at any time.`,
 
 // printRuns prints the runs that are asked for.
 func (a *app) printRuns(ctx context.Context, q *question, f format) error {
-	cfg, err := a.config()
-	if err != nil {
-		return err
-	}
-	ans, err := a.ask(ctx, cfg, q)
+	ans, err := a.ask(ctx, q)
 	if err != nil {
 		return err
 	}
@@ -226,7 +222,7 @@ func (a *answer) tableColumns(chosen bool) (must, want []string) {
 			must = append(must, name)
 		}
 	}
-	used := a.usedColumns()
+	used := a.src.Used()
 	must = slices.DeleteFunc(must, func(name string) bool { return name != "run_id" && name != "stage" && !slices.Contains(used, name) })
 	if a.query.Cohort == "" {
 		must = append(must, "cohort_id")

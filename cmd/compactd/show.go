@@ -46,11 +46,7 @@ It reads only, takes no lock, and may run at any time.`,
   compactd show r-17:TRAINING --root runs --json | jq .snapshot`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := a.config()
-			if err != nil {
-				return err
-			}
-			ans, err := a.ask(cmd.Context(), cfg, &q)
+			ans, err := a.ask(cmd.Context(), &q)
 			if err != nil {
 				return err
 			}

@@ -38,6 +38,39 @@ func (s Source) Columns() []string {
 	return all
 }
 
+// Used are the dynamic columns in which some row has a value, in their order, and the names that rows of Fresh bring.
+func (s Source) Used() (used []string) {
+	met := map[string]bool{}
+	use := func(name string) {
+		if !met[name] {
+			used, met[name] = append(used, name), true
+		}
+	}
+	if s.Index != nil {
+		for _, u := range s.Index.Uses() {
+			if u.Values > 0 {
+				use(u.Name)
+			}
+		}
+	}
+	for _, t := range s.Fresh {
+		for i, c := range s.Schema {
+			if t.Values[i] != nil {
+				use(c.Name)
+			}
+		}
+		if t.Extra == nil {
+			continue
+		}
+		for m, err := range index.EachExtra(t.Extra) {
+			if err == nil {
+				use(string(m.Name))
+			}
+		}
+	}
+	return used
+}
+
 // FixedColumns are those that every index has and that are for people, as expressions call them.
 var FixedColumns = []string{"run_id", "stage", "cohort_id", "snapshot_seq", timestampColumn, "record_id"}
 

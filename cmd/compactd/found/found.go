@@ -44,6 +44,18 @@ type Root struct {
 	Earlier bool
 }
 
+// SourceOf is what a query asks of a moment.
+func SourceOf(m *compactor.Moment) query.Source {
+	src := query.Source{Index: m.Data.Index, Schema: m.Newest.Schema, Gone: map[cohort.Key]bool{}}
+	for _, key := range m.Gone {
+		src.Gone[key] = true
+	}
+	for _, r := range m.Rows {
+		src.Fresh = append(src.Fresh, r.Typed)
+	}
+	return src
+}
+
 // rows yields what the query finds, with other columns.
 func (a Root) rows(ctx context.Context, columns []string, limit int64, do func(query.Row) error) error {
 	q := a.Query

@@ -40,16 +40,11 @@ func (p *Page) chart(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	done, err := p.turn(r.Context())
+	b, done, err := p.open(r.Context(), v)
 	if err != nil {
 		return err
 	}
 	defer done()
-	b, err := p.look(r.Context(), v)
-	if err != nil {
-		return err
-	}
-	defer b.back()
 	f := &figure{chrome: p.chrome(v, b, "/chart"), View: v}
 	f.Title = "Chart"
 	f.offer(b.Source)
@@ -68,7 +63,7 @@ func (p *Page) chart(w http.ResponseWriter, r *http.Request) error {
 
 // offer lists what can be drawn.
 func (f *figure) offer(src query.Source) {
-	for _, name := range usedColumns(src) {
+	for _, name := range src.Used() {
 		if len(f.Metrics)+len(f.Params) == mostChoices {
 			break
 		}

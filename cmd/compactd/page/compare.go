@@ -48,16 +48,11 @@ func (p *Page) compare(w http.ResponseWriter, r *http.Request) error {
 	case len(keys) > mostCompared:
 		return usage(fmt.Errorf("%d runs are too many to compare: %d at most", len(keys), mostCompared))
 	}
-	done, err := p.turn(r.Context())
+	b, done, err := p.open(r.Context(), v)
 	if err != nil {
 		return err
 	}
 	defer done()
-	b, err := p.look(r.Context(), v)
-	if err != nil {
-		return err
-	}
-	defer b.back()
 	var runs []*found.Run
 	for _, k := range keys {
 		f, err := find(r.Context(), b, v, k)

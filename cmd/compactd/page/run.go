@@ -108,15 +108,9 @@ func (p *Page) asked(r *http.Request) (v view, b *reading, f *found.Run, done fu
 	if len(v.Keys) != 1 {
 		return v, nil, nil, nil, usage(errors.New("the address names no run, or several: it ends with ?run=NAME"))
 	}
-	free, err := p.turn(r.Context())
-	if err != nil {
+	if b, done, err = p.open(r.Context(), v); err != nil {
 		return v, nil, nil, nil, err
 	}
-	if b, err = p.look(r.Context(), v); err != nil {
-		free()
-		return v, nil, nil, nil, err
-	}
-	done = func() { b.back(); free() }
 	f, err = find(r.Context(), b, v, v.Keys[0])
 	if err != nil && !errors.As(err, new(*found.NoneError)) || err != nil && v.At != 0 {
 		done()

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/compactor/query"
 	"github.com/runfold/runfold/internal/terminal"
 )
@@ -83,16 +82,11 @@ func (p *Page) runs(w http.ResponseWriter, r *http.Request) error {
 		http.Redirect(w, r, to, http.StatusSeeOther)
 		return nil
 	}
-	done, err := p.turn(r.Context())
+	b, done, err := p.open(r.Context(), v)
 	if err != nil {
 		return err
 	}
 	defer done()
-	b, err := p.look(r.Context(), v)
-	if err != nil {
-		return err
-	}
-	defer b.back()
 	l := &list{chrome: p.chrome(v, b, "/"), View: v, Generation: generationText(b.Newest.Generation), Limits: []int64{25, 100, 500}}
 	l.Title = "Runs"
 	code := http.StatusOK
@@ -307,7 +301,7 @@ func (l *list) columns(ctx context.Context, q query.Query, b *reading) ([]string
 	if q.Cohort == "" {
 		add("cohort_id")
 	}
-	used := usedColumns(b.Source)
+	used := b.Source.Used()
 	for _, name := range b.Key.More() {
 		if slices.Contains(used, name) {
 			add(name)
@@ -327,39 +321,6 @@ func (l *list) columns(ctx context.Context, q query.Query, b *reading) ([]string
 	}
 	l.LeftOut = max(0, len(names)-looksAt)
 	return names[:len(names)-l.LeftOut], nil
-}
-
-// usedColumns are the dynamic columns in which some row has a value, and what unfolded records bring.
-func usedColumns(src query.Source) (used []string) {
-	met := map[string]bool{}
-	use := func(name string) {
-		if !met[name] {
-			used, met[name] = append(used, name), true
-		}
-	}
-	if src.Index != nil {
-		for _, u := range src.Index.Uses() {
-			if u.Values > 0 {
-				use(u.Name)
-			}
-		}
-	}
-	for _, t := range src.Fresh {
-		for i, c := range src.Schema {
-			if t.Values[i] != nil {
-				use(c.Name)
-			}
-		}
-		if t.Extra == nil {
-			continue
-		}
-		for m, err := range index.EachExtra(t.Extra) {
-			if err == nil {
-				use(string(m.Name))
-			}
-		}
-	}
-	return used
 }
 
 // cellOf is a value as a list shows it.
@@ -403,7 +364,7 @@ func (l *list) offer(ctx context.Context, b *reading) error {
 	for _, h := range l.Heads {
 		chosen = append(chosen, h.Name)
 	}
-	for _, name := range slices.Concat(query.FixedColumns, usedColumns(b.Source)) {
+	for _, name := range slices.Concat(query.FixedColumns, b.Source.Used()) {
 		if len(l.Choices) == mostChoices || !isPlain(name) {
 			l.ChoicesLeftOut++
 			continue

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/runfold/runfold/cmd/compactd/found"
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/generation"
@@ -40,6 +41,19 @@ type reading struct {
 	done   func() // what else is to be done when it is put back; nil: nothing
 }
 
+// open waits for a turn, and opens what a view is about. The caller calls done.
+func (p *Page) open(ctx context.Context, v view) (b *reading, done func(), err error) {
+	free, err := p.turn(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if b, err = p.look(ctx, v); err != nil {
+		free()
+		return nil, nil, err
+	}
+	return b, func() { b.back(); free() }, nil
+}
+
 // look opens what a view is about.
 func (p *Page) look(ctx context.Context, v view) (*reading, error) {
 	if !v.Unfolded {
@@ -54,14 +68,7 @@ func (p *Page) look(ctx context.Context, v view) (*reading, error) {
 		done()
 		return nil, err
 	}
-	src := query.Source{Index: m.Data.Index, Schema: m.Newest.Schema, Gone: map[cohort.Key]bool{}}
-	for _, key := range m.Gone {
-		src.Gone[key] = true
-	}
-	for _, r := range m.Rows {
-		src.Fresh = append(src.Fresh, r.Typed)
-	}
-	return &reading{&book{Moment: m, Source: src, users: 1}, m.Newest.Generation, &p.shelf, done}, nil
+	return &reading{&book{Moment: m, Source: found.SourceOf(m), users: 1}, m.Newest.Generation, &p.shelf, done}, nil
 }
 
 // take opens a generation, or the newest one for 0.
@@ -92,7 +99,7 @@ func (s *shelf) take(ctx context.Context, g cohort.Generation) (*reading, error)
 	if err != nil {
 		return nil, err
 	}
-	b := &book{Moment: m, Source: query.Source{Index: m.Data.Index, Schema: m.Newest.Schema}, users: 1}
+	b := &book{Moment: m, Source: found.SourceOf(m), users: 1}
 	s.put(b)
 	return &reading{b, max(newest.Generation, m.Newest.Generation), s, nil}, nil
 }
