@@ -15,10 +15,10 @@ import (
 	"github.com/runfold/runfold/internal/durable/durabletest"
 )
 
-// TestStrandedRowsHaveNoStream: an index of another copy of the root has a row that the newest generation lacks. While its stream lies anywhere,
-// in quarantine/ as well, the row is not nowhere else.
-func TestStrandedRowsHaveNoStream(t *testing.T) {
-	root := newRoot(t)
+// strayed is a root with the index of another copy of it, which has a row that the newest generation lacks. It also returns the stream of that row, and what stood in it.
+func strayed(t *testing.T) (root cohort.Root, name, stream string, segment []byte) {
+	t.Helper()
+	root = newRoot(t)
 	appendTo(t, root, "c", firstLines[0])
 	foldNow(t, compactor.Config{Root: root})
 	other := cohort.Root(filepath.Join(t.TempDir(), "other"))
@@ -26,15 +26,21 @@ func TestStrandedRowsHaveNoStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	appendTo(t, other, "c", secondLines[1])
-	stream := filepath.Base(filepath.Dir(onlyStreamIn(t, other)))
-	segment, err := os.ReadFile(onlyStreamIn(t, other))
+	path := onlyStreamIn(t, other)
+	segment, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	foldNow(t, compactor.Config{Root: other})
 	appendTo(t, root, "c", `{"run_id":"here","stage":"S"}`)
 	foldNow(t, compactor.Config{Root: root})
-	name := takeIndex(t, other, root)
+	return root, takeIndex(t, other, root), filepath.Base(filepath.Dir(path)), segment
+}
+
+// TestStrandedRowsHaveNoStream: an index of another copy of the root has a row that the newest generation lacks. While its stream lies anywhere,
+// in quarantine/ as well, the row is not nowhere else.
+func TestStrandedRowsHaveNoStream(t *testing.T) {
+	root, name, stream, segment := strayed(t)
 
 	kept := filepath.Join(root.Quarantine("c"), stream)
 	if err := os.MkdirAll(kept, 0o755); err != nil {
@@ -124,18 +130,7 @@ func takeIndex(t *testing.T, from, to cohort.Root) (name string) {
 // TestStrandedSeenLate: a machine on a share tells of rows that are nowhere else, but not of those of a file that was written a moment ago, whose stream it may not
 // see yet.
 func TestStrandedSeenLate(t *testing.T) {
-	root := newRoot(t)
-	appendTo(t, root, "c", firstLines[0])
-	foldNow(t, compactor.Config{Root: root})
-	other := cohort.Root(filepath.Join(t.TempDir(), "other"))
-	if err := os.CopyFS(string(other), os.DirFS(string(root))); err != nil {
-		t.Fatal(err)
-	}
-	appendTo(t, other, "c", secondLines[1])
-	foldNow(t, compactor.Config{Root: other})
-	appendTo(t, root, "c", `{"run_id":"here","stage":"S"}`)
-	foldNow(t, compactor.Config{Root: root})
-	name := takeIndex(t, other, root)
+	root, name, _, _ := strayed(t)
 
 	cfg := compactor.Config{Root: root, FS: &durabletest.Late{FS: durable.OS}}
 	if found := strandedBy(t, cfg); found != 0 {

@@ -22,7 +22,7 @@ import (
 	"github.com/runfold/runfold/internal/servertest"
 )
 
-// withLock starts a server of a kind, and gives the URL of its locks, whose leases are the shortest.
+// withLock starts a server of a kind for a test, and gives the URL of its locks.
 func withLock(t *testing.T, kind string) (servertest.Service, string) {
 	t.Helper()
 	s, url, err := servertest.NewService(kind, nil)
@@ -30,10 +30,7 @@ func withLock(t *testing.T, kind string) (servertest.Service, string) {
 		servertest.Skip(t, err)
 	}
 	t.Cleanup(func() { s.Close() })
-	if strings.Contains(url, "?") {
-		return s, url + "&lease=2s"
-	}
-	return s, url + "?lease=2s"
+	return s, url
 }
 
 func openLock(t *testing.T, url string) *lock.Leases {

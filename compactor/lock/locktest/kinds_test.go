@@ -16,10 +16,7 @@ import (
 
 var seed = flag.Uint64("seed", 1, "seed of the random tests")
 
-// lease is the shortest: these tests wait for leases to end.
-const lease = lock.MinLease
-
-// begin starts a server for a test. The URL has the lease of these tests.
+// begin starts a server for a test.
 func begin(t testing.TB, kind string, net *servertest.Net) (servertest.Service, string) {
 	t.Helper()
 	s, url, err := servertest.NewService(kind, net)
@@ -27,10 +24,7 @@ func begin(t testing.TB, kind string, net *servertest.Net) (servertest.Service, 
 		servertest.Skip(t, err)
 	}
 	t.Cleanup(func() { s.Close() })
-	if strings.Contains(url, "?") {
-		return s, url + "&lease=" + lease.String()
-	}
-	return s, url + "?lease=" + lease.String()
+	return s, url
 }
 
 // openURL opens the lock of a URL.
