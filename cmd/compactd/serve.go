@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -137,7 +138,12 @@ func (s serving) names() []string {
 // readToken reads a token, of which nothing is ever shown.
 func readToken(file string) (string, error) {
 	const least, most = 16, 512
-	data, err := os.ReadFile(file)
+	f, err := os.Open(file)
+	if err != nil {
+		return "", fmt.Errorf("--token-file: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, most+3)) // and what is longer is seen to be
 	if err != nil {
 		return "", fmt.Errorf("--token-file: %w", err)
 	}

@@ -166,6 +166,10 @@ func TestServeRefused(t *testing.T) {
 		}
 		return name
 	}
+	long := filepath.Join(dir, "long") // more than is read of it
+	if err := os.WriteFile(long, []byte(strings.Repeat("a", 1000)), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -180,6 +184,7 @@ func TestServeRefused(t *testing.T) {
 		{exitUsage, "can be reached from other machines", []string{"--listen", "0.0.0.0:0"}},
 		{exitUsage, "can be reached from other machines", []string{"--listen", "example.org:0"}},
 		{exitUsage, "is no address", []string{"--listen", "localhost"}},
+		{exitUsage, "a token is one line", []string{"--token-file", long}},
 		{exitUsage, "a token is one line", []string{"--token-file", file("short")}},
 		{exitUsage, "go with --listen", nil},
 		{exitFailed, "no such file", []string{"--token-file", filepath.Join(dir, "nix")}},

@@ -1,7 +1,6 @@
 package page
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -150,6 +149,6 @@ func (s *slowly) Read(b []byte) (int, error) {
 
 // when is when the generation was committed.
 func (b *reading) when() time.Time {
-	t, _ := cohort.ParseTime(b.Newest.CreatedAt)
-	return cmp.Or(t, time.Time{})
+	t, _ := cohort.ParseTime(b.Newest.CreatedAt) // zero if the manifest does not say it
+	return t
 }
