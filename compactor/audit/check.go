@@ -172,7 +172,7 @@ func (c *checker) manifests(context.Context) (generation.Manifest, error) {
 		}
 	}
 	if len(c.all) == 0 {
-		return generation.Manifest{NextSeq: 1}, nil
+		return c.Zero(), nil
 	}
 	if g, met := c.Met(c.all[len(c.all)-1], c.all); met {
 		c.damage(c.Root.Manifest(g), "%v", generation.TwoHistories{Generation: g})

@@ -182,9 +182,12 @@ func (p *pair) fill(d *Draft, c Changes, rows *newFile) (index.Stats, error) {
 	}
 	var stats index.Stats
 	var both errgroup.Group
-	both.Go(func() (err error) {
+	both.Go(func() error {
 		puts := append(slices.Clip(p.side.Puts), p.side.Raised...)
-		stats, err = index.MergeMoved(rows, old, p.side.Found, d.Schema, puts, moves, c.Rows, meta)
+		segments, err := p.segments(d, c)
+		if err == nil {
+			stats, err = index.MergeMoved(rows, old, p.side.Found, d.Schema, puts, moves, segments, c.Rows, meta)
+		}
 		rows.rows = stats.Rows
 		if err != nil {
 			err = fmt.Errorf("write %s: %w", p.what, err)
@@ -221,6 +224,22 @@ func (p *pair) fill(d *Draft, c Changes, rows *newFile) (index.Stats, error) {
 		return index.Stats{}, fmt.Errorf("%w: index would have %d rows and snapshots %d", ErrCorrupt, rows.rows, lines)
 	}
 	return stats, nil
+}
+
+// segments are the segment_ids of the puts, nil in a root without such a column. A put among the withdrawn rows follows the rows of the index as it was.
+func (p *pair) segments(d *Draft, c Changes) (*index.Segments, error) {
+	if d.store.Settings.Profile != cohort.Foxml || len(p.side.Puts) == 0 {
+		return nil, nil
+	}
+	of, out := p.old, p.what == whatWithdrawn
+	if out {
+		of = p.from
+	}
+	var rows *index.File
+	if of != nil {
+		rows = of.Index
+	}
+	return rows.Segments(p.side.Puts, c.Cohort, out)
 }
 
 // writePart writes a snapshots file and makes it durable.
