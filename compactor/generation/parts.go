@@ -23,6 +23,8 @@ type pair struct {
 	oldParts Snapshots
 	parts    []*part
 
+	segments *index.Segments // of all puts; see Draft.segments
+
 	index   DataFile // what was written
 	written Snapshots
 }
@@ -62,6 +64,22 @@ func (d *Draft) pairs(old *Data, c Changes) (all []*pair) {
 		all = append(all, p)
 	}
 	return all
+}
+
+// segments are the segment_ids of all puts, nil in a root without such a column.
+func (d *Draft) segments(old *Data, c Changes) (*index.Segments, error) {
+	if d.store.Settings.Profile != cohort.Foxml || len(c.Puts)+len(c.Withdrawn.Puts) == 0 {
+		return nil, nil
+	}
+	var withdrawn *index.File
+	if old.Withdrawn != nil {
+		withdrawn = old.Withdrawn.Index
+	}
+	s, err := index.NewSegments(old.Index, withdrawn, c.Puts, c.Withdrawn.Puts, c.Cohort)
+	if err != nil {
+		return nil, old.blame(fmt.Errorf("look for the rows before: %w", err))
+	}
+	return s, nil
 }
 
 // writesWithdrawn tells whether the files of withdrawn rows and actions are written, in a root that has them: with each new index. So
@@ -184,10 +202,8 @@ func (p *pair) fill(d *Draft, c Changes, rows *newFile) (index.Stats, error) {
 	var both errgroup.Group
 	both.Go(func() error {
 		puts := append(slices.Clip(p.side.Puts), p.side.Raised...)
-		segments, err := p.segments(d, c)
-		if err == nil {
-			stats, err = index.MergeMoved(rows, old, p.side.Found, d.Schema, puts, moves, segments, c.Rows, meta)
-		}
+		var err error
+		stats, err = index.MergeMoved(rows, old, p.side.Found, d.Schema, puts, moves, p.segments, c.Rows, meta)
 		rows.rows = stats.Rows
 		if err != nil {
 			err = fmt.Errorf("write %s: %w", p.what, err)
@@ -224,22 +240,6 @@ func (p *pair) fill(d *Draft, c Changes, rows *newFile) (index.Stats, error) {
 		return index.Stats{}, fmt.Errorf("%w: index would have %d rows and snapshots %d", ErrCorrupt, rows.rows, lines)
 	}
 	return stats, nil
-}
-
-// segments are the segment_ids of the puts, nil in a root without such a column. A put among the withdrawn rows follows the rows of the index as it was.
-func (p *pair) segments(d *Draft, c Changes) (*index.Segments, error) {
-	if d.store.Settings.Profile != cohort.Foxml || len(p.side.Puts) == 0 {
-		return nil, nil
-	}
-	of, out := p.old, p.what == whatWithdrawn
-	if out {
-		of = p.from
-	}
-	var rows *index.File
-	if of != nil {
-		rows = of.Index
-	}
-	return rows.Segments(p.side.Puts, c.Cohort, out)
 }
 
 // writePart writes a snapshots file and makes it durable.

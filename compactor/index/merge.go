@@ -51,7 +51,7 @@ func mergeAll(w io.Writer, old *File, found map[cohort.Key]Found, schema Schema,
 		return Stats{}, err
 	}
 	puts, raised := splitPuts(puts)
-	m := merger{out: out, encoder: newEncoder(to), puts: puts, load: load, drop: replaced(found, puts), raised: raised, found: found, segments: segments}
+	m := merger{out: out, encoder: newEncoder(to), puts: puts, load: load, drop: replaced(found, puts), raised: raised, found: found, segments: segments, withdrawn: meta.Withdrawn}
 	for _, key := range moves.Out {
 		if f, ok := found[key]; ok {
 			m.drop[string(key)] = f.group
@@ -119,7 +119,8 @@ type merger struct {
 	raised  map[string]cohort.Stamp // keys of old rows whose stamp is raised; each is removed when its row is found
 	found   map[cohort.Key]Found
 
-	segments *Segments // of the puts; nil: their rows have none
+	segments  *Segments // of the puts; nil: their rows have none
+	withdrawn bool      // they become withdrawn rows
 }
 
 func (m *merger) mergeOld(old *File) error {
@@ -189,7 +190,7 @@ func (m *merger) putBelow(seq int64) error {
 		r, err := p.record(m.load)
 		if err == nil {
 			err = m.out.add(true, func(dst parquet.Row) (parquet.Row, error) {
-				return m.segments.mark(m.out.layout, m.encoder.encode(dst, p, r), p, r), nil
+				return m.segments.mark(m.out.layout, m.encoder.encode(dst, p, r), p, r.Cohort, m.withdrawn), nil
 			})
 		}
 		if err != nil {

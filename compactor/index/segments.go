@@ -1,8 +1,10 @@
 package index
 
 import (
+	"encoding/binary"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 
 	"github.com/parquet-go/parquet-go"
@@ -11,14 +13,15 @@ import (
 )
 
 // Segments gives rows their segment_id, in a root with the profile foxml. The first row of a cohort has 0. The next one has the number of the row before
-// it in its cohort, or 1 more if one of data_fingerprint, featureset_hash, config_hash and git_commit differs. A text that is empty, or that the column
-// cannot hold, is as one that is absent.
+// it in its cohort, if data_fingerprint, featureset_hash, config_hash and git_commit are the same. Else it has 1 more than any row of the cohort: where no row
+// was moved or imported, that is 1 more than the row before. A text that is empty, or that the column cannot hold, is as one that is absent.
 //
 // A row gets its number when it is put, once, with its seq: what happens to rows before it later does not change it. A put with a Segment keeps that.
 type Segments struct {
-	last   map[cohort.ID]segment  // of the puts that have been written
 	before map[cohort.Seq]segment // of the old row before a put, where no other put is between; by the put's seq
-	still  bool                   // puts are no rows of the index: none is the row before another one
+	tail   map[cohort.ID]segment  // of the newest row, if no put comes after it
+	last   map[cohort.ID]segment  // of the last put that was written
+	top    map[cohort.ID]int64    // the highest number
 }
 
 // segment is what the next row of a cohort is compared with.
@@ -27,77 +30,132 @@ type segment struct {
 	identity [len(identityOfSegment)]string
 }
 
-// Segments finds the row before each of the puts, which must be sorted by seq. of is the cohort of a put. still tells that the puts do not become rows
-// of the index. f may be nil: then there is no row.
+// theEnd is the seq of no put: what stands before it is the newest row.
+const theEnd cohort.Seq = math.MaxInt64
+
+// NewSegments finds what the puts follow, in the index and among the withdrawn rows as they were; either file may be nil. puts and out, which become rows of the
+// one and of the other, must be sorted by seq. of is the cohort of a put. A put of out follows the rows that the index has after all of puts.
 //
-// It goes once from the last row group on, for all cohorts, and ends with the group in which the last of them is found. Of groups without one of the
-// cohorts it reads no row.
-func (f *File) Segments(puts []Put, of func(Put) cohort.ID, still bool) (*Segments, error) {
-	s := &Segments{last: map[cohort.ID]segment{}, before: map[cohort.Seq]segment{}, still: still}
+// It goes once from the last row group of the index on, for all cohorts. It reads a group only if it may have the row before a put, or a number that is
+// higher than those that were seen, and if it has one of the cohorts.
+func NewSegments(index, withdrawn *File, puts, out []Put, of func(Put) cohort.ID) (*Segments, error) {
+	s := &Segments{before: map[cohort.Seq]segment{}, tail: map[cohort.ID]segment{}, last: map[cohort.ID]segment{}, top: map[cohort.ID]int64{}}
 	wanted := map[cohort.ID][]cohort.Seq{}
 	for _, p := range puts {
 		id := of(p)
 		wanted[id] = append(wanted[id], p.Seq)
 	}
-	if f == nil {
-		return s, nil
+	for _, p := range out {
+		if id := of(p); !slices.Contains(wanted[id], theEnd) {
+			wanted[id] = append(wanted[id], theEnd)
+		}
 	}
-	groups := f.Groups()
-	for i := len(groups) - 1; i >= 0 && len(wanted) > 0; i-- {
-		if err := s.look(groups[i], wanted); err != nil {
-			return nil, fmt.Errorf("row group %d: %w", i, err)
+	for id := range wanted {
+		s.top[id] = -1
+	}
+	if index != nil {
+		for _, g := range slices.Backward(index.Groups()) {
+			if err := s.look(g, wanted, true); err != nil {
+				return nil, fmt.Errorf("row group %d: %w", g.number, err)
+			}
+		}
+	}
+	if withdrawn != nil {
+		for _, g := range withdrawn.Groups() {
+			if err := s.look(g, wanted, false); err != nil {
+				return nil, fmt.Errorf("withdrawn rows: row group %d: %w", g.number, err)
+			}
 		}
 	}
 	return s, nil
 }
 
-// look finds the rows of one group that stand before a put, and takes from wanted the cohorts of which nothing more is to be found.
-func (s *Segments) look(g Group, wanted map[cohort.ID][]cohort.Seq) error {
+// look takes what one group has of the cohorts; with rows also the rows before puts, else only numbers.
+func (s *Segments) look(g Group, wanted map[cohort.ID][]cohort.Seq, rows bool) error {
+	highest := g.file.highest(g.number, columnSegment)
+	matters := func(id cohort.ID) bool {
+		seqs, ok := wanted[id]
+		return ok && (highest > s.top[id] || rows && !s.has(id, seqs[0]))
+	}
+	if !anyOf(wanted, matters) {
+		return nil
+	}
 	words, ok, err := g.Words(columnCohort)
 	if err != nil {
 		return err
 	}
-	if ok && !slices.ContainsFunc(words, func(w string) bool { return wanted[cohort.ID(w)] != nil }) {
+	if ok && !slices.ContainsFunc(words, func(w string) bool { return matters(cohort.ID(w)) }) {
 		return nil
 	}
-	places := map[int64]cohort.Seq{} // the puts that rows stand before
-	rows := map[cohort.Seq]int64{}
-	err = g.Each([]string{columnCohort, columnSeq}, func(row int64, v []Value) error {
-		seqs := wanted[cohort.ID(v[0].Text())]
-		n, _ := slices.BinarySearch(seqs, cohort.Seq(v[1].Int())+1)
-		if n == len(seqs) {
+	type place struct {
+		id  cohort.ID
+		seq cohort.Seq
+	}
+	found := map[place]int64{}
+	err = g.Each([]string{columnCohort, columnSeq, columnSegment}, func(row int64, v []Value) error {
+		seqs, ok := wanted[cohort.ID(v[0].Text())]
+		if !ok {
 			return nil
 		}
-		if _, later := s.before[seqs[n]]; later {
-			return nil
+		id := cohort.ID(v[0].Text())
+		s.top[id] = max(s.top[id], v[2].Int())
+		if n, _ := slices.BinarySearch(seqs, cohort.Seq(v[1].Int())+1); rows && n < len(seqs) && !s.has(id, seqs[n]) {
+			found[place{id, seqs[n]}] = row // the last one stays
 		}
-		if was, ok := rows[seqs[n]]; ok {
-			delete(places, was)
-		}
-		rows[seqs[n]], places[row] = row, seqs[n]
 		return nil
 	})
-	if err != nil || len(rows) == 0 {
+	if err != nil || len(found) == 0 {
 		return err
 	}
+	at := map[int64]place{}
+	for p, row := range found {
+		at[row] = p
+	}
 	columns := append([]string{columnSegment}, identityOfSegment[:]...)
-	err = g.At(columns, slices.Sorted(maps.Keys(places)), func(row int64, v []Value) error {
-		at := segment{number: v[0].Int()}
-		for i := range at.identity {
-			at.identity[i] = string(v[1+i].Text())
+	return g.At(columns, slices.Sorted(maps.Keys(at)), func(row int64, v []Value) error {
+		is := segment{number: v[0].Int()}
+		for i := range is.identity {
+			is.identity[i] = string(v[1+i].Text())
 		}
-		s.before[places[row]] = at
+		if p := at[row]; p.seq == theEnd {
+			s.tail[p.id] = is
+		} else {
+			s.before[p.seq] = is
+		}
 		return nil
 	})
-	maps.DeleteFunc(wanted, func(_ cohort.ID, seqs []cohort.Seq) bool {
-		_, found := s.before[seqs[0]]
-		return found
-	})
-	return err
 }
 
-// mark gives the last row of dst, which is that of a put, its number.
-func (s *Segments) mark(l *layout, dst parquet.Row, p Put, r cohort.Record) parquet.Row {
+// has tells whether the row before a put is known.
+func (s *Segments) has(id cohort.ID, seq cohort.Seq) (ok bool) {
+	if seq == theEnd {
+		_, ok = s.tail[id]
+	} else {
+		_, ok = s.before[seq]
+	}
+	return ok
+}
+
+func anyOf(wanted map[cohort.ID][]cohort.Seq, is func(cohort.ID) bool) bool {
+	for id := range wanted {
+		if is(id) {
+			return true
+		}
+	}
+	return false
+}
+
+// highest is the highest integer of a column in a row group, as its statistics say; the highest of all if they do not say it.
+func (f *File) highest(group int, column string) int64 {
+	stats := f.file.Metadata().RowGroups[group].Columns[f.layout.place[column]].MetaData.Statistics
+	if len(stats.MaxValue) != 8 {
+		return math.MaxInt64
+	}
+	return int64(binary.LittleEndian.Uint64(stats.MaxValue))
+}
+
+// mark gives the last row of dst, which is that of a put, its number. withdrawn tells that the row becomes a withdrawn one.
+func (s *Segments) mark(l *layout, dst parquet.Row, p Put, id cohort.ID, withdrawn bool) parquet.Row {
 	if s == nil || !l.isFoxml() {
 		return dst
 	}
@@ -108,21 +166,32 @@ func (s *Segments) mark(l *layout, dst parquet.Row, p Put, r cohort.Record) parq
 			is.identity[i] = string(row[place].ByteArray())
 		}
 	}
-	was, ok := s.before[p.Seq]
-	if !ok {
-		was, ok = s.last[r.Cohort]
-	}
+	was, ok := s.rowBefore(p, id, withdrawn)
 	switch {
 	case p.Segment != nil:
 		is.number = *p.Segment
 	case ok && was.identity == is.identity:
 		is.number = was.number
-	case ok:
-		is.number = was.number + 1
+	default:
+		is.number = s.top[id] + 1
 	}
-	if !s.still {
-		s.last[r.Cohort] = is
+	s.top[id] = max(s.top[id], is.number)
+	if !withdrawn {
+		s.last[id] = is
 	}
 	row[l.made] = at(parquet.Int64Value(is.number), l.made, true)
 	return dst
+}
+
+// rowBefore is the row that a put follows.
+func (s *Segments) rowBefore(p Put, id cohort.ID, withdrawn bool) (was segment, ok bool) {
+	if withdrawn {
+		was, ok = s.tail[id]
+	} else {
+		was, ok = s.before[p.Seq]
+	}
+	if !ok {
+		was, ok = s.last[id]
+	}
+	return was, ok
 }
