@@ -83,6 +83,8 @@ func (s *Store) Publish(m Manifest, late bool) error {
 			}
 			m, tries = newest, 0
 			continue
+		case err == nil && !shown && s.isShared():
+			// Another program has saved there just now. The next run sets that aside.
 		case err == nil && !shown && tries < publishTries:
 			continue // a compactor that slept may have put an earlier generation there just now
 		case err == nil && !shown:
