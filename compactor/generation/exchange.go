@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/internal/durable"
@@ -14,6 +15,26 @@ import (
 // isShared tells whether other programs may write the public names: those of FoxML save whole files there. Then each public name is a file of its own,
 // and not a second name of a data file: a program that writes into it does no harm to what a manifest names.
 func (s *Store) isShared() bool { return s.Settings.Profile != cohort.NoProfile }
+
+// SetAside are the files, relative to the root, that other programs have saved over public names, and that a run has put into quarantine/. There are none
+// where no others are expected.
+func (s *Store) SetAside() (names []string, err error) {
+	if !s.isShared() {
+		return nil, nil
+	}
+	entries, err := s.FS.ReadDir(s.Root.DamagedGenerations())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("list quarantine: %w", err)
+	}
+	for _, e := range entries {
+		for _, public := range []string{s.Root.Index(), s.Root.Snapshots()} {
+			if e.Type().IsRegular() && strings.HasPrefix(e.Name(), filepath.Base(public)) {
+				names = append(names, s.Root.Rel(filepath.Join(s.Root.DamagedGenerations(), e.Name())))
+			}
+		}
+	}
+	return names, nil
+}
 
 // exchange makes a public name show its data file, in a root whose public names others write as well. What stood there goes to quarantine/ in the same step, so
 // that nothing is lost which another program wrote a moment before, or writes on into the file that it has open. There it is removed again if a kept
