@@ -22,6 +22,7 @@ import (
 	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/compactor/history"
 	"github.com/runfold/runfold/compactor/index"
+	"github.com/runfold/runfold/compactor/intake"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/internal/durable/durabletest"
 	"github.com/runfold/runfold/journal"
@@ -509,4 +510,43 @@ func TestFoxmlAppend(t *testing.T) {
 			t.Errorf("Append(%s) = %v, want %q", line, err, want)
 		}
 	}
+}
+
+// TestFoxmlImportOfOwnFiles: what another program has read in the root and saved again is known, however json or a changed order spells it. What it
+// has changed is a write that came before the root's, and what it added is taken.
+func TestFoxmlImportOfOwnFiles(t *testing.T) {
+	root := newFoxmlRoot(t)
+	appendTo(t, root, "c", `{"run_id":"a","phase":"T","cohort_id":"c","target":"y/5m","mode":"LOSO","auc":0.50,"deep":{"n":[1.50,"\u00e9"]},"segment_id":9}`,
+		`{"run_id":"b","phase":"T","view":"loso","snapshot":{"x":1e3,"y":"é"}}`, `{"run_id":"gone","phase":"T"}`, `{"action":"withdraw","run_id":"gone"}`)
+	foldNow(t, compactor.Config{Root: root})
+	before := published(t, root)
+	const saved = `{
+		"b:T:NONE:LOSO:NONE:NONE": {"y": "\u00e9", "x": 1000.0, "snapshot_seq": 2, "timestamp": "%s", "stage": "T", "run_id": "b"},
+		"a:T:y_5m:LOSO:NONE:NONE": {"run_id": "a", "stage": "T", "timestamp": "2026-03-01T12:00:00Z", "snapshot_seq": 1, "phase": "T", "cohort_id": "c", "target": "y/5m", "mode": "LOSO", "auc": %s, "deep": {"n": [1.5, "é"]}, "segment_id": 9},
+		"new:T:y_5m:LOSO:NONE": {"run_id": "new", "stage": "T", "cohort_id": "c", "target": "y/5m", "view": "LOSO", "timestamp": "2026-03-01T12:00:00.25"}
+	}`
+	for _, test := range []struct {
+		auc                 string
+		taken, known, newer int
+	}{{"0.5", 1, 2, 0}, {"0.5", 0, 3, 0}, {"0.75", 0, 2, 1}} {
+		report, said := importNow(t, root, fmt.Sprintf(saved, "2026-03-01T12:00:00Z", test.auc), func(s *intake.Source) { s.Cohort = "" })
+		if report.Taken != test.taken || report.Known != test.known || report.Newer != test.newer || report.Left != 0 {
+			t.Errorf("auc %s: %d taken, %d known, %d newer, %d left out (%s); want %d, %d and %d", test.auc, report.Taken, report.Known, report.Newer, report.Left, said, test.taken, test.known, test.newer)
+		}
+	}
+	after := published(t, root)
+	delete(after, "new:T:y_5m:LOSO:NONE:NONE")
+	if diff := cmp.Diff(before, after); diff != "" {
+		t.Errorf("rows of the root (-before +after):\n%s", diff)
+	}
+}
+
+// published are the rows of a root as they are published, by key.
+func published(t *testing.T, root cohort.Root) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	for row := range publishedRows(t, durable.OS, root) {
+		out[cohort.FieldText([]byte(row), "_key")] = row
+	}
+	return out
 }
