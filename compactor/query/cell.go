@@ -42,11 +42,7 @@ const (
 func cellOf(column string, v index.Value) Cell {
 	switch v.Kind {
 	case index.Bool:
-		c := Cell{form: boolForm}
-		if v.Bool() {
-			c.bits = 1
-		}
-		return c
+		return Bool(v.Bool())
 	case index.Int:
 		c := Cell{form: intForm, bits: uint64(v.Int())}
 		switch column {
@@ -65,6 +61,14 @@ func cellOf(column string, v index.Value) Cell {
 		return Cell{form: textForm, text: v.Text()}
 	}
 	return Cell{}
+}
+
+// Bool is a cell with true or false.
+func Bool(b bool) Cell {
+	if b {
+		return Cell{form: boolForm, bits: 1}
+	}
+	return Cell{form: boolForm}
 }
 
 // IsNull tells whether there is no value.

@@ -164,7 +164,7 @@ func (v view) query(now time.Time) (q query.Query, err error) {
 	}
 	q.Stage, q.Offset, q.Limit = v.Stage, v.From, v.Limit
 	if v.Since != "" {
-		if q.Since, err = query.ParseSince(v.Since, now); err != nil {
+		if q.Since, err = query.ParseTime(v.Since, now); err != nil {
 			return q, usage(fmt.Errorf("since %w", err))
 		}
 	}
