@@ -58,7 +58,7 @@ func (p *Page) chart(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return b.Doubt(err)
 	}
-	return render(w, code, "chart.html", f)
+	return render(w, r, code, "chart.html", f)
 }
 
 // offer lists what can be drawn.

@@ -87,7 +87,7 @@ func (p *Page) compare(w http.ResponseWriter, r *http.Request) error {
 			d.Equal = append(d.Equal, line)
 		}
 	}
-	return render(w, http.StatusOK, "compare.html", d)
+	return render(w, r, http.StatusOK, "compare.html", d)
 }
 
 func comparedCell(f found.Field) cell {

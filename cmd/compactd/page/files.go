@@ -66,7 +66,7 @@ func (p *Page) files(w http.ResponseWriter, r *http.Request) error {
 	for _, f := range publishedOf(m) {
 		d.Files = append(d.Files, download{f.name, view{At: m.Generation}.at("/files/" + f.name), f.what, size(f.Size), count(f.Rows), f.CRC32C.String()})
 	}
-	return render(w, http.StatusOK, "files.html", d)
+	return render(w, r, http.StatusOK, "files.html", d)
 }
 
 // manifest is that of a generation, or of the newest one for 0.

@@ -66,7 +66,7 @@ func (p *Page) generations(w http.ResponseWriter, r *http.Request) error {
 		}
 		h.Commits = append(h.Commits, commitOf(c))
 	}
-	return render(w, http.StatusOK, "generations.html", h)
+	return render(w, r, http.StatusOK, "generations.html", h)
 }
 
 func commitOf(c generation.Commit) commitShown {
@@ -117,7 +117,7 @@ func (p *Page) status(w http.ResponseWriter, r *http.Request) error {
 	}
 	st := &state{chrome: chrome{Title: "Status", Section: "/status", Root: string(p.Root.Root), Every: v.Every, Again: again(v).at("/status")}, Status: s}
 	st.tell()
-	return render(w, http.StatusOK, "status.html", st)
+	return render(w, r, http.StatusOK, "status.html", st)
 }
 
 // tell puts the status into words.

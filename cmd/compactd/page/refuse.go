@@ -3,7 +3,9 @@ package page
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/runfold/runfold/cmd/compactd/found"
@@ -37,6 +39,8 @@ type refusal struct {
 	Link    string // where it goes on, if that is known
 	Instead string // what Link leads to
 	Several []keyLink
+	Token   bool        // one is to be given
+	Asked   [][2]string // what else the address has, names and values
 }
 
 // refuse shows why there is no answer.
@@ -55,7 +59,7 @@ func (p *Page) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		s.Lines = "a mistake in this program, of which its log tells more"
 	}
 	s.chrome = chrome{Title: s.Title}
-	if err := render(w, s.Code, "refusal.html", s); err != nil {
+	if err := render(w, r, s.Code, "refusal.html", s); err != nil {
 		p.Failed(err)
 	}
 }
@@ -72,6 +76,15 @@ func refusalOf(r *http.Request, err error) refusal {
 	var noRoot *journal.NoRootError
 	s := refusal{Code: http.StatusInternalServerError, Title: "This cannot be shown", Lines: err.Error()}
 	switch {
+	case err == errToken:
+		s.Code, s.Title, s.Token = errToken.code, "A token is needed", true
+		asked := r.URL.Query()
+		delete(asked, "token")
+		for _, name := range slices.Sorted(maps.Keys(asked)) {
+			for _, value := range asked[name] {
+				s.Asked = append(s.Asked, [2]string{name, value})
+			}
+		}
 	case errors.As(err, &status):
 		s.Code, s.Title = status.code, http.StatusText(status.code)
 	case errors.Is(err, context.DeadlineExceeded):

@@ -86,7 +86,7 @@ func (p *Page) run(w http.ResponseWriter, r *http.Request) error {
 	others.Where = "run_id = " + query.Text(f.RunID)
 	others.Columns = ""
 	o.NearAll = others.list()
-	return render(w, http.StatusOK, "run.html", o)
+	return render(w, r, http.StatusOK, "run.html", o)
 }
 
 var groupTitles = map[string]string{"metrics.": "Metrics", "params.": "Params", "tags.": "Tags", "": "Other fields"}
@@ -207,7 +207,7 @@ func (p *Page) withdrawn(w http.ResponseWriter, r *http.Request, v view, b *read
 			quoted("withdrawn_at", s.WithdrawnText()), quoted("withdrawn_by", s.WithdrawnBy()), quoted("reason", s.Reason()),
 		})
 	}
-	return render(w, http.StatusOK, "run.html", o)
+	return render(w, r, http.StatusOK, "run.html", o)
 }
 
 // add adds fields, if there are any.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/runfold/runfold/cmd/compactd/found"
 	"github.com/runfold/runfold/compactor/query"
 	"github.com/runfold/runfold/internal/terminal"
 )
@@ -31,6 +32,12 @@ type list struct {
 	View            view
 	Wrong           string // what is wrong with the expression, or another field
 	Hints           []string
+	Begins          string // finds the runs whose id begins with what was written instead of an expression
+	Why             string // no run is found
+	Never           bool   // no fold has made a generation
+	Waits           string // what waits for the first fold
+	Fresh           string // leads to what is not folded
+	Ends            string // where a sorted list does
 	Heads           []head
 	Rows            []listRow
 	Choices         []choice
@@ -41,6 +48,7 @@ type list struct {
 	Total           int64
 	First, Last     int64
 	Pages           []pageLink
+	Start           string // leads to the first page
 	Generation      string
 	Chart           string
 	Limits          []int64
@@ -58,6 +66,7 @@ type listRow struct {
 }
 
 type cell struct {
+	Head   bool // it names its row
 	Text   string
 	Full   string // if Text is cut
 	Null   bool
@@ -79,7 +88,7 @@ func (p *Page) runs(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if to := ticked(r.URL.Query(), v); to != "" {
-		http.Redirect(w, r, to, http.StatusSeeOther)
+		redirect(w, r, to)
 		return nil
 	}
 	b, done, err := p.open(r.Context(), v)
@@ -87,12 +96,22 @@ func (p *Page) runs(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer done()
-	l := &list{chrome: p.chrome(v, b, "/"), View: v, Generation: generationText(b.Newest.Generation), Limits: []int64{25, 100, 500}}
+	l := &list{chrome: p.chrome(v, b, "/"), View: v, Generation: generationText(b.Newest.Generation), Limits: []int64{25, fewRows, mostRows}}
+	if !slices.Contains(l.Limits, v.Limit) {
+		l.Limits = append(l.Limits, v.Limit)
+		slices.Sort(l.Limits)
+	}
+	begin := v
+	begin.From = 0
+	l.Start = begin.list()
 	l.Title = "Runs"
 	code := http.StatusOK
 	err = p.fill(r.Context(), l, b)
 	if is := isWrong(err); is {
-		code, l.Wrong, err = http.StatusBadRequest, err.Error(), nil
+		code, l.Wrong, l.Begins, err = http.StatusBadRequest, err.Error(), begins(v), nil
+	}
+	if err == nil && l.Total == 0 && l.Wrong == "" {
+		err = p.explain(r.Context(), l, b)
 	}
 	if err != nil {
 		return b.Doubt(err)
@@ -100,7 +119,48 @@ func (p *Page) runs(w http.ResponseWriter, r *http.Request) error {
 	if err := l.offer(r.Context(), b); err != nil {
 		return b.Doubt(err)
 	}
-	return render(w, code, "runs.html", l)
+	return render(w, r, code, "runs.html", l)
+}
+
+// begins leads to the runs whose id begins with what somebody has written where an expression belongs; empty if that is no name.
+func begins(v view) string {
+	if v.Where == "" || strings.ContainsAny(v.Where, " =<>!'\"()") {
+		return ""
+	}
+	v.Where, v.From = "run_id like "+query.Text(found.Like(v.Where)+"%")+` escape '\'`, 0
+	return v.list()
+}
+
+// explain says why a list is empty.
+func (p *Page) explain(ctx context.Context, l *list, b *reading) error {
+	q, err := l.View.query(p.Now())
+	if err != nil {
+		return err
+	}
+	if b.Source.Index != nil || len(b.Source.Fresh) > 0 {
+		why, err := found.Missed(ctx, b.Source, q)
+		if why != "" {
+			l.Why = strings.ToUpper(why[:1]) + why[1:]
+		}
+		if err != nil || q.Where.String() == "" || b.Source.Index == nil {
+			return err
+		}
+		l.Hints, err = query.Hints(ctx, q.Where, b.Source.Index)
+		return err
+	}
+	if l.Never = true; l.View.Unfolded {
+		return nil
+	}
+	fresh := l.View
+	fresh.Unfolded, fresh.At = true, 0
+	l.Fresh = fresh.list()
+	done, err := p.alone(ctx) // it reads all that waits
+	if err != nil {
+		return err
+	}
+	defer done()
+	l.Waits, err = found.Waiting(ctx, p.Root)
+	return err
 }
 
 // isWrong tells whether the reader has made a mistake.
@@ -134,6 +194,9 @@ func (p *Page) chrome(v view, b *reading, section string) chrome {
 		}
 		c.Notes = append(c.Notes, note{Text: text, Link: newer.at(section), Instead: "Show the newest"})
 	}
+	if v.Instead != 0 {
+		c.Notes = append(c.Notes, note{Text: fmt.Sprintf("This is the newest generation with what is not folded yet, and not generation %d, which was asked for, too.", v.Instead)})
+	}
 	if b.Damage != nil {
 		c.Notes = append(c.Notes, note{Text: "Something is missing of this root, and what is shown is what is left: " + terminal.Line(b.Damage.Error()), Bad: true})
 	}
@@ -160,7 +223,7 @@ func (p *Page) fill(ctx context.Context, l *list, b *reading) error {
 	if q.Columns, err = l.columns(ctx, q, b); err != nil {
 		return err
 	}
-	if len(q.Sort) > 0 && q.Offset > mostSorted {
+	if len(q.Sort) > 0 && q.Offset >= mostSorted {
 		return usage(fmt.Errorf("a sorted list can be turned to row %s: narrow it down, or sort it the other way", count(mostSorted)))
 	}
 	if len(q.Sort) > 0 && q.Offset > deepRows && !l.View.Unfolded { // what is unfolded is looked at alone already
@@ -193,7 +256,7 @@ func (p *Page) fill(ctx context.Context, l *list, b *reading) error {
 		}
 		at := max(0, slices.Index(q.Columns[:shown], "run_id"))
 		if shown > 0 {
-			lr.Cells[at].Link = lr.Link
+			lr.Cells[at].Link, lr.Cells[at].Head = lr.Link, true
 		}
 		l.Rows = append(l.Rows, lr)
 	}
@@ -212,10 +275,7 @@ func (p *Page) fill(ctx context.Context, l *list, b *reading) error {
 	}
 	l.First, l.Last = min(q.Offset+1, l.Total), q.Offset+int64(len(l.Rows))
 	l.turnable(b)
-	if l.Total == 0 && b.Source.Index != nil {
-		l.Hints, err = query.Hints(ctx, q.Where, b.Source.Index)
-	}
-	return err
+	return nil
 }
 
 // choose leaves columns out that have no value on this page, and those for which there is no room. It returns how many stay.
@@ -263,11 +323,17 @@ func (l *list) turnable(b *reading) {
 		at("First", "", 0)
 		at("Previous", "prev", l.View.From-l.View.Limit)
 	}
-	if l.Last < l.Total && len(l.Rows) > 0 {
-		at("Next", "next", l.View.From+l.View.Limit)
-		if last := (l.Total - 1) / l.View.Limit * l.View.Limit; l.View.Sort == "" || last <= mostSorted {
-			at("Last", "", last)
-		}
+	if l.Last >= l.Total || len(l.Rows) == 0 {
+		return
+	}
+	next, last := l.View.From+l.View.Limit, (l.Total-1)/l.View.Limit*l.View.Limit
+	if l.View.Sort == "" || next < mostSorted {
+		at("Next", "next", next)
+	}
+	if l.View.Sort == "" || last < mostSorted {
+		at("Last", "", last)
+	} else {
+		l.Ends = count(mostSorted)
 	}
 }
 
