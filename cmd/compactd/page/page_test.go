@@ -23,6 +23,7 @@ import (
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/query"
 	"github.com/runfold/runfold/journal"
 )
 
@@ -386,7 +387,7 @@ func TestSurvives(t *testing.T) {
 	told := ""
 	s := newSite(t, func(c *Config) { c.Failed = func(err error) { told = err.Error() } })
 	w := httptest.NewRecorder()
-	s.page.answer(func(http.ResponseWriter, *http.Request) error { panic("lost") })(w, httptest.NewRequest("GET", "/", nil))
+	s.page.answer(time.Hour, func(http.ResponseWriter, *http.Request) error { panic("lost") })(w, httptest.NewRequest("GET", "/", nil))
 	if w.Code != 500 || strings.Contains(w.Body.String(), "goroutine") || !strings.Contains(told, "lost") {
 		t.Errorf("%d, told %q\n%s", w.Code, told, w.Body)
 	}
@@ -610,6 +611,10 @@ func TestRun(t *testing.T) {
 		t.Errorf("differences do not come first:\n%s", page)
 	}
 	s.has(s.get(at("/compare", "run", "r-1:TRAINING", "run", "r-1:TRAINING"), 400), "two runs or more")
+	s.has(page, `name="run" value="r-2:TRAINING"`, "Compare with")
+	page = s.get(at("/compare", "run", "r-2:TRAINING", "run", "r-1"), 300) // what somebody has written
+	s.has(s.get(link(t, page, "r-1:EVALUATION"), 200), "Compare 2 runs", "r-1:EVALUATION", "r-2:TRAINING")
+	s.has(s.get(at("/run", "run", "r-2:TRAINING"), 200), `name="run" value="r-2:TRAINING"`, "Compare with")
 
 	w := s.ask("GET", at("/run.json", "run", "r-1:TRAINING"))
 	var out struct {
@@ -664,6 +669,7 @@ func TestChart(t *testing.T) {
 	s.has(s.get(at("/chart", "y", "metrics.acu"), 400), "did you mean metrics.auc?")
 	s.has(s.get(at("/chart", "y", "metrics.auc,params.lr"), 400), "an axis has one column")
 	s.has(s.get(at("/chart", "y", "layers"), 200), "No run has a number to draw")
+	s.has(s.get(at("/chart", "y", "metrics.auc", "cohort", "nix"), 200), "no run of cohort nix: the cohorts of the root are c.")
 }
 
 func TestThinned(t *testing.T) {
@@ -685,6 +691,27 @@ func TestThinned(t *testing.T) {
 	}
 	page = s.get(at("/chart", "y", "metrics.m", "run", "r-4001:S"), 200)
 	s.has(page, `class="marked"`)
+
+	// A sweep goes through the values of a param in turn. Points of each of them are drawn.
+	records = records[:0]
+	for i := range 20_000 {
+		records = append(records, fmt.Sprintf(`{"run_id":"s-%d","stage":"SWEEP","metrics":{"m":%d},"params":{"lr":%d}}`, i, i*7919%1000, i%5))
+	}
+	s.append("c", records...)
+	s.fold()
+	page = s.get(at("/chart", "y", "metrics.m", "x", "params.lr", "stage", "SWEEP"), 200)
+	at := map[string]int{}
+	for _, m := range regexp.MustCompile(`<circle cx="([^"]*)"`).FindAllStringSubmatch(page, -1) {
+		at[m[1]]++
+	}
+	for x, n := range at {
+		if n < 150 {
+			t.Errorf("%d points at %s, of %d values", n, x, len(at))
+		}
+	}
+	if len(at) != 5 {
+		t.Errorf("%d values of the param are drawn", len(at))
+	}
 }
 
 func TestFiles(t *testing.T) {
@@ -909,7 +936,7 @@ func TestReaders(t *testing.T) {
 // TestSortedEnd says where a sorted list ends.
 func TestSortedEnd(t *testing.T) {
 	of := func(sort string, from int64) (*list, string) {
-		l := &list{View: view{Sort: sort, From: from, Limit: 100}, Total: mostSorted + 500, Last: from + 100, Rows: make([]listRow, 100)}
+		l := &list{View: view{Sort: sort, From: from, Limit: 100}, BySeq: sort == "", Total: mostSorted + 500, Last: from + 100, Rows: make([]listRow, 100)}
 		l.turnable(&reading{book: &book{Moment: &compactor.Moment{}}})
 		var texts []string
 		for _, p := range l.Pages {
@@ -970,4 +997,119 @@ func TestEvery(t *testing.T) {
 			t.Errorf("%s: %d of %d forms keep it", target, got, forms)
 		}
 	}
+}
+
+// TestOrder turns the pages of lists in the order of the index and in its reverse, filtered or not.
+func TestOrder(t *testing.T) {
+	s := newSite(t)
+	s.append("c", trained(0, 23)...)
+	s.fold()
+	s.append("c", trained(23, 30)...)
+	ids := regexp.MustCompile(`run=r-([0-9]+)%3ATRAINING[^"]*"><bdi>`)
+	for _, c := range []struct{ values, want string }{
+		{"", "22 21 20 19 18 17 16 15 14 13 12 11 10 9 8 7 6 5 4 3 2 1 0"},
+		{"sort=snapshot_seq", "0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22"},
+		{"sort=-snapshot_seq,run_id", "22 21 20 19 18 17 16 15 14 13 12 11 10 9 8 7 6 5 4 3 2 1 0"},
+		{"where=params.opt+%3D+'sgd'", "21 19 17 15 13 11 9 7 5 3 1"},
+		{"where=params.opt+%3D+'sgd'&sort=snapshot_seq", "1 3 5 7 9 11 13 15 17 19 21"},
+		{"unfolded=1&where=snapshot_seq+>+20", "29 28 27 26 25 24 23 22 21 20"},
+		{"unfolded=1", "29 28 27 26 25 24 23 22 21 20 19 18 17 16 15 14 13 12 11 10 9 8 7 6 5 4 3 2 1 0"},
+	} {
+		for _, limit := range []int{1, 5, 7, 23, 100} {
+			var got []string
+			for next := fmt.Sprintf("/?limit=%d&%s", limit, c.values); ; {
+				page := s.get(next, 200)
+				for _, m := range ids.FindAllStringSubmatch(page, -1) {
+					got = append(got, m[1])
+				}
+				if !strings.Contains(page, `rel="next"`) {
+					break
+				}
+				next = link(t, page, `rel="next"`)
+			}
+			if strings.Join(got, " ") != c.want {
+				t.Errorf("%s, %d on a page: %v, want %s", c.values, limit, got, c.want)
+			}
+		}
+	}
+	s.has(s.get("/", 200), "the newest first")
+	s.lacks(s.get("/?sort=run_id", 200), "the newest first")
+
+	// Of many filtered rows the far ones are counted from the end.
+	b, err := s.page.shelf.take(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.back()
+	e, err := query.Parse("params.opt = 'sgd'")
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := query.Query{Where: e, Columns: []string{"run_id"}, Offset: 3, Limit: deepRows}
+	var got []string
+	for row, err := range rowsOf(t.Context(), q, 11, b.Source) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, row.Cells[0].Text())
+	}
+	if want := "r-15 r-13 r-11 r-9 r-7 r-5 r-3 r-1"; strings.Join(got, " ") != want {
+		t.Errorf("%v, want %s", got, want)
+	}
+}
+
+func TestExport(t *testing.T) {
+	s := newSite(t)
+	s.append("c", trained(0, 3)...)
+	s.append("c", `{"run_id":"x,\"y\"","stage":"S","metrics":{"auc":"failed"},"note":""}`)
+	s.fold()
+	const all = "r-0,TRAINING,c,1,"
+	page := s.get(at("/", "columns", "run_id,metrics.auc", "where", "metrics.auc < 1"), 200)
+	s.has(page, "All 3 as CSV</a>")
+	w := s.ask("GET", link(t, page, "as CSV"))
+	if got, want := w.Body.String(), "run_id,metrics.auc\nr-0,0.1\nr-1,0.101\nr-2,0.102\n"; got != want || w.Header().Get("Content-Type") != "text/csv; charset=utf-8" || w.Header().Get("Content-Disposition") != `attachment; filename="runs-1.csv"` {
+		t.Errorf("%q %v, want %q", got, w.Header(), want)
+	}
+	s.has(s.get("/runs.csv", 200), "run_id,stage,cohort_id,snapshot_seq,timestamp,record_id,", all, `"x,""y""",S,c,4,`)
+	if got, want := s.get("/runs.csv?sort=-metrics.auc&columns=run_id,note", 200), "run_id,note\nr-2,\nr-1,\nr-0,\n\"x,\"\"y\"\"\",\"\"\n"; got != want {
+		t.Errorf("sorted: %q, want %q", got, want)
+	}
+	s.append("c", trained(3, 5)...)
+	s.fold()
+	s.lacks(s.get("/runs.csv?at=1", 200), "r-4")
+	s.has(s.get("/runs.csv?unfolded=1", 400), "CSV has what is folded")
+	s.has(s.get("/runs.csv?columns=nix", 400), "no column and no row has the name")
+	s.has(s.get("/runs.csv?sort=nix", 400), "no column and no row has the name")
+	s.has(s.get("/runs.csv?where=nix", 400), "after the name of a column")
+	if w := s.ask("HEAD", "/runs.csv"); w.Code != 200 || w.Body.Len() > 0 {
+		t.Errorf("HEAD: %d, %d bytes", w.Code, w.Body.Len())
+	}
+	l := &list{Total: exportSort + 1, View: view{Sort: "run_id"}}
+	l.turnable(&reading{book: &book{Moment: &compactor.Moment{}}})
+	if l.Sorted || strings.Contains(l.CSV, "sort") {
+		t.Errorf("a sorted list that is too long leads to %s", l.CSV)
+	}
+}
+
+// gone is the connection of a reader who goes away.
+type gone struct{ *httptest.ResponseRecorder }
+
+func (gone) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+
+// TestExportBreaks shows that a file that could not be sent whole does not look whole: the connection is broken off.
+func TestExportBreaks(t *testing.T) {
+	s := newSite(t)
+	s.append("c", trained(0, 3)...)
+	s.fold()
+	defer func() {
+		if v := recover(); v != http.ErrAbortHandler {
+			t.Errorf("it ends with %v", v)
+		}
+		if n := len(s.page.exports); n > 0 {
+			t.Errorf("%d lists are still being sent", n)
+		}
+	}()
+	r := httptest.NewRequest("GET", "/runs.csv", nil)
+	r.Host = "localhost"
+	s.page.ServeHTTP(gone{httptest.NewRecorder()}, r)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/compactor/query"
 	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/internal/terminal"
 	"github.com/runfold/runfold/journal"
 )
 
@@ -95,7 +96,12 @@ func refusalOf(r *http.Request, err error) refusal {
 		s.Code, s.Title, s.Lines = http.StatusMultipleChoices, "Several runs", "This name has several rows. Which one is meant?"
 		v, _ := viewOf(r)
 		for _, k := range several.Keys {
-			s.Several = append(s.Several, keyLink{k, v.run(k)})
+			meant := v
+			meant.Keys = slices.Clone(v.Keys)
+			if i := slices.Index(meant.Keys, several.Asked); i >= 0 {
+				meant.Keys[i] = terminal.Unfield(k)
+			}
+			s.Several = append(s.Several, keyLink{k, meant.here(r)})
 		}
 		if several.More {
 			s.Hint = "There are more: the list of runs has them all."

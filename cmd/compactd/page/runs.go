@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"net/url"
 	"slices"
@@ -49,6 +50,10 @@ type list struct {
 	First, Last     int64
 	Pages           []pageLink
 	Start           string // leads to the first page
+	BySeq           bool   // the rows stand in the order of the index, so that all pages can be turned
+	Newest          bool   // first
+	CSV             string // leads to all of the list, but not more than can be sorted
+	Sorted          bool   // so is the CSV
 	Generation      string
 	Chart           string
 	Limits          []int64
@@ -223,10 +228,11 @@ func (p *Page) fill(ctx context.Context, l *list, b *reading) error {
 	if q.Columns, err = l.columns(ctx, q, b); err != nil {
 		return err
 	}
-	if len(q.Sort) > 0 && q.Offset >= mostSorted {
+	l.BySeq, l.Newest = seqOrder(q.Sort)
+	if !l.BySeq && q.Offset >= mostSorted {
 		return usage(fmt.Errorf("a sorted list can be turned to row %s: narrow it down, or sort it the other way", count(mostSorted)))
 	}
-	if len(q.Sort) > 0 && q.Offset > deepRows && !l.View.Unfolded { // what is unfolded is looked at alone already
+	if !l.BySeq && q.Offset > deepRows && !l.View.Unfolded { // what is unfolded is looked at alone already
 		done, err := p.alone(ctx)
 		if err != nil {
 			return err
@@ -236,10 +242,10 @@ func (p *Page) fill(ctx context.Context, l *list, b *reading) error {
 	if l.Total, err = q.Count(ctx, b.Source); err != nil {
 		return err
 	}
-	shown := len(q.Columns)
+	shown, sort := len(q.Columns), q.Sort
 	q.Columns = append(q.Columns, "_key")
 	numbers, others := make([]int, shown), make([]int, shown)
-	for row, err := range q.Rows(ctx, b.Source) {
+	for row, err := range rowsOf(ctx, q, l.Total, b.Source) {
 		if err != nil {
 			return err
 		}
@@ -264,18 +270,67 @@ func (p *Page) fill(ctx context.Context, l *list, b *reading) error {
 		shown = l.choose(&q, numbers, others)
 	}
 	for i, name := range q.Columns[:shown] {
-		h := head{Name: name, Link: l.View.sorted(q.Sort, name).list(), Number: numbers[i] > others[i]}
-		if len(q.Sort) > 0 && q.Sort[0].Column == name {
+		h := head{Name: name, Link: l.View.sorted(sort, name).list(), Number: numbers[i] > others[i]}
+		if len(sort) > 0 && sort[0].Column == name {
 			h.Aria, h.Mark = "ascending", "▲"
-			if q.Sort[0].Descending {
+			if sort[0].Descending {
 				h.Aria, h.Mark = "descending", "▼"
 			}
 		}
+		for _, row := range l.Rows {
+			row.Cells[i].Number = row.Cells[i].Number || row.Cells[i].Null && h.Number
+		}
 		l.Heads = append(l.Heads, h)
 	}
-	l.First, l.Last = min(q.Offset+1, l.Total), q.Offset+int64(len(l.Rows))
+	l.First, l.Last = min(l.View.From+1, l.Total), l.View.From+int64(len(l.Rows))
 	l.turnable(b)
 	return nil
+}
+
+// seqOrder tells whether a sort asks for the order of snapshot_seq, in which rows stand anyway, or for its reverse. Without a sort the newest come first: they are
+// what somebody who follows a sweep looks for.
+func seqOrder(sort []query.Order) (is, descending bool) {
+	if len(sort) == 0 {
+		return true, true
+	}
+	return sort[0].Column == "snapshot_seq", sort[0].Descending // which is that of one row only
+}
+
+// rowsOf yields the rows of a query. In the order of snapshot_seq, or its reverse, no place is too far: there are total rows, and those that are asked for are counted
+// from the beginning or from the end.
+func rowsOf(ctx context.Context, q query.Query, total int64, src query.Source) iter.Seq2[query.Row, error] {
+	bySeq, descending := seqOrder(q.Sort)
+	filtered := q.Where.String() != "" || q.Cohort != "" || q.Stage != "" || !q.Since.IsZero() || !q.Until.IsZero()
+	switch {
+	case !bySeq:
+		return q.Rows(ctx, src)
+	case !descending:
+		q.Sort = nil
+		return q.Rows(ctx, src)
+	case filtered && q.Offset+q.Limit <= deepRows: // most row groups need not be read
+		q.Sort = []query.Order{{Column: "snapshot_seq", Descending: true}}
+		return q.Rows(ctx, src)
+	}
+	n := min(q.Limit, total-q.Offset)
+	if n <= 0 {
+		return func(func(query.Row, error) bool) {}
+	}
+	q.Sort, q.Offset, q.Limit = nil, total-q.Offset-n, n
+	return func(yield func(query.Row, error) bool) {
+		var rows []query.Row
+		for row, err := range q.Rows(ctx, src) {
+			if err != nil {
+				yield(row, err)
+				return
+			}
+			rows = append(rows, row)
+		}
+		for _, row := range slices.Backward(rows) {
+			if !yield(row, nil) {
+				return
+			}
+		}
+	}
 }
 
 // choose leaves columns out that have no value on this page, and those for which there is no room. It returns how many stay.
@@ -309,11 +364,17 @@ func (l *list) choose(q *query.Query, numbers, others []int) int {
 	return len(stay)
 }
 
-// turnable links the other pages of a list. They are of the same generation, so that no run is met twice, or never.
+// turnable links the other pages of a list, and all of it. They are of the same generation, so that no run is met twice, or never.
 func (l *list) turnable(b *reading) {
 	v := l.View
 	if !v.Unfolded {
 		v.At = b.Newest.Generation
+		all := v
+		all.From, all.Limit, all.Every = 0, 0, 0
+		if l.Sorted = !l.BySeq && l.Total <= exportSort; !l.Sorted {
+			all.Sort = ""
+		}
+		l.CSV = all.at("/runs.csv")
 	}
 	at := func(text, rel string, from int64) {
 		v.From = max(0, from)
@@ -327,10 +388,10 @@ func (l *list) turnable(b *reading) {
 		return
 	}
 	next, last := l.View.From+l.View.Limit, (l.Total-1)/l.View.Limit*l.View.Limit
-	if l.View.Sort == "" || next < mostSorted {
+	if l.BySeq || next < mostSorted {
 		at("Next", "next", next)
 	}
-	if l.View.Sort == "" || last < mostSorted {
+	if l.BySeq || last < mostSorted {
 		at("Last", "", last)
 	} else {
 		l.Ends = count(mostSorted)
