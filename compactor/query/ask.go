@@ -30,6 +30,9 @@ type Query struct {
 	Offset int64
 	// Limit is how many rows there are at most. If zero, all.
 	Limit int64
+	// TextBytes cuts texts, lists and objects to so many bytes, but not keys, so that rows with huge ones need no memory for what nobody shows. What is cut is a
+	// text. If zero, nothing is.
+	TextBytes int
 }
 
 // Source is the rows that are asked: those of a generation, and what a fold would change of it now.
@@ -103,9 +106,14 @@ type asked struct {
 
 func (q Query) ask(ctx context.Context, src Source) (*asked, error) {
 	a := &asked{Query: q, src: src, filter: q.filter()}
+	a.Sort = nil
 	var sort, columns []name
 	for _, o := range q.Sort {
-		sort = append(sort, namedColumn(o.Column))
+		n := namedColumn(o.Column)
+		if slices.ContainsFunc(sort, func(m name) bool { return m.column == n.column }) {
+			continue // rows that are equal there stay so
+		}
+		a.Sort, sort = append(a.Sort, o), append(sort, n)
 	}
 	for _, c := range q.Columns {
 		columns = append(columns, namedColumn(c))

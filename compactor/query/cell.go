@@ -238,6 +238,17 @@ func (r reader) cell(n int, v index.Value, extra []byte) (Cell, error) {
 	return c, nil
 }
 
+// cut is a cell with so many bytes of text at most. One that would have more is a text, as no other kind has a beginning.
+func (c Cell) cut(most int) Cell {
+	if len(c.text) <= most {
+		return c
+	}
+	if c.form == tokenForm && jsonscan.KindOf(c.text) == jsonscan.String {
+		c.text = jsonscan.TextBytes(c.text)
+	}
+	return Cell{form: textForm, text: c.text[:min(most, len(c.text))]}
+}
+
 // own is a cell that keeps its text in memory.
 func (c Cell) own(memory *arena) Cell {
 	c.text = memory.keep(c.text)

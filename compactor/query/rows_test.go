@@ -502,3 +502,25 @@ func TestNames(t *testing.T) {
 		t.Errorf("of no rows: %v, %v", got, err)
 	}
 }
+
+// TestTextBytes cuts what is long, whatever it is, and no key.
+func TestTextBytes(t *testing.T) {
+	long := strings.Repeat("long ", 20)
+	f := indexOf(t, `{"run_id":"`+long+`","stage":"S","text":"`+long+`","list":["`+long+`"],"params":{"n":1234567890123456789},"metrics":{"m":"`+long+`\\n"}}`)
+	q := Query{Columns: []string{"run_id", "text", "list", "metrics.m", "_extra", "params.n", "_key"}, TextBytes: 12}
+	for row, err := range q.Rows(t.Context(), Source{Index: f}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, c := range row.Cells {
+			if text := c.Text(); !json.Valid(c.JSON()) {
+				t.Errorf("%q has no JSON", text)
+			}
+			got = append(got, c.Text())
+		}
+		if want := []string{long[:12], long[:12], `["long long `, long[:12], `{"list":["lo`, "1234567890123456789", long + ":S"}; !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

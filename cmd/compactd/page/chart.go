@@ -125,7 +125,7 @@ func (f *figure) draw(ctx context.Context, b *reading, p *Page) error {
 		f.Why, err = found.Missed(ctx, b.Source, q)
 		return err
 	}
-	q.Columns = []string{x, y, "_key"}
+	q.Columns, q.TextBytes = []string{x, y, "_key"}, 20*longestCell
 	s := sample{every: max(1, (n+mostPoints/ofEach-1)/(mostPoints/ofEach)), random: rand.New(rand.NewPCG(1, 2)), words: map[string]int{}}
 	for row, err := range q.Rows(ctx, b.Source) {
 		if err != nil {

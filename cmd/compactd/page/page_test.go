@@ -373,7 +373,10 @@ func TestBusy(t *testing.T) {
 }
 
 func TestSlow(t *testing.T) {
-	s := newSite(t, func(c *Config) { c.QueryTime = 1 })
+	s := newSite(t, func(c *Config) {
+		c.QueryTime = 1
+		c.Failed = func(err error) { t.Errorf("a slow question is told as a failure: %v", err) }
+	})
 	s.append("c", trained(0, 3)...)
 	s.fold()
 	for range 20 {
@@ -499,6 +502,7 @@ func TestMistakes(t *testing.T) {
 	s.has(s.get(at("/", "where", "auc > 0.7"), 400), "did you mean metrics.auc?")
 	s.has(s.get(at("/", "sort", "metrics.acu"), 400), "did you mean metrics.auc?")
 	s.has(s.get(at("/", "columns", "metrics.acu"), 400), "did you mean metrics.auc?")
+	s.has(s.get(at("/", "sort", strings.Repeat("run_id,", 500)+"run_id"), 400), "sorted by 10 columns at most")
 	s.has(s.get(at("/", "columns", "run_id,,"), 400), "the name of a column is missing")
 	s.has(s.get(at("/", "since", "yesterday"), 400), "since &#34;yesterday&#34; is no time")
 	s.has(s.get(at("/", "until", "tomorrow"), 400), "until &#34;tomorrow&#34; is no time")
@@ -740,6 +744,9 @@ func TestFiles(t *testing.T) {
 		}
 		if w := s.ask("GET", "/files/"+name, "Range", "bytes=99999999-"); w.Code != 416 {
 			t.Errorf("beyond the end of %s: %d", name, w.Code)
+		}
+		if w := s.ask("GET", "/files/"+name, "Range", "bytes=10-19", "If-Range", w.Header().Get("Last-Modified")); w.Code != 200 {
+			t.Errorf("the rest of %s, by a date, which says too little: %d", name, w.Code)
 		}
 		if w := s.ask("GET", "/files/"+name, "If-None-Match", tag); w.Code != 304 {
 			t.Errorf("%s again: %d", name, w.Code)

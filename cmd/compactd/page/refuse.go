@@ -50,7 +50,7 @@ func (p *Page) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		return // nobody listens
 	}
 	s := refusalOf(r, err)
-	if s.Code >= http.StatusInternalServerError && !errors.Is(err, errBusy) && !errors.Is(err, errSlow) {
+	if s.Code >= http.StatusInternalServerError && !errors.Is(err, errBusy) && !errors.Is(err, context.DeadlineExceeded) {
 		p.Failed(err)
 	}
 	if s.Code == http.StatusServiceUnavailable {

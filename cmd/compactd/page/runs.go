@@ -243,7 +243,7 @@ func (p *Page) fill(ctx context.Context, l *list, b *reading) error {
 		return err
 	}
 	shown, sort := len(q.Columns), q.Sort
-	q.Columns = append(q.Columns, "_key")
+	q.Columns, q.TextBytes = append(q.Columns, "_key"), 20*longestCell
 	numbers, others := make([]int, shown), make([]int, shown)
 	for row, err := range rowsOf(ctx, q, l.Total, b.Source) {
 		if err != nil {

@@ -30,8 +30,11 @@ type view struct {
 const (
 	fewRows  = 100
 	mostRows = 500
-	// longest bounds what may stand in a field of a form: the names of all columns that can be ticked have room.
-	longest = 40_000
+	// longest bounds what may stand in a field of a form, and longestColumns the names of columns: all that can be ticked have room.
+	longest        = 8000
+	longestColumns = 40_000
+	// mostOrders is how many columns a sort has at most: it holds them of many rows.
+	mostOrders = 10
 )
 
 // viewOf reads the address of a page.
@@ -40,10 +43,14 @@ func viewOf(r *http.Request) (v view, err error) {
 	if err != nil {
 		return v, usage(fmt.Errorf("the address cannot be read: %w", err))
 	}
-	for _, all := range q {
+	for name, all := range q {
+		most := longest
+		if name == "columns" {
+			most = longestColumns
+		}
 		for _, text := range all {
-			if len(text) > longest {
-				return v, usage(fmt.Errorf("a field has more than %d bytes", longest))
+			if len(text) > most {
+				return v, usage(fmt.Errorf("a field has more than %d bytes", most))
 			}
 		}
 	}
@@ -172,6 +179,9 @@ func (v view) query(now time.Time) (q query.Query, err error) {
 	if v.Sort != "" {
 		if q.Sort, err = query.ParseOrder(v.Sort); err != nil {
 			return q, err
+		}
+		if len(q.Sort) > mostOrders {
+			return q, usage(fmt.Errorf("a list is sorted by %d columns at most", mostOrders))
 		}
 	}
 	return q, nil
