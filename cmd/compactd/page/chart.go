@@ -43,6 +43,10 @@ func (p *Page) chart(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if hasEmpty(r.URL.Query()) {
+		redirect(w, r, v.at("/chart"))
+		return nil
+	}
 	b, done, err := p.open(r.Context(), v)
 	if err != nil {
 		return err

@@ -193,7 +193,7 @@ func TestToken(t *testing.T) {
 	page := s.get("/?where=stage+%3D+%27A%27", 401)
 	s.has(page, "needs a token")
 	s.lacks(page, token)
-	s.get("/?token=wrong", 401)
+	s.has(s.get("/?token=wrong", 401), "This token is not the right one")
 	s.get("/?token="+token+"&token=wrong", 401)
 	s.get("/", 401, "Authorization", "Bearer wrong")
 	s.get("/", 401, "Cookie", s.page.cookieName()+"=wrong")
@@ -460,6 +460,18 @@ func TestRuns(t *testing.T) {
 	w := s.ask("GET", "/?c=run_id&c=params.lr&where="+url.QueryEscape("params.lr > 0.1"))
 	if got := w.Header().Get("Location"); w.Code != 303 || got != "./?columns=run_id%2Cparams.lr&where=params.lr+%3E+0.1" {
 		t.Errorf("ticked columns: %d to %q", w.Code, got)
+	}
+
+	// What a form leaves empty is not handed on.
+	for target, want := range map[string]string{
+		"/?where=stage+%3D+%27A%27&cohort=&stage=&since=&until=&sort=-run_id&columns=&limit=100": "./?sort=-run_id&where=stage+%3D+%27A%27",
+		"/?where=&limit=25": "./?limit=25",
+		"/?unfolded=":       "./",
+		"/chart?y=metrics.auc&x=&cohort=&run=r-1": "./chart?run=r-1&y=metrics.auc",
+	} {
+		if w := s.ask("GET", target); w.Code != 303 || w.Header().Get("Location") != want {
+			t.Errorf("%s: %d to %q, want %q", target, w.Code, w.Header().Get("Location"), want)
+		}
 	}
 	s.has(s.get(at("/", "cohort", "churn"), 200), "No run of cohort churn: the cohorts of the root are churn_eu, other.")
 	s.has(s.get(at("/", "stage", "TRAIN", "where", "metrics.auc > 0"), 200), "No run of stage TRAIN: the stages of the root are EVALUATION, TRAINING.")

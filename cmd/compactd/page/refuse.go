@@ -80,6 +80,9 @@ func refusalOf(r *http.Request, err error) refusal {
 	case err == errToken:
 		s.Code, s.Title, s.Token = errToken.code, "A token is needed", true
 		asked := r.URL.Query()
+		if asked.Has("token") {
+			s.Lines = "This token is not the right one: " + s.Lines
+		}
 		delete(asked, "token")
 		for _, name := range slices.Sorted(maps.Keys(asked)) {
 			for _, value := range asked[name] {

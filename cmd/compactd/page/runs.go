@@ -96,6 +96,10 @@ func (p *Page) runs(w http.ResponseWriter, r *http.Request) error {
 		redirect(w, r, to)
 		return nil
 	}
+	if hasEmpty(r.URL.Query()) {
+		redirect(w, r, v.list())
+		return nil
+	}
 	b, done, err := p.open(r.Context(), v)
 	if err != nil {
 		return err
@@ -181,6 +185,16 @@ func ticked(q url.Values, v view) string {
 	}
 	v.Columns = strings.Join(names, ",")
 	return v.list()
+}
+
+// hasEmpty tells whether an address has fields of a form in which nothing was written. Without them it is short enough to be handed on.
+func hasEmpty(q url.Values) bool {
+	for _, all := range q {
+		if slices.Contains(all, "") {
+			return true
+		}
+	}
+	return false
 }
 
 // chrome is what stands around a page about a generation.
