@@ -1079,8 +1079,7 @@ func TestOrder(t *testing.T) {
 
 func TestExport(t *testing.T) {
 	s := newSite(t)
-	s.append("c", trained(0, 3)...)
-	s.append("c", `{"run_id":"x,\"y\"","stage":"S","metrics":{"auc":"failed"},"note":""}`)
+	s.append("c", append(trained(0, 3), `{"run_id":"x,\"y\"","stage":"S","metrics":{"auc":"failed"},"note":""}`)...)
 	s.fold()
 	const all = "r-0,TRAINING,c,1,"
 	page := s.get(at("/", "columns", "run_id,metrics.auc", "where", "metrics.auc < 1"), 200)
