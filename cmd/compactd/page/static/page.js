@@ -12,7 +12,12 @@
       compare.disabled = n < 2;
     }
   }
-  boxes.forEach(function (b) { b.addEventListener("change", ticked); });
+  boxes.forEach(function (b) {
+    b.addEventListener("change", function () {
+      ticked();
+      document.getElementById("ticked").textContent = boxes.filter(function (b) { return b.checked; }).length + " ticked";
+    });
+  });
   ticked();
   window.addEventListener("pageshow", ticked);
 

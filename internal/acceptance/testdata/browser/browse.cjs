@@ -127,6 +127,7 @@ async function clicks(browser) {
   assert.equal(await page.locator("#compare").isDisabled(), true);
   await boxes.nth(0).check();
   await boxes.nth(2).check();
+  assert.equal(await page.getByRole("status").textContent(), "2 ticked");
   await page.getByRole("button", { name: "Compare 2 runs" }).click();
   await page.getByRole("heading", { name: /differences/ }).waitFor();
   await page.goBack();
