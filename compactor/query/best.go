@@ -257,7 +257,7 @@ func (s *sieve) ranker(ctx context.Context, part int, to *ranking) func(row int6
 			}
 			keys[i] = c.value()
 		}
-		if s.Numbers && keys[0].rank() != rankNumber {
+		if s.Numbers && (keys[0].rank() != rankNumber || s.keys.names[0].column == timestampColumn) {
 			return nil
 		}
 		c := candidate{keys, part, row}
