@@ -245,3 +245,19 @@ func TestListenHint(t *testing.T) {
 		t.Errorf("%v: %q", err, h)
 	}
 }
+
+// TestServeCSV shows that the page's CSV is that of the terminal.
+func TestServeCSV(t *testing.T) {
+	root := newRoot(t, "r-1", "r-2")
+	appendRun(t, root, "a \"b\",\tc\u202e")
+	runText(t, "once", "--root", string(root))
+	res, err := http.Get(served(t, "--root", string(root)) + "runs.csv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(res.Body)
+	res.Body.Close()
+	if want := runText(t, "runs", "--root", string(root), "--csv"); err != nil || string(got) != want {
+		t.Errorf("%q, %v, want %q", got, err, want)
+	}
+}
