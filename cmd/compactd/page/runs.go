@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/runfold/runfold/cmd/compactd/found"
 	"github.com/runfold/runfold/compactor/query"
 	"github.com/runfold/runfold/internal/terminal"
 )
@@ -31,6 +33,12 @@ type list struct {
 	View            view
 	Wrong           string // what is wrong with the expression, or another field
 	Hints           []string
+	Begins          string // finds the runs whose id begins with what was written instead of an expression
+	Why             string // no run is found
+	Never           bool   // no fold has made a generation
+	Waits           string // what waits for the first fold
+	Fresh           string // leads to what is not folded
+	Ends            string // where a sorted list does
 	Heads           []head
 	Rows            []listRow
 	Choices         []choice
@@ -41,6 +49,11 @@ type list struct {
 	Total           int64
 	First, Last     int64
 	Pages           []pageLink
+	Start           string // leads to the first page
+	BySeq           bool   // the rows stand in the order of the index, so that all pages can be turned
+	Newest          bool   // first
+	CSV             string // leads to all of the list, but not more than can be sorted
+	Sorted          bool   // so is the CSV
 	Generation      string
 	Chart           string
 	Limits          []int64
@@ -58,6 +71,7 @@ type listRow struct {
 }
 
 type cell struct {
+	Head   bool // it names its row
 	Text   string
 	Full   string // if Text is cut
 	Null   bool
@@ -79,7 +93,11 @@ func (p *Page) runs(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if to := ticked(r.URL.Query(), v); to != "" {
-		http.Redirect(w, r, to, http.StatusSeeOther)
+		redirect(w, r, to)
+		return nil
+	}
+	if hasEmpty(r.URL.Query()) {
+		redirect(w, r, v.list())
 		return nil
 	}
 	b, done, err := p.open(r.Context(), v)
@@ -87,12 +105,22 @@ func (p *Page) runs(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer done()
-	l := &list{chrome: p.chrome(v, b, "/"), View: v, Generation: generationText(b.Newest.Generation), Limits: []int64{25, 100, 500}}
+	l := &list{chrome: p.chrome(v, b, "/"), View: v, Generation: generationText(b.Newest.Generation), Limits: []int64{25, fewRows, mostRows}}
+	if !slices.Contains(l.Limits, v.Limit) {
+		l.Limits = append(l.Limits, v.Limit)
+		slices.Sort(l.Limits)
+	}
+	begin := v
+	begin.From = 0
+	l.Start = begin.list()
 	l.Title = "Runs"
 	code := http.StatusOK
 	err = p.fill(r.Context(), l, b)
 	if is := isWrong(err); is {
-		code, l.Wrong, err = http.StatusBadRequest, err.Error(), nil
+		code, l.Wrong, l.Begins, err = http.StatusBadRequest, err.Error(), begins(v), nil
+	}
+	if err == nil && l.Total == 0 && l.Wrong == "" {
+		err = p.explain(r.Context(), l, b)
 	}
 	if err != nil {
 		return b.Doubt(err)
@@ -100,7 +128,48 @@ func (p *Page) runs(w http.ResponseWriter, r *http.Request) error {
 	if err := l.offer(r.Context(), b); err != nil {
 		return b.Doubt(err)
 	}
-	return render(w, code, "runs.html", l)
+	return render(w, r, code, "runs.html", l)
+}
+
+// begins leads to the runs whose id begins with what somebody has written where an expression belongs; empty if that is no name.
+func begins(v view) string {
+	if v.Where == "" || strings.ContainsAny(v.Where, " =<>!'\"()") {
+		return ""
+	}
+	v.Where, v.From = "run_id like "+query.Text(found.Like(v.Where)+"%")+` escape '\'`, 0
+	return v.list()
+}
+
+// explain says why a list is empty.
+func (p *Page) explain(ctx context.Context, l *list, b *reading) error {
+	q, err := l.View.query(p.Now())
+	if err != nil {
+		return err
+	}
+	if b.Source.Index != nil || len(b.Source.Fresh) > 0 {
+		why, err := found.Missed(ctx, b.Source, q)
+		if why != "" {
+			l.Why = strings.ToUpper(why[:1]) + why[1:]
+		}
+		if err != nil || q.Where.String() == "" || b.Source.Index == nil {
+			return err
+		}
+		l.Hints, err = query.Hints(ctx, q.Where, b.Source.Index)
+		return err
+	}
+	if l.Never = true; l.View.Unfolded {
+		return nil
+	}
+	fresh := l.View
+	fresh.Unfolded, fresh.At = true, 0
+	l.Fresh = fresh.list()
+	done, err := p.alone(ctx) // it reads all that waits
+	if err != nil {
+		return err
+	}
+	defer done()
+	l.Waits, err = found.Waiting(ctx, p.Root)
+	return err
 }
 
 // isWrong tells whether the reader has made a mistake.
@@ -118,6 +187,16 @@ func ticked(q url.Values, v view) string {
 	return v.list()
 }
 
+// hasEmpty tells whether an address has fields of a form in which nothing was written. Without them it is short enough to be handed on.
+func hasEmpty(q url.Values) bool {
+	for _, all := range q {
+		if slices.Contains(all, "") {
+			return true
+		}
+	}
+	return false
+}
+
 // chrome is what stands around a page about a generation.
 func (p *Page) chrome(v view, b *reading, section string) chrome {
 	c := chrome{Section: section, Root: string(p.Root.Root), Every: v.Every}
@@ -133,6 +212,9 @@ func (p *Page) chrome(v view, b *reading, section string) chrome {
 			text += " What you page through stays the same."
 		}
 		c.Notes = append(c.Notes, note{Text: text, Link: newer.at(section), Instead: "Show the newest"})
+	}
+	if v.Instead != 0 {
+		c.Notes = append(c.Notes, note{Text: fmt.Sprintf("This is the newest generation with what is not folded yet, and not generation %d, which was asked for, too.", v.Instead)})
 	}
 	if b.Damage != nil {
 		c.Notes = append(c.Notes, note{Text: "Something is missing of this root, and what is shown is what is left: " + terminal.Line(b.Damage.Error()), Bad: true})
@@ -160,10 +242,11 @@ func (p *Page) fill(ctx context.Context, l *list, b *reading) error {
 	if q.Columns, err = l.columns(ctx, q, b); err != nil {
 		return err
 	}
-	if len(q.Sort) > 0 && q.Offset > mostSorted {
+	l.BySeq, l.Newest = seqOrder(q.Sort)
+	if !l.BySeq && q.Offset >= mostSorted {
 		return usage(fmt.Errorf("a sorted list can be turned to row %s: narrow it down, or sort it the other way", count(mostSorted)))
 	}
-	if len(q.Sort) > 0 && q.Offset > deepRows && !l.View.Unfolded { // what is unfolded is looked at alone already
+	if !l.BySeq && q.Offset > deepRows && !l.View.Unfolded { // what is unfolded is looked at alone already
 		done, err := p.alone(ctx)
 		if err != nil {
 			return err
@@ -173,10 +256,10 @@ func (p *Page) fill(ctx context.Context, l *list, b *reading) error {
 	if l.Total, err = q.Count(ctx, b.Source); err != nil {
 		return err
 	}
-	shown := len(q.Columns)
-	q.Columns = append(q.Columns, "_key")
+	shown, sort := len(q.Columns), q.Sort
+	q.Columns, q.TextBytes = append(q.Columns, "_key"), 20*longestCell
 	numbers, others := make([]int, shown), make([]int, shown)
-	for row, err := range q.Rows(ctx, b.Source) {
+	for row, err := range rowsOf(ctx, q, l.Total, b.Source) {
 		if err != nil {
 			return err
 		}
@@ -193,7 +276,7 @@ func (p *Page) fill(ctx context.Context, l *list, b *reading) error {
 		}
 		at := max(0, slices.Index(q.Columns[:shown], "run_id"))
 		if shown > 0 {
-			lr.Cells[at].Link = lr.Link
+			lr.Cells[at].Link, lr.Cells[at].Head = lr.Link, true
 		}
 		l.Rows = append(l.Rows, lr)
 	}
@@ -201,21 +284,67 @@ func (p *Page) fill(ctx context.Context, l *list, b *reading) error {
 		shown = l.choose(&q, numbers, others)
 	}
 	for i, name := range q.Columns[:shown] {
-		h := head{Name: name, Link: l.View.sorted(q.Sort, name).list(), Number: numbers[i] > others[i]}
-		if len(q.Sort) > 0 && q.Sort[0].Column == name {
+		h := head{Name: name, Link: l.View.sorted(sort, name).list(), Number: numbers[i] > others[i]}
+		if len(sort) > 0 && sort[0].Column == name {
 			h.Aria, h.Mark = "ascending", "▲"
-			if q.Sort[0].Descending {
+			if sort[0].Descending {
 				h.Aria, h.Mark = "descending", "▼"
 			}
 		}
+		for _, row := range l.Rows {
+			row.Cells[i].Number = row.Cells[i].Number || row.Cells[i].Null && h.Number
+		}
 		l.Heads = append(l.Heads, h)
 	}
-	l.First, l.Last = min(q.Offset+1, l.Total), q.Offset+int64(len(l.Rows))
+	l.First, l.Last = min(l.View.From+1, l.Total), l.View.From+int64(len(l.Rows))
 	l.turnable(b)
-	if l.Total == 0 && b.Source.Index != nil {
-		l.Hints, err = query.Hints(ctx, q.Where, b.Source.Index)
+	return nil
+}
+
+// seqOrder tells whether a sort asks for the order of snapshot_seq, in which rows stand anyway, or for its reverse. Without a sort the newest come first: they are
+// what somebody who follows a sweep looks for.
+func seqOrder(sort []query.Order) (is, descending bool) {
+	if len(sort) == 0 {
+		return true, true
 	}
-	return err
+	return sort[0].Column == "snapshot_seq", sort[0].Descending // which is that of one row only
+}
+
+// rowsOf yields the rows of a query. In the order of snapshot_seq, or its reverse, no place is too far: there are total rows, and those that are asked for are counted
+// from the beginning or from the end.
+func rowsOf(ctx context.Context, q query.Query, total int64, src query.Source) iter.Seq2[query.Row, error] {
+	bySeq, descending := seqOrder(q.Sort)
+	filtered := q.Where.String() != "" || q.Cohort != "" || q.Stage != "" || !q.Since.IsZero() || !q.Until.IsZero()
+	switch {
+	case !bySeq:
+		return q.Rows(ctx, src)
+	case !descending:
+		q.Sort = nil
+		return q.Rows(ctx, src)
+	case filtered && q.Offset+q.Limit <= deepRows: // most row groups need not be read
+		q.Sort = []query.Order{{Column: "snapshot_seq", Descending: true}}
+		return q.Rows(ctx, src)
+	}
+	n := min(q.Limit, total-q.Offset)
+	if n <= 0 {
+		return func(func(query.Row, error) bool) {}
+	}
+	q.Sort, q.Offset, q.Limit = nil, total-q.Offset-n, n
+	return func(yield func(query.Row, error) bool) {
+		var rows []query.Row
+		for row, err := range q.Rows(ctx, src) {
+			if err != nil {
+				yield(row, err)
+				return
+			}
+			rows = append(rows, row)
+		}
+		for _, row := range slices.Backward(rows) {
+			if !yield(row, nil) {
+				return
+			}
+		}
+	}
 }
 
 // choose leaves columns out that have no value on this page, and those for which there is no room. It returns how many stay.
@@ -249,11 +378,17 @@ func (l *list) choose(q *query.Query, numbers, others []int) int {
 	return len(stay)
 }
 
-// turnable links the other pages of a list. They are of the same generation, so that no run is met twice, or never.
+// turnable links the other pages of a list, and all of it. They are of the same generation, so that no run is met twice, or never.
 func (l *list) turnable(b *reading) {
 	v := l.View
 	if !v.Unfolded {
 		v.At = b.Newest.Generation
+		all := v
+		all.From, all.Limit, all.Every = 0, 0, 0
+		if l.Sorted = !l.BySeq && l.Total <= exportSort; !l.Sorted {
+			all.Sort = ""
+		}
+		l.CSV = all.at("/runs.csv")
 	}
 	at := func(text, rel string, from int64) {
 		v.From = max(0, from)
@@ -263,11 +398,17 @@ func (l *list) turnable(b *reading) {
 		at("First", "", 0)
 		at("Previous", "prev", l.View.From-l.View.Limit)
 	}
-	if l.Last < l.Total && len(l.Rows) > 0 {
-		at("Next", "next", l.View.From+l.View.Limit)
-		if last := (l.Total - 1) / l.View.Limit * l.View.Limit; l.View.Sort == "" || last <= mostSorted {
-			at("Last", "", last)
-		}
+	if l.Last >= l.Total || len(l.Rows) == 0 {
+		return
+	}
+	next, last := l.View.From+l.View.Limit, (l.Total-1)/l.View.Limit*l.View.Limit
+	if l.BySeq || next < mostSorted {
+		at("Next", "next", next)
+	}
+	if l.BySeq || last < mostSorted {
+		at("Last", "", last)
+	} else {
+		l.Ends = count(mostSorted)
 	}
 }
 
