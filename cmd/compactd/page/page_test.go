@@ -514,6 +514,7 @@ func TestMistakes(t *testing.T) {
 	s.has(s.get(at("/", "where", "auc > 0.7"), 400), "did you mean metrics.auc?")
 	s.has(s.get(at("/", "sort", "metrics.acu"), 400), "did you mean metrics.auc?")
 	s.has(s.get(at("/", "columns", "metrics.acu"), 400), "did you mean metrics.auc?")
+	s.has(s.get(at("/", "sort", "snapshot_seq,metrics.acu"), 400), "did you mean metrics.auc?")
 	s.has(s.get(at("/", "sort", strings.Repeat("run_id,", 500)+"run_id"), 400), "sorted by 10 columns at most")
 	s.has(s.get(at("/", "columns", "run_id,,"), 400), "the name of a column is missing")
 	s.has(s.get(at("/", "since", "yesterday"), 400), "since &#34;yesterday&#34; is no time")

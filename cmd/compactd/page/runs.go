@@ -4,14 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/runfold/runfold/cmd/compactd/found"
 	"github.com/runfold/runfold/compactor/query"
 	"github.com/runfold/runfold/internal/terminal"
 )
@@ -131,70 +128,9 @@ func (p *Page) runs(w http.ResponseWriter, r *http.Request) error {
 	return render(w, r, code, "runs.html", l)
 }
 
-// begins leads to the runs whose id begins with what somebody has written where an expression belongs; empty if that is no name.
-func begins(v view) string {
-	if v.Where == "" || strings.ContainsAny(v.Where, " =<>!'\"()") {
-		return ""
-	}
-	v.Where, v.From = "run_id like "+query.Text(found.Like(v.Where)+"%")+` escape '\'`, 0
-	return v.list()
-}
-
-// explain says why a list is empty.
-func (p *Page) explain(ctx context.Context, l *list, b *reading) error {
-	q, err := l.View.query(p.Now())
-	if err != nil {
-		return err
-	}
-	if b.Source.Index != nil || len(b.Source.Fresh) > 0 {
-		why, err := found.Missed(ctx, b.Source, q)
-		if why != "" {
-			l.Why = strings.ToUpper(why[:1]) + why[1:]
-		}
-		if err != nil || q.Where.String() == "" || b.Source.Index == nil {
-			return err
-		}
-		l.Hints, err = query.Hints(ctx, q.Where, b.Source.Index)
-		return err
-	}
-	if l.Never = true; l.View.Unfolded {
-		return nil
-	}
-	fresh := l.View
-	fresh.Unfolded, fresh.At = true, 0
-	l.Fresh = fresh.list()
-	done, err := p.alone(ctx) // it reads all that waits
-	if err != nil {
-		return err
-	}
-	defer done()
-	l.Waits, err = found.Waiting(ctx, p.Root)
-	return err
-}
-
 // isWrong tells whether the reader has made a mistake.
 func isWrong(err error) bool {
 	return errors.As(err, new(*query.Error)) || errors.As(err, new(*query.NameError)) || errors.As(err, new(*usageError))
-}
-
-// ticked is the address that a form with ticked columns means; empty if none are ticked.
-func ticked(q url.Values, v view) string {
-	names := q["c"]
-	if len(names) == 0 {
-		return ""
-	}
-	v.Columns = strings.Join(names, ",")
-	return v.list()
-}
-
-// hasEmpty tells whether an address has fields of a form in which nothing was written. Without them it is short enough to be handed on.
-func hasEmpty(q url.Values) bool {
-	for _, all := range q {
-		if slices.Contains(all, "") {
-			return true
-		}
-	}
-	return false
 }
 
 // chrome is what stands around a page about a generation.
@@ -301,52 +237,6 @@ func (p *Page) fill(ctx context.Context, l *list, b *reading) error {
 	return nil
 }
 
-// seqOrder tells whether a sort asks for the order of snapshot_seq, in which rows stand anyway, or for its reverse. Without a sort the newest come first: they are
-// what somebody who follows a sweep looks for.
-func seqOrder(sort []query.Order) (is, descending bool) {
-	if len(sort) == 0 {
-		return true, true
-	}
-	return sort[0].Column == "snapshot_seq", sort[0].Descending // which is that of one row only
-}
-
-// rowsOf yields the rows of a query. In the order of snapshot_seq, or its reverse, no place is too far: there are total rows, and those that are asked for are counted
-// from the beginning or from the end.
-func rowsOf(ctx context.Context, q query.Query, total int64, src query.Source) iter.Seq2[query.Row, error] {
-	bySeq, descending := seqOrder(q.Sort)
-	filtered := q.Where.String() != "" || q.Cohort != "" || q.Stage != "" || !q.Since.IsZero() || !q.Until.IsZero()
-	switch {
-	case !bySeq:
-		return q.Rows(ctx, src)
-	case !descending:
-		q.Sort = nil
-		return q.Rows(ctx, src)
-	case filtered && q.Offset+q.Limit <= deepRows: // most row groups need not be read
-		q.Sort = []query.Order{{Column: "snapshot_seq", Descending: true}}
-		return q.Rows(ctx, src)
-	}
-	n := min(q.Limit, total-q.Offset)
-	if n <= 0 {
-		return func(func(query.Row, error) bool) {}
-	}
-	q.Sort, q.Offset, q.Limit = nil, total-q.Offset-n, n
-	return func(yield func(query.Row, error) bool) {
-		var rows []query.Row
-		for row, err := range q.Rows(ctx, src) {
-			if err != nil {
-				yield(row, err)
-				return
-			}
-			rows = append(rows, row)
-		}
-		for _, row := range slices.Backward(rows) {
-			if !yield(row, nil) {
-				return
-			}
-		}
-	}
-}
-
 // choose leaves columns out that have no value on this page, and those for which there is no room. It returns how many stay.
 func (l *list) choose(q *query.Query, numbers, others []int) int {
 	asked := q.Where.Names()
@@ -376,40 +266,6 @@ func (l *list) choose(q *query.Query, numbers, others []int) int {
 		l.Rows[i].Cells = l.Rows[i].Cells[:len(stay)]
 	}
 	return len(stay)
-}
-
-// turnable links the other pages of a list, and all of it. They are of the same generation, so that no run is met twice, or never.
-func (l *list) turnable(b *reading) {
-	v := l.View
-	if !v.Unfolded {
-		v.At = b.Newest.Generation
-		all := v
-		all.From, all.Limit, all.Every = 0, 0, 0
-		if l.Sorted = !l.BySeq && l.Total <= exportSort; !l.Sorted {
-			all.Sort = ""
-		}
-		l.CSV = all.at("/runs.csv")
-	}
-	at := func(text, rel string, from int64) {
-		v.From = max(0, from)
-		l.Pages = append(l.Pages, pageLink{text, v.list(), rel})
-	}
-	if l.View.From > 0 {
-		at("First", "", 0)
-		at("Previous", "prev", l.View.From-l.View.Limit)
-	}
-	if l.Last >= l.Total || len(l.Rows) == 0 {
-		return
-	}
-	next, last := l.View.From+l.View.Limit, (l.Total-1)/l.View.Limit*l.View.Limit
-	if l.BySeq || next < mostSorted {
-		at("Next", "next", next)
-	}
-	if l.BySeq || last < mostSorted {
-		at("Last", "", last)
-	} else {
-		l.Ends = count(mostSorted)
-	}
 }
 
 // columns are those of the list.

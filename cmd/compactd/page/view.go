@@ -80,6 +80,26 @@ func viewOf(r *http.Request) (v view, err error) {
 // isPlain tells whether a text comes through a form as it is.
 func isPlain(text string) bool { return terminal.Field(text) == text }
 
+// ticked is the address that a form with ticked columns means; empty if none are ticked.
+func ticked(q url.Values, v view) string {
+	names := q["c"]
+	if len(names) == 0 {
+		return ""
+	}
+	v.Columns = strings.Join(names, ",")
+	return v.list()
+}
+
+// hasEmpty tells whether an address has fields of a form in which nothing was written. Without them it is short enough to be handed on.
+func hasEmpty(q url.Values) bool {
+	for _, all := range q {
+		if slices.Contains(all, "") {
+			return true
+		}
+	}
+	return false
+}
+
 func number(q url.Values, name string, without, least, most int64) (int64, error) {
 	text := strings.TrimSpace(q.Get(name))
 	if text == "" {
