@@ -83,6 +83,8 @@ func (s *Store) Publish(m Manifest, late bool) error {
 			}
 			m, tries = newest, 0
 			continue
+		case err == nil && !shown && s.isShared():
+			// Another program has saved there just now. The next run sets that aside.
 		case err == nil && !shown && tries < publishTries:
 			continue // a compactor that slept may have put an earlier generation there just now
 		case err == nil && !shown:
@@ -118,6 +120,9 @@ func (s *Store) replacePublic(m Manifest, again bool) (broken bool, err error) {
 		}
 	}
 	away := aside{Store: s, newest: m, gap: s.gap(m, old)}
+	if s.isShared() {
+		return s.exchangeAll(&away, old)
+	}
 	for _, p := range old {
 		if err := s.publicDir(filepath.Dir(p.Name)); err != nil {
 			return broken, err
@@ -133,6 +138,22 @@ func (s *Store) replacePublic(m Manifest, again bool) (broken bool, err error) {
 		}
 	}
 	return broken, s.replaceAll(old)
+}
+
+// exchangeAll is the rest of replacePublic in a root whose public names others write as well.
+func (s *Store) exchangeAll(away *aside, old []Public) (broken bool, err error) {
+	defer away.tellOthers() // also of what was set aside before an error
+	for _, p := range old {
+		if err := s.publicDir(filepath.Dir(p.Name)); err != nil {
+			return broken, err
+		}
+		was, err := away.exchange(p)
+		broken = broken || was
+		if err != nil {
+			return broken, err
+		}
+	}
+	return broken, nil
 }
 
 // gap is the last public name that shows m: a run that was killed while it published leaves no name missing before that.
