@@ -83,8 +83,14 @@ func (l *lane) run() {
 			l.close()
 			return
 		}
+		crowded := l.m.crowded
+		if l.a == nil {
+			crowded = nil
+		}
 		select {
 		case <-l.woken:
+		case <-crowded:
+			l.close()
 		case <-idle.C:
 			l.close()
 		}
@@ -110,8 +116,7 @@ func (l *lane) append(in line) {
 // batch parses lines for one append. If the root does not open, all of them are lost.
 func (l *lane) batch(in line) ([]numbered, error) {
 	if l.a == nil {
-		var err error
-		if l.a, err = l.m.open(l.target); err != nil {
+		if err := l.open(); err != nil {
 			batch := []numbered{{line: in}}
 			for more := true; more && len(batch) < maxBatch; {
 				if in, more = l.waiting(); more {
@@ -127,6 +132,27 @@ func (l *lane) batch(in line) ([]numbered, error) {
 	return l.a.collect(in, l.waiting), nil
 }
 
+// open begins a stream. If too many are open, an idle lane closes its own first.
+func (l *lane) open() (err error) {
+	for taken := false; !taken; {
+		select {
+		case l.m.streams <- struct{}{}:
+			taken = true
+			continue
+		default:
+		}
+		select {
+		case l.m.streams <- struct{}{}:
+			taken = true
+		case l.m.crowded <- struct{}{}:
+		}
+	}
+	if l.a, err = l.m.open(l.target); err != nil {
+		<-l.m.streams
+	}
+	return err
+}
+
 // close ends the stream, if one is open. What was acknowledged is durable whatever happens here.
 func (l *lane) close() {
 	if l.a == nil {
@@ -136,4 +162,5 @@ func (l *lane) close() {
 		l.m.say("%s: %s: the stream has no seal, which loses nothing: %v", l.root, l.cohort, err)
 	}
 	l.a = nil
+	<-l.m.streams
 }

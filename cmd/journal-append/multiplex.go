@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"syscall"
 
 	"golang.org/x/sync/semaphore"
 
@@ -16,8 +17,12 @@ import (
 	"github.com/runfold/runfold/internal/terminal"
 )
 
-// maxLine is more than any root takes: what is too large for one root is told by that root.
-const maxLine = 61 << 20
+const (
+	// maxLine is more than any root takes: what is too large for one root is told by that root.
+	maxLine = 61 << 20
+	// maxOpen bounds the streams that are open at one time. Each takes up to eight files.
+	maxOpen = 100
+)
 
 // multiplex appends lines that name their root and their cohort. Each pair of these has a lane. So a root whose storage hangs holds
 // up its own lines only. docs/multiplex.md is the contract with those who send the lines.
@@ -28,6 +33,9 @@ type multiplex struct {
 	room   *semaphore.Weighted
 	lanes  map[target]*lane
 	work   sync.WaitGroup
+
+	streams chan struct{} // has one for each that is open, or is being opened
+	crowded chan struct{} // an idle lane that receives closes its stream
 
 	mu                sync.Mutex // guards what follows, and is held while stdout is written
 	stdout            io.Writer
@@ -82,9 +90,16 @@ const (
 
 // appendAny appends what the lines of stdin say until they end or ctx does, and returns when every line that it read is answered.
 func appendAny(ctx context.Context, o options, stdin io.Reader, stdout, stderr io.Writer) error {
-	m := &multiplex{options: o, stdout: stdout, stderr: stderr, room: newRoom(), lanes: map[target]*lane{}}
+	m := newMultiplex(o, stdout, stderr)
 	m.open = m.begin
 	return m.run(ctx, stdin)
+}
+
+func newMultiplex(o options, stdout, stderr io.Writer) *multiplex {
+	return &multiplex{
+		options: o, stdout: stdout, stderr: stderr, room: newRoom(), lanes: map[target]*lane{},
+		streams: make(chan struct{}, maxOpen), crowded: make(chan struct{}),
+	}
 }
 
 func (m *multiplex) run(ctx context.Context, stdin io.Reader) error {
@@ -170,7 +185,7 @@ func (n *numbered) kind() string {
 	switch {
 	case !n.lost, errors.Is(n.err, errNoCohort):
 		return kindRefused
-	case exitCode(n.err) == exitAgain || n.mayRepeat:
+	case exitCode(n.err) == exitAgain, n.mayRepeat, errors.Is(n.err, syscall.EMFILE), errors.Is(n.err, syscall.ENFILE):
 		return kindAgain
 	}
 	return kindFailed

@@ -36,7 +36,7 @@ func startMultiplex(t *testing.T, root string) *multiplexed {
 	in, toIn := io.Pipe()
 	fromOut, out := io.Pipe()
 	m := &multiplexed{
-		multiplex: &multiplex{options: options{summary: "none"}, stdout: out, stderr: io.Discard, room: newRoom(), lanes: map[target]*lane{}},
+		multiplex: newMultiplex(options{summary: "none"}, out, io.Discard),
 		in:        toIn, answers: bufio.NewScanner(fromOut), let: make(chan struct{}), ended: make(chan error, 1),
 	}
 	m.open = func(to target) (*appender, error) {
@@ -144,10 +144,10 @@ func TestMultiplexIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		root := newRoot(t)
 		m := startMultiplex(t, root)
-		for n := range 3 {
+		for n := range 5 {
 			m.send("runs", n, "")
 			m.answered(t)
-			if n == 1 {
+			if n%2 == 1 {
 				synctest.Wait()
 				<-time.After(2 * maxIdle)
 			}
@@ -157,8 +157,34 @@ func TestMultiplexIdle(t *testing.T) {
 			t.Error(err)
 		}
 		got := fmt.Sprint(streams(t, cohort.Root(root)))
-		if want := "[[r-0 r-1 sealed] [r-2 sealed]]"; got != want || m.begun.Load() != 2 {
+		if want := "[[r-0 r-1 sealed] [r-2 r-3 sealed] [r-4 sealed]]"; got != want || m.begun.Load() != 3 {
 			t.Errorf("streams %s, want %s", got, want)
+		}
+	})
+}
+
+// TestMultiplexMany: more cohorts than streams may be open at one time take turns.
+func TestMultiplexMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const cohorts, lines = maxOpen + 20, maxOpen + 40
+		root := newRoot(t)
+		m, start := startMultiplex(t, root), time.Now()
+		go func() {
+			for n := range lines {
+				fmt.Fprintf(m.in, `{"id":%d,"root":"runs","cohort":"c-%d","record":{"run_id":"r-%d","stage":"S"}}`+"\n", n, n%cohorts, n)
+			}
+		}()
+		answered := map[int]bool{}
+		for range lines {
+			answered[m.answered(t)] = true
+		}
+		waited := time.Since(start)
+		m.in.Close()
+		if err := <-m.ended; err != nil || len(answered) != lines {
+			t.Errorf("%d answers, %v", len(answered), err)
+		}
+		if waited > 0 { // the clock of the bubble stands still while there is something to do
+			t.Errorf("lines waited %v for streams that were idle", waited)
 		}
 	})
 }

@@ -213,29 +213,44 @@ func (s *Store) Shown(p Public) (cohort.Generation, error) {
 	if _, err := s.FS.Stat(p.Name); err != nil {
 		return 0, err
 	}
-	gens, err := s.List()
-	if err != nil {
-		return 0, err
-	}
 	var unknown error
-	for _, g := range slices.Backward(gens) {
-		m, err := s.Read(g)
+	for known := cohort.Generation(0); ; { // others may publish a generation that is later than those that were listed
+		gens, err := s.List()
 		if err != nil {
-			if !errors.Is(err, fs.ErrNotExist) { // else it was swept
+			return 0, err
+		}
+		newest := Last(gens)
+		if newest <= known {
+			return 0, unknown
+		}
+		for _, g := range slices.Backward(gens) {
+			if g <= known {
+				break
+			}
+			is, err := s.isShown(p.Name, g)
+			switch {
+			case is:
+				return g, nil
+			case err != nil && !errors.Is(err, fs.ErrNotExist): // else it was swept
 				unknown = err
 			}
-			continue
 		}
-		for _, q := range s.public(m) {
-			if q.Name != p.Name {
-				continue
-			}
-			if ok, err := s.shows(q.Name, q.Data); err != nil || ok {
-				return g, err
-			}
+		known = newest
+	}
+}
+
+// isShown tells whether a public name shows what a generation has for it.
+func (s *Store) isShown(name string, g cohort.Generation) (bool, error) {
+	m, err := s.Read(g)
+	if err != nil {
+		return false, err
+	}
+	for _, q := range s.public(m) {
+		if q.Name == name {
+			return s.shows(q.Name, q.Data)
 		}
 	}
-	return 0, unknown
+	return false, nil
 }
 
 // IsPublished tells whether index.parquet and every snapshot_index.json of the root show m.
