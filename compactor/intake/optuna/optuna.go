@@ -55,18 +55,23 @@ func Runs(ctx context.Context, file string, o tracker.Options) tracker.Runs {
 		case !ok:
 			return
 		}
-		for _, s := range j.studies {
-			for _, t := range s.trials {
-				if ctx.Err() != nil {
-					return
-				}
-				run, err := j.run(s, t)
-				if err != nil {
-					err = &tracker.LeftOutError{Where: run.Where, Reason: err.Error()}
-				}
-				if !yield(run, err) {
-					return
-				}
+		j.runs(ctx, yield)
+	}
+}
+
+// runs yields all trials.
+func (j *journal) runs(ctx context.Context, yield func(tracker.Run, error) bool) {
+	for _, s := range j.studies {
+		for _, t := range s.trials {
+			if ctx.Err() != nil {
+				return
+			}
+			run, err := j.run(s, t)
+			if err != nil {
+				err = &tracker.LeftOutError{Where: run.Where, Reason: err.Error()}
+			}
+			if !yield(run, err) {
+				return
 			}
 		}
 	}

@@ -105,6 +105,9 @@ func (t *trial) apply(op operation) error {
 	case setTrialStateValues:
 		return t.setState(op)
 	case setTrialIntermediateValue:
+		if len(op.Intermediate) == 0 {
+			return errNoOperation
+		}
 		t.intermediate[op.Step] = op.Intermediate
 	case setTrialUserAttr:
 		return t.user.update(op.UserAttr)

@@ -69,6 +69,8 @@ var statuses = map[string]string{
 	"INTERRUPTED": tracker.Killed, "TIMEOUT": tracker.Killed,
 }
 
+var errNoRun = errors.New("is not there: the process was killed at its beginning")
+
 // about is what of run.json is looked at.
 type about struct {
 	Experiment struct {
@@ -105,6 +107,9 @@ func (r *reader) object(name string) (value, data []byte, err error) {
 func (r *reader) run(entries []fs.DirEntry) (run tracker.Run, err error) {
 	failed := func(name string, err error) (tracker.Run, error) {
 		return run, r.folder.LeftOut(path.Join(r.dir, name), err)
+	}
+	if !tracker.Has(entries, "run.json") {
+		return failed("run.json", errNoRun)
 	}
 	text, data, err := r.object("run.json")
 	if err != nil {

@@ -69,7 +69,7 @@ func Runs(ctx context.Context, dir string, o tracker.Options) tracker.Runs {
 				return tracker.Names(entries), true
 			}
 			met = true
-			r := &run{folder: folder, options: o, dir: at, experiment: name, metadata: map[string]string{}, series: map[string]*tracker.Series{}, other: map[string]bool{}}
+			r := newRun(folder, o, at, name)
 			return tracker.Names(entries), r.read(ctx, files, yield)
 		}, func(e *tracker.LeftOutError) bool { return yield(tracker.Run{}, e) })
 		if ok && !met {
@@ -96,6 +96,10 @@ type run struct {
 	other        map[string]bool
 }
 
+func newRun(folder *tracker.Folder, o tracker.Options, dir, experiment string) *run {
+	return &run{folder: folder, options: o, dir: dir, experiment: experiment, metadata: map[string]string{}, series: map[string]*tracker.Series{}, other: map[string]bool{}}
+}
+
 // read reads the files of a run in the order of their names, which begin with a time.
 func (r *run) read(ctx context.Context, files []string, yield func(tracker.Run, error) bool) (ok bool) {
 	events := 0
@@ -117,7 +121,11 @@ func (r *run) file(ctx context.Context, file string) (events int, err error) {
 		return 0, err
 	}
 	defer f.Close()
-	records := records{r: bufio.NewReaderSize(f, 1<<20)}
+	return r.events(ctx, f, file)
+}
+
+func (r *run) events(ctx context.Context, data io.Reader, file string) (events int, err error) {
+	records := records{r: bufio.NewReaderSize(data, 64<<10)}
 	for ctx.Err() == nil {
 		data, err := records.next()
 		switch {

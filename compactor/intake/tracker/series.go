@@ -102,8 +102,11 @@ func (s *Series) json(most int) (object []byte, cut bool) {
 	return b.Bytes(), cut
 }
 
-// IsScalar tells whether a JSON value is a number.
+// IsScalar tells whether a JSON value is a number. Nothing is not.
 func IsScalar(value []byte) bool {
+	if len(value) == 0 {
+		return false
+	}
 	k := jsonscan.KindOf(value)
 	return k == jsonscan.Int || k == jsonscan.Double
 }

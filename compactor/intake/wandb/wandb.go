@@ -46,7 +46,7 @@ func Runs(ctx context.Context, dir string, o tracker.Options) tracker.Runs {
 			return
 		}
 		for i := 0; i < len(groups) && ok && ctx.Err() == nil; i++ {
-			r := &run{folder: folder, options: o, series: map[string]*tracker.Series{}, other: map[string]bool{}}
+			r := newRun(folder, o)
 			for _, file := range groups[i] {
 				if err := r.read(ctx, file); err != nil && !left(folder.LeftOut(file, err)) {
 					return
@@ -113,6 +113,10 @@ type run struct {
 	other                                                     map[string]bool
 }
 
+func newRun(folder *tracker.Folder, o tracker.Options) *run {
+	return &run{folder: folder, options: o, series: map[string]*tracker.Series{}, other: map[string]bool{}}
+}
+
 // read reads one file of it. Of a file that is damaged, what stands before the damage counts.
 func (r *run) read(ctx context.Context, file string) error {
 	f, err := r.folder.Open(file)
@@ -120,7 +124,11 @@ func (r *run) read(ctx context.Context, file string) error {
 		return err
 	}
 	defer f.Close()
-	log, err := openLog(f)
+	return r.entries(ctx, f, file)
+}
+
+func (r *run) entries(ctx context.Context, data io.Reader, file string) error {
+	log, err := openLog(data)
 	if err != nil {
 		return err
 	}
@@ -274,6 +282,9 @@ func (r *run) history(message []byte) error {
 			it, err := itemOf(data)
 			if err != nil {
 				return err
+			}
+			if len(it.value) == 0 {
+				return errWire
 			}
 			switch it.path[0] {
 			case "_step":
