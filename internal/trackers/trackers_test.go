@@ -259,7 +259,7 @@ func timeText(ms *float64) string {
 	if ms == nil {
 		return ""
 	}
-	return time.UnixMicro(int64(math.Round(*ms*1000))).UTC().Format("2006-01-02T15:04:05.000000Z")
+	return time.UnixMicro(int64(math.Round(*ms * 1000))).UTC().Format("2006-01-02T15:04:05.000000Z")
 }
 
 // isNumber tells whether a value is the float64 that a text spells.

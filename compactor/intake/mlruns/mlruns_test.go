@@ -164,7 +164,7 @@ func TestNone(t *testing.T) {
 func TestSteps(t *testing.T) {
 	var b strings.Builder
 	for i := range 10000 {
-		fmt.Fprintf(&b, "%d %d.5 %d\n", 1700000000000+i, i, i)
+		fmt.Fprintf(&b, "%d %d.5 %d\n", int64(1700000000000)+int64(i), i, i)
 	}
 	dir := store(t, map[string]string{"1/meta.yaml": experimentMeta, "1/r/meta.yaml": runMeta, "1/r/metrics/m": b.String()})
 	for _, most := range []int{5, 2, 1, 1000} {

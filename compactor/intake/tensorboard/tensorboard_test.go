@@ -54,7 +54,9 @@ func event(step uint64, values ...message) message {
 	return message{}.double(eventTime, 1700000000+float64(step)).int(eventStep, step).of(eventSummary, summary)
 }
 
-func simple(tag string, v float32) message { return message{}.text(valueTag, tag).float(valueSimple, v) }
+func simple(tag string, v float32) message {
+	return message{}.text(valueTag, tag).float(valueSimple, v)
+}
 
 func plugin(tag, name string, content message) message {
 	return message{}.text(valueTag, tag).of(valueMetadata, message{}.of(1, message{}.text(1, name).of(2, content)))

@@ -154,5 +154,5 @@ elif part == "tables":
         w.writerows(rows)
     with open("results.ndjson", "w", encoding="utf-8") as f:
         for row in rows:
-            f.write(json.dumps({"run_id": row["name"], "stage": "TRAINING", "cohort_id": row["team"].replace(" ", "_"), "timestamp": row["started"].replace(" ", "T") + "Z",
+            f.write(json.dumps({"run_id": row["name"].replace("t", "n"), "stage": "TRAINING", "cohort_id": row["team"].replace(" ", "_"), "timestamp": row["started"].replace(" ", "T") + "Z",
                                 "metrics": {"auc": row["AUC"]}, "params": {"lr": row["lr"]}}, ensure_ascii=False) + "\n")
