@@ -12,6 +12,7 @@ import (
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/intake"
+	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
 )
 
@@ -110,7 +111,9 @@ func (a *app) importFrom(cmd *cobra.Command, o importFlags, rename bool, more fu
 		return err
 	}
 	defer closeFiles()
-	if err := a.createFor(o.intoFlags); err != nil {
+	release, err := a.createFor(o.intoFlags, &cfg)
+	defer release()
+	if err != nil {
 		return err
 	}
 	end := a.progress.begin("importing", &cfg)
@@ -131,20 +134,44 @@ func (a *app) intoRoot(o intoFlags) (compactor.Config, error) {
 	return withFlags(cfg, o.fold)
 }
 
-// createFor makes the root of an import if that is wanted. Before, all that can be wrong with the call was looked at.
-func (a *app) createFor(o intoFlags) error {
-	if !o.create || o.dry {
-		return nil
+// createFor makes the root of an import if that is wanted. Before, all that can be wrong with the call was looked at. A dry run makes a root that is no
+// longer there when release has been called, and cfg means that one.
+func (a *app) createFor(o intoFlags, cfg *compactor.Config) (release func(), err error) {
+	release = func() {}
+	if !o.create {
+		return release, nil
 	}
 	root, id, err := a.wantedRoot()
 	if err != nil {
-		return err
+		return release, err
+	}
+	if o.dry {
+		return a.assume(root, cfg)
 	}
 	r, created, err := journal.InitRoot(root, cohort.Settings{}, journal.RootOptions{ID: id})
 	if err == nil && created {
 		a.say("%s is a new root: id %s", root, r.Settings.RootID)
 	}
-	return err
+	return release, err
+}
+
+// assume makes cfg mean an empty root elsewhere, if there is none and one could be made.
+func (a *app) assume(root cohort.Root, cfg *compactor.Config) (release func(), err error) {
+	var missing *journal.NoRootError
+	if _, err := cfg.Store(); !errors.As(err, &missing) || !missing.Vacant {
+		return func() {}, nil // the next one that opens it says what is wrong
+	}
+	dir, err := os.MkdirTemp("", "compactd-dry-run-")
+	if err != nil {
+		return func() {}, err
+	}
+	release = func() { durable.RemoveAll(durable.OS, dir) } // what is left is an empty root among temporary files
+	r, _, err := journal.InitRoot(cohort.Root(dir), cohort.Settings{}, journal.RootOptions{})
+	if err == nil {
+		cfg.Root, cfg.RootID = r.Dir, ""
+		a.say("%s does not exist yet: this is said of an empty root with the default settings", root)
+	}
+	return release, err
 }
 
 // source is what the flags say of the files, which are not open yet.

@@ -160,7 +160,9 @@ func (a *app) importRuns(cmd *cobra.Command, read reader, path string, o runFlag
 	}
 	defer runs.stop()
 	src.Runs = runs.all
-	if err := a.createFor(o.intoFlags); err != nil {
+	release, err := a.createFor(o.intoFlags, &cfg)
+	defer release()
+	if err != nil {
 		return err
 	}
 	end := a.progress.begin("importing", &cfg, runs)
