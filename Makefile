@@ -75,7 +75,7 @@ test-machines-short: # the part of it that make test runs: the machine that diff
 
 # What Wine or Windows does not have: signals, sh and cp, symbolic links, and other words for errors.
 WINESKIP = TestScripts/($(WINESCRIPTS))$$|TestDaemon|TestConsoleLog|TestLocked|TestSignal|TestManyProcesses|TestKilledProcesses|TestExamples|TestDifferential|$(WINELINKS)
-WINESCRIPTS = version|actions|run-refused|root-id|repair|published-other|check-damage|copies-merged|doctor|dump|links|no-root|once|modes|no-input|encodings|cohort-names|roots|set|read-only|repeat|umask|backup|settings|root-id-flip|repair-copies|missing-manifests|previous-old|init|import-left-out|query
+WINESCRIPTS = version|actions|run-refused|root-id|repair|published-other|check-damage|copies-merged|doctor|dump|links|no-root|once|modes|no-input|encodings|cohort-names|roots|set|read-only|repeat|umask|backup|settings|root-id-flip|repair-copies|missing-manifests|previous-old|init|import-left-out|import-mlruns|import-trackers|import-rows|query
 WINELINKS = TestReplaceFollowsNoLink|TestDeletedLockFile|TestOnlyWalGoKnowsTheLibrary|TestSegmentThatIsNone|TestLinkedCohort|TestRoots|TestHeader|TestStreams|TestHolderIsNoLink|TestHolderOfBefore
 
 test-windows: ## the tests of the commands and of what touches the disk, for Windows, under Wine (wine64, binutils-mingw-w64-x86-64)

@@ -25,13 +25,14 @@ type Imported struct {
 // ImportReport counts what happened to imported records. An import that ends with an error before its commit has taken none.
 type ImportReport struct {
 	Taken      int
-	Replaced   int // of those taken: in the place of a row that stood in the index
-	Known      int // the root has the same record already
-	Withdrawn  int // the key was withdrawn, and stays so
-	Erased     int // the key was erased: nothing that is imported is later than that
-	Newer      int // the root, or the import itself, has a later write of the key
-	Renumbered int // another row has their snapshot_seq
-	Narrowing      // of those with a later write, and of rows that they replaced
+	Replaced   int          // of those taken: in the place of a row that stood in the index
+	Known      int          // the root has the same record already
+	Withdrawn  int          // the key was withdrawn, and stays so
+	Erased     int          // the key was erased: nothing that is imported is later than that
+	Newer      int          // the root, or the import itself, has a later write of the key
+	Renumbered int          // another row has their snapshot_seq
+	Narrowing               // of those with a later write, and of rows that they replaced
+	InExtra    index.Extras // scalars of those taken that no column holds, by column and reason
 	Generation cohort.Generation
 }
 
@@ -70,7 +71,7 @@ func Import(ctx context.Context, cfg Config, recs []Imported, dryRun bool) (repo
 		}
 		again := errors.Is(err, generation.ErrConflict) || r.isOvertaken(err)
 		if !again || try == maxConflicts || ctx.Err() != nil {
-			r.tellOf(Report{Narrowing: im.report.Narrowing})
+			r.tellOf(Report{Narrowing: im.report.Narrowing, InExtra: im.report.InExtra})
 			return im.report, err
 		}
 	}
@@ -325,7 +326,7 @@ func (im *importer) commit(prev generation.Manifest, next *generation.Draft, old
 	c.Stays = c.Stays && prev.Generation > 0 && next.Schema.Equal(prev.Schema)
 	done, err := im.run.commit(prev, next, old, &c)
 	if done.Generation > 0 {
-		im.done, im.report.Generation = true, done.Generation
+		im.done, im.report.Generation, im.report.InExtra = true, done.Generation, im.run.report.InExtra
 	}
 	if err == nil {
 		im.show(done)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 	"sync/atomic"
 
 	"github.com/spf13/cobra"
@@ -149,6 +150,8 @@ func (a *app) importRuns(cmd *cobra.Command, read reader, path string, o runFlag
 		}
 	}
 	switch {
+	case strings.Contains(o.stage, ":"):
+		return usageError{fmt.Errorf("--stage %q has a ':', which separates run_id and stage in keys", o.stage)}
 	case o.steps < 0:
 		return usageError{fmt.Errorf("--steps %d is below 0", o.steps)}
 	case o.steps == 0:

@@ -43,6 +43,7 @@ type Report struct {
 	OddTimes   int               `json:"odd_times"`                 // timestamps that are no time, kept as imported_timestamp
 	Renumbered int               `json:"renumbered"`                // their snapshot_seq was taken
 	Fallback   int               `json:"without_seq"`               // placed by their timestamp
+	Extra      int64             `json:"extra"`                     // values that no column holds
 	Renamed    []Experiment      `json:"cohorts_changed,omitempty"` // see Source.Rename
 	Rekeyed    int               `json:"rekeyed"`                   // rows that had another key in the root that they come from
 	Generation cohort.Generation `json:"generation"`
@@ -77,7 +78,7 @@ func Import(ctx context.Context, cfg compactor.Config, src Source) (Report, erro
 	f.tellAll()
 	done, err := compactor.Import(ctx, cfg, recs, src.DryRun)
 	f.report.Taken, f.report.Known, f.report.Newer, f.report.Withdrawn = done.Taken, done.Known, done.Newer, done.Withdrawn
-	f.report.Erased, f.report.Replaced = done.Erased, done.Replaced
+	f.report.Erased, f.report.Replaced, f.report.Extra = done.Erased, done.Replaced, done.InExtra.Values()
 	f.report.Renumbered, f.report.Generation, f.report.Narrowing = done.Renumbered, done.Generation, done.Narrowing
 	return f.report, err
 }

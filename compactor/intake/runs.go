@@ -50,6 +50,7 @@ type RunReport struct {
 	Reasons     []LeftOut           `json:"reasons"`               //
 	Experiments []Experiment        `json:"experiments"`           // in the order in which they were met
 	NonFinite   int                 `json:"non_finite"`            // values that are NaN or infinite, read as missing
+	Extra       int64               `json:"extra"`                 // values that no column holds
 	Zoned       int                 `json:"zones_assumed"`         // times that had no zone
 	StepsCut    int                 `json:"steps_cut"`             // metrics of which not all steps were kept
 	Torn        int                 `json:"torn"`                  // files that end within an entry, and were read up to there
@@ -246,6 +247,7 @@ func (in *runImport) commit(ctx context.Context) error {
 	in.report.Newer += done.Newer
 	in.report.Withdrawn += done.Withdrawn
 	in.report.Erased += done.Erased
+	in.report.Extra += done.InExtra.Values()
 	in.report.Narrowing = in.report.Narrowing.Plus(done.Narrowing)
 	if done.Taken+done.Withdrawn > 0 && !in.src.DryRun && err == nil {
 		in.report.Generations = append(in.report.Generations, done.Generation)

@@ -9,6 +9,7 @@ import (
 
 // TestMLflow takes the runs of stores that MLflow 2 and 3 made.
 func TestMLflow(t *testing.T) {
+	t.Parallel()
 	for version, path := range map[string][]string{"3": nil, "2": {"mlflow2"}} {
 		t.Run(version, func(t *testing.T) {
 			dir := t.TempDir()

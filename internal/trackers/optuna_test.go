@@ -7,6 +7,7 @@ import (
 
 // TestOptuna takes the trials of a journal.
 func TestOptuna(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	runs := made(t, "optuna_journal.py", dir)
 	file := filepath.Join(dir, "journal.log")

@@ -7,6 +7,7 @@ import (
 
 // TestSacred takes runs that ended in several ways.
 func TestSacred(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	runs := made(t, "sacred_runs.py", dir)
 	r := newRoot(t)

@@ -7,6 +7,7 @@ import (
 
 // TestTensorBoard takes event files of two writers.
 func TestTensorBoard(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	runs := made(t, "tensorboard_logs.py", dir)
 	r := newRoot(t)

@@ -4,6 +4,7 @@ import "testing"
 
 // TestWandb takes the runs of a program that was offline. What wandb adds by itself, such as the host and times, nobody has noted.
 func TestWandb(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	runs := made(t, "wandb_offline.py", dir)
 	r := newRoot(t)

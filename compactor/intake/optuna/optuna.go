@@ -173,10 +173,13 @@ const manyBad = 100
 var errNoOperation = errors.New("is not an operation of Optuna's journal")
 
 func (j *journal) line(line []byte) error {
-	value, _, ok := tracker.FromPython(line)
+	value, odd, ok := tracker.FromPython(line)
 	var op operation
 	if !ok || json.Unmarshal(value, &op) != nil || op.Code == nil {
 		return errNoOperation
+	}
+	if t := at(j.trials, op.TrialID); t != nil && odd > 0 && (*op.Code == setTrialUserAttr || *op.Code == setTrialSystemAttr) {
+		t.odd += odd
 	}
 	return j.apply(op)
 }

@@ -40,6 +40,7 @@ type trial struct {
 	params       attrs
 	user, own    attrs
 	intermediate map[int64]json.RawMessage
+	odd          int // NaN and infinities in its attributes
 }
 
 func (t *trial) isFinished() bool { return t.state != running && t.state != waiting }
@@ -202,7 +203,7 @@ func (a *attrs) to(f *tracker.Fields, name string) {
 func (j *journal) run(s *study, t *trial) (run tracker.Run, err error) {
 	run = tracker.Run{
 		Where: fmt.Sprintf("%s: trial %d of study %q", j.file, t.number, s.name), Experiment: s.name, ID: fmt.Sprintf("%s-%d", s.name, t.number),
-		Status: states[t.state].status, Deleted: s.deleted,
+		Status: states[t.state].status, Deleted: s.deleted, Odd: t.odd,
 	}
 	if s.name == "" {
 		return run, errors.New("its study has no name")

@@ -62,6 +62,7 @@ type Run struct {
 	History               []History
 
 	Zoned int      // how many of its times had no zone
+	Odd   int      // how many values are NaN or infinite, beside those that Fields and History count
 	Torn  string   // the file that ends within an entry, which was read up to there; empty if none does
 	Other []string // what kinds of data it has that are not taken, such as images
 }
@@ -168,7 +169,7 @@ func (r *Run) At() time.Time {
 
 // NonFinite is how many values are NaN or infinite, which a record does not have.
 func (r *Run) NonFinite() int {
-	n := r.Metrics.nonFinite + r.Params.nonFinite + r.Tags.nonFinite + r.Rest.nonFinite
+	n := r.Odd + r.Metrics.nonFinite + r.Params.nonFinite + r.Tags.nonFinite + r.Rest.nonFinite
 	for _, h := range r.History {
 		n += h.Series.nonFinite
 	}

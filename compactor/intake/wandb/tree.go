@@ -13,6 +13,7 @@ type tree struct {
 	names []string
 	under map[string]*tree
 	value json.RawMessage // of a leaf
+	odd   int             // how many NaN and infinities a leaf had
 }
 
 // maxPath bounds how many names lead to a value.
@@ -49,7 +50,7 @@ func (t *tree) set(it item) {
 	for _, name := range it.path {
 		t = t.child(name)
 	}
-	*t = tree{value: it.value}
+	*t = tree{value: it.value, odd: it.odd}
 }
 
 func (t *tree) remove(it item) {
@@ -59,6 +60,15 @@ func (t *tree) remove(it item) {
 	name := it.path[len(it.path)-1]
 	delete(t.under, name)
 	t.names = slices.DeleteFunc(t.names, func(n string) bool { return n == name })
+}
+
+// oddities are how many NaN and infinities there were in what stands.
+func (t *tree) oddities() int {
+	n := t.odd
+	for _, c := range t.under {
+		n += c.oddities()
+	}
+	return n
 }
 
 // json is the tree as JSON.

@@ -231,7 +231,7 @@ func (r *run) about(message []byte) error {
 			return each(data, func(number protowire.Number, data []byte, _ uint64) error {
 				name := map[protowire.Number]string{1: "remote_url", 2: "commit"}[number]
 				if name != "" && utf8.Valid(data) {
-					r.git.set(item{[]string{name}, tracker.Quote(string(data))})
+					r.git.set(item{path: []string{name}, value: tracker.Quote(string(data))})
 				}
 				return nil
 			})
@@ -248,14 +248,14 @@ func (r *run) environment(message []byte) error {
 		switch {
 		case !utf8.Valid(data):
 		case name != "":
-			r.where.set(item{[]string{name}, tracker.Quote(string(data))})
+			r.where.set(item{path: []string{name}, value: tracker.Quote(string(data))})
 		case number == environmentArgs:
 			args = append(args, string(data))
 		}
 		return nil
 	})
 	if len(args) > 0 {
-		r.where.set(item{[]string{"args"}, list(args)})
+		r.where.set(item{path: []string{"args"}, value: list(args)})
 	}
 	return err
 }
@@ -387,6 +387,7 @@ func (r *run) run(files []string) tracker.Run {
 		out.Status = tracker.Failed
 	}
 	config, summary := r.config.json(), r.summary.json()
+	out.Odd = r.config.oddities() // those of the summary are those of the history
 	out.Params.Flat(config, func(path string, _ []byte) bool { return isOwn(path) })
 	has := map[string]bool{}
 	out.Metrics.Flat(summary, func(path string, value []byte) bool {

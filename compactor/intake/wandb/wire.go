@@ -85,6 +85,7 @@ func each(message []byte, do func(number protowire.Number, data []byte, n uint64
 type item struct {
 	path  []string
 	value json.RawMessage // null where it is NaN or infinite
+	odd   int             // how many such values it has
 }
 
 // itemOf reads an item of a config, a summary or a history.
@@ -111,7 +112,7 @@ func itemOf(message []byte) (it item, err error) {
 		}
 	}
 	var ok bool
-	if it.value, _, ok = tracker.FromPython(value); err == nil && !ok && len(value) > 0 {
+	if it.value, it.odd, ok = tracker.FromPython(value); err == nil && !ok && len(value) > 0 {
 		err = errWire
 	}
 	return it, err
