@@ -140,7 +140,7 @@ func (a *app) importRuns(cmd *cobra.Command, read reader, path string, o runFlag
 	if err != nil {
 		return err
 	}
-	src := intake.RunSource{Stage: o.stage, Prefix: o.prefix, Deleted: o.deleted, DryRun: o.dry, Options: tracker.Options{Steps: o.steps}}
+	src := intake.RunSource{BatchBytes: cfg.BatchBytes, Stage: o.stage, Prefix: o.prefix, Deleted: o.deleted, DryRun: o.dry, Options: tracker.Options{Steps: o.steps}}
 	if src.Cohort, err = o.cohort(); err != nil {
 		return err
 	}

@@ -26,14 +26,11 @@ type RunSource struct {
 	Deleted bool
 	// DryRun reads and decides everything and writes nothing.
 	DryRun bool
-	// BatchBytes is up to how much of the records is one commit. If zero, 256 MiB.
+	// BatchBytes is up to how much of the records is held in memory, and one commit. If zero, compactor.DefaultBatchBytes.
 	BatchBytes int64
 }
 
-const (
-	defaultStage = "RUN"
-	defaultBatch = 256 << 20
-)
+const defaultStage = "RUN"
 
 // RunReport says what an import of runs took and what it left out.
 type RunReport struct {
@@ -82,7 +79,7 @@ func ImportRuns(ctx context.Context, cfg compactor.Config, src RunSource) (RunRe
 		src.Stage = defaultStage
 	}
 	if src.BatchBytes == 0 {
-		src.BatchBytes = defaultBatch
+		src.BatchBytes = compactor.DefaultBatchBytes
 	}
 	in := runImport{src: src, cfg: cfg, settings: store.Settings, known: map[cohort.Key]met{}, experiments: map[string]int{}}
 	err = in.read(ctx)
