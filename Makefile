@@ -196,7 +196,7 @@ fuzz: ## run every fuzz target for FUZZTIME (default 20s)
 	  done; \
 	done
 
-bench: ## side by side with others, about 35 minutes, into docs/bench; see bench/README.md
+bench: ## side by side with others, about 50 minutes, into docs/bench; see bench/README.md
 	cd bench && $(GO) run . -out ../docs/bench $(if $(wildcard bench/.venv/made),-python .venv/bin/python) $(BENCHFLAGS)
 
 bench-python: ## what bench compares views and runs with: pandas, delta-rs, MLflow and DuckDB, in bench/.venv

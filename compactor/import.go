@@ -16,10 +16,21 @@ import (
 	"github.com/runfold/runfold/compactor/index"
 )
 
-// Imported is a record that was not appended to this root. Seq is the snapshot_seq that it had in its file, 0 if it had none.
+// Imported is a record that was not appended to this root. Seq is the snapshot_seq that it had in its file, 0 if it had none. Segment is the
+// segment_id that it had there, for a root with the profile foxml; nil if it had none.
 type Imported struct {
 	cohort.Record
-	Seq cohort.Seq
+	Seq     cohort.Seq
+	Segment *int64
+	// Was says which row of this root it was read from, if it was: another program has read the files of the root, and has written them again.
+	Was *Was
+}
+
+// Was is a row of the root, as a file of it says.
+type Was struct {
+	Key      cohort.Key
+	RecordID string // empty: the file does not say it, as snapshots
+	Snapshot []byte // what snapshots say of it; nil: nothing
 }
 
 // ImportReport counts what happened to imported records. An import that ends with an error before its commit has taken none.
@@ -83,6 +94,8 @@ type importer struct {
 	dryRun bool
 	recs   []cohort.Record
 	seqs   map[string]cohort.Seq // by record id
+	own    map[string]*int64     // segments, the same
+	was    map[string]*Was       // the same
 	report ImportReport
 	did    *generation.Changed // in this try
 	done   bool                // it is committed
@@ -101,6 +114,7 @@ const (
 func (im *importer) place(recs []Imported) {
 	im.recs = make([]cohort.Record, 0, len(recs))
 	im.seqs = make(map[string]cohort.Seq, len(recs))
+	im.own, im.was = map[string]*int64{}, map[string]*Was{}
 	last := lowestStamp
 	for _, imported := range recs {
 		r := imported.Record
@@ -116,6 +130,12 @@ func (im *importer) place(recs []Imported) {
 		sum := sha256.Sum256([]byte(string(im.streams.Settings.Key.Of(r)) + "\x00" + string(r.JSON)))
 		r.ID = "import-" + hex.EncodeToString(sum[:16])
 		im.seqs[r.ID] = imported.Seq
+		if imported.Segment != nil {
+			im.own[r.ID] = imported.Segment
+		}
+		if imported.Was != nil {
+			im.was[r.ID] = imported.Was
+		}
 		im.recs = append(im.recs, r)
 	}
 }
@@ -275,9 +295,13 @@ func (im *importer) decide(old *generation.Data, prev generation.Manifest) (d de
 	for i := range all {
 		all[i].Stamp = stamps[all[i].n]
 	}
+	unchanged, err := im.unchanged(old, had)
+	if err != nil {
+		return d, err
+	}
 	all = slices.DeleteFunc(all, func(r candidate) bool {
 		old, ok := had[r.key]
-		known := ok && (old.RecordID == r.RecordID || old.Stamp == r.Stamp && old.Stamp > 0) // the same row, or the same seq
+		known := ok && (old.RecordID == r.RecordID || old.Stamp == r.Stamp && old.Stamp > 0 || unchanged[r.n]) // the same row, or the same seq
 		if known {
 			im.report.Known++
 		}
@@ -294,7 +318,7 @@ func (im *importer) decide(old *generation.Data, prev generation.Manifest) (d de
 			r := im.recs[p.N]
 			r.Stamp = stamps[p.N]
 			r = raised(r, d.later[p.N])
-			p.Record = &r
+			p.Record, p.Segment = &r, im.own[r.ID]
 		}
 	}
 	im.report.Newer, im.report.Taken, im.report.Narrowing = d.superseded, len(d.puts), d.narrow

@@ -9,6 +9,7 @@ import (
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/internal/terminal"
 	"github.com/runfold/runfold/journal"
+	"golang.org/x/sync/semaphore"
 )
 
 const (
@@ -20,8 +21,10 @@ const (
 // appender takes lines to a Writer and keeps the books.
 type appender struct {
 	options
-	w              *journal.Writer
+	w              writer
+	form           cohort.KeyForm // of the root's keys
 	maxRecord      int
+	room           *semaphore.Weighted // for lines that are read and not answered
 	stdout, stderr io.Writer
 	start          time.Time
 	progress       *progress
@@ -46,14 +49,17 @@ var errStrict = errors.New("stopped at the first bad line (--strict)")
 // lines appends everything that comes. It takes what is there, up to a batch, and never waits for a
 // batch to fill: a slow pipe gets its acknowledgement at once.
 func (a *appender) lines(in <-chan line) error {
+	waiting := func() (l line, ok bool) {
+		select {
+		case l, ok = <-in:
+		default:
+		}
+		return l, ok
+	}
 	for l := range in {
-		batch, more := a.collect(l, in)
-		if err := a.append(batch); err != nil {
+		if err := a.append(a.collect(l, waiting)); err != nil {
 			a.leave()
 			return err
-		}
-		if !more {
-			return nil
 		}
 	}
 	return nil
@@ -65,15 +71,16 @@ type numbered struct {
 	record cohort.Record
 	zoned  bool
 	lost   bool // err ended the append: it is told once for all
+
+	mayRepeat bool // of one that is lost: the same append may succeed, under --multiplex
 }
 
-// collect parses l and the lines that are already waiting. more is false when the input has ended. Under --strict a batch ends with
-// the first bad line.
-func (a *appender) collect(l line, in <-chan line) (batch []numbered, more bool) {
+// collect parses l and the lines that are already waiting. Under --strict a batch ends with the first bad line.
+func (a *appender) collect(l line, waiting func() (line, bool)) (batch []numbered) {
 	size := 0
 	batch = a.batch[:0] // the one before is answered
 	defer func() { a.batch = batch }()
-	for {
+	for more := true; more; {
 		batch = append(batch, numbered{line: l})
 		n := &batch[len(batch)-1]
 		if n.err == nil && !n.blank {
@@ -81,18 +88,11 @@ func (a *appender) collect(l line, in <-chan line) (batch []numbered, more bool)
 		}
 		size += len(l.data)
 		if n.err != nil && a.strict || len(batch) >= maxBatch || size >= maxBatchBytes {
-			return batch, true
+			break
 		}
-		select {
-		case next, ok := <-in:
-			if !ok {
-				return batch, false
-			}
-			l = next
-		default:
-			return batch, true
-		}
+		l, more = waiting()
 	}
+	return batch
 }
 
 // parse reads the record of a line, and tells whether its timestamp got a zone.
@@ -107,7 +107,7 @@ func (a *appender) parse(l line) (r cohort.Record, zoned bool, err error) {
 	if r, err = a.inZone(given); err != nil {
 		return cohort.Record{}, false, err
 	}
-	return r, r.Timestamp != given.Timestamp, r.Validate()
+	return r, r.Timestamp != given.Timestamp, a.form.ValidateRecord(r)
 }
 
 // append makes a batch durable and answers each line of it, in order. A record that only the root refuses (its key form) is
@@ -117,11 +117,20 @@ func (a *appender) append(batch []numbered) error {
 	for i := range batch {
 		a.answer(&batch[i])
 	}
+	a.room.Release(cost(batch))
 	a.progress.show(a.appended, a.bytes)
 	if err == nil && a.strict && len(batch) > 0 && batch[len(batch)-1].err != nil {
 		return errStrict
 	}
 	return err
+}
+
+// cost is what the lines of a batch take of the room.
+func cost(batch []numbered) (sum int64) {
+	for i := range batch {
+		sum += batch[i].cost
+	}
+	return sum
 }
 
 // write appends the records of a batch. What comes back is the batch, with the reason at each line that is not durable; under

@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"os"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/runfold/runfold/cohort"
 )
 
@@ -27,6 +29,8 @@ type line struct {
 	nonFinite int // numbers of data that became null before
 
 	action *cohort.Record // what the line stands for, if it is not the record in data
+	id     []byte         // what its sender calls it, under --multiplex
+	cost   int64          // what it takes of the room until it is answered
 }
 
 func (l line) where() string {
@@ -57,14 +61,25 @@ func inputName(file string) string {
 	return file
 }
 
+const (
+	// maxWaiting bounds the bytes of all lines that are read and not answered. Then no more is read.
+	maxWaiting = 64 << 20
+	// lineCost is what a line counts beside its bytes.
+	lineCost = 512
+)
+
+// newRoom is room for maxWaiting bytes of lines.
+func newRoom() *semaphore.Weighted { return semaphore.NewWeighted(maxWaiting) }
+
 // readLines sends the lines of all files in turn and closes the channel after the last one. When ctx ends
-// the complete lines that were read are still sent; where the input was left is sent as errInterrupted.
-func readLines(ctx context.Context, files []string, stdin io.Reader, limit int) <-chan line {
+// the complete lines that were read are still sent; where the input was left is sent as errInterrupted. The caller
+// releases the cost of each line to room when it is answered.
+func readLines(ctx context.Context, files []string, stdin io.Reader, limit int, room *semaphore.Weighted) <-chan line {
 	lines := make(chan line, 256)
 	go func() {
 		defer close(lines)
 		for at, name := range files {
-			f := inputFile{name: inputName(name), at: at, limit: limit, lines: lines}
+			f := inputFile{name: inputName(name), at: at, limit: limit, lines: lines, room: room}
 			if ctx.Err() != nil {
 				f.end(0, errInterrupted)
 				continue
@@ -81,10 +96,21 @@ type inputFile struct {
 	at    int
 	limit int
 	lines chan<- line
+	room  *semaphore.Weighted
 }
 
 func (f inputFile) end(number int, err error) {
 	f.lines <- line{file: f.name, at: f.at, number: number, err: err, ends: true}
+}
+
+// send waits for room. It is false if ctx ended meanwhile.
+func (f inputFile) send(ctx context.Context, l line) bool {
+	l.cost = min(int64(len(l.data))+lineCost, maxWaiting)
+	if !f.room.TryAcquire(l.cost) && f.room.Acquire(ctx, l.cost) != nil {
+		return false
+	}
+	f.lines <- l
+	return true
 }
 
 func (f inputFile) read(ctx context.Context, path string, stdin io.Reader) {
@@ -109,8 +135,9 @@ func (f inputFile) read(ctx context.Context, path string, stdin io.Reader) {
 		l := line{file: f.name, at: f.at, number: number, data: data}
 		switch {
 		case last || err == nil:
-			if l.blank = len(bytes.TrimSpace(data)) == 0; len(data) > 0 {
-				f.lines <- l
+			if l.blank = len(bytes.TrimSpace(data)) == 0; len(data) > 0 && !f.send(ctx, l) {
+				f.end(number, errInterrupted)
+				return
 			}
 		case errors.Is(err, errLong):
 			l.err = err

@@ -48,6 +48,7 @@ type options struct {
 	assumeZone   string
 	zone         *time.Location // of assumeZone; nil: timestamps have a zone
 	ack, strict  bool
+	multiplex    bool // lines name their roots and cohorts
 	summary      string
 	sealBytes    quantity.Bytes
 	sealAge      quantity.Duration
@@ -161,8 +162,14 @@ code is 1. Exit code 0 means that every record is on stable storage. SIGINT and 
 input where it is: what was read is made durable, and the exit code is 1. An input that ended early is
 named with its last line that was dealt with; the summary has the last line that is durable.
 
+In a root with the profile foxml --cohort may be left out: each record then goes to the cohort that it names in cohort_id. Its timestamp may be without
+a zone, and stays so.
+
 With --ack each line is answered by one line of JSON on standard output, in order, when it is durable or refused: a refused one
 has "error", an empty one "empty". A program may send one line and wait for its answer.
+
+With --multiplex each line names its root and its cohort: {"id": 1, "root": "runs", "cohort": "churn_eu", "record": {...}}. One process serves
+all writers of a program, also in other languages than Go: docs/multiplex.md has the answers and the rules.
 
 --set takes JSON. It also reads numbers as people write them: .71, 1. and +5. nan and inf, in any letters and with a sign, become
 null, and the summary counts them. All else is text, and so is 007. In tags, only JSON is no text. So --set
@@ -198,6 +205,9 @@ not answer: try again.`,
 			if err != nil {
 				return err
 			}
+			if o.multiplex {
+				return appendAny(cmd.Context(), o, stdin, stdout, stderr)
+			}
 			return appendAll(cmd.Context(), o, files, stdin, stdout, stderr)
 		},
 	}
@@ -209,7 +219,7 @@ not answer: try again.`,
 	f.StringVar(&o.root, "root", "", "the root directory (required)")
 	f.BoolVar(&o.create, "create", false, "make the root, with the default settings, if it does not exist")
 	f.StringVar(&o.rootID, "root-id", "", "refuse any root but the one with this `id` (default $"+rootid.Var+")")
-	f.StringVar(&o.cohort, "cohort", "", "the cohort to append to (required)")
+	f.StringVar(&o.cohort, "cohort", "", "the cohort to append to (required, but in a root with the profile foxml, whose records may have it as cohort_id)")
 	f.StringVar(&o.one.runID, "run-id", "", "append one record with this run_id instead of reading lines")
 	f.StringVar(&o.one.stage, "stage", "", "the stage of that record")
 	f.StringVar(&o.one.recordID, "record-id", "", "its idempotency key: the same id with the same content is the same record")
@@ -220,6 +230,7 @@ not answer: try again.`,
 	o.actions.add(cmd)
 	f.StringVar(&o.assumeZone, "assume-zone", "", "the `zone` of timestamps that have none: UTC, an offset such as +02:00, or a name such as Europe/Berlin")
 	f.BoolVar(&o.ack, "ack", false, "answer each line, in order, with one line of JSON: when it is durable, or refused")
+	f.BoolVar(&o.multiplex, "multiplex", false, "each line of standard input names its root and cohort, and is answered: for a program that writes to many")
 	f.BoolVar(&o.strict, "strict", false, "stop at the first bad line, and append nothing behind it")
 	f.StringVar(&o.summary, "summary", "text", "the closing line: text, json or none (to standard error; json to standard output)")
 	f.Var(&o.sealBytes, "seal-bytes", "begin a new stream before this one grows larger (default 32MiB)")
@@ -230,14 +241,23 @@ not answer: try again.`,
 // check refuses calls that cannot mean anything, before anything is made on the disk.
 func (o options) check(files []string) error {
 	switch {
-	case o.root == "":
-		return usageError{errors.New("--root is missing")}
-	case o.cohort == "":
-		return usageError{errors.New("--cohort is missing")}
+	case o.multiplex && (o.root != "" || o.cohort != "" || o.create || o.isOne || o.strict || len(files) > 0):
+		return usageError{errors.New("--multiplex reads standard input, whose lines name root and cohort: --root, --cohort, --create, --strict, files and flags of a record do not go with it")}
+	case o.multiplex && o.summary == "json":
+		return usageError{errors.New("--multiplex answers on standard output, where no other JSON stands: --summary is text or none")}
 	case o.summary != "text" && o.summary != "json" && o.summary != "none":
 		return usageError{fmt.Errorf("--summary %q is not text, json or none", o.summary)}
+	case o.multiplex:
+		return nil
+	case o.root == "":
+		return usageError{errors.New("--root is missing")}
+	case o.cohort == "" && (o.create || o.hasAction() || !o.isFoxml()):
+		return usageError{errors.New("--cohort is missing")}
 	case o.isOne && len(files) > 0:
 		return usageError{fmt.Errorf("the flags describe one record, so the file %q is not read: give flags or files, not both", files[0])}
+	}
+	if o.cohort == "" {
+		return nil
 	}
 	if _, err := cohort.ParseID(o.cohort); err != nil {
 		return usageError{err}
@@ -245,9 +265,36 @@ func (o options) check(files []string) error {
 	return nil
 }
 
+// hasAction tells whether the flags describe an action.
+func (o options) hasAction() bool {
+	_, is, err := o.actions.action()
+	return is || err != nil
+}
+
+// isFoxml tells whether the root is there and has the profile foxml.
+func (o options) isFoxml() bool {
+	r, err := journal.OpenRoot(cohort.Root(o.root), journal.RootOptions{})
+	return err == nil && r.Settings.Profile == cohort.Foxml
+}
+
 // away says of an error of the root that its storage does not answer, where it says so.
 func (o options) away(err error) error {
 	return durable.Away(err, func() bool { return durable.Remote(durable.OS, o.root) })
+}
+
+// begin opens the root, and begins a stream.
+func (o options) begin(say func(format string, args ...any), notify func(told error)) (*appender, error) {
+	root, err := o.openRoot(say)
+	if err != nil {
+		return nil, o.away(err)
+	}
+	w, err := newWriter(root, o.cohort, journal.Options{
+		SealBytes: int64(o.sealBytes), SealAge: time.Duration(o.sealAge), Program: "journal-append " + build.Version(), Notify: notify,
+	})
+	if err != nil {
+		return nil, o.away(err)
+	}
+	return &appender{options: o, w: w, form: root.Settings.Key, maxRecord: root.Settings.MaxRecord}, nil
 }
 
 // appendAll opens the root and appends what the flags or the files say.
@@ -258,21 +305,15 @@ func appendAll(ctx context.Context, o options, files []string, stdin io.Reader, 
 			return usageError{err}
 		}
 	}
-	root, err := o.openRoot(stderr)
+	say := func(format string, args ...any) { fmt.Fprintf(stderr, "journal-append: "+format+"\n", args...) }
+	a, err := o.begin(say, func(told error) { say("%v", told) })
 	if err != nil {
-		return o.away(err)
+		return err
 	}
-	w, err := root.Create(cohort.ID(o.cohort), journal.Options{
-		SealBytes: int64(o.sealBytes), SealAge: time.Duration(o.sealAge), Program: "journal-append " + build.Version(),
-		Notify: func(told error) { fmt.Fprintf(stderr, "journal-append: %v\n", told) },
-	})
-	if err != nil {
-		return o.away(err)
-	}
-	a := &appender{options: o, w: w, maxRecord: root.Settings.MaxRecord, stdout: stdout, stderr: stderr, start: time.Now()}
+	a.stdout, a.stderr, a.start, a.room = stdout, stderr, time.Now(), newRoom()
 	a.progress = newProgress(stderr, a.start)
 	defer func() {
-		err = errors.Join(err, a.finish(o.away(w.Close())))
+		err = errors.Join(err, a.finish(o.away(a.w.Close())))
 	}()
 	if o.isOne {
 		return a.lines(only(one))
@@ -281,5 +322,5 @@ func appendAll(ctx context.Context, o options, files []string, stdin io.Reader, 
 		a.files = []string{"-"}
 		tellTerminal(a, stdin)
 	}
-	return a.lines(readLines(ctx, a.files, stdin, root.Settings.MaxRecord))
+	return a.lines(readLines(ctx, a.files, stdin, a.maxRecord, a.room))
 }

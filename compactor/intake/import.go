@@ -74,6 +74,11 @@ func Import(ctx context.Context, cfg compactor.Config, src Source) (Report, erro
 	if err := f.read(ctx); err != nil {
 		return f.report, err
 	}
+	if f.isFoxml() {
+		if err := f.findCohorts(cfg); err != nil {
+			return f.report, err
+		}
+	}
 	recs := f.records()
 	f.tellAll()
 	done, err := compactor.Import(ctx, cfg, recs, src.DryRun)
@@ -187,6 +192,9 @@ func place(file string, files int, what string) string {
 // add completes one item.
 func (f *files) add(it item, err error, at position) {
 	it.position = at
+	if err == nil && f.isFoxml() {
+		it.asFoxml()
+	}
 	if err == nil {
 		err = f.complete(&it)
 	}
@@ -212,7 +220,10 @@ func (f *files) records() []compactor.Imported {
 	inOrder(items)
 	recs := make([]compactor.Imported, len(items))
 	for i, it := range items {
-		recs[i] = compactor.Imported{Record: it.record(), Seq: it.seq}
+		recs[i] = compactor.Imported{Record: it.record(), Seq: it.seq, Segment: it.segment}
+		if f.isFoxml() && it.key != "" && it.seq != 0 {
+			recs[i].Was = &compactor.Was{Key: cohort.Key(it.key), RecordID: it.recordID, Snapshot: it.lineOf()}
+		}
 		if it.seq == 0 {
 			f.report.Fallback++
 		}

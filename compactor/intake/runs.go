@@ -183,7 +183,7 @@ func (in *runImport) record(run *tracker.Run) (r cohort.Record, cut int, err err
 	if r, err = cohort.ParseRecord(json, most); err != nil {
 		return r, cut, err
 	}
-	return r, cut, errors.Join(r.Validate(), in.settings.Key.Validate(r))
+	return r, cut, errors.Join(in.settings.Key.ValidateRecord(r), in.settings.Key.Validate(r))
 }
 
 // isFirst tells whether a run is to be taken: it is the first of its key, or a later state of the first.

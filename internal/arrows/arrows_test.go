@@ -80,7 +80,7 @@ var allowed = map[string][]string{
 	"compactor/query":         {"cohort", "compactor/index", "internal/jsonscan", "internal/quantity"},
 	"compactor/view":          {"cohort", "compactor/generation", "compactor/index"},
 	"cmd/journal-append":      {"cohort", "internal/build", "internal/durable", "internal/jsonscan", "internal/quantity", "internal/rootid", "internal/terminal", "journal"},
-	"cmd/compactd/found":      {"cohort", "compactor", "compactor/generation", "compactor/index", "compactor/query", "internal/jsonscan", "internal/terminal"},
+	"cmd/compactd/found":      {"cohort", "compactor", "compactor/audit", "compactor/generation", "compactor/index", "compactor/query", "internal/jsonscan", "internal/terminal"},
 	"cmd/compactd/page":       {"cmd/compactd/found", "cohort", "compactor", "compactor/audit", "compactor/generation", "compactor/index", "compactor/query", "internal/build", "internal/durable", "internal/jsonscan", "internal/terminal", "journal"},
 	"cmd/compactd":            {"cmd/compactd/found", "cmd/compactd/page", "cohort", "compactor", "compactor/audit", "compactor/generation", "compactor/history", "compactor/index", "compactor/intake", "compactor/intake/mlruns", "compactor/intake/optuna", "compactor/intake/sacred", "compactor/intake/tensorboard", "compactor/intake/tracker", "compactor/intake/wandb", "compactor/lock", "compactor/lock/etcd", "compactor/lock/file", "compactor/lock/postgres", "compactor/lock/redis", "compactor/query", "compactor/view", "compactor/view/delta", "compactor/view/postgres", "compactor/view/sqlite", "compactor/view/sqlview", "internal/build", "internal/doctor", "internal/durable", "internal/jsonscan", "internal/quantity", "internal/rootid", "internal/terminal", "journal"},
 }
