@@ -257,9 +257,7 @@ func (f *files) tellAll() {
 	for _, n := range f.left.list {
 		f.notify(n)
 	}
-	for _, n := range f.report.Renamed {
-		f.notify(Renamed(n))
-	}
+	tellRenamed(f.report.Renamed, f.notify)
 	if f.conflict != nil {
 		f.notify(*f.conflict)
 	}

@@ -16,6 +16,32 @@ func (n Renamed) String() string {
 	return fmt.Sprintf("%q becomes cohort %s: a cohort has 1 to 200 characters of A-Za-z0-9._=- and no dot at its beginning", n.Name, n.Cohort)
 }
 
+// MoreRenamed tells how many more there are.
+type MoreRenamed struct{ Count int }
+
+func (n MoreRenamed) String() string {
+	return fmt.Sprintf("%d more names become cohorts of other names: --json lists them all", n.Count)
+}
+
+// mostRenamed bounds how many are told one by one.
+const mostRenamed = 20
+
+// tellRenamed tells of each experiment whose name was changed.
+func tellRenamed(all []Experiment, tell func(compactor.Notice)) {
+	n := 0
+	for _, x := range all {
+		if string(x.Cohort) == x.Name {
+			continue
+		}
+		if n++; n <= mostRenamed {
+			tell(Renamed(x))
+		}
+	}
+	if n > mostRenamed {
+		tell(MoreRenamed{n - mostRenamed})
+	}
+}
+
 // DeletedRuns tells that runs were deleted in their tracker.
 type DeletedRuns struct{ Count int }
 

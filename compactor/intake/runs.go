@@ -263,10 +263,8 @@ func (in *runImport) tellAll() {
 	for _, n := range in.left.list {
 		tell(n)
 	}
-	for _, x := range in.report.Experiments {
-		if in.src.Cohort == "" && string(x.Cohort) != x.Name {
-			tell(Renamed(x))
-		}
+	if in.src.Cohort == "" {
+		tellRenamed(in.report.Experiments, tell)
 	}
 	if in.report.Deleted > 0 {
 		tell(DeletedRuns{in.report.Deleted})

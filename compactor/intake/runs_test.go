@@ -232,3 +232,18 @@ func concat(all ...tracker.Runs) iter.Seq2[tracker.Run, error] {
 		}
 	}
 }
+
+// TestManyNames tells of many changed names in a bounded number of lines.
+func TestManyNames(t *testing.T) {
+	i := newInto(t, cohort.Settings{})
+	var runs []tracker.Run
+	for n := range 30 {
+		runs = append(runs, runOf(fmt.Sprint("name ", n), fmt.Sprint(n), n, "o"), runOf(fmt.Sprint("plain", n), fmt.Sprint("p", n), n, "o"))
+	}
+	if r := i.take(RunSource{Runs: runsOf(nil, runs...)}); len(r.Experiments) != 60 {
+		t.Errorf("%d experiments, want 60", len(r.Experiments))
+	}
+	if n := len(i.told); n != 22 || i.told[21] != "10 more names become cohorts of other names: --json lists them all" {
+		t.Errorf("told %d lines: %q", n, i.told[n-1])
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -20,7 +21,7 @@ import (
 //
 // It is UTF-8, with a byte order mark or without. A cell that is a number as JSON spells it is that number, byte for byte; an empty one is absent; all
 // else is text. NaN, Infinity and -Infinity are absent and counted, and so are nan, inf and -inf where the column is a metric. A first column without a name,
-// in which pandas numbers the rows, is left out.
+// in which pandas and R number the rows, is left out; that is told if it has anything else.
 type TableFile struct {
 	Name      string
 	Data      io.Reader
@@ -60,7 +61,9 @@ func textOf(data io.Reader, want string) (*bufio.Reader, error) {
 type table struct {
 	r       *csv.Reader
 	names   []string
-	first   int // the first column that is not left out
+	first   int  // the first column that is not left out
+	rows    int  // that were read
+	more    bool // a column that is left out has more than the numbers of rows
 	metrics []bool
 }
 
@@ -125,6 +128,10 @@ func (t *table) next() (row []byte, line, nonFinite int, err error) {
 		return nil, 0, 0, err
 	}
 	line, _ = t.r.FieldPos(0)
+	t.rows++
+	if t.first > 0 && cells[0] != "" && cells[0] != strconv.Itoa(t.rows-1) && cells[0] != strconv.Itoa(t.rows) {
+		t.more = true
+	}
 	if len(cells) != len(t.names) {
 		return nil, line, 0, rowError{fmt.Errorf("has not as many cells as there are columns (%d)", len(t.names))}
 	}
@@ -191,6 +198,9 @@ func (f *files) readTable(ctx context.Context, n int, file TableFile) error {
 		var bad rowError
 		switch {
 		case err == io.EOF:
+			if t.more {
+				f.leave("the first column has no name: give it one in the first line of the file, such as run_id", position{file: n, where: f.at(file.Name, "column 1")})
+			}
 			return ctx.Err()
 		case errors.As(err, &bad):
 			f.report.Rows++
@@ -211,8 +221,10 @@ func (f *files) take(row []byte, nonFinite, n int, where string) {
 	f.add(it, err, position{file: n, where: where})
 }
 
-func (f *files) row(file string, line int) string {
-	return place(file, len(f.src.Tables)+len(f.src.Lines), fmt.Sprintf("line %d", line))
+func (f *files) row(file string, line int) string { return f.at(file, fmt.Sprintf("line %d", line)) }
+
+func (f *files) at(file, what string) string {
+	return place(file, len(f.src.Tables)+len(f.src.Lines), what)
 }
 
 // readLines reads one file of JSON objects.

@@ -11,6 +11,7 @@ package mlruns
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -44,11 +45,19 @@ func Runs(ctx context.Context, dir string, o tracker.Options) tracker.Runs {
 		defer folder.Close()
 		r := reader{Folder: folder, ctx: ctx, options: o, yield: yield}
 		ok := r.look("", place{})
-		if ok && r.met == 0 {
-			yield(tracker.Run{}, &NoneError{dir, r.database})
+		switch {
+		case ok && r.met == 0:
+			yield(tracker.Run{}, &NoneError{dir, r.database != ""})
+		case ok && r.database != "":
+			r.leave(r.database, errDatabase)
 		}
 	}
 }
+
+// byCSV is the way out of a database.
+const byCSV = "write its runs as CSV (mlflow.search_runs(search_all_experiments=True).to_csv(\"runs.csv\")) and use compactd import csv"
+
+var errDatabase = errors.New("is a database of MLflow, which is not read: " + byCSV)
 
 // NoneError says that a directory has no file store.
 type NoneError struct {
@@ -58,10 +67,9 @@ type NoneError struct {
 
 func (e *NoneError) Error() string {
 	if e.Database {
-		return fmt.Sprintf("%s has no experiment of MLflow's file store: its runs are in the database mlflow.db, so write them as CSV "+
-			"(mlflow.search_runs(search_all_experiments=True).to_csv(\"runs.csv\")) and use compactd import csv", e.Dir)
+		return fmt.Sprintf("%s has no experiment of MLflow's file store. Its mlflow.db %v", e.Dir, errDatabase)
 	}
-	return fmt.Sprintf("%s has no experiment of MLflow's file store: no folder in it has a meta.yaml with an experiment_id", e.Dir)
+	return fmt.Sprintf("%s has no experiment of MLflow's file store: no folder in it has a meta.yaml with an experiment_id. Does MLflow 3 have them in a database (mlflow.db)? Then %s", e.Dir, byCSV)
 }
 
 // reader is one walk through a directory.
@@ -70,8 +78,8 @@ type reader struct {
 	ctx      context.Context
 	options  tracker.Options
 	yield    func(tracker.Run, error) bool
-	met      int  // experiments and runs
-	database bool // of MLflow
+	met      int    // experiments and runs
+	database string // of MLflow
 }
 
 // place is where a walk is.
@@ -107,7 +115,9 @@ func (r *reader) visit(dir string, entries []fs.DirEntry, at place) (into []stri
 	at.deleted = at.deleted || path.Base(dir) == trash
 	parent := at.experiment
 	at.experiment = nil
-	r.database = r.database || tracker.Has(entries, "mlflow.db")
+	if tracker.Has(entries, "mlflow.db") {
+		r.database = path.Join(dir, "mlflow.db")
+	}
 	if tracker.Has(entries, metaFile) {
 		m, err := r.meta(path.Join(dir, metaFile))
 		switch {
