@@ -92,7 +92,7 @@ func (im *importer) says(row index.Content, r cohort.Record) bool {
 }
 
 // sameLines calls do with each key whose line in the snapshots has these members, whatever their spelling.
-func (im *importer) sameLines(old *generation.Data, want map[cohort.Key][]byte, do func(cohort.Key)) error {
+func (*importer) sameLines(old *generation.Data, want map[cohort.Key][]byte, do func(cohort.Key)) error {
 	if len(want) == 0 {
 		return nil
 	}

@@ -191,7 +191,7 @@ func (n *numbered) kind() string {
 	return kindFailed
 }
 
-func (m *multiplex) failure(l line, err error, kind string) reply {
+func (*multiplex) failure(l line, err error, kind string) reply {
 	return reply{ID: l.id, Line: l.number, errorReply: &errorReply{err.Error(), kind, hint(err)}}
 }
 

@@ -43,7 +43,7 @@ func (a *aside) keep(p Public) (broken bool, err error) {
 	if err != nil || linked {
 		return false, err
 	}
-	if a.MayBeOld(0) {
+	if a.MayBeOld(0) && !a.isShared() {
 		return false, nil // on a share it may be the file of a generation that is swept, which this machine still sees
 	}
 	shown, stands, err := a.shown(p)

@@ -143,17 +143,21 @@ func (s *Store) replacePublic(m Manifest, again bool) (broken bool, err error) {
 // exchangeAll is the rest of replacePublic in a root whose public names others write as well.
 func (s *Store) exchangeAll(away *aside, old []Public) (broken bool, err error) {
 	defer away.tellOthers() // also of what was set aside before an error
+	var inUse error
 	for _, p := range old {
 		if err := s.publicDir(filepath.Dir(p.Name)); err != nil {
 			return broken, err
 		}
 		was, err := away.exchange(p)
 		broken = broken || was
-		if err != nil {
+		switch {
+		case errors.Is(err, durable.ErrInUse):
+			inUse = errors.Join(inUse, fmt.Errorf("%w: %w", ErrNotPublished, err))
+		case err != nil:
 			return broken, err
 		}
 	}
-	return broken, nil
+	return broken, inUse
 }
 
 // gap is the last public name that shows m: a run that was killed while it published leaves no name missing before that.

@@ -26,7 +26,7 @@ func TestFoxmlItems(t *testing.T) {
 			segment: "3",
 		},
 		{
-			name:    "a segment that is missing, and one that is none",
+			name:    "a segment that is missing",
 			row:     `{"run_id":"r1","phase":"T","cohort_id":"c","segment_id":null,"auc":1}`,
 			want:    `{"run_id":"r1","stage":"T","auc":1}`,
 			segment: "none",

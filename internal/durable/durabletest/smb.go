@@ -135,7 +135,7 @@ func (s *SMB) Rename(old, new string) error {
 }
 
 // Exchange is what SMB does not have.
-func (s *SMB) Exchange(_, b string) error {
+func (*SMB) Exchange(_, b string) error {
 	return &fs.PathError{Op: "exchange", Path: b, Err: syscall.EINVAL}
 }
 
