@@ -202,7 +202,7 @@ fuzz: ## run every fuzz target for FUZZTIME (default 20s)
 bench: ## side by side with others, about 35 minutes, into docs/bench; see bench/README.md
 	cd bench && $(GO) run . -out ../docs/bench $(if $(wildcard bench/.venv/made),-python .venv/bin/python) $(BENCHFLAGS)
 
-bench-python: ## what bench compares views and runs with: pandas, delta-rs, MLflow and DuckDB, in bench/.venv
+bench-python: ## what bench compares views, runs and the Python package with: pandas, delta-rs, MLflow, wandb, trackio and DuckDB, in bench/.venv
 	rm -rf bench/.venv
 	$(PYTHON) -m venv bench/.venv
 	bench/.venv/bin/python -m pip install -q --disable-pip-version-check -r bench/requirements.txt

@@ -122,7 +122,7 @@ def test_read_only(tmp_path: Path, run_python: RunPython) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root, to be somebody else")
     tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[:3]:
+    for parent in list(tmp_path.parents)[:3]:
         parent.chmod(0o755)
     root = Root(tmp_path / "runs")
     code, out, err = run_python(

@@ -57,7 +57,7 @@ def read(root: str | os.PathLike[str], unfolded: bool = False, as_: str = "panda
             return make.file(f)
     except FileNotFoundError:
         _ask(root, ["columns"])  # it says so if this is no root
-        return make.rows({name: t for name, t in FIXED.items()}, [])
+        return make.rows(dict(FIXED), [])
     except OSError as e:
         raise Failed(f"{path}: {e.strerror or e}") from e
 
@@ -79,7 +79,7 @@ def _unfolded(root: str | os.PathLike[str]) -> tuple[dict[str, str], list[dict[s
         extra = _members_of_extra(line) if row.get("_extra") is not None else {}
         row["phase"], row["_record_id"] = row.pop("stage"), row.pop("record_id")
         new = 0
-        for name, (value, raw) in list(extra.items()):
+        for name, (value, _) in list(extra.items()):
             t = dynamic.get(name)
             if t is None and name not in closed and name not in FIXED and new < MOST_NEW and len(dynamic) < known["max"]:
                 t = _type_of(name, value)

@@ -9,7 +9,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from types import TracebackType
 from typing import Any, Optional
 
@@ -298,15 +298,15 @@ class Run:
         if self._elsewhere:
             self._tell_elsewhere()
             return
-        self._wait(time.monotonic() + (self.timeout if timeout is None else timeout))
+        self._wait(time.monotonic() + (self.timeout if timeout is None else timeout), self._client.poke)
 
-    def _wait(self, deadline: float) -> None:
+    def _wait(self, deadline: float, tell: Callable[[], None]) -> None:
         waiter = _Waiter(self._version)
         if self._durable >= waiter.version:
             return
         begin = time.monotonic()
         self._waiters.append(waiter)
-        self._client.poke()
+        tell()
         if not self._client.wait(waiter.latch, deadline):
             waiter.given_up = True
             reason = waiter.error.words if waiter.error is not None else self._client.reason()
@@ -324,9 +324,8 @@ class Run:
 
     def _begin(self) -> None:
         self._client = client()
-        self._client.add(self)
         try:
-            self._wait(time.monotonic() + min(self.timeout, MOST_AT_START))
+            self._wait(time.monotonic() + min(self.timeout, MOST_AT_START), lambda: self._client.add(self))
         except Again as e:
             warn(f"{e.words}. The run goes on, and this is tried again")
         except BaseException:
@@ -504,7 +503,7 @@ def _at_end(deadline: float) -> list[str]:
         if error is not None:
             owner._end("FAILED", error)
         try:
-            owner._wait(deadline)
+            owner._wait(deadline, client().poke)
         except RunfoldError as e:
             lost.append(str(e))
     return lost
