@@ -144,9 +144,10 @@ def test_gone_amid_a_run(root: Root, monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert root.row("r:RUN")["metrics.n"] == 2
 
 
-def test_stopped(root: Root) -> None:
+@pytest.mark.parametrize("every", [0.05, 1000])
+def test_stopped(root: Root, every: float) -> None:
     """A child that is stopped holds up no assignment. A flush says so after its time."""
-    with runfold.run(root, cohort="a", run_id="r", every=0.05) as run:
+    with runfold.run(root, cohort="a", run_id="r", every=every) as run:
         os.kill(child(), signal.SIGSTOP)
         for n in range(20000):
             run.metrics["n"] = n
@@ -157,6 +158,27 @@ def test_stopped(root: Root) -> None:
             runfold.append(root, "a", {"run_id": "r-1", "stage": "S"}, timeout=0.3)
         os.kill(child(), signal.SIGCONT)
     assert root.row("r:RUN")["metrics.n"] == 19999
+
+
+def test_given_up(root: Root) -> None:
+    """What was not sent when its caller gave up is not sent later; and what comes after it is."""
+    runfold.append(root, "a", {"run_id": "r", "stage": "S", "n": 0})
+    os.kill(child(), signal.SIGSTOP)
+    first = threading.Thread(target=lambda: runfold.append(root, "a", {"run_id": "r", "stage": "S", "n": 1}))
+    first.start()
+    c = _client.client()
+    while not c.under_way:
+        pass
+    for n in (2, 3):
+        with pytest.raises(runfold.NotDurable):
+            runfold.append(root, "a", {"run_id": "r", "stage": "S", "n": n}, timeout=0.2)
+    os.kill(child(), signal.SIGCONT)
+    first.join()
+    runfold.append(root, "b", {"run_id": "s", "stage": "S"})
+    assert root.row("r:S")["n"] == 1
+    assert not c.places
+    runfold.append(root, "a", {"run_id": "r", "stage": "S", "n": 4})
+    assert root.row("r:S")["n"] == 4
 
 
 def test_full_pipe(root: Root) -> None:

@@ -41,8 +41,10 @@ def test_needs_nothing() -> None:
 
 def test_types() -> None:
     mypy = pytest.importorskip("mypy.api")
-    out, err, code = mypy.run(["--config-file", str(HERE / "pyproject.toml"), "--cache-dir", os.devnull, str(HERE / "src"), str(HERE / "tests")])
-    assert code == 0, out + err
+    common = ["--config-file", str(HERE / "pyproject.toml"), "--cache-dir", os.devnull]
+    for args in ([str(HERE / "src"), str(HERE / "tests")], ["--platform", "win32", str(HERE / "src")]):
+        out, err, code = mypy.run([*common, *args])
+        assert code == 0, out + err
 
 
 @pytest.fixture(scope="module")

@@ -37,14 +37,16 @@ class Waker:
         """Returns after wake, also after one before, or after the time."""
         if sys.platform == "win32":
             self.event.wait(seconds)
-            self.event.clear()
-            return
-        p = select.poll()
-        p.register(self.awake, select.POLLIN)
-        p.poll(_milliseconds(seconds))
+        else:
+            p = select.poll()
+            p.register(self.awake, select.POLLIN)
+            p.poll(_milliseconds(seconds))
         self.clear()
 
     def clear(self) -> None:
+        if sys.platform == "win32":
+            self.event.clear()
+            return
         try:
             while len(os.read(self.awake, CHUNK)) == CHUNK:
                 pass
@@ -130,7 +132,7 @@ class Pipes:
                     break
                 waker.event.wait(left)
                 pause = min(pause * 1.5, 0.05)
-            waker.event.clear()
+            waker.clear()
 
         def _has(self, fd: int) -> bool:
             import _winapi
@@ -139,7 +141,7 @@ class Pipes:
             if fd < 0:
                 return False
             try:
-                return _winapi.PeekNamedPipe(msvcrt.get_osfhandle(fd), 0)[0] > 0
+                return int(_winapi.PeekNamedPipe(msvcrt.get_osfhandle(fd), 0)[0]) > 0
             except OSError:
                 return True  # its end
 
