@@ -96,7 +96,7 @@ scalars = st.one_of(
 records = st.fixed_dictionaries(
     {"run_id": st.sampled_from("abcdef"), "stage": st.just("S")},
     optional={
-        "x": scalars, "y": scalars, "metrics": st.dictionaries(st.sampled_from("mn"), scalars), "tags": st.dictionaries(st.sampled_from("tu"), scalars),
+        "x": scalars, "y": scalars, "": scalars, "\x01": scalars, "a.b": scalars, "n" * 256: scalars, "ü": scalars, "metrics": st.dictionaries(st.sampled_from("mn"), scalars), "tags": st.dictionaries(st.sampled_from("tu"), scalars),
         "params": st.dictionaries(st.sampled_from("pq"), scalars), "snapshot": st.just({"s": 1}),
     },
 )  # fmt: skip

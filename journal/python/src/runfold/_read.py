@@ -67,14 +67,13 @@ def _unfolded(root: str | os.PathLike[str]) -> tuple[dict[str, str], list[dict[s
 
     compactd has what no column of the newest generation holds in _extra. What the next fold makes columns of goes there here.
     """
-    known = json.loads(_ask(root, ["columns", "--json"]))
+    lines = _ask(root, ["runs", "--unfolded", "--columns", "*,_key", "--json"]).split("\n")
+    known = json.loads(_ask(root, ["columns", "--json"]))  # after the rows: a fold in between has made columns of what is in _extra there
     dynamic = {column["name"]: column["type"] for column in known["columns"]}
     declared = {column["name"] for column in known["columns"] if column["declared"]}
     closed = {extra["column"] for extra in known["no_column"] if extra["reason"] in ("limit", "name")}  # these get none
     rows = []
-    for line in _ask(root, ["runs", "--unfolded", "--columns", "*,_key", "--json"]).split("\n"):
-        if not line:
-            continue
+    for line in filter(None, lines):
         row = _decoder.decode(line)
         extra = _members_of_extra(line) if row.get("_extra") is not None else {}
         row["phase"], row["_record_id"] = row.pop("stage"), row.pop("record_id")
@@ -95,6 +94,8 @@ def _unfolded(root: str | os.PathLike[str]) -> tuple[dict[str, str], list[dict[s
             if t != "string" or isinstance(value, str):
                 del extra[name]
         for name, value in row.items():
+            if name not in dynamic and name not in FIXED and value is not None:  # of a column that was dropped in between
+                dynamic[name] = _type_of(name, value) or "string"
             if name in dynamic:
                 row[name] = _cell(dynamic[name], value)
         row["_extra"] = "{" + ",".join(f"{json.dumps(name, ensure_ascii=False)}:{raw}" for name, (_, raw) in extra.items()) + "}" if extra else None
@@ -110,6 +111,9 @@ MOST_NEW = 200
 
 LONGEST = 4096
 """Bytes of a text that a column may hold."""
+
+LONGEST_NAME = 255
+"""Bytes of the name of a column."""
 
 
 class _Float(float):
@@ -148,7 +152,7 @@ def _members_of_extra(line: str) -> dict[str, tuple[Any, str]]:
 
 def _type_of(name: str, value: object) -> str | None:
     """The type that a fold gives to a new column; None if it makes none for this value."""
-    if isinstance(value, (list, dict)) or value is None:
+    if value is None or isinstance(value, (list, dict)) or not _may_be_column(name):
         return None
     if name.startswith("metrics."):
         return "double" if _cell("double", value) is not None else None
@@ -159,6 +163,10 @@ def _type_of(name: str, value: object) -> str | None:
     else:
         t = "int64" if isinstance(value, int) else "double"
     return t if _cell(t, value) is not None else None
+
+
+def _may_be_column(name: str) -> bool:
+    return 0 < len(name.encode()) <= LONGEST_NAME and not any(c < " " or c == "\x7f" for c in name)
 
 
 def _cell(t: str, value: Any) -> Any:
