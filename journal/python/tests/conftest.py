@@ -108,9 +108,17 @@ def root(tmp_path: Path) -> Iterator[Root]:
 
 
 @pytest.fixture(autouse=True)
-def no_child() -> Iterator[None]:
+def nobody_is_left() -> Iterator[None]:
     yield
     _client.at_exit()
+    while started:  # also if the test has failed
+        p = started.pop()
+        if p.poll() is None:
+            p.kill()
+            p.wait()
+
+
+started: list[subprocess.Popen[str]] = []
 
 
 def child() -> int:
@@ -123,9 +131,11 @@ def child() -> int:
 def python(code: str, *args: object, **more: Any) -> subprocess.Popen[str]:
     """A process of Python."""
     text = f"import runfold, os, sys, time, threading, signal\n{code}"
-    return subprocess.Popen(
+    p = subprocess.Popen(
         [sys.executable, "-c", text, *map(str, args)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", **more
     )
+    started.append(p)
+    return p
 
 
 @pytest.fixture

@@ -151,7 +151,7 @@ def test_nobody_is_left(root: Root, stop: int) -> None:
     child = w.child
     w.process.send_signal(stop)
     w.end()
-    while True:
+    while True:  # it ends, or the test hangs
         try:
             with open(f"/proc/{child}/stat", encoding="utf-8") as f:
                 if f.read().rsplit(")", 1)[1].split()[0] == "Z":

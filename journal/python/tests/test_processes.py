@@ -134,11 +134,12 @@ wait, tell = os.pipe()
 if os.fork() == 0:
     os.close(tell)
     os.read(wait, 1)   # until the parent has ended
-    while True:        # its child ends, too
+    until = time.monotonic() + 60
+    state = "?"
+    while state not in "Zgone" and time.monotonic() < until:   # its child ends, too
         try: state = open(f"/proc/{ours}/stat").read().rsplit(")")[1].split()[0]
-        except OSError: break
-        if state == "Z": break
-    print("gone", flush=True)
+        except OSError: state = "gone"
+    print("gone" if state in "Zgone" else "still there", flush=True)
     os._exit(0)
 os._exit(0)
 """,
@@ -237,7 +238,7 @@ with runfold.run(sys.argv[1], cohort="a", run_id="r") as run:
 
 def test_not_durable_at_the_end(root: Root, run_python: RunPython) -> None:
     """A child that hangs at the end of the process is told, and does not hold it for ever."""
-    code, _, err = run_python(
+    code, out, err = run_python(
         """
 from runfold import _client
 _client.TIMEOUT = 0.3
@@ -245,11 +246,10 @@ run = runfold.run(sys.argv[1], cohort="a", run_id="r", every=1000)
 run.metrics["n"] = 1
 os.kill(_client.client().pipes.process.pid, signal.SIGSTOP)
 print(_client.client().pipes.process.pid)
-import atexit
-atexit.register(lambda: None)
 """,
         root.path,
     )
+    os.kill(int(out), signal.SIGKILL)
     assert code == 0, err
     assert "not durable at the end of the process: run r:RUN of cohort a" in err
 

@@ -102,7 +102,7 @@ records = st.fixed_dictionaries(
 )  # fmt: skip
 
 
-@settings(max_examples=settings().max_examples // 5, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=settings().max_examples // 10, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.lists(records, min_size=1, max_size=6), min_size=1, max_size=3))
 def test_unfolded_is_what_a_fold_makes_of_anything(tmp_path_factory: pytest.TempPathFactory, batches: list[list[dict[str, Any]]]) -> None:
     root = Root(tmp_path_factory.mktemp("any") / "runs")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import runfold
-from runfold import _run
+from runfold import _client, _run
 
 from .conftest import Root, child
 
@@ -132,6 +132,14 @@ def test_two_roots_one_child(root: Root, tmp_path: Any) -> None:
         pid = child()
     assert child() == pid
     assert root.row("r:RUN")["status"] == other.row("s:RUN")["status"] == "FINISHED"
+
+
+def test_ended_runs_are_forgotten(root: Root) -> None:
+    for n in range(20):
+        with runfold.run(root, cohort="a", run_id=f"r-{n}"):
+            pass
+    assert not _client.client().owners
+    assert not _client.client().places
 
 
 def test_without_with(root: Root) -> None:
@@ -257,6 +265,11 @@ def test_root_id_of_the_environment(root: Root, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("RUNFOLD_ROOT_ID", "01JQ4Z0000000000000000000R")
     with pytest.raises(runfold.Failed, match="this is another root"):
         runfold.run(root, cohort="a")
+    _client.at_exit()
+    with pytest.raises(runfold.Failed, match="this is another root"):
+        runfold.run(root, cohort="a")
+    monkeypatch.delenv("RUNFOLD_ROOT_ID")
+    runfold.run(root, cohort="a").finish()
 
 
 def test_create(tmp_path: Any) -> None:

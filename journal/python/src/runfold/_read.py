@@ -75,35 +75,37 @@ def _unfolded(root: str | os.PathLike[str]) -> tuple[dict[str, str], list[dict[s
     rows = []
     for line in filter(None, lines):
         row = _decoder.decode(line)
-        extra = _members_of_extra(line) if row.get("_extra") is not None else {}
         row["phase"], row["_record_id"] = row.pop("stage"), row.pop("record_id")
+        extra = _members_of_extra(line) if row.get("_extra") is not None else {}
+        rows.append((row, extra))
         new = 0
-        for name, (value, _) in list(extra.items()):
+        for name, (value, _) in extra.items():
             t = dynamic.get(name)
-            if t is None and name not in closed and name not in FIXED and new < MOST_NEW and len(dynamic) < known["max"]:
+            if t == "int64" and isinstance(value, float) and name not in declared:
+                dynamic[name] = "double"
+            elif t is None and name not in closed and name not in FIXED and new < MOST_NEW and len(dynamic) < known["max"]:
                 t = _type_of(name, value)
                 if t is not None:
                     dynamic[name] = t
                     new += 1
-            elif t == "int64" and isinstance(value, float) and name not in declared:
-                t = dynamic[name] = "double"
-            if t is None or _cell(t, value) is None:
-                row[name] = None
-                continue
-            row[name] = value
-            if t != "string" or isinstance(value, str):
-                del extra[name]
         for name, value in row.items():
-            if name not in dynamic and name not in FIXED and value is not None:  # of a column that was dropped in between
+            if name not in dynamic and name not in FIXED and name not in extra and value is not None:  # of a column that was dropped in between
                 dynamic[name] = _type_of(name, value) or "string"
-            if name in dynamic:
-                row[name] = _cell(dynamic[name], value)
+    for row, extra in rows:  # when all columns are known
+        for name, (value, _) in list(extra.items()):
+            t = dynamic.get(name)
+            if row.get(name) not in (None, value):
+                continue  # the record had the name twice: a column has one value, and _extra the other
+            row[name] = value
+            if t is not None and _cell(t, value) is not None and (t != "string" or isinstance(value, str)):
+                del extra[name]
+        for name, t in dynamic.items():
+            row[name] = _cell(t, row.get(name))
         row["_extra"] = "{" + ",".join(f"{json.dumps(name, ensure_ascii=False)}:{raw}" for name, (_, raw) in extra.items()) + "}" if extra else None
-        rows.append(row)
     types = {name: FIXED[name] for name in FIRST}
     types.update(dynamic)
     types.update((name, FIXED[name]) for name in ("_key", "_record_id", "_extra"))
-    return types, rows
+    return types, [row for row, _ in rows]
 
 
 MOST_NEW = 200
