@@ -204,8 +204,8 @@ def test_ctrl_c_in_a_terminal(root: Root) -> None:
         """
 with runfold.run(sys.argv[1], cohort="a", run_id="r") as run:
     ours = runfold._client.client().pipes.process.pid
-    print("ready", flush=True)
     try:
+        print("ready", flush=True)
         while True: run.log(loss=1)
     except KeyboardInterrupt:
         run.flush()

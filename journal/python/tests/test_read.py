@@ -89,6 +89,15 @@ def same(unfolded: polars.DataFrame, folded: polars.DataFrame) -> None:
     assert dict(unfolded.schema) == {name: folded.schema[name] for name in unfolded.columns}
 
 
+def test_a_great_integer_of_a_column_that_becomes_double(root: Root) -> None:
+    runfold.append(root, "a", {"run_id": "r-1", "stage": "S", "y": 2**53 + 1})
+    root.fold()
+    runfold.append(root, "a", {"run_id": "r-2", "stage": "S", "y": 1.5})
+    before = runfold.read(root, unfolded=True, as_="polars")
+    root.fold()
+    same(before, runfold.read(root, as_="polars"))
+
+
 scalars = st.one_of(
     st.none(), st.booleans(), st.integers(-5, 5), st.sampled_from([2**53 + 1, 2**63, -(2**63), 2**70]), st.floats(allow_nan=False, allow_infinity=False),
     st.sampled_from([1.5, 25000.0, 1e300]), st.text(st.characters(exclude_categories=["Cs"]), max_size=5), st.just("y" * 4097), st.lists(st.integers(), max_size=2),

@@ -100,7 +100,10 @@ def _unfolded(root: str | os.PathLike[str]) -> tuple[dict[str, str], list[dict[s
             if t is not None and _cell(t, value) is not None and (t != "string" or isinstance(value, str)):
                 del extra[name]
         for name, t in dynamic.items():
-            row[name] = _cell(t, row.get(name))
+            value = row.get(name)
+            row[name] = _cell(t, value)
+            if row[name] is None and value is not None and name not in extra:  # a great integer, of a column that becomes double
+                extra[name] = value, _text(value)
         row["_extra"] = "{" + ",".join(f"{json.dumps(name, ensure_ascii=False)}:{raw}" for name, (_, raw) in extra.items()) + "}" if extra else None
     types = {name: FIXED[name] for name in FIRST}
     types.update(dynamic)
@@ -167,6 +170,11 @@ def _type_of(name: str, value: object) -> str | None:
     return t if _cell(t, value) is not None else None
 
 
+def _text(value: Any) -> str:
+    """What a column of text has of a scalar: a string, or the token of what is none."""
+    return value if isinstance(value, str) else value.digits if isinstance(value, _Float) else json.dumps(value)
+
+
 def _may_be_column(name: str) -> bool:
     return 0 < len(name.encode()) <= LONGEST_NAME and not any(c < " " or c == "\x7f" for c in name)
 
@@ -176,7 +184,7 @@ def _cell(t: str, value: Any) -> Any:
     if value is None or isinstance(value, (list, dict)):
         return None
     if t == "string":
-        text = value if isinstance(value, str) else value.digits if isinstance(value, _Float) else json.dumps(value)
+        text = _text(value)
         return text if len(text.encode(errors="replace")) <= LONGEST and text.encode(errors="ignore") == text.encode(errors="replace") else None
     if isinstance(value, str) or isinstance(value, bool) != (t == "bool"):
         return None
