@@ -45,6 +45,14 @@ def test_timestamp_stays(root: Root) -> None:
     assert len(first) == len("2026-01-31T12:00:00.000000Z")
 
 
+def test_nothing_is_in_extra(root: Root) -> None:
+    """What a run does not have takes no room in the index."""
+    with runfold.run(root, cohort="a", run_id="r") as run:
+        run.metrics["auc"] = 0.5
+    root.fold()
+    assert root.row("r:RUN").get("_extra") is None
+
+
 def test_nothing_new_appends_nothing(root: Root) -> None:
     with runfold.run(root, cohort="a", run_id="r", every=0.05) as run:
         for _ in range(5):

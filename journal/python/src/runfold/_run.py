@@ -398,10 +398,9 @@ class Run:
             strides = [f"{n}:{c.stride}" for n, c in self._curves.items() if c.stride > 1]
             if strides:
                 more.append('"history_every":{' + ",".join(strides) + "}")
-        return (
-            f'{{"record_id":"{new_id()}",{self._head},{status},"metrics":{self.metrics._json()},"params":{self.params._json()},'
-            f'"tags":{self.tags._json()},"snapshot":{self.snapshot._json(*more)}}}'
-        )
+        # An empty object has no column, so it would stand in _extra of each run.
+        groups = [f'"{what}":{group._json()}' for what, group in (("metrics", self.metrics), ("params", self.params), ("tags", self.tags)) if group]
+        return "{" + ",".join([f'"record_id":"{new_id()}"', self._head, status, *groups, f'"snapshot":{self.snapshot._json(*more)}']) + "}"
 
     def answered(self, item: Item) -> None:
         self._item = None
