@@ -9,6 +9,7 @@ FLAKEPKGS ?= ./...
 PYTHON ?= python3
 VENV = .venv
 ENGINES = .venv-engines
+TRACKERS = .venv-trackers
 GENERATIONS ?= 200
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 UNPARAM = mvdan.cc/unparam@v0.0.0-20260823230713-2fa3d841b0c8
@@ -29,9 +30,9 @@ build: ## build bin/journal-append and bin/compactd
 example: build ## the main job on the example data, into ./example-runs
 	docs/examples/run.sh example-runs
 
-test: check $(VENV)/made ## everything that must hold: checks, all tests with the race detector, the pages, a program of another module, a foreign reader
+test: check $(VENV)/made $(TRACKERS)/made ## everything that must hold: checks, all tests with the race detector, the pages, a program of another module, a foreign reader
 	$(GO) test -race -timeout 30m ./... # test-docs is one of them: it finds $(VENV)
-	$(MAKE) -j2 $(if $(filter output-sync,$(.FEATURES)),-O) test-places test-32 test-machines-short test-outside test-foreign test-differential test-engines-short
+	$(MAKE) -j2 $(if $(filter output-sync,$(.FEATURES)),-O) test-places test-32 test-machines-short test-outside test-foreign test-differential test-engines-short test-python
 
 test-short: ## the tests that take seconds
 	$(GO) test -short ./...
@@ -74,7 +75,7 @@ test-machines-short: # the part of it that make test runs: the machine that diff
 
 # What Wine or Windows does not have: signals, sh and cp, symbolic links, and other words for errors.
 WINESKIP = TestScripts/($(WINESCRIPTS))$$|TestDaemon|TestConsoleLog|TestLocked|TestSignal|TestManyProcesses|TestKilledProcesses|TestExamples|TestDifferential|$(WINELINKS)
-WINESCRIPTS = version|actions|run-refused|root-id|repair|published-other|check-damage|copies-merged|doctor|dump|links|no-root|once|modes|no-input|encodings|cohort-names|roots|set|read-only|repeat|umask|backup|settings|root-id-flip|repair-copies|missing-manifests|previous-old|init|import-left-out|query
+WINESCRIPTS = version|actions|run-refused|root-id|repair|published-other|check-damage|copies-merged|doctor|dump|links|no-root|once|modes|no-input|encodings|cohort-names|roots|set|read-only|repeat|umask|backup|settings|root-id-flip|repair-copies|missing-manifests|previous-old|init|import-left-out|import-mlruns|import-trackers|import-rows|query
 WINELINKS = TestReplaceFollowsNoLink|TestDeletedLockFile|TestOnlyWalGoKnowsTheLibrary|TestSegmentThatIsNone|TestLinkedCohort|TestRoots|TestHeader|TestStreams|TestHolderIsNoLink|TestHolderOfBefore
 
 test-windows: ## the tests of the commands and of what touches the disk, for Windows, under Wine (wine64, binutils-mingw-w64-x86-64)
@@ -102,6 +103,18 @@ test-engines-short: $(ENGINES)/made # the part of test-engines that make test ru
 test-engines: $(ENGINES)/all ## a random history of GENERATIONS folds (default 200): delta-rs, Polars, DuckDB, Spark and ClickHouse read every version of Delta tables; needs Java and node
 	CHDB=$(abspath $(ENGINES))/node_modules/chdb $(GO) test -count=1 -v -run 'Test(Engines|Cluster)$$' -timeout 0 ./internal/acceptance -args -engines deltalake,polars,duckdb,chdb,pyspark -engines-python $(abspath $(ENGINES))/bin/python -generations $(GENERATIONS)
 
+# MLflow 2 lies beside MLflow 3, and uses the libraries of that one.
+$(TRACKERS)/made: internal/trackers/requirements.txt internal/trackers/requirements-mlflow2.txt
+	rm -rf $(TRACKERS)
+	$(PYTHON) -m venv $(TRACKERS)
+	$(TRACKERS)/bin/python -m pip install -q --disable-pip-version-check -r $<
+	$(TRACKERS)/bin/python -m pip install -q --disable-pip-version-check --no-deps --target $(TRACKERS)/mlflow2 -r internal/trackers/requirements-mlflow2.txt
+	touch $@
+
+.PHONY: test-trackers
+test-trackers: $(TRACKERS)/made ## compactd import of files that the real MLflow 2 and 3, wandb, Optuna, Sacred and TensorBoard make; make test runs it
+	$(GO) test -count=1 ./internal/trackers
+
 $(ENGINES)/made: internal/acceptance/testdata/engines/requirements.txt
 	rm -rf $(ENGINES)
 	$(PYTHON) -m venv $(ENGINES)
@@ -116,11 +129,27 @@ $(ENGINES)/all: $(ENGINES)/made internal/acceptance/testdata/engines/requirement
 test-docs: $(VENV)/made ## run the code blocks of the README and of docs: shell, Python, SQL
 	$(GO) test -count=1 ./internal/docs
 
-$(VENV)/made: internal/docs/requirements.txt
+$(VENV)/made: internal/docs/requirements.txt journal/python/requirements.txt
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install -q --disable-pip-version-check -r $<
+	$(VENV)/bin/python -m pip install -q --disable-pip-version-check $(addprefix -r ,$^)
 	touch $@
+
+.PHONY: test-python test-python-long wheel wheels
+test-python: build $(VENV)/made ## the Python package: its types, and its tests with the real commands; PYTESTFLAGS
+	cd journal/python && RUNFOLD_BIN=$(abspath bin) $(abspath $(VENV))/bin/python -m pytest $(PYTESTFLAGS)
+
+test-python-long: ## kill processes and their children for many rounds, and try many values; a failure names its seed
+	$(MAKE) test-python PYTESTFLAGS="-s --rounds 60 --hypothesis-profile long"
+
+# Wheels hold static programs, for Linux with any libc. GOOS and GOARCH say for which platform; without them it is this one.
+wheel: $(VENV)/made ## build a wheel of the Python package with both commands, into journal/python/dist
+	env -u RUNFOLD_BIN $(VENV)/bin/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w journal/python/dist ./journal/python
+
+wheels: ## the wheels of all platforms
+	set -e; for platform in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64; do \
+	  GOOS=$${platform%/*} GOARCH=$${platform#*/} $(MAKE) --no-print-directory wheel; \
+	done
 
 check: fmt vet staticcheck unused cross ## gofmt, vet, staticcheck, unused parameters, builds for macOS, Windows and 32 bits
 
@@ -186,11 +215,11 @@ fuzz: ## run every fuzz target for FUZZTIME (default 20s)
 bench: ## side by side with others, about 50 minutes, into docs/bench; see bench/README.md
 	cd bench && $(GO) run . -out ../docs/bench $(if $(wildcard bench/.venv/made),-python .venv/bin/python) $(BENCHFLAGS)
 
-bench-python: ## what bench compares views and runs with: pandas, delta-rs, MLflow and DuckDB, in bench/.venv
+bench-python: ## what bench compares views, runs and the Python package with: pandas, delta-rs, MLflow, wandb, trackio and DuckDB, in bench/.venv
 	rm -rf bench/.venv
 	$(PYTHON) -m venv bench/.venv
 	bench/.venv/bin/python -m pip install -q --disable-pip-version-check -r bench/requirements.txt
 	touch bench/.venv/made
 
 clean: ## remove what the targets above made
-	rm -rf bin example-runs $(VENV) $(ENGINES)
+	rm -rf bin example-runs $(VENV) $(ENGINES) $(TRACKERS) journal/python/build journal/python/dist

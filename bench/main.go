@@ -46,6 +46,7 @@ var works = []work{
 	{"per-cohort", foldPerCohort},
 	{"views", views},
 	{"runs", runs},
+	{"python", clients},
 }
 
 func main() {
@@ -76,7 +77,7 @@ func run() (err error) {
 	draw := flag.String("draw", "", "do not measure: draw the table and charts of this results.json again")
 	flag.StringVar(&e.who, "who", "", "comma-separated competitors of appends (default: all)")
 	flag.StringVar(&e.dsn, "dsn", "", "of a PostgreSQL server with fsync=on; without one it is left out")
-	flag.StringVar(&e.python, "python", "", "a python that has bench/requirements.txt, for pandas, delta-rs, MLflow and DuckDB in Python; without one they are left out")
+	flag.StringVar(&e.python, "python", "", "a python that has bench/requirements.txt, for pandas, delta-rs, MLflow, wandb, trackio and DuckDB in Python; without one they are left out")
 	flag.BoolVar(&e.large, "rows-large", false, "runs: also 10,000,000 rows, which take 25 GB of disk and some minutes")
 	flag.BoolVar(&e.short, "short", false, "tiny counts: only prove that everything runs")
 	flag.IntVar(&e.rounds, "rounds", 3, "how often each work is repeated")

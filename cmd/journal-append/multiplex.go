@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 	"syscall"
 
@@ -14,7 +15,9 @@ import (
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/internal/build"
+	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/internal/terminal"
+	"github.com/runfold/runfold/journal"
 )
 
 const (
@@ -185,10 +188,16 @@ func (n *numbered) kind() string {
 	switch {
 	case !n.lost, errors.Is(n.err, errNoCohort):
 		return kindRefused
-	case exitCode(n.err) == exitAgain, n.mayRepeat, errors.Is(n.err, syscall.EMFILE), errors.Is(n.err, syscall.ENFILE):
+	case exitCode(n.err) == exitAgain, n.mayRepeat && !lasts(n.err), errors.Is(n.err, syscall.EMFILE), errors.Is(n.err, syscall.ENFILE):
 		return kindAgain
 	}
 	return kindFailed
+}
+
+// lasts tells whether an append fails until somebody mends something. The first append of a stream may be the first that writes at all.
+func lasts(err error) bool {
+	return errors.Is(err, os.ErrPermission) || durable.IsReadOnly(err) || errors.Is(err, cohort.ErrNewer) ||
+		errors.Is(err, journal.ErrNotExclusive) || errors.Is(err, journal.ErrOtherRoot) || errors.As(err, new(*journal.NoRootError))
 }
 
 func (*multiplex) failure(l line, err error, kind string) reply {

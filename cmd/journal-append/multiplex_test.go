@@ -292,3 +292,27 @@ func TestMultiplexKilled(t *testing.T) {
 		}
 	}
 }
+
+// TestMultiplexKinds: what somebody must mend is no reason to send a line again and again, also where a stream has it with its first record.
+func TestMultiplexKinds(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{syscall.EIO, kindAgain},
+		{syscall.ENOSPC, kindAgain},
+		{syscall.EMFILE, kindAgain},
+		{journal.ErrClosed, kindAgain},
+		{syscall.EACCES, kindFailed},
+		{syscall.EPERM, kindFailed},
+		{syscall.EROFS, kindFailed},
+		{cohort.ErrNewer, kindFailed},
+		{journal.ErrOtherRoot, kindFailed},
+		{&journal.NoRootError{Root: "runs"}, kindFailed},
+	} {
+		n := numbered{line: line{err: fmt.Errorf("append: %w", c.err)}, lost: true, mayRepeat: true}
+		if got := n.kind(); got != c.want {
+			t.Errorf("%v is %q, want %q", c.err, got, c.want)
+		}
+	}
+}

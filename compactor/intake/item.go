@@ -12,6 +12,7 @@ import (
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/index"
+	"github.com/runfold/runfold/compactor/intake/tracker"
 	"github.com/runfold/runfold/internal/jsonscan"
 )
 
@@ -264,6 +265,9 @@ func (f *files) complete(it *item) error {
 	if it.cohort == "" {
 		it.cohort = string(f.src.Cohort)
 	}
+	if it.cohort != "" && f.src.Rename {
+		it.cohort = f.rename(it.cohort)
+	}
 	if it.cohort != "" {
 		if _, err := cohort.ParseID(it.cohort); err != nil {
 			return err
@@ -287,6 +291,21 @@ func (f *files) complete(it *item) error {
 	it.timestamp = t
 	it.id = identity{it.runID, it.stage, it.cohort, f.named(it, "target"), f.named(it, "view"), f.named(it, "symbol")}
 	return it.check(f.settings)
+}
+
+// rename is the cohort of any name.
+func (f *files) rename(name string) string {
+	id, changed := tracker.CohortOf(name)
+	if !changed {
+		return name
+	}
+	i := slices.IndexFunc(f.report.Renamed, func(x Experiment) bool { return x.Name == name })
+	if i < 0 {
+		i = len(f.report.Renamed)
+		f.report.Renamed = append(f.report.Renamed, Experiment{Name: name, Cohort: id})
+	}
+	f.report.Renamed[i].Runs++
+	return string(id)
 }
 
 // named is a field of the identity of an item.

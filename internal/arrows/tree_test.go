@@ -52,8 +52,10 @@ func TestTree(t *testing.T) {
 	}
 }
 
-// isModule tells whether a folder is a module of its own, whose packages are not listed with ours.
+// isModule tells whether a folder is a module of its own, or a package of Python, whose packages are not listed with ours.
 func isModule(name string) bool {
-	_, err := os.Stat(filepath.Join("..", "..", filepath.FromSlash(name), "go.mod"))
-	return err == nil
+	folder := filepath.Join("..", "..", filepath.FromSlash(name))
+	_, isGo := os.Stat(filepath.Join(folder, "go.mod"))
+	_, isPython := os.Stat(filepath.Join(folder, "pyproject.toml"))
+	return isGo == nil || isPython == nil
 }

@@ -41,7 +41,7 @@ func TestPages(t *testing.T) {
 				path = os.Getenv("PATH") // it says how to get the commands
 				r.laterPath = filepath.Join(r.dir, "bin") + ":" + path
 			}
-			r.env = append(os.Environ(), "PATH="+path, "RUNFOLD_ROOT_ID=")
+			r.env = append(os.Environ(), "PATH="+path, "RUNFOLD_ROOT_ID=", "PYTHONPATH="+filepath.Join(r.dir, "journal", "python", "src"), "PYTHONDONTWRITEBYTECODE=1")
 			t.Cleanup(r.close)
 			r.read(t, blocks)
 		})
