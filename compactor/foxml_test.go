@@ -410,6 +410,50 @@ func TestLegacyWriteSurvives(t *testing.T) {
 	}
 }
 
+// TestLegacyWriteAndErrors lets one call of a fold that sets aside what another program has saved fail, or be done and say that it failed. What was saved is
+// kept once the next fold has ended.
+func TestLegacyWriteAndErrors(t *testing.T) {
+	t.Parallel()
+	root := newRootWith(t, cohort.Settings{Profile: cohort.Foxml})
+	appendTo(t, root, "c", `{"run_id":"a","phase":"T","v":1}`)
+	foldNow(t, compactor.Config{Root: root})
+	for _, name := range []string{root.Index(), root.Snapshots()} {
+		if err := os.WriteFile(name, []byte(ofLegacy+name), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := loaded(t, root)
+	faults := 0
+	for _, fault := range []error{syscall.EIO, syscall.ENOSPC, durabletest.AfterError{Err: syscall.EIO}} {
+		for k := 0; ; k++ {
+			disk := afresh(before)
+			failed := ""
+			fsys := &durabletest.Fault{FS: disk, Hook: func(n int, op, _ string) error {
+				if n != k {
+					return nil
+				}
+				failed = op
+				return fault
+			}}
+			compactor.Fold(t.Context(), compactor.Config{Root: root, FS: fsys, Lock: yes{}}) // with an error or not
+			if failed == "" {
+				break
+			}
+			faults++
+			foldNow(t, compactor.Config{Root: root, FS: disk, Lock: yes{}})
+			for _, name := range []string{root.Index(), root.Snapshots()} {
+				if taken(t, disk, root)[ofLegacy+name] == 0 {
+					t.Errorf("%v at call %d (%s): what was saved over %s is gone", fault, k, failed, root.Rel(name))
+				}
+			}
+			if got := damageOn(t, disk, root); got != "" {
+				t.Errorf("%v at call %d (%s): check finds\n%s", fault, k, failed, got)
+			}
+		}
+	}
+	t.Logf("figure: %d faults injected into folds that set aside what others wrote", faults)
+}
+
 // noExchange is a file system that cannot exchange two names.
 type noExchange struct{ durable.FS }
 

@@ -40,28 +40,41 @@ const maxWriters = 100
 
 // Append is that of a journal.Writer: an error about a record comes before any is written. After another error some of them may be durable, as there.
 func (c *cohorts) Append(recs []cohort.Record) error {
-	ids := make([]cohort.ID, len(recs))
+	var ids []cohort.ID
+	places := map[cohort.ID][]int{}
 	for i, r := range recs {
-		var err error
-		if ids[i], err = c.of(r); err != nil {
+		id, err := c.of(r)
+		if err != nil {
 			return &journal.RecordError{Index: i, Err: err}
 		}
+		if places[id] == nil {
+			ids = append(ids, id)
+		}
+		places[id] = append(places[id], i)
 	}
-	for from := 0; from < len(recs); { // those in a row go together, and the order stays
-		to := from + 1
-		for to < len(recs) && ids[to] == ids[from] {
-			to++
-		}
-		w, err := c.writer(ids[from])
-		if err == nil {
-			err = w.Append(recs[from:to])
-		}
-		if err != nil {
+	for _, id := range ids { // records of different cohorts have no order
+		if err := c.append(id, recs, places[id]); err != nil {
 			return err
 		}
-		from = to
 	}
 	return nil
+}
+
+// append appends those of the records that are of one cohort, by their places, and sets in recs what an append sets.
+func (c *cohorts) append(id cohort.ID, recs []cohort.Record, places []int) error {
+	w, err := c.writer(id)
+	if err != nil {
+		return err
+	}
+	own := make([]cohort.Record, len(places))
+	for i, at := range places {
+		own[i] = recs[at]
+	}
+	err = w.Append(own)
+	for i, at := range places {
+		recs[at] = own[i]
+	}
+	return err
 }
 
 // of is the cohort of a record, or why it cannot be appended.
