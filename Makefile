@@ -9,6 +9,7 @@ FLAKEPKGS ?= ./...
 PYTHON ?= python3
 VENV = .venv
 ENGINES = .venv-engines
+TRACKERS = .venv-trackers
 GENERATIONS ?= 200
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 UNPARAM = mvdan.cc/unparam@v0.0.0-20260823230713-2fa3d841b0c8
@@ -29,7 +30,7 @@ build: ## build bin/journal-append and bin/compactd
 example: build ## the main job on the example data, into ./example-runs
 	docs/examples/run.sh example-runs
 
-test: check $(VENV)/made ## everything that must hold: checks, all tests with the race detector, the pages, a program of another module, a foreign reader
+test: check $(VENV)/made $(TRACKERS)/made ## everything that must hold: checks, all tests with the race detector, the pages, a program of another module, a foreign reader
 	$(GO) test -race -timeout 30m ./... # test-docs is one of them: it finds $(VENV)
 	$(MAKE) -j2 $(if $(filter output-sync,$(.FEATURES)),-O) test-places test-32 test-machines-short test-outside test-foreign test-differential test-engines-short test-python
 
@@ -74,7 +75,7 @@ test-machines-short: # the part of it that make test runs: the machine that diff
 
 # What Wine or Windows does not have: signals, sh and cp, symbolic links, and other words for errors.
 WINESKIP = TestScripts/($(WINESCRIPTS))$$|TestDaemon|TestConsoleLog|TestLocked|TestSignal|TestManyProcesses|TestKilledProcesses|TestExamples|TestDifferential|$(WINELINKS)
-WINESCRIPTS = version|actions|run-refused|root-id|repair|published-other|check-damage|copies-merged|doctor|dump|links|no-root|once|modes|no-input|encodings|cohort-names|roots|set|read-only|repeat|umask|backup|settings|root-id-flip|repair-copies|missing-manifests|previous-old|init|import-left-out|query
+WINESCRIPTS = version|actions|run-refused|root-id|repair|published-other|check-damage|copies-merged|doctor|dump|links|no-root|once|modes|no-input|encodings|cohort-names|roots|set|read-only|repeat|umask|backup|settings|root-id-flip|repair-copies|missing-manifests|previous-old|init|import-left-out|import-mlruns|import-trackers|import-rows|query
 WINELINKS = TestReplaceFollowsNoLink|TestDeletedLockFile|TestOnlyWalGoKnowsTheLibrary|TestSegmentThatIsNone|TestLinkedCohort|TestRoots|TestHeader|TestStreams|TestHolderIsNoLink|TestHolderOfBefore
 
 test-windows: ## the tests of the commands and of what touches the disk, for Windows, under Wine (wine64, binutils-mingw-w64-x86-64)
@@ -101,6 +102,18 @@ test-engines-short: $(ENGINES)/made # the part of test-engines that make test ru
 
 test-engines: $(ENGINES)/all ## a random history of GENERATIONS folds (default 200): delta-rs, Polars, DuckDB, Spark and ClickHouse read every version of Delta tables; needs Java and node
 	CHDB=$(abspath $(ENGINES))/node_modules/chdb $(GO) test -count=1 -v -run 'Test(Engines|Cluster)$$' -timeout 0 ./internal/acceptance -args -engines deltalake,polars,duckdb,chdb,pyspark -engines-python $(abspath $(ENGINES))/bin/python -generations $(GENERATIONS)
+
+# MLflow 2 lies beside MLflow 3, and uses the libraries of that one.
+$(TRACKERS)/made: internal/trackers/requirements.txt internal/trackers/requirements-mlflow2.txt
+	rm -rf $(TRACKERS)
+	$(PYTHON) -m venv $(TRACKERS)
+	$(TRACKERS)/bin/python -m pip install -q --disable-pip-version-check -r $<
+	$(TRACKERS)/bin/python -m pip install -q --disable-pip-version-check --no-deps --target $(TRACKERS)/mlflow2 -r internal/trackers/requirements-mlflow2.txt
+	touch $@
+
+.PHONY: test-trackers
+test-trackers: $(TRACKERS)/made ## compactd import of files that the real MLflow 2 and 3, wandb, Optuna, Sacred and TensorBoard make; make test runs it
+	$(GO) test -count=1 ./internal/trackers
 
 $(ENGINES)/made: internal/acceptance/testdata/engines/requirements.txt
 	rm -rf $(ENGINES)
@@ -199,7 +212,7 @@ fuzz: ## run every fuzz target for FUZZTIME (default 20s)
 	  done; \
 	done
 
-bench: ## side by side with others, about 45 minutes, into docs/bench; see bench/README.md
+bench: ## side by side with others, about an hour, into docs/bench; see bench/README.md
 	cd bench && $(GO) run . -out ../docs/bench $(if $(wildcard bench/.venv/made),-python .venv/bin/python) $(BENCHFLAGS)
 
 bench-python: ## what bench compares views, runs and the Python package with: pandas, delta-rs, MLflow, wandb, trackio and DuckDB, in bench/.venv
@@ -209,4 +222,4 @@ bench-python: ## what bench compares views, runs and the Python package with: pa
 	touch bench/.venv/made
 
 clean: ## remove what the targets above made
-	rm -rf bin example-runs $(VENV) $(ENGINES) journal/python/build journal/python/dist
+	rm -rf bin example-runs $(VENV) $(ENGINES) $(TRACKERS) journal/python/build journal/python/dist

@@ -127,7 +127,7 @@ func (r Record) validateAction() error {
 // Reason is why an action was taken, as its user said.
 func (r Record) Reason() string { return jsonscan.ScalarText(r.member("reason")) }
 
-// AimOf is what an action is about in a root with this form of keys.
+// AimOf is what an action is about in a root with this form of keys. Its texts are spelled as in keys.
 func (f KeyForm) AimOf(r Record) Aim {
 	at := Aim{RunID: r.RunID, Stage: r.Stage}
 	for name, value := range r.Members {
@@ -135,7 +135,7 @@ func (f KeyForm) AimOf(r Record) Aim {
 			if at.More == nil {
 				at.More = map[string]string{}
 			}
-			at.More[string(name)] = jsonscan.ScalarText(value)
+			at.More[string(name)] = f.Spelled(string(name), jsonscan.ScalarText(value))
 		}
 	}
 	return at

@@ -24,6 +24,8 @@ func (k Key) String() string { return string(k) }
 type KeyForm struct {
 	more string // the fields after run_id and phase, each with keySep after it
 	none bool   // an absent field is spelled AbsentNone
+
+	profile Profile // of the roots that have it
 }
 
 const (
@@ -135,12 +137,23 @@ func (f KeyForm) Of(r Record) Key {
 	key = append(append(append(key, r.RunID...), ':'), r.Stage...)
 	for name, rest, _ := strings.Cut(f.more, keySep); name != ""; name, rest, _ = strings.Cut(rest, keySep) {
 		text := r.keyText(name)
+		if f.profile != NoProfile {
+			text = f.profileText(name, text, r)
+		}
 		if text == "" {
 			text = f.Absent()
 		}
 		key = append(append(key, ':'), text...)
 	}
 	return Key(key)
+}
+
+// profileText is the part of a key of a root with a profile, from the text that another root would have.
+func (f KeyForm) profileText(name, text string, r Record) string {
+	if name == fieldView {
+		text = ViewOf(r)
+	}
+	return f.Spelled(name, text)
 }
 
 // Split takes a key apart that Of made in this form: the run_id, the stage, and the texts of More, empty where Absent stands. ok is
@@ -217,7 +230,7 @@ func (f KeyForm) Validate(r Record) error {
 			return err
 		}
 	}
-	return nil
+	return f.validateProfile(r)
 }
 
 func (f KeyForm) validate(name string, value []byte, text string) error {
@@ -235,7 +248,7 @@ func (f KeyForm) validate(name string, value []byte, text string) error {
 	switch {
 	case strings.Contains(text, ":"):
 		return fmt.Errorf("%s %q has a ':', which separates the parts of this root's key", name, text)
-	case f.none && text == AbsentNone:
+	case f.none && f.Spelled(name, text) == AbsentNone:
 		return fmt.Errorf("%s %q is how this root's key spells an absent %s: leave it out", name, text, name)
 	case len(text) > maxText:
 		return fmt.Errorf("%s of %d bytes is too long for a key: at most %d", name, len(text), maxText)

@@ -416,6 +416,11 @@ func (r Record) Time() time.Time {
 	if t, ok := ParseTime(r.Timestamp); ok {
 		return t
 	}
+	if r.Timestamp != "" { // one without a zone, which only a root with a Profile has
+		if t, ok := ParseTime(r.Timestamp + "Z"); ok {
+			return t
+		}
+	}
 	return r.Written
 }
 

@@ -15,6 +15,7 @@ const (
 	settingsVersion  = 1
 	perCohortVersion = 2 // snapshots
 	keyVersion       = 3 // a key with other fields than target, view and symbol, or in another order, or with key_absent
+	profileVersion   = 4 // profile
 )
 
 // SnapshotsForm says which snapshot_index.json a root has.
@@ -33,7 +34,7 @@ const (
 type Settings struct {
 	// RootID is a ULID that tells this root from all others. journal.InitRoot chooses it: leave it empty for a new root.
 	RootID string
-	// Key says which fields make the key. If zero, run_id and phase.
+	// Key says which fields make the key. If zero, run_id and phase, or with a Profile those of the profile.
 	Key KeyForm
 	// MaxRecord is the size limit of a record in bytes. If zero, DefaultMaxRecord.
 	MaxRecord int
@@ -42,6 +43,8 @@ type Settings struct {
 	DirMode, FileMode Mode
 	// Snapshots says which snapshot_index.json is published. If empty, OneSnapshots.
 	Snapshots SnapshotsForm
+	// Profile makes the root one whose rows are those of another program. If empty, NoProfile.
+	Profile Profile
 }
 
 // ParseRootID accepts exactly the spelling of a root id: a ULID, as runfold.json and compactd status show it.
@@ -109,6 +112,7 @@ type settingsFile struct {
 	FileMode  Mode    `json:"file_mode"`
 
 	Snapshots SnapshotsForm `json:"snapshots,omitempty"`
+	Profile   Profile       `json:"profile,omitempty"`
 }
 
 // WithDefaults replaces zero fields by what they stand for.
@@ -124,6 +128,9 @@ func (s Settings) WithDefaults() Settings {
 	}
 	if s.Snapshots == "" {
 		s.Snapshots = OneSnapshots
+	}
+	if s.Profile != NoProfile && s.Key == (KeyForm{}) {
+		s.Key = s.Profile.Key()
 	}
 	return s
 }
@@ -143,6 +150,12 @@ func (s Settings) Validate() error {
 	if s.Snapshots != OneSnapshots && s.Snapshots != PerCohort {
 		return fmt.Errorf("snapshots %q is neither %s nor %s", s.Snapshots, OneSnapshots, PerCohort)
 	}
+	if s.Profile != NoProfile && s.Profile != Foxml {
+		return fmt.Errorf("profile %q is not known: there is %s", s.Profile, Foxml)
+	}
+	if s.Key.profile != s.Profile || s.Profile != NoProfile && s.Key != s.Profile.Key() {
+		return fmt.Errorf("key %q is not that of profile %q, which cannot have another one", s.Key.Fields(), s.Profile)
+	}
 	if s.DirMode&0o700 != 0o700 || s.FileMode&0o600 != 0o600 {
 		return fmt.Errorf("dir_mode %v and file_mode %v must let the owner read and write", s.DirMode, s.FileMode)
 	}
@@ -152,6 +165,8 @@ func (s Settings) Validate() error {
 // version is the first one that has these settings.
 func (s Settings) version() int {
 	switch {
+	case s.Profile != NoProfile:
+		return profileVersion
 	case !s.Key.isOld():
 		return keyVersion
 	case s.Snapshots == PerCohort:
@@ -163,7 +178,7 @@ func (s Settings) version() int {
 // Encode is the content of runfold.json. The settings must be valid.
 func (s Settings) Encode() []byte {
 	s = s.WithDefaults()
-	file := settingsFile{s.version(), s.RootID, s.Key, s.Key.Absent(), s.MaxRecord, s.DirMode, s.FileMode, ""}
+	file := settingsFile{s.version(), s.RootID, s.Key, s.Key.Absent(), s.MaxRecord, s.DirMode, s.FileMode, "", s.Profile}
 	if s.Snapshots == PerCohort {
 		file.Snapshots = PerCohort
 	}
@@ -183,7 +198,7 @@ func DecodeSettings(data []byte) (Settings, error) {
 	if err := json.Unmarshal(data, &head); err != nil {
 		return Settings{}, fmt.Errorf("not the JSON of runfold.json: %w", err)
 	}
-	if head.Version > keyVersion {
+	if head.Version > profileVersion {
 		return Settings{}, fmt.Errorf("version %d: %w", head.Version, ErrNewer)
 	}
 	if head.Version < 1 {
@@ -199,7 +214,12 @@ func DecodeSettings(data []byte) (Settings, error) {
 	if err != nil {
 		return Settings{}, err
 	}
-	s := Settings{file.RootID, key, file.MaxRecord, file.DirMode, file.FileMode, file.Snapshots}.WithDefaults()
+	if len(file.Key.Fields()) > 2 { // else it is absent, and WithDefaults gives that of the profile
+		if key, err = file.Profile.spell(key); err != nil {
+			return Settings{}, err
+		}
+	}
+	s := Settings{file.RootID, key, file.MaxRecord, file.DirMode, file.FileMode, file.Snapshots, file.Profile}.WithDefaults()
 	return s, cmp.Or(s.Validate(), s.suits(file))
 }
 
@@ -207,6 +227,10 @@ func DecodeSettings(data []byte) (Settings, error) {
 // program writes such a one, and an older one could misread it.
 func (s Settings) suits(file settingsFile) error {
 	switch {
+	case s.Profile != NoProfile && file.Version != profileVersion:
+		return fmt.Errorf("profile %q does not go with version %d", s.Profile, file.Version)
+	case s.Profile == NoProfile && file.Version == profileVersion:
+		return fmt.Errorf("version %d goes with a profile, which is missing", file.Version)
 	case !s.Key.isOld() && file.Version < keyVersion:
 		return fmt.Errorf("key %q does not go with version %d: it must be run_id, phase, then any of target, view, symbol in this order",
 			s.Key.Fields(), file.Version)

@@ -45,6 +45,8 @@ func TestSettingsRoundTrip(t *testing.T) {
 		{RootID: rootID, Snapshots: cohort.PerCohort},
 		{RootID: rootID, Snapshots: cohort.PerCohort, Key: mustForm(t, "run_id", "phase", "cohort_id", "model_family")},
 		{RootID: rootID, Key: none},
+		{RootID: rootID, Profile: cohort.Foxml},
+		{RootID: rootID, Profile: cohort.Foxml, Key: cohort.Foxml.Key(), Snapshots: cohort.PerCohort, MaxRecord: 1 << 20},
 	} {
 		if err := s.Validate(); err != nil {
 			t.Errorf("%+v.Validate: %v", s, err)
@@ -101,7 +103,7 @@ func TestDecodeSettings(t *testing.T) {
 			`key ["run_id" "phase" "cohort_id"] does not go with version 1: it must be run_id, phase, then any of target, view, symbol in this order`},
 		{`{"version":2,` + id + `,"key":["run_id","phase","target"],"key_absent":"NONE","snapshots":"per-cohort"}`,
 			`key ["run_id" "phase" "target"] does not go with version 2: it must be run_id, phase, then any of target, view, symbol in this order`},
-		{`{"version":4}`, `version 4: written by a newer version of runfold`},
+		{`{"version":5}`, `version 5: written by a newer version of runfold`},
 		{`{"version":99,"root_id":7,"key":{"a":1},"new":true}`, `version 99: written by a newer version of runfold`},
 		{`{"version":1,` + id + `,"max_record":1024}`, `json: unknown field "max_record"`},
 		{`{"version":1}`, `root_id "" is not a ULID`},
@@ -133,8 +135,8 @@ func TestDecodeSettings(t *testing.T) {
 
 // Only a higher version is ErrNewer; a file cut short anywhere is not, and is never accepted.
 func TestDecodeSettingsTruncated(t *testing.T) {
-	if _, err := cohort.DecodeSettings([]byte(`{"version":4,"x":[1]}`)); !errors.Is(err, cohort.ErrNewer) {
-		t.Errorf("DecodeSettings of version 4 = %v, want ErrNewer", err)
+	if _, err := cohort.DecodeSettings([]byte(`{"version":5,"x":[1]}`)); !errors.Is(err, cohort.ErrNewer) {
+		t.Errorf("DecodeSettings of version 5 = %v, want ErrNewer", err)
 	}
 	data := cohort.Settings{RootID: rootID}.Encode()
 	for n := range len(data) - 1 { // without the last byte only the line feed is missing

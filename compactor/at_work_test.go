@@ -140,3 +140,39 @@ func importOf(cfg compactor.Config, snapshots string) error {
 	_, err := intake.Import(context.Background(), cfg, intake.Source{Snapshots: []intake.SnapshotsFile{{Data: strings.NewReader(snapshots)}}, Cohort: cohort.ID("old")})
 	return err
 }
+
+// listing is a file system that calls after each time that a directory was listed.
+type listing struct {
+	durable.FS
+	dir   string
+	after func()
+}
+
+func (l listing) ReadDir(name string) ([]fs.DirEntry, error) {
+	entries, err := l.FS.ReadDir(name)
+	if name == l.dir {
+		l.after()
+	}
+	return entries, err
+}
+
+// TestStatusWhileOthersPublish: a compactor publishes a generation each time right after the manifests were listed, so that what is public is always later
+// than what is known. That is no damage.
+func TestStatusWhileOthersPublish(t *testing.T) {
+	root := newRoot(t)
+	folds := 0
+	fold := func() {
+		if folds++; folds < 10 {
+			appendTo(t, root, "a", fmt.Sprintf(`{"run_id":"r-%d","stage":"S"}`, folds))
+			foldNow(t, compactor.Config{Root: root})
+		}
+	}
+	fold()
+	s, err := audit.ReadStatus(t.Context(), compactor.Config{Root: root, FS: listing{durable.OS, root.Manifests(), fold}})
+	if err != nil || len(s.Damaged) > 0 || len(s.Unseen) > 0 {
+		t.Errorf("after %d folds: %+v, %v", folds, s.Damaged, err)
+	}
+	if folds < 3 {
+		t.Errorf("the manifests were listed %d times: the test shows nothing", folds-1)
+	}
+}

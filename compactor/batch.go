@@ -28,7 +28,7 @@ func (c candidate) texts() int {
 // candidateOf is what a fold sees of a record. like are the facets of another one: most records of a stream have the same, and
 // share them.
 func candidateOf(form cohort.KeyForm, r cohort.Record, n int32, like *cohort.Facets) candidate {
-	facets := r.Facets()
+	facets := r.FacetsIn(form)
 	if like == nil || *like != facets {
 		like = new(facets)
 	}

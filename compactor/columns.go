@@ -3,8 +3,11 @@ package compactor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"reflect"
+	"slices"
 
+	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/compactor/index"
 )
@@ -109,6 +112,9 @@ func (r *run) changeColumns(change ColumnChange) (generation.Manifest, error) {
 		return generation.Manifest{}, err
 	}
 	defer old.Close()
+	if err := change.suits(r.streams.Settings.Profile); err != nil {
+		return generation.Manifest{}, err
+	}
 	next.Schema, next.Columns, err = change.apply(prev, unusedOf(old))
 	if err != nil {
 		return generation.Manifest{}, err
@@ -122,6 +128,21 @@ func (r *run) changeColumns(change ColumnChange) (generation.Manifest, error) {
 		c = &generation.Changes{}
 	}
 	return r.commit(prev, next, old, c)
+}
+
+// suits refuses a change of the columns of a profile.
+func (c ColumnChange) suits(p cohort.Profile) error {
+	for _, own := range index.ColumnsOf(p).Declared {
+		if slices.Contains(c.Drop, own.Name) {
+			return fmt.Errorf("column %q cannot be dropped: it is one of the profile %s, which this root has for its lifetime", own.Name, p)
+		}
+		for _, d := range c.Declare {
+			if d.Name == own.Name && d.Kind != own.Kind {
+				return fmt.Errorf("column %q cannot become %v: it is %v in the profile %s, which this root has for its lifetime", own.Name, d.Kind, own.Kind, p)
+			}
+		}
+	}
+	return nil
 }
 
 // apply is the schema and the wishes of prev after the change.

@@ -406,9 +406,11 @@ func (r *run) commit(prev generation.Manifest, next *generation.Draft, old *gene
 		if err := r.store.SyncManifests(); err != nil {
 			return generation.Manifest{}, err
 		}
-		if _, err := next.Write(old, *c); err != nil {
+		stats, err := next.Write(old, *c)
+		if err != nil {
 			return generation.Manifest{}, err
 		}
+		r.report.Extra, r.report.InExtra = stats.Extra.Values(), stats.Extra
 	}
 	done, err := next.Commit()
 	if err != nil {

@@ -124,7 +124,7 @@ func goesOn(t *testing.T, root cohort.Root) {
 	before := values(t, root)
 	appendTo(t, root, "c", `{"run_id":"today","stage":"S","v":9}`)
 	foldNow(t, compactor.Config{Root: root})
-	before["today:S"] = "9"
+	before[string(openRoot(t, root).Settings.Key.Of(parse(t, `{"run_id":"today","stage":"S"}`)))] = "9"
 	if diff := cmp.Diff(before, values(t, root)); diff != "" {
 		t.Errorf("rows after one more append and fold (-want +got):\n%s", diff)
 	}
@@ -261,7 +261,11 @@ func writeRoot(t *testing.T, dir string) {
 	if _, err := os.Stat(dir); err == nil {
 		t.Fatalf("%s is there: formats that were released never change", dir)
 	}
-	root := newDamagedRoot(t)
+	var settings cohort.Settings
+	if strings.Contains(filepath.Base(dir), string(cohort.Foxml)) {
+		settings.Profile = cohort.Foxml
+	}
+	root := newRootWith(t, settings)
 	appendTo(t, root, "c", firstLines...)
 	appendTo(t, root, "Churn_eu-1.0=x", `{"run_id":"types","stage":"S","v":1,"i":-9223372036854775808,"u":18446744073709551615,"f":1.5e-300,"t":true,`+
 		`"n":null,"s":"日\u0000\n\"\\","params":{"lr":0.1,"layers":[1,"two",null,{"three":3}]},"metrics":{"auc":1,"deep":{"er":2}},`+

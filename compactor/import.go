@@ -16,21 +16,34 @@ import (
 	"github.com/runfold/runfold/compactor/index"
 )
 
-// Imported is a record that was not appended to this root. Seq is the snapshot_seq that it had in its file, 0 if it had none.
+// Imported is a record that was not appended to this root. Seq is the snapshot_seq that it had in its file, 0 if it had none. Segment is the
+// segment_id that it had there, for a root with the profile foxml; nil if it had none.
 type Imported struct {
 	cohort.Record
-	Seq cohort.Seq
+	Seq     cohort.Seq
+	Segment *int64
+	// Was says which row of this root it was read from, if it was: another program has read the files of the root, and has written them again.
+	Was *Was
+}
+
+// Was is a row of the root, as a file of it says.
+type Was struct {
+	Key      cohort.Key
+	RecordID string // empty: the file does not say it, as snapshots
+	Snapshot []byte // what snapshots say of it; nil: nothing
 }
 
 // ImportReport counts what happened to imported records. An import that ends with an error before its commit has taken none.
 type ImportReport struct {
 	Taken      int
-	Known      int // the root has the same record already
-	Withdrawn  int // the key was withdrawn, and stays so
-	Erased     int // the key was erased: nothing that is imported is later than that
-	Newer      int // the root, or the import itself, has a later write of the key
-	Renumbered int // another row has their snapshot_seq
-	Narrowing      // of those with a later write, and of rows that they replaced
+	Replaced   int          // of those taken: in the place of a row that stood in the index
+	Known      int          // the root has the same record already
+	Withdrawn  int          // the key was withdrawn, and stays so
+	Erased     int          // the key was erased: nothing that is imported is later than that
+	Newer      int          // the root, or the import itself, has a later write of the key
+	Renumbered int          // another row has their snapshot_seq
+	Narrowing               // of those with a later write, and of rows that they replaced
+	InExtra    index.Extras // scalars of those taken that no column holds, by column and reason
 	Generation cohort.Generation
 }
 
@@ -40,7 +53,8 @@ type ImportReport struct {
 //
 // Import keeps given seqs, and sets next_seq above them. Records without a seq get free seqs below the lowest given one, if
 // there are enough. Any record that was appended to the root counts as later than any imported one. A second import of the same
-// records takes nothing. A record with the same key and seq as one that was imported before is not taken either.
+// records takes nothing. A record with the same key and seq as one that was imported before is not taken either. Of two records without a seq that
+// two calls import, the one with the later timestamp is the later write; where these are equal, to the microsecond, or one is absent, the one that is imported later.
 //
 // With dryRun it decides everything and writes nothing. Any number of callers may run it at the same time, and others may fold
 // meanwhile.
@@ -68,7 +82,7 @@ func Import(ctx context.Context, cfg Config, recs []Imported, dryRun bool) (repo
 		}
 		again := errors.Is(err, generation.ErrConflict) || r.isOvertaken(err)
 		if !again || try == maxConflicts || ctx.Err() != nil {
-			r.tellOf(Report{Narrowing: im.report.Narrowing})
+			r.tellOf(Report{Narrowing: im.report.Narrowing, InExtra: im.report.InExtra})
 			return im.report, err
 		}
 	}
@@ -80,6 +94,8 @@ type importer struct {
 	dryRun bool
 	recs   []cohort.Record
 	seqs   map[string]cohort.Seq // by record id
+	own    map[string]*int64     // segments, the same
+	was    map[string]*Was       // the same
 	report ImportReport
 	did    *generation.Changed // in this try
 	done   bool                // it is committed
@@ -98,6 +114,7 @@ const (
 func (im *importer) place(recs []Imported) {
 	im.recs = make([]cohort.Record, 0, len(recs))
 	im.seqs = make(map[string]cohort.Seq, len(recs))
+	im.own, im.was = map[string]*int64{}, map[string]*Was{}
 	last := lowestStamp
 	for _, imported := range recs {
 		r := imported.Record
@@ -113,14 +130,21 @@ func (im *importer) place(recs []Imported) {
 		sum := sha256.Sum256([]byte(string(im.streams.Settings.Key.Of(r)) + "\x00" + string(r.JSON)))
 		r.ID = "import-" + hex.EncodeToString(sum[:16])
 		im.seqs[r.ID] = imported.Seq
+		if imported.Segment != nil {
+			im.own[r.ID] = imported.Segment
+		}
+		if imported.Was != nil {
+			im.was[r.ID] = imported.Was
+		}
 		im.recs = append(im.recs, r)
 	}
 }
 
-// stamps are those of the records against what the index holds. If nothing says when a record was written, and the index has another
-// one of its key that was imported, the one that is imported later is the later write. Where the index has one of these records,
+// stamps are those of the records against what the index holds. If the index has another record of a key that was imported, times say which
+// one is later: the stamp alone does not, as records of one import that have one time got stamps one after the other. If
+// the times are equal, or nothing says when one of both was written, the one that is imported later is the later write. Where the index has one of these records,
 // those before it were imported with it, and lost.
-func (im *importer) stamps(keys []cohort.Key, found map[cohort.Key]index.Found) []cohort.Stamp {
+func (im *importer) stamps(keys []cohort.Key, found map[cohort.Key]index.Found, times map[cohort.Key]int64) []cohort.Stamp {
 	at := map[cohort.Key]int{} // the record that the index has
 	for i, r := range im.recs {
 		if found[keys[i]].RecordID == r.ID {
@@ -133,11 +157,23 @@ func (im *importer) stamps(keys []cohort.Key, found map[cohort.Key]index.Found) 
 		stamps[i] = r.Stamp
 		key := keys[i]
 		old, ok := found[key]
-		unknown := r.Time().IsZero() || old.Stamp > plainStamps && old.Stamp < 0
-		if !ok || im.seqs[r.ID] != 0 || old.Stamp >= cohort.FirstClockStamp || !unknown {
+		if !ok || im.seqs[r.ID] != 0 || old.Stamp >= cohort.FirstClockStamp {
 			continue
 		}
-		if k, ok := at[key]; ok && i <= k {
+		t, known := times[key]
+		later := 0 // than the row, by the time
+		if known && !r.Time().IsZero() {
+			later = cmp.Compare(r.Time().UnixMicro(), t)
+		}
+		unknown := r.Time().IsZero() || old.Stamp > plainStamps && old.Stamp < 0 || known
+		k, isOurs := at[key]
+		switch {
+		case later < 0:
+			stamps[i] = min(r.Stamp, old.Stamp-1)
+			continue
+		case !unknown:
+			continue
+		case later == 0 && isOurs && i <= k:
 			stamps[i] = old.Stamp - cohort.Stamp(k-i)
 			continue
 		}
@@ -151,6 +187,34 @@ func (im *importer) stamps(keys []cohort.Key, found map[cohort.Key]index.Found) 
 		next[key] = stamps[i] + 1
 	}
 	return stamps
+}
+
+// times are the times, in microseconds, of rows that were imported without a seq and may be older or later states of one of the records.
+func (im *importer) times(old *generation.Data, keys []cohort.Key, found map[cohort.Key]index.Found) (map[cohort.Key]int64, error) {
+	wanted := map[cohort.Key]bool{}
+	for i, r := range im.recs {
+		if f, ok := found[keys[i]]; ok && f.Stamp < 0 && f.RecordID != r.ID && !r.Time().IsZero() {
+			wanted[keys[i]] = true
+		}
+	}
+	if len(wanted) == 0 {
+		return nil, nil
+	}
+	times := make(map[cohort.Key]int64, len(wanted))
+	for _, d := range []*generation.Data{old, old.Withdrawn} {
+		if d == nil || d.Index == nil {
+			continue
+		}
+		for h, err := range d.Index.Identities() {
+			if err != nil {
+				return nil, err
+			}
+			if wanted[h.Key] && !h.Time.IsZero() {
+				times[h.Key] = h.Time.UnixMicro()
+			}
+		}
+	}
+	return times, nil
 }
 
 // take compares the records with the newest generation, and commits. If an earlier call has committed already, but others
@@ -223,13 +287,21 @@ func (im *importer) decide(old *generation.Data, prev generation.Manifest) (d de
 		had = maps.Clone(d.found)
 		maps.Copy(had, d.out)
 	}
-	stamps := im.stamps(keys, had)
+	times, err := im.times(old, keys, had)
+	if err != nil {
+		return d, err
+	}
+	stamps := im.stamps(keys, had, times)
 	for i := range all {
 		all[i].Stamp = stamps[all[i].n]
 	}
+	unchanged, err := im.unchanged(old, had)
+	if err != nil {
+		return d, err
+	}
 	all = slices.DeleteFunc(all, func(r candidate) bool {
 		old, ok := had[r.key]
-		known := ok && (old.RecordID == r.RecordID || old.Stamp == r.Stamp && old.Stamp > 0) // the same row, or the same seq
+		known := ok && (old.RecordID == r.RecordID || old.Stamp == r.Stamp && old.Stamp > 0 || unchanged[r.n]) // the same row, or the same seq
 		if known {
 			im.report.Known++
 		}
@@ -246,10 +318,11 @@ func (im *importer) decide(old *generation.Data, prev generation.Manifest) (d de
 			r := im.recs[p.N]
 			r.Stamp = stamps[p.N]
 			r = raised(r, d.later[p.N])
-			p.Record = &r
+			p.Record, p.Segment = &r, im.own[r.ID]
 		}
 	}
 	im.report.Newer, im.report.Taken, im.report.Narrowing = d.superseded, len(d.puts), d.narrow
+	im.report.Replaced = d.replaced
 	im.report.Withdrawn = len(d.putsOut)
 	im.report.Known += d.duplicates + d.repeats
 	im.did = d.changed()
@@ -277,7 +350,7 @@ func (im *importer) commit(prev generation.Manifest, next *generation.Draft, old
 	c.Stays = c.Stays && prev.Generation > 0 && next.Schema.Equal(prev.Schema)
 	done, err := im.run.commit(prev, next, old, &c)
 	if done.Generation > 0 {
-		im.done, im.report.Generation = true, done.Generation
+		im.done, im.report.Generation, im.report.InExtra = true, done.Generation, im.run.report.InExtra
 	}
 	if err == nil {
 		im.show(done)

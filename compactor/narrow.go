@@ -67,8 +67,8 @@ func (n *Narrowing) example(one Narrowed) {
 	}
 }
 
-// plus is both. Neither shares memory with the sum that is written to later.
-func (n Narrowing) plus(more Narrowing) Narrowing {
+// Plus is both. Neither shares memory with the sum that is written to later.
+func (n Narrowing) Plus(more Narrowing) Narrowing {
 	sum := Narrowing{n.Narrow + more.Narrow, slices.Clone(n.NarrowFields), slices.Clone(n.NarrowExamples)}
 	for _, name := range more.NarrowFields {
 		sum.field(name)

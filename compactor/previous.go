@@ -126,7 +126,7 @@ func (p *prior) complete() error {
 	p.key = map[string]string{}
 	for _, name := range p.form.More() {
 		if text, ok := p.q.Where[name]; ok {
-			p.key[name] = text
+			p.key[name] = p.form.Spelled(name, text)
 		} else if name != "cohort_id" { // the query names it
 			p.open = append(p.open, name)
 		}

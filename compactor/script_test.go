@@ -24,7 +24,7 @@ import (
 // TestScripts runs testdata/fold: one behaviour a file. The scripts are the specification; -rewrite
 // writes what the program says into them, and the difference is then read by a person.
 //
-//	init [key=(run_id,phase,target)] [snapshots=per-cohort]   a fresh root; the first command
+//	init [key=(run_id,phase,target)] [snapshots=per-cohort] [profile=foxml]   a fresh root; the first command
 //	append cohort=c [writer=w]           the lines of the input; without writer a stream of its own, sealed
 //	close writer=w
 //	fold [keep=n] [age=-1] [dead]               what the report and the notices say
@@ -125,6 +125,7 @@ func (s *script) init(t *testing.T, d *datadriven.TestData) string {
 	t.Helper()
 	var settings cohort.Settings
 	maybe(t, d, "snapshots", (*string)(&settings.Snapshots))
+	maybe(t, d, "profile", (*string)(&settings.Profile))
 	for _, arg := range d.CmdArgs {
 		if arg.Key == "key" {
 			var err error

@@ -118,7 +118,7 @@ func (r *Report) add(out *folded) {
 	r.Duplicates += out.duplicates
 	r.Repeated += out.repeats
 	r.ByID += out.byID
-	r.Narrowing = r.Narrowing.plus(out.narrow)
+	r.Narrowing = r.Narrowing.Plus(out.narrow)
 	r.Withdrawing.plus(out.Withdrawing)
 	r.Erasing.plus(out.Erasing)
 }

@@ -483,7 +483,7 @@ func (r *Reader) checkHeader(f sized) error {
 func (r *Reader) record(f sized) (cohort.Record, error) {
 	rec, err := r.parseRecord(f)
 	if err == nil {
-		err = rec.Validate()
+		err = rec.ValidateStored()
 	}
 	if err != nil {
 		return cohort.Record{}, fmt.Errorf("entry %d holds no record: %w", f.seq, err)

@@ -291,6 +291,7 @@ func agrees(want, have cohort.Settings) error {
 		{"dir_mode", want.DirMode == 0, want.DirMode, have.DirMode},
 		{"file_mode", want.FileMode == 0, want.FileMode, have.FileMode},
 		{"snapshots", want.Snapshots == "", want.Snapshots, have.Snapshots},
+		{"profile", want.Profile == cohort.NoProfile, want.Profile, cmp.Or(have.Profile, "none")},
 	} {
 		if !f.zero && f.want != f.have {
 			return fmt.Errorf("%s was fixed when the root was made: it is %v and cannot become %v", f.name, f.have, f.want)

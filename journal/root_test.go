@@ -48,6 +48,9 @@ func TestSettingsVectors(t *testing.T) {
 			if s.Key.Absent() != "" {
 				got["key_absent"] = s.Key.Absent()
 			}
+			if s.Profile != cohort.NoProfile {
+				got["profile"] = string(s.Profile)
+			}
 			if string(s.Encode()) == data {
 				got["written"] = "yes"
 			}
@@ -102,7 +105,7 @@ func TestRoots(t *testing.T) {
 		{"a home directory", mkdir(".ssh"), "not a runfold root", "no runfold.json but other files, such as .ssh", false},
 		{"runfold.json is lost", mkdir("cohorts"), "not a runfold root: it has cohorts/ but no runfold.json: restore that file", "it has cohorts/ but no runfold.json", false},
 		{"lost, with manifests", mkdir("manifests"), "not a runfold root", "it has manifests/ but no runfold.json", false},
-		{"a newer version", file("runfold.json", `{"version":4}`), "newer version of runfold", "newer version of runfold", false},
+		{"a newer version", file("runfold.json", `{"version":5}`), "newer version of runfold", "newer version of runfold", false},
 		{"an unknown field", file("runfold.json", ok[:len(ok)-1]+`,"shards":4}`), `unknown field "shards"`, `unknown field "shards"`, false},
 		{"cut off", file("runfold.json", ok[:20]), "not the JSON of runfold.json", "not the JSON of runfold.json", false},
 		{"an empty runfold.json", file("runfold.json", ""), "not the JSON of runfold.json", "not the JSON of runfold.json", false},

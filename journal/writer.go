@@ -179,7 +179,7 @@ func (w *Writer) validate(r *cohort.Record) error {
 	if len(r.JSON) == 0 {
 		return errors.New("has no JSON: use cohort.ParseRecord")
 	}
-	if err := r.Validate(); err != nil {
+	if err := w.settings.Key.ValidateRecord(*r); err != nil {
 		return err
 	}
 	if r.Action != cohort.NoAction {
@@ -188,7 +188,7 @@ func (w *Writer) validate(r *cohort.Record) error {
 	// ParseRecord has checked the JSON already, and its sum shows that nothing has changed since. Any other record is parsed
 	// again: if it was acknowledged, a reader might take it for damage.
 	if len(r.JSON) <= w.settings.MaxRecord && r.Unchanged() {
-		return w.settings.Key.Validate(*r)
+		return w.validateKey(*r)
 	}
 	read, err := cohort.ParseRecord(r.JSON, w.settings.MaxRecord)
 	if err != nil {
@@ -198,7 +198,15 @@ func (w *Writer) validate(r *cohort.Record) error {
 		read.Facets() != (cohort.Facets{Target: r.Target, View: r.View, Symbol: r.Symbol, ModelFamily: r.ModelFamily}) {
 		return errors.New("has fields that differ from its JSON: use cohort.ParseRecord")
 	}
-	return w.settings.Key.Validate(read)
+	return w.validateKey(read)
+}
+
+// validateKey refuses a record that the root cannot have in this cohort.
+func (w *Writer) validateKey(r cohort.Record) error {
+	if err := w.settings.Key.Validate(r); err != nil {
+		return err
+	}
+	return w.settings.Key.InCohort(r, w.id)
 }
 
 // validateAction makes sure that a reader will find the same action.

@@ -39,7 +39,7 @@ It reads only, takes no lock, and may run at any time.`,
 				return err
 			}
 			defer ans.close()
-			return a.printBest(cmd.Context(), ans, args[0], lowest, f, q.columns != "")
+			return a.printBest(cmd.Context(), ans, args[0], lowest, f, &q)
 		},
 	}
 	flags := cmd.Flags()
@@ -50,37 +50,31 @@ It reads only, takes no lock, and may run at any time.`,
 	return cmd
 }
 
-// errEnough ends a list.
-var errEnough = errors.New("enough")
-
-func (a *app) printBest(ctx context.Context, ans *answer, metric string, lowest bool, f format, chosen bool) error {
+func (a *app) printBest(ctx context.Context, ans *answer, metric string, lowest bool, f format, q *question) error {
 	metric = ans.metric(metric)
-	ans.query.Sort = []query.Order{{Column: metric, Descending: !lowest}}
-	n, err := ans.numbers(ctx, metric)
-	if err != nil {
-		return err
-	}
-	if n == 0 {
-		if err = a.missed(ctx, ans); err == nil {
-			a.say("none of these runs has a number as %s", query.SpellName(metric))
-		}
-		return errors.Join(err, ans.moment.Damage)
-	}
-	ans.query.Limit = n
+	ans.query.Sort, ans.query.Numbers = []query.Order{{Column: metric, Descending: !lowest}}, true
 	out := bufio.NewWriter(a.stdout)
+	var n int64
+	var err error
 	if width, shown := a.screen(); shown && !f.json && !f.csv {
-		must, want := ans.tableColumns(chosen)
-		if !chosen {
+		must, want := ans.tableColumns(q.columns != "")
+		if q.columns == "" {
 			must = append(must, metric)
 			want = slices.DeleteFunc(want, func(name string) bool { return name == metric })
 		}
-		_, err = printTable(ctx, out, ans, width, must, want, chosen)
+		n, err = printTable(ctx, out, ans, width, must, want, q.columns != "")
 	} else {
 		columns := ans.query.Columns
-		if !chosen {
+		if q.columns == "" {
 			columns = []string{"run_id", "stage", "cohort_id", "snapshot_seq", metric}
 		}
-		_, err = a.listRuns(ctx, out, ans, f, columns)
+		n, err = a.listRuns(ctx, out, ans, f, columns, q.unfolded)
+	}
+	if err == nil && n == 0 {
+		out.Reset(a.stdout) // the names alone say nothing
+		if err = a.missed(ctx, ans); err == nil {
+			a.say("none of these runs has a number as %s", query.SpellName(metric))
+		}
 	}
 	return errors.Join(err, ans.moment.Damage, out.Flush())
 }
@@ -94,19 +88,4 @@ func (a *answer) metric(name string) string {
 		return full
 	}
 	return name
-}
-
-// numbers counts the runs that have a number, up to the limit: those stand first.
-func (a *answer) numbers(ctx context.Context, metric string) (n int64, err error) {
-	err = a.rows(ctx, []string{metric}, 0, func(r query.Row) error {
-		if !r.Cells[0].IsNumber() {
-			return errEnough
-		}
-		n++
-		return nil
-	})
-	if err == errEnough {
-		err = nil
-	}
-	return n, err
 }

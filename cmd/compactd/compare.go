@@ -19,7 +19,7 @@ func (a *app) compareCommand() *cobra.Command {
 		Use:   "compare RUN[:STAGE] RUN[:STAGE]... --root DIR",
 		Short: "Show in what runs differ",
 		Long: `Compare two or more runs: a line for each value in which they differ, with its name and the value of each run. Values are compared, and not how they are spelled: 1, 1.0 and
-1e0 are equal. Members of the snapshot that are not values of the index are compared, too, under names such as snapshot.best_epoch. When and by whom the records
+1e0 are equal. Members of the snapshot that are not values of the index are compared, too, under names such as snapshot.best_epoch, and objects member by member: config.seed. When and by whom the records
 were written is left out: "compactd show" tells it.
 
 --all also shows the values that are equal. Then each line begins with = or with !, which marks a difference. RUN is as for "compactd show"; --stage and --cohort

@@ -39,6 +39,9 @@ the exit code is 1.`,
 			}
 			end := a.progress.begin("explaining", &cfg)
 			e, err := audit.Explain(cmd.Context(), cfg, args[0])
+			if meant := terminal.Unfield(args[0]); errors.Is(err, audit.ErrUnknownRun) && meant != args[0] {
+				e, err = audit.Explain(cmd.Context(), cfg, meant)
+			}
 			end()
 			if err != nil && !errors.Is(err, audit.ErrUnknownRun) {
 				return err

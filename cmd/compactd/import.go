@@ -12,28 +12,55 @@ import (
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/intake"
+	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
 )
 
-// importFlags are those of import.
-type importFlags struct {
+// intoFlags are those of import and of all its subcommands.
+type intoFlags struct {
 	fold              compactor.Config
-	indexes           []string
-	snapshots         []string
-	fields            []string
-	timestampColumn   string
-	zone, cohortID    string
+	cohortID, stage   string
 	create, json, dry bool
-	stage             string
+}
+
+// importFlags are those of imports of rows.
+type importFlags struct {
+	intoFlags
+	indexes         []string
+	snapshots       []string
+	fields          []string
+	timestampColumn string
+	zone            string
+}
+
+func (o *intoFlags) add(cmd *cobra.Command, cohortHelp, stageHelp string) {
+	foldFlags(cmd, &o.fold)
+	f := cmd.Flags()
+	f.StringVar(&o.cohortID, "cohort", "", cohortHelp)
+	f.StringVar(&o.stage, "stage", "", stageHelp)
+	f.BoolVar(&o.create, "create", false, "make the root, with the default settings, if it does not exist")
+	f.BoolVar(&o.dry, "dry-run", false, "say what would be taken and change nothing")
+	f.BoolVar(&o.json, "json", false, "print the report as JSON")
+}
+
+// addNames adds the flags that say what the columns of rows are.
+func (o *importFlags) addNames(cmd *cobra.Command) {
+	o.add(cmd, "the cohort of rows that name none", "the stage of rows that name none (default UNKNOWN)")
+	f := cmd.Flags()
+	f.StringArrayVar(&o.fields, "map", nil, "`FIELD=COLUMN`: the field of a record that a column holds; may be repeated")
+	f.StringVar(&o.timestampColumn, "timestamp-column", "", "the `column` that holds the timestamp: short for --map timestamp=COLUMN")
+	f.StringVar(&o.zone, "assume-zone", "", "the `zone` of timestamps that have none: UTC, an offset such as +02:00, or a name such as Europe/Berlin (default UTC, which is told)")
 }
 
 func (a *app) importCommand() *cobra.Command {
 	var o importFlags
 	cmd := &cobra.Command{
 		Use:   "import --root DIR [--index FILE]... [--snapshots FILE]...",
-		Short: "Take the rows of old files into a root",
+		Short: "Take runs of trackers, and rows of old files, into a root",
 		Long: `Take the rows of index.parquet files (of any writer) and the entries of
-snapshot_index.json files (keys of any form) into a root, as one commit.
+snapshot_index.json files (keys of any form) into a root, as one commit. The subcommands
+take the runs of MLflow, wandb, Sacred, Optuna and TensorBoard, and rows of CSV, NDJSON and
+Parquet files.
 
 Give all files of one history in one call: --index and --snapshots may be repeated, and rows find their
 snapshots in any of them. Given snapshot_seq values are kept, unless two files use one for different runs: then all
@@ -46,53 +73,48 @@ each reason, and makes the exit code 1.`,
   compactd import --root runs --index old/index.parquet --snapshots old/snapshot_index.json
   compactd import --root runs --create --index january.parquet --index february.parquet \
     --map run_id=name --map cohort_id=team --timestamp-column started_at --assume-zone UTC`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.importFiles(cmd, o) },
+		Args: noSuchCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if len(o.indexes)+len(o.snapshots) == 0 {
+				return usageError{errors.New("nothing to import: give --index, --snapshots or both, or a subcommand such as mlruns")}
+			}
+			return a.importFrom(cmd, o, false, nil)
+		},
 	}
-	foldFlags(cmd, &o.fold)
+	o.addNames(cmd)
 	f := cmd.Flags()
 	f.StringArrayVar(&o.indexes, "index", nil, "an index.parquet of any writer; may be repeated")
 	f.StringArrayVar(&o.snapshots, "snapshots", nil, "a snapshot_index.json with keys of any form; may be repeated")
-	f.StringVar(&o.cohortID, "cohort", "", "the cohort of rows that name none")
-	f.StringVar(&o.stage, "stage", "", "the stage of rows that name none (default UNKNOWN)")
-	f.StringArrayVar(&o.fields, "map", nil, "`FIELD=COLUMN`: the field of a record that a column holds; may be repeated")
-	f.StringVar(&o.timestampColumn, "timestamp-column", "", "the `column` that holds the timestamp: short for --map timestamp=COLUMN")
-	f.StringVar(&o.zone, "assume-zone", "", "the `zone` of timestamps that have none: UTC, an offset such as +02:00, or a name such as Europe/Berlin (default UTC, which is told)")
-	f.BoolVar(&o.create, "create", false, "make the root, with the default settings, if it does not exist")
-	f.BoolVar(&o.dry, "dry-run", false, "say what would be taken and change nothing")
-	f.BoolVar(&o.json, "json", false, "print the report as JSON")
+	cmd.AddCommand(a.importMlrunsCommand(), a.importWandbCommand(), a.importSacredCommand(), a.importOptunaCommand(), a.importTensorboardCommand(),
+		a.importCSVCommand(), a.importNDJSONCommand(), a.importParquetCommand())
 	return cmd
 }
 
-func (a *app) importFiles(cmd *cobra.Command, o importFlags) error {
-	cfg, err := a.config()
+// importFrom imports the files of o, and those that more adds. With rename, any text is a cohort.
+func (a *app) importFrom(cmd *cobra.Command, o importFlags, rename bool, more func(*intake.Source) error) error {
+	cfg, err := a.intoRoot(o.intoFlags)
 	if err != nil {
-		return err
-	}
-	if cfg, err = withFlags(cfg, o.fold); err != nil {
 		return err
 	}
 	src, err := o.source()
 	if err != nil {
 		return err
 	}
+	src.Rename = rename
+	if more != nil {
+		if err := more(&src); err != nil {
+			return err
+		}
+	}
 	closeFiles, err := openFiles(&src, o)
 	if err != nil {
 		return err
 	}
 	defer closeFiles()
-	if o.create && !o.dry {
-		root, id, err := a.wantedRoot()
-		if err != nil {
-			return err
-		}
-		r, created, err := journal.InitRoot(root, cohort.Settings{}, journal.RootOptions{ID: id})
-		if err != nil {
-			return err
-		}
-		if created {
-			a.say("%s is a new root: id %s", root, r.Settings.RootID)
-		}
+	release, err := a.createFor(o.intoFlags, &cfg)
+	defer release()
+	if err != nil {
+		return err
 	}
 	end := a.progress.begin("importing", &cfg)
 	report, err := intake.Import(cmd.Context(), cfg, src)
@@ -103,16 +125,60 @@ func (a *app) importFiles(cmd *cobra.Command, o importFlags) error {
 	return a.printImport(report, o.dry, o.json)
 }
 
+// intoRoot is how the root of an import is opened.
+func (a *app) intoRoot(o intoFlags) (compactor.Config, error) {
+	cfg, err := a.config()
+	if err != nil {
+		return cfg, err
+	}
+	return withFlags(cfg, o.fold)
+}
+
+// createFor makes the root of an import if that is wanted. Before, all that can be wrong with the call was looked at. A dry run makes a root that is no
+// longer there when release has been called, and cfg means that one.
+func (a *app) createFor(o intoFlags, cfg *compactor.Config) (release func(), err error) {
+	release = func() {}
+	if !o.create {
+		return release, nil
+	}
+	root, id, err := a.wantedRoot()
+	if err != nil {
+		return release, err
+	}
+	if o.dry {
+		return a.assume(root, cfg)
+	}
+	r, created, err := journal.InitRoot(root, cohort.Settings{}, journal.RootOptions{ID: id})
+	if err == nil && created {
+		a.say("%s is a new root: id %s", root, r.Settings.RootID)
+	}
+	return release, err
+}
+
+// assume makes cfg mean an empty root elsewhere, if there is none and one could be made.
+func (a *app) assume(root cohort.Root, cfg *compactor.Config) (release func(), err error) {
+	var missing *journal.NoRootError
+	if _, err := cfg.Store(); !errors.As(err, &missing) || !missing.Vacant {
+		return func() {}, nil // the next one that opens it says what is wrong
+	}
+	dir, err := os.MkdirTemp("", "compactd-dry-run-")
+	if err != nil {
+		return func() {}, err
+	}
+	release = func() { durable.RemoveAll(durable.OS, dir) } // what is left is an empty root among temporary files
+	r, _, err := journal.InitRoot(cohort.Root(dir), cohort.Settings{}, journal.RootOptions{})
+	if err == nil {
+		cfg.Root, cfg.RootID = r.Dir, ""
+		a.say("%s does not exist yet: this is said of an empty root with the default settings", root)
+	}
+	return release, err
+}
+
 // source is what the flags say of the files, which are not open yet.
 func (o importFlags) source() (src intake.Source, err error) {
 	src = intake.Source{Stage: o.stage, DryRun: o.dry}
-	if len(o.indexes)+len(o.snapshots) == 0 {
-		return src, usageError{errors.New("nothing to import: give --index, --snapshots or both")}
-	}
-	if o.cohortID != "" {
-		if src.Cohort, err = cohort.ParseID(o.cohortID); err != nil {
-			return src, usageError{fmt.Errorf("--cohort: %w", err)}
-		}
+	if src.Cohort, err = o.cohort(); err != nil {
+		return src, err
 	}
 	if o.zone != "" {
 		if src.Zone, err = cohort.ParseZone(o.zone); err != nil {
@@ -121,6 +187,18 @@ func (o importFlags) source() (src intake.Source, err error) {
 	}
 	src.Fields, err = o.mapped()
 	return src, err
+}
+
+// cohort is what --cohort says; empty if it was not given.
+func (o intoFlags) cohort() (cohort.ID, error) {
+	if o.cohortID == "" {
+		return "", nil
+	}
+	id, err := cohort.ParseID(o.cohortID)
+	if err != nil {
+		return "", usageError{fmt.Errorf("--cohort: %w", err)}
+	}
+	return id, nil
 }
 
 // mapped are the columns that --map and --timestamp-column name, by field.

@@ -18,7 +18,7 @@ import (
 
 func (a *app) initCommand() *cobra.Command {
 	var key []string
-	var absent, dirMode, fileMode, snapshots string
+	var absent, dirMode, fileMode, snapshots, profile string
 	var columns []string
 	var change compactor.ColumnChange
 	var s cohort.Settings
@@ -40,6 +40,9 @@ fields are texts without ':' or integers; an append with another one is refused.
 have such keys already: it spells a field that a record does not have NONE, instead of leaving its part of the key empty.
 The key of a root never changes: compactd import takes the rows of a root into one with another key.
 
+--profile foxml makes a root for the programs of FoxML: it has their key and their columns, and folds fill segment_id. docs/foxml.md says
+what is equal, and what to do with programs that still write the two files themselves.
+
 --column declares a column: it exists even where no record has a value for it, so that readers find it, and keeps its type whatever
 is appended. Columns can be declared later as well: see compactd columns.
 
@@ -50,6 +53,7 @@ be mounted in its place. init itself, given an id, makes no root: the id says th
   compactd init --root /shared/runs --dir-mode 2775 --file-mode 0664
   compactd init --root runs --key run_id,phase,cohort_id,model_family
   compactd init --root runs --key run_id,phase,target,view,symbol --key-absent NONE
+  compactd init --root runs --profile foxml
   compactd init --root runs --snapshots per-cohort
   compactd init --root runs --delta
   compactd init --root runs --column symbol:string --column git_commit:string
@@ -61,7 +65,10 @@ be mounted in its place. init itself, given an id, makes no root: the id says th
 				return err
 			}
 			s.MaxRecord = int(min(maxRecord, math.MaxInt32)) // more is refused anyway
-			s.Snapshots = cohort.SnapshotsForm(snapshots)
+			s.Snapshots, s.Profile = cohort.SnapshotsForm(snapshots), cohort.Profile(profile)
+			if profile != "" && (len(key) > 0 || absent != "") {
+				return usageError{fmt.Errorf("--profile %s has its own key: leave --key and --key-absent out", profile)}
+			}
 			if err := parseSettings(&s, key, absent, dirMode, fileMode); err != nil {
 				return usageError{err}
 			}
@@ -75,7 +82,7 @@ be mounted in its place. init itself, given an id, makes no root: the id says th
 			if err != nil {
 				return err
 			}
-			if err := a.declare(cmd.Context(), change); err != nil {
+			if err := a.declare(cmd.Context(), change, r.Settings.Profile); err != nil {
 				return err
 			}
 			if delta {
@@ -85,7 +92,7 @@ be mounted in its place. init itself, given an id, makes no root: the id says th
 			}
 			got := r.Settings
 			if asJSON {
-				return a.printJSON(initReport{root, created, got.RootID, got.Key, got.Key.Absent(), got.MaxRecord, got.DirMode, got.FileMode, got.Snapshots})
+				return a.printJSON(initReport{root, created, got.RootID, got.Key, got.Key.Absent(), got.MaxRecord, got.DirMode, got.FileMode, got.Snapshots, got.Profile})
 			}
 			verb := "is a root already"
 			if created {
@@ -98,6 +105,9 @@ be mounted in its place. init itself, given an id, makes no root: the id says th
 			if got.Snapshots != cohort.OneSnapshots {
 				form += fmt.Sprintf(", snapshots %s", got.Snapshots)
 			}
+			if got.Profile != cohort.NoProfile {
+				form += fmt.Sprintf(", profile %s", got.Profile)
+			}
 			a.say("%s %s: id %s, key %v, records up to %d bytes%s", root, verb, got.RootID, got.Key.Fields(), got.MaxRecord, form)
 			return nil
 		},
@@ -105,6 +115,7 @@ be mounted in its place. init itself, given an id, makes no root: the id says th
 	f := cmd.Flags()
 	f.StringSliceVar(&key, "key", nil, "the fields that make the key: run_id,phase, then cohort_id and any top-level fields")
 	f.StringVar(&absent, "key-absent", "", "how keys spell a field that a record does not have: NONE (default: an empty part)")
+	f.StringVar(&profile, "profile", "", "the rows and keys of another program: foxml (default: none)")
 	f.Var(&maxRecord, "max-record", "the size limit of a record (default 16MiB)")
 	f.StringVar(&snapshots, "snapshots", "", "one snapshot_index.json for the root, or one for each cohort: root, per-cohort (default root)")
 	f.StringArrayVar(&columns, "column", nil, "a column that always exists, as `NAME:TYPE` (bool, int64, double, string); may be repeated")
@@ -116,9 +127,9 @@ be mounted in its place. init itself, given an id, makes no root: the id says th
 	return cmd
 }
 
-// declare makes the columns of a root that is new, or makes sure that an older one has them.
-func (a *app) declare(ctx context.Context, change compactor.ColumnChange) error {
-	if len(change.Declare) == 0 && change.Max == 0 {
+// declare makes the columns of a root that is new, or makes sure that an older one has them. Those of a profile are there with the first generation.
+func (a *app) declare(ctx context.Context, change compactor.ColumnChange, p cohort.Profile) error {
+	if len(change.Declare) == 0 && change.Max == 0 && p == cohort.NoProfile {
 		return nil
 	}
 	cfg, err := a.config()
@@ -150,6 +161,7 @@ type initReport struct {
 	DirMode   cohort.Mode          `json:"dir_mode"`
 	FileMode  cohort.Mode          `json:"file_mode"`
 	Snapshots cohort.SnapshotsForm `json:"snapshots"`
+	Profile   cohort.Profile       `json:"profile,omitempty"`
 }
 
 func parseSettings(s *cohort.Settings, key []string, absent, dirMode, fileMode string) (err error) {

@@ -205,6 +205,8 @@ func (a *app) usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 		switch {
 		case err == nil:
 			return nil
+		case errors.As(err, new(usageError)):
+			return err // of noSuchCommand, which names the one that may be meant
 		case takes == 0 && check(cmd, nil) != nil: // it takes more
 			return usageError{fmt.Errorf("an argument is missing: %s %s", cmd.Parent().CommandPath(), cmd.Use)}
 		case takes > 0:

@@ -30,8 +30,8 @@ const (
 )
 
 // begin says that something is under way, until the function that it returns is called. It counts what is done with cfg, which may
-// be nil.
-func (p *progress) begin(what string, cfg *compactor.Config) (end func()) {
+// be nil, and shows first what others count.
+func (p *progress) begin(what string, cfg *compactor.Config, others ...fmt.Stringer) (end func()) {
 	f, ok := p.w.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return func() {}
@@ -41,7 +41,20 @@ func (p *progress) begin(what string, cfg *compactor.Config) (end func()) {
 		counted := countAmounts(durable.OS, cfg.Root)
 		cfg.FS, done = counted, counted
 	}
+	for _, other := range others {
+		done = both{other, done}
+	}
 	return p.tick(what, done)
+}
+
+// both shows one amount after the other.
+type both struct{ first, then fmt.Stringer }
+
+func (b both) String() string {
+	if b.then == nil {
+		return b.first.String()
+	}
+	return b.first.String() + ", " + b.then.String()
 }
 
 func (p *progress) tick(what string, amounts fmt.Stringer) (end func()) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -20,9 +19,9 @@ import (
 
 // question is the flags of commands that list runs.
 type question struct {
-	cohort, stage, since, at, where, sort, columns string
-	limit                                          atMost
-	unfolded                                       bool
+	cohort, stage, since, until, at, where, sort, columns string
+	limit                                                 atMost
+	unfolded                                              bool
 }
 
 func (q *question) flags(f *pflag.FlagSet) {
@@ -30,6 +29,7 @@ func (q *question) flags(f *pflag.FlagSet) {
 	f.StringVar(&q.stage, "stage", "", "only runs of this stage")
 	f.StringVar(&q.where, "where", "", "only runs for which this `EXPRESSION` is true")
 	f.StringVar(&q.since, "since", "", "only runs with a timestamp of this `TIME` or later: 2d (so long ago), a date, or a time")
+	f.StringVar(&q.until, "until", "", "only runs with a timestamp before this `TIME`, which is written as that of --since")
 	f.StringVar(&q.columns, "columns", "", "these columns, with a comma between them: run_id,metrics.auc,params.*")
 	f.Var(&q.limit, "limit", "so many runs at most")
 	f.StringVar(&q.at, "at", "", "the runs of this `GENERATION|TIME`")
@@ -105,10 +105,19 @@ func (q *question) parse(now time.Time) (out query.Query, err error) {
 		}
 	}
 	out.Stage, out.Limit = q.stage, int64(q.limit)
-	if q.since != "" {
-		if out.Since, err = query.ParseSince(q.since, now); err != nil {
-			return out, usageError{fmt.Errorf("--since %w", err)}
+	for _, of := range []struct {
+		flag, text string
+		to         *time.Time
+	}{{"--since", q.since, &out.Since}, {"--until", q.until, &out.Until}} {
+		if of.text == "" {
+			continue
 		}
+		if *of.to, err = query.ParseTime(of.text, now); err != nil {
+			return out, usageError{fmt.Errorf("%s %w", of.flag, err)}
+		}
+	}
+	if q.since != "" && q.until != "" && !out.Since.Before(out.Until) {
+		return out, usageError{fmt.Errorf("--until %s is not after --since %s: no run can be between them", q.until, q.since)}
 	}
 	if q.where != "" {
 		if out.Where, err = query.Parse(q.where); err != nil {
@@ -176,68 +185,44 @@ func (a *app) momentAt(ctx context.Context, cfg compactor.Config, at string, unf
 	return compactor.LookAt(cfg, g)
 }
 
-// missed says why no run was found, where a cohort or a stage is the reason, and of literals that no value can be equal to.
+// missed says why no run was found: where a cohort or a stage is the reason, of literals that no value can be equal to, and of a root that was never folded.
 func (a *app) missed(ctx context.Context, ans *answer) error {
-	q := ans.query
-	for _, of := range []struct{ column, what, want string }{{"cohort_id", "cohort", string(q.Cohort)}, {"stage", "stage", q.Stage}} {
-		if of.want == "" {
-			continue
-		}
-		there, more, err := ans.src.Distinct(ctx, of.column, manyCohorts)
-		if err != nil {
-			return ans.wrong(err)
-		}
-		if more {
-			alone := ans.query
-			alone.Where, alone.Since, alone.Cohort, alone.Stage = query.Expr{}, time.Time{}, "", ""
-			if of.column == "stage" {
-				alone.Stage = q.Stage
-			} else {
-				alone.Cohort = q.Cohort
-			}
-			n, err := alone.Count(ctx, ans.src)
-			if err != nil {
-				return ans.wrong(err)
-			}
-			if n > 0 {
-				continue
-			}
-		}
-		if more || !slices.Contains(there, of.want) {
-			a.say("%s", noneOf(q, of.what, there, more))
-			return nil
-		}
+	if told, err := a.neverFolded(ctx, ans); told || err != nil {
+		return err
 	}
-	if q.Cohort != "" && q.Stage != "" && q.Where.String() == "" && q.Since.IsZero() {
-		a.say("no run of cohort %s, stage %s, though there are runs of each", q.Cohort, q.Stage)
+	why, err := found.Missed(ctx, ans.src, ans.query)
+	switch {
+	case err != nil:
+		return ans.wrong(err)
+	case why != "":
+		a.say("%s", why)
 	}
-	if len(ans.src.Fresh) > 0 || q.Where.String() == "" {
+	if len(ans.src.Fresh) > 0 || ans.query.Where.String() == "" {
 		return nil
 	}
-	hints, err := query.Hints(ctx, q.Where, ans.src.Index)
+	hints, err := query.Hints(ctx, ans.query.Where, ans.src.Index)
 	for _, h := range hints {
 		a.say("hint: %s", h)
 	}
 	return err
 }
 
-// noneOf says which cohorts, or stages, there are instead.
-func noneOf(q query.Query, what string, there []string, more bool) string {
-	var of []string
-	if q.Cohort != "" {
-		of = append(of, "cohort "+string(q.Cohort))
+// neverFolded says what waits for the first fold of a root, if something does.
+func (a *app) neverFolded(ctx context.Context, ans *answer) (told bool, err error) {
+	if ans.src.Index != nil || len(ans.src.Fresh) > 0 || ans.at {
+		return false, nil
 	}
-	if q.Stage != "" {
-		of = append(of, "stage "+q.Stage)
+	cfg, err := a.config()
+	if err != nil {
+		return false, err
 	}
-	text := "no run of " + strings.Join(of, ", ")
-	switch {
-	case len(there) == 0:
-		return text + ": there is no run at all"
-	case more:
-		return fmt.Sprintf("%s: the root has more than %d %ss, and not this one", text, manyCohorts, what)
+	waits, err := found.Waiting(ctx, cfg)
+	if err != nil || waits == "" {
+		return false, err
 	}
-	return fmt.Sprintf("%s: the %ss of the root are %s", text, what, strings.Join(there, ", "))
+	a.say("this root was never folded: %s", waits)
+	a.say("hint: compactd once folds them; --unfolded lists what is not folded yet")
+	return true, nil
 }
 
 // hasTexts tells whether a text is what a column holds, and not one that stands in _extra beside other values.

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/runfold/runfold/cmd/compactd/found"
 	"github.com/runfold/runfold/compactor/view/sqlite"
 	"github.com/runfold/runfold/internal/jsonscan"
 	"github.com/runfold/runfold/internal/terminal"
@@ -134,13 +135,7 @@ func writeCSV(out *bufio.Writer, r result) error {
 
 // writeField writes a field as RFC 4180 has it.
 func writeField(out *bufio.Writer, text string) {
-	if text != "" && text != `\.` && !strings.ContainsAny(text, ",\"\r\n") && strings.TrimSpace(text) == text {
-		out.WriteString(text)
-		return
-	}
-	out.WriteByte('"')
-	out.WriteString(strings.ReplaceAll(text, `"`, `""`))
-	out.WriteByte('"')
+	out.Write(found.AppendField(out.AvailableBuffer(), text))
 }
 
 func writeJSONRows(out *bufio.Writer, r result) error {

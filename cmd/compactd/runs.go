@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/runfold/runfold/cmd/compactd/found"
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/query"
@@ -44,14 +45,15 @@ shortens anything.
 A number is the shortest text that reads back as the same number, as the index keeps numbers and not their digits; "compactd show" has them as they were written.
 
 --where selects runs by an expression: metrics.auc > 0.7 and params.lr = 0.01. A text stands in single quotes; =, !=, <, in (...), like 'churn-%', is null, and, or, not and
-parentheses are as in SQL. --since goes by the timestamp of the run, so a run without one is left out.
+parentheses are as in SQL. --since and --until go by the timestamp of the run, so a run without one is left out: --since 2026-01-01 --until 2026-02-01 are
+the runs of January.
 
 --sort has names with a comma between them, each with a - before it for descending. Numbers come first, then texts, then false and true, then lists and objects, and runs without a
 value last, in both directions: - turns around only what is of one kind.
 
 With --unfolded the list is what a fold would make of the root now: who appends sees the own record at once. In a table, and elsewhere without --columns, runs that
 are not folded yet end with the word unfolded, and with --json and no --columns they have the record that was appended. CSV, and what --columns
-prints elsewhere than on a terminal, do not tell them from others.
+prints elsewhere than on a terminal, then have one more column at the end, _unfolded, which is true or false.
 
 With --at the list is that of an earlier generation: of its number, or of a time: 2026-01-31T12:00:00Z, a date (its first moment,
 UTC), or a time ago such as 2h. Of a time it is the newest generation that is kept and was committed at or before it, by the clock
@@ -82,7 +84,7 @@ It reads only, takes no lock, and may run at any time.`,
 				return usageError{errors.New("--unfolded, --at, --withdrawn and --protected exclude each other: each is a list of its own")}
 			}
 			if withdrawn || protected {
-				if f.csv || q.where != "" || q.sort != "" || q.columns != "" || q.since != "" || q.limit != 0 || watch.every != 0 {
+				if f.csv || q.where != "" || q.sort != "" || q.columns != "" || q.since != "" || q.until != "" || q.limit != 0 || watch.every != 0 {
 					return usageError{errors.New("--withdrawn and --protected go with --cohort, --stage and --json only")}
 				}
 				if _, err := q.parse(time.Now()); err != nil {
@@ -133,7 +135,7 @@ func (a *app) printRuns(ctx context.Context, q *question, f format) error {
 				return err
 			}
 		}
-		n, err = a.listRuns(ctx, out, ans, f, columns)
+		n, err = a.listRuns(ctx, out, ans, f, columns, q.unfolded)
 	}
 	if err == nil && n == 0 {
 		err = a.missed(ctx, ans)
@@ -144,13 +146,21 @@ func (a *app) printRuns(ctx context.Context, q *question, f format) error {
 	return errors.Join(err, out.Flush())
 }
 
-func (a *app) listRuns(ctx context.Context, out *bufio.Writer, ans *answer, f format, columns []string) (n int64, err error) {
-	l, err := a.newList(out, f, columns, ans)
+// listRuns prints rows with these columns. If marked, a last column tells which rows no fold has read yet.
+func (a *app) listRuns(ctx context.Context, out *bufio.Writer, ans *answer, f format, columns []string, marked bool) (n int64, err error) {
+	names := columns
+	if marked && !slices.Contains(names, unfoldedColumn) {
+		names = append(slices.Clip(names), unfoldedColumn)
+	}
+	l, err := a.newList(out, f, names, ans)
 	if err != nil {
 		return 0, err
 	}
 	err = ans.rows(ctx, columns, 0, func(r query.Row) error {
 		n++
+		if len(names) > len(columns) {
+			r.Cells = append(r.Cells, query.Bool(r.Fresh >= 0))
+		}
 		return l.row(r.Cells)
 	})
 	if errors.As(err, new(usageError)) {
@@ -162,7 +172,10 @@ func (a *app) listRuns(ctx context.Context, out *bufio.Writer, ans *answer, f fo
 // plainColumns are those of a Run.
 var plainColumns = []string{"_key", "snapshot_seq", timestampColumn, "cohort_id", "run_id", "stage"}
 
-const timestampColumn = "timestamp"
+const (
+	timestampColumn = "timestamp"
+	unfoldedColumn  = "_unfolded" // no column of the index: listRuns makes it
+)
 
 // printPlain prints the lines that scripts know.
 func printPlain(ctx context.Context, out *bufio.Writer, ans *answer, asJSON bool) (n int64, err error) {
@@ -272,16 +285,13 @@ type runsFilter struct {
 }
 
 func (f *runsFilter) passes(r compactor.Run) bool {
-	if len(f.cohorts) <= manyCohorts && !slices.Contains(f.cohorts, string(r.Cohort)) {
+	if len(f.cohorts) <= found.ManyNames && !slices.Contains(f.cohorts, string(r.Cohort)) {
 		f.cohorts = append(f.cohorts, string(r.Cohort))
 	}
 	passes := (f.cohort == "" || f.cohort == string(r.Cohort)) && (f.stage == "" || f.stage == r.Stage)
 	f.passed = f.passed || passes
 	return passes
 }
-
-// manyCohorts is how many are named to somebody who misspelt one.
-const manyCohorts = 10
 
 // missed says why nothing was printed, or nothing. among is what was looked through.
 func (f *runsFilter) missed(among string) string {
@@ -297,8 +307,8 @@ func (f *runsFilter) missed(among string) string {
 		return ""
 	case len(f.cohorts) == 0:
 		return fmt.Sprintf("no run of %s: there is no run at all", strings.Join(of, ", "))
-	case len(f.cohorts) > manyCohorts:
-		return fmt.Sprintf("no run of %s: %s has more than %d cohorts", strings.Join(of, ", "), among, manyCohorts)
+	case len(f.cohorts) > found.ManyNames:
+		return fmt.Sprintf("no run of %s: %s has more than %d cohorts", strings.Join(of, ", "), among, found.ManyNames)
 	}
 	return fmt.Sprintf("no run of %s: the cohorts of %s are %s", strings.Join(of, ", "), among, strings.Join(f.cohorts, ", "))
 }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -99,6 +100,9 @@ func (a *app) open(s serving, cfg compactor.Config, failed func(error)) (*page.P
 	if err != nil {
 		return nil, nil, err
 	}
+	if token != "" && isShared(s.tokenFile) {
+		a.say("--token-file %s: others on this machine can read the token: chmod 600 keeps it from them", s.tokenFile)
+	}
 	if s.insecure && !page.IsLoopback(s.listen) && token == "" {
 		a.say("--insecure: everybody who reaches %s can read all of the root", s.listen)
 	}
@@ -140,7 +144,7 @@ func readToken(file string) (string, error) {
 	const least, most = 16, 512
 	f, err := os.Open(file)
 	if err != nil {
-		return "", fmt.Errorf("--token-file: %w", err)
+		return "", fmt.Errorf("--token-file: %v", err) // %w would bring the hint of a root that may not be read
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, most+3)) // and what is longer is seen to be
@@ -155,6 +159,12 @@ func readToken(file string) (string, error) {
 	return token, nil
 }
 
+// isShared tells whether others than the owner and the group of a file may read it. Windows does not say.
+func isShared(file string) bool {
+	i, err := os.Stat(file)
+	return err == nil && runtime.GOOS != "windows" && i.Mode().Perm()&0o004 != 0
+}
+
 // listenError says why nobody can be listened to.
 func listenError(address string, err error) error {
 	const inUse, notOurs, forbidden = syscall.Errno(10048), syscall.Errno(10049), syscall.Errno(10013) // as Windows calls them; no other system has these
@@ -162,7 +172,7 @@ func listenError(address string, err error) error {
 	case errors.Is(err, syscall.EADDRINUSE), errors.Is(err, inUse):
 		return fmt.Errorf("listen at %s: another program listens there, perhaps another compactd serve: --listen 127.0.0.1:0 takes a free port", address)
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, forbidden):
-		return fmt.Errorf("listen at %s: this user may not listen there: ports below 1024 are those of the system: %w", address, err)
+		return fmt.Errorf("listen at %s: this user may not listen there: ports below 1024 are those of the system: %v", address, err) // %w would bring the hint of a root that may not be read
 	case errors.Is(err, syscall.EADDRNOTAVAIL), errors.Is(err, notOurs):
 		return fmt.Errorf("listen at %s: this machine does not have this address: %w", address, err)
 	}

@@ -6,13 +6,18 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
+
+	"github.com/runfold/runfold/compactor"
 )
 
 // served runs serve with its flags until the test ends, and returns the address that it prints.
@@ -200,5 +205,59 @@ func TestServeRefused(t *testing.T) {
 		if code != c.code || !strings.Contains(errs.String(), c.says) || out.Len() > 0 {
 			t.Errorf("serve %v: exit code %d, %q %q; want %d and %q", c.args, code, &out, &errs, c.code, c.says)
 		}
+	}
+}
+
+// TestTokenOfAll tells of a token that others may read, and of nothing else.
+func TestTokenOfAll(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("files have no such modes")
+	}
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte("0123456789abcdef\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for mode, want := range map[fs.FileMode]string{
+		0o600: "", 0o640: "", // a group that runs the page together
+		0o644: "compactd: --token-file " + file + ": others on this machine can read the token: chmod 600 keeps it from them\n",
+	} {
+		if err := os.Chmod(file, mode); err != nil {
+			t.Fatal(err)
+		}
+		var said bytes.Buffer
+		a := &app{stdout: io.Discard, stderr: &said, progress: &progress{w: &said}}
+		p, l, err := a.open(serving{listen: "127.0.0.1:0", tokenFile: file}, compactor.Config{}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Close()
+		p.Close()
+		if said.String() != want {
+			t.Errorf("mode %o: %q, want %q", mode, &said, want)
+		}
+	}
+}
+
+// TestListenHint gives no hint about the root where it is not the root that is forbidden.
+func TestListenHint(t *testing.T) {
+	err := listenError("127.0.0.1:80", &net.OpError{Op: "listen", Net: "tcp", Err: os.NewSyscallError("bind", syscall.EACCES)})
+	if h := hint(err); h != "" || !strings.Contains(err.Error(), "permission denied") {
+		t.Errorf("%v: %q", err, h)
+	}
+}
+
+// TestServeCSV shows that the page's CSV is that of the terminal.
+func TestServeCSV(t *testing.T) {
+	root := newRoot(t, "r-1", "r-2")
+	appendRun(t, root, "a \"b\",\tc\u202e")
+	runText(t, "once", "--root", string(root))
+	res, err := http.Get(served(t, "--root", string(root)) + "runs.csv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(res.Body)
+	res.Body.Close()
+	if want := runText(t, "runs", "--root", string(root), "--csv"); err != nil || string(got) != want {
+		t.Errorf("%q, %v, want %q", got, err, want)
 	}
 }

@@ -134,6 +134,9 @@ func (a *app) printStatus(s shownStatus) error {
 	if s.Quarantine > 0 {
 		fmt.Fprintf(out, "quarantine  %d damaged places and streams\n", s.Quarantine)
 	}
+	if n := len(s.SetAside); n > 0 {
+		fmt.Fprintf(out, "set aside   %d files that other programs have saved over public ones, such as %s: take their rows in with compactd import, then delete them\n", n, terminal.Line(s.SetAside[n-1]))
+	}
 	if s.Stuck > 0 {
 		fmt.Fprintf(out, "stuck       %d streams that are folded and that a fold had no right to move away: docs/operations.md, \"Shared groups\"\n", s.Stuck)
 	}

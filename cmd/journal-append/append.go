@@ -21,7 +21,8 @@ const (
 // appender takes lines to a Writer and keeps the books.
 type appender struct {
 	options
-	w              *journal.Writer
+	w              writer
+	form           cohort.KeyForm // of the root's keys
 	maxRecord      int
 	room           *semaphore.Weighted // for lines that are read and not answered
 	stdout, stderr io.Writer
@@ -106,7 +107,7 @@ func (a *appender) parse(l line) (r cohort.Record, zoned bool, err error) {
 	if r, err = a.inZone(given); err != nil {
 		return cohort.Record{}, false, err
 	}
-	return r, r.Timestamp != given.Timestamp, r.Validate()
+	return r, r.Timestamp != given.Timestamp, a.form.ValidateRecord(r)
 }
 
 // append makes a batch durable and answers each line of it, in order. A record that only the root refuses (its key form) is

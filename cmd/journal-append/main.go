@@ -162,6 +162,9 @@ code is 1. Exit code 0 means that every record is on stable storage. SIGINT and 
 input where it is: what was read is made durable, and the exit code is 1. An input that ended early is
 named with its last line that was dealt with; the summary has the last line that is durable.
 
+In a root with the profile foxml --cohort may be left out: each record then goes to the cohort that it names in cohort_id. Its timestamp may be without
+a zone, and stays so.
+
 With --ack each line is answered by one line of JSON on standard output, in order, when it is durable or refused: a refused one
 has "error", an empty one "empty". A program may send one line and wait for its answer.
 
@@ -216,7 +219,7 @@ not answer: try again.`,
 	f.StringVar(&o.root, "root", "", "the root directory (required)")
 	f.BoolVar(&o.create, "create", false, "make the root, with the default settings, if it does not exist")
 	f.StringVar(&o.rootID, "root-id", "", "refuse any root but the one with this `id` (default $"+rootid.Var+")")
-	f.StringVar(&o.cohort, "cohort", "", "the cohort to append to (required)")
+	f.StringVar(&o.cohort, "cohort", "", "the cohort to append to (required, but in a root with the profile foxml, whose records may have it as cohort_id)")
 	f.StringVar(&o.one.runID, "run-id", "", "append one record with this run_id instead of reading lines")
 	f.StringVar(&o.one.stage, "stage", "", "the stage of that record")
 	f.StringVar(&o.one.recordID, "record-id", "", "its idempotency key: the same id with the same content is the same record")
@@ -248,15 +251,30 @@ func (o options) check(files []string) error {
 		return nil
 	case o.root == "":
 		return usageError{errors.New("--root is missing")}
-	case o.cohort == "":
+	case o.cohort == "" && (o.create || o.hasAction() || !o.isFoxml()):
 		return usageError{errors.New("--cohort is missing")}
 	case o.isOne && len(files) > 0:
 		return usageError{fmt.Errorf("the flags describe one record, so the file %q is not read: give flags or files, not both", files[0])}
+	}
+	if o.cohort == "" {
+		return nil
 	}
 	if _, err := cohort.ParseID(o.cohort); err != nil {
 		return usageError{err}
 	}
 	return nil
+}
+
+// hasAction tells whether the flags describe an action.
+func (o options) hasAction() bool {
+	_, is, err := o.actions.action()
+	return is || err != nil
+}
+
+// isFoxml tells whether the root is there and has the profile foxml.
+func (o options) isFoxml() bool {
+	r, err := journal.OpenRoot(cohort.Root(o.root), journal.RootOptions{})
+	return err == nil && r.Settings.Profile == cohort.Foxml
 }
 
 // away says of an error of the root that its storage does not answer, where it says so.
@@ -270,13 +288,13 @@ func (o options) begin(say func(format string, args ...any), notify func(told er
 	if err != nil {
 		return nil, o.away(err)
 	}
-	w, err := root.Create(cohort.ID(o.cohort), journal.Options{
+	w, err := newWriter(root, o.cohort, journal.Options{
 		SealBytes: int64(o.sealBytes), SealAge: time.Duration(o.sealAge), Program: "journal-append " + build.Version(), Notify: notify,
 	})
 	if err != nil {
 		return nil, o.away(err)
 	}
-	return &appender{options: o, w: w, maxRecord: root.Settings.MaxRecord}, nil
+	return &appender{options: o, w: w, form: root.Settings.Key, maxRecord: root.Settings.MaxRecord}, nil
 }
 
 // appendAll opens the root and appends what the flags or the files say.

@@ -50,6 +50,7 @@ type multiplex struct {
 type target struct {
 	root, rootID, cohort string
 	create               bool
+	own                  bool // cohort is what the record says, and not the line
 }
 
 // greeting is the first line of the output.
@@ -118,7 +119,11 @@ func (m *multiplex) run(ctx context.Context, stdin io.Reader) error {
 func (m *multiplex) begin(t target) (*appender, error) {
 	o := m.options
 	o.root, o.rootID, o.cohort, o.create = t.root, t.rootID, t.cohort, t.create
-	return o.begin(m.say, func(told error) { m.say("%s: %s: %v", t.root, t.cohort, told) })
+	a, err := o.begin(m.say, func(told error) { m.say("%s: %s: %v", t.root, t.cohort, told) })
+	if err == nil && t.own && a.form.Profile() != cohort.Foxml {
+		return nil, errors.Join(errNoCohort, a.w.Close())
+	}
+	return a, err
 }
 
 // read gives each line to its lane.
@@ -181,7 +186,7 @@ func (m *multiplex) answer(batch []numbered) {
 // kind is that of the error of a line.
 func (n *numbered) kind() string {
 	switch {
-	case !n.lost:
+	case !n.lost, errors.Is(n.err, errNoCohort):
 		return kindRefused
 	case exitCode(n.err) == exitAgain, n.mayRepeat && !lasts(n.err), errors.Is(n.err, syscall.EMFILE), errors.Is(n.err, syscall.ENFILE):
 		return kindAgain
@@ -195,7 +200,7 @@ func lasts(err error) bool {
 		errors.Is(err, journal.ErrNotExclusive) || errors.Is(err, journal.ErrOtherRoot) || errors.As(err, new(*journal.NoRootError))
 }
 
-func (m *multiplex) failure(l line, err error, kind string) reply {
+func (*multiplex) failure(l line, err error, kind string) reply {
 	return reply{ID: l.id, Line: l.number, errorReply: &errorReply{err.Error(), kind, hint(err)}}
 }
 

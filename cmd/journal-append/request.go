@@ -38,12 +38,19 @@ func (m *multiplex) request(l *line) (target, error) {
 	switch {
 	case t.root == "":
 		return t, errors.New(`"root" is missing: the directory of the root`)
-	case t.cohort == "":
+	case t.cohort == "" && given["cohort"]:
+		return t, errors.New(`"cohort" is empty`)
+	case record == nil && t.cohort == "":
 		return t, errors.New(`"cohort" is missing`)
 	case record == nil:
 		return t, errors.New(`"record" is missing`)
 	}
 	l.data = record
+	if t.cohort == "" { // the lane looks whether the root takes it from the record
+		if t.own, t.cohort = true, cohort.FieldText(record, "cohort_id"); t.cohort == "" {
+			return t, errors.New(`"cohort" is missing`)
+		}
+	}
 	_, err := cohort.ParseID(t.cohort)
 	return t, err
 }

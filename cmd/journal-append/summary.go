@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -72,7 +73,7 @@ func (a *appender) notRead() error {
 }
 
 func (s summary) String() string {
-	text := fmt.Sprintf("%s: %d appended, %d refused", s.Cohort, s.Appended, s.Refused)
+	text := fmt.Sprintf("%s: %d appended, %d refused", cmp.Or(s.Cohort, "cohorts of the records"), s.Appended, s.Refused)
 	if s.NonFinite > 0 {
 		text += fmt.Sprintf(", %d NaN or Infinity became null", s.NonFinite)
 	}

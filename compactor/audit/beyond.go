@@ -57,7 +57,7 @@ func (r *repairer) lacking() (bool, error) {
 	r.top = r.out.Newest
 	newest, err := r.Read(r.top)
 	if r.top == 0 {
-		newest = generation.Manifest{NextSeq: 1}
+		newest = r.Zero()
 	} else if err != nil {
 		newest = generation.Manifest{Generation: r.top, NextSeq: math.MaxUint64} // what it had assigned is not known
 	}
@@ -198,5 +198,5 @@ func (r *repairer) baseOf(g cohort.Generation) generation.Manifest {
 	if r.good.Generation > 0 {
 		return r.good
 	}
-	return generation.Manifest{NextSeq: 1}
+	return r.Zero()
 }

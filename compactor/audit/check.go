@@ -25,6 +25,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -172,7 +173,7 @@ func (c *checker) manifests(context.Context) (generation.Manifest, error) {
 		}
 	}
 	if len(c.all) == 0 {
-		return generation.Manifest{NextSeq: 1}, nil
+		return c.Zero(), nil
 	}
 	if g, met := c.Met(c.all[len(c.all)-1], c.all); met {
 		c.damage(c.Root.Manifest(g), "%v", generation.TwoHistories{Generation: g})
@@ -573,6 +574,13 @@ func (c *checker) record(path string, rec cohort.Record, isFolded bool, newest g
 
 // kept tells what is in quarantine.
 func (c *checker) kept(context.Context, generation.Manifest) error {
+	aside, err := c.SetAside()
+	if err != nil {
+		c.damage(c.Root.DamagedGenerations(), "%v", err)
+	}
+	for _, name := range aside {
+		c.note(filepath.Join(string(c.Root), filepath.FromSlash(name)), "another program has saved it over a public file: take its rows in with compactd import, then delete it")
+	}
 	n, err := countQuarantine(c.Store)
 	if err != nil {
 		c.damage(c.Root.QuarantineDir(), "%v", err)

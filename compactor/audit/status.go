@@ -44,11 +44,13 @@ type Status struct {
 	Lock         *generation.Lock   `json:"lock,omitempty"`        // by which that generation was made; nil: it does not say it
 	Cohorts      []CohortStatus     `json:"cohorts"`
 	Quarantine   int                `json:"quarantined"` // notes and streams under quarantine/
-	Stuck        int                `json:"stuck"`       // streams that were folded and could not be moved away, see compactor.Unmovable
-	Columns      int                `json:"columns"`     // dynamic ones
-	InExtra      index.Extras       `json:"in_extra"`    // values that no column holds, by column and reason
-	Ahead        *generation.Ahead  `json:"clock_ahead,omitempty"`
-	Delta        *DeltaStatus       `json:"delta,omitempty"` // nil: folds keep no Delta table
+	// SetAside are files under quarantine/ that other programs have saved over public names, where these are expected: see docs/foxml.md.
+	SetAside []string          `json:"set_aside,omitempty"`
+	Stuck    int               `json:"stuck"`    // streams that were folded and could not be moved away, see compactor.Unmovable
+	Columns  int               `json:"columns"`  // dynamic ones
+	InExtra  index.Extras      `json:"in_extra"` // values that no column holds, by column and reason
+	Ahead    *generation.Ahead `json:"clock_ahead,omitempty"`
+	Delta    *DeltaStatus      `json:"delta,omitempty"` // nil: folds keep no Delta table
 
 	// Unsealed are the streams of which everything is folded, but no seal, and what becomes of them: their writers live or were killed.
 	Unsealed []Unsealed `json:"unsealed,omitempty"`
@@ -139,6 +141,9 @@ func readStatus(ctx context.Context, cfg compactor.Config, store *generation.Sto
 		s.lookAtDelta(store, newest)
 	}
 	if s.Quarantine, err = countQuarantine(store); err != nil {
+		return Status{}, err
+	}
+	if s.SetAside, err = store.SetAside(); err != nil {
 		return Status{}, err
 	}
 	s.Stuck = countStuck(store, newest.Streams)

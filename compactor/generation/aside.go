@@ -22,6 +22,8 @@ type aside struct {
 	read    bool
 	kept    []Manifest // older generations, newest first
 	unknown bool       // one of them cannot be read
+
+	others []NotOurs // what other programs have written, to be told at the end
 }
 
 // keep puts what the public name shows into quarantine/, unless a data file has the same bytes. It tells whether that name was
@@ -41,7 +43,7 @@ func (a *aside) keep(p Public) (broken bool, err error) {
 	if err != nil || linked {
 		return false, err
 	}
-	if a.MayBeOld(0) {
+	if a.MayBeOld(0) && !a.isShared() {
 		return false, nil // on a share it may be the file of a generation that is swept, which this machine still sees
 	}
 	shown, stands, err := a.shown(p)
@@ -60,8 +62,34 @@ func (a *aside) keep(p Public) (broken bool, err error) {
 	if kept != "" {
 		kept = a.Root.Rel(kept)
 	}
-	a.notify(NotOurs{a.Root.Rel(p.Name), kept})
+	a.tell(NotOurs{Path: a.Root.Rel(p.Name), Kept: kept})
 	return true, nil
+}
+
+// tell tells of a public name that showed what no generation published; in a root whose public names others write as well, at the end.
+func (a *aside) tell(n NotOurs) {
+	if a.isShared() && n.Kept != "" {
+		a.others = append(a.others, n)
+		return
+	}
+	a.notify(n)
+}
+
+// tellOthers tells of what other programs have written, with the command that takes all of it in.
+func (a *aside) tellOthers() {
+	command := fmt.Sprintf("compactd import --root %s", a.Root)
+	for _, n := range a.others {
+		kind := "snapshots"
+		if n.Path == a.Root.Rel(a.Root.Index()) {
+			kind = "index"
+		}
+		command += fmt.Sprintf(" --%s %s", kind, filepath.Join(string(a.Root), filepath.FromSlash(n.Kept)))
+	}
+	for _, n := range a.others {
+		n.Import = command
+		a.notify(n)
+	}
+	a.others = nil
 }
 
 // wasPublished tells whether a name that is missing was published before: a later one of the newest generation was, or it

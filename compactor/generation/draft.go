@@ -139,7 +139,12 @@ func (d *Draft) Write(old *Data, c Changes) (stats index.Stats, err error) {
 	if old.Index != nil {
 		d.From = old.Index.Version()
 	}
-	for _, p := range pairs {
+	segments, err := d.segments(old, c)
+	if err != nil {
+		return index.Stats{}, err
+	}
+	for _, p := range pairs { // the withdrawn rows follow those of the index
+		p.segments = segments
 		done, err := p.write(d, c)
 		if err != nil {
 			return index.Stats{}, err

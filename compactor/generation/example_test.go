@@ -64,7 +64,7 @@ func ExampleOpen() {
 	if data.Index == nil {
 		return // nothing was folded yet
 	}
-	fmt.Println(data.Index.NumRows(), "rows, and of records the columns", data.Index.Schema())
+	fmt.Println(data.Index.NumRows(), "rows, and of records the column", data.Index.Schema()[0].Name)
 	for row, err := range data.Index.Identities() { // Rows yields whole ones, as JSON
 		if err != nil {
 			log.Fatal(err)
@@ -72,7 +72,7 @@ func ExampleOpen() {
 		fmt.Println(row.Seq, row.Key)
 	}
 	// Output:
-	// 3 rows, and of records the columns [{metrics.auc double 100}]
+	// 3 rows, and of records the column metrics.auc
 	// 1 r-0:TRAINING
 	// 2 r-1:TRAINING
 	// 3 r-2:TRAINING

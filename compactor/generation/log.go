@@ -41,7 +41,7 @@ func (s *Store) Newest() (Manifest, error) {
 		}
 		newest := Last(gens)
 		if newest == 0 {
-			return Manifest{NextSeq: 1}, nil
+			return s.Zero(), nil
 		}
 		m, err := s.Read(newest)
 		if err == nil {
@@ -52,6 +52,11 @@ func (s *Store) Newest() (Manifest, error) {
 		}
 		tried = newest // it was swept after the listing, so there is a newer one
 	}
+}
+
+// Zero is the manifest of generation 0.
+func (s *Store) Zero() Manifest {
+	return Manifest{NextSeq: 1, Columns: index.ColumnsOf(s.Settings.Profile)}
 }
 
 // Read reads the manifest of one generation. It fails with fs.ErrNotExist if it was swept.

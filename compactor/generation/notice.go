@@ -33,9 +33,14 @@ func (n Published) String() string {
 type NotOurs struct {
 	Path string // relative to the root
 	Kept string // where the bytes are now, relative to the root; empty if it was no regular file
+	// Import is the command that takes what was kept into the root, where other programs are expected to write the public names; else empty.
+	Import string
 }
 
 func (n NotOurs) String() string {
+	if n.Import != "" {
+		return fmt.Sprintf("%s: another program has written it: replaced by the newest generation, and what it wrote is in %s: take its rows in with %s", n.Path, n.Kept, n.Import)
+	}
 	text := fmt.Sprintf("%s: was not what any kept generation published: replaced by the newest one", n.Path)
 	if n.Kept != "" {
 		text += "; kept in " + n.Kept

@@ -23,6 +23,8 @@ type pair struct {
 	oldParts Snapshots
 	parts    []*part
 
+	segments *index.Segments // of all puts; see Draft.segments
+
 	index   DataFile // what was written
 	written Snapshots
 }
@@ -62,6 +64,22 @@ func (d *Draft) pairs(old *Data, c Changes) (all []*pair) {
 		all = append(all, p)
 	}
 	return all
+}
+
+// segments are the segment_ids of all puts, nil in a root without such a column.
+func (d *Draft) segments(old *Data, c Changes) (*index.Segments, error) {
+	if d.store.Settings.Profile != cohort.Foxml || len(c.Puts)+len(c.Withdrawn.Puts) == 0 {
+		return nil, nil
+	}
+	var withdrawn *index.File
+	if old.Withdrawn != nil {
+		withdrawn = old.Withdrawn.Index
+	}
+	s, err := index.NewSegments(old.Index, withdrawn, c.Puts, c.Withdrawn.Puts, c.Cohort)
+	if err != nil {
+		return nil, old.blame(fmt.Errorf("look for the rows before: %w", err))
+	}
+	return s, nil
 }
 
 // writesWithdrawn tells whether the files of withdrawn rows and actions are written, in a root that has them: with each new index. So
@@ -182,9 +200,10 @@ func (p *pair) fill(d *Draft, c Changes, rows *newFile) (index.Stats, error) {
 	}
 	var stats index.Stats
 	var both errgroup.Group
-	both.Go(func() (err error) {
+	both.Go(func() error {
 		puts := append(slices.Clip(p.side.Puts), p.side.Raised...)
-		stats, err = index.MergeMoved(rows, old, p.side.Found, d.Schema, puts, moves, c.Rows, meta)
+		var err error
+		stats, err = index.MergeMoved(rows, old, p.side.Found, d.Schema, puts, moves, p.segments, c.Rows, meta)
 		rows.rows = stats.Rows
 		if err != nil {
 			err = fmt.Errorf("write %s: %w", p.what, err)

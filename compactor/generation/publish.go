@@ -83,6 +83,8 @@ func (s *Store) Publish(m Manifest, late bool) error {
 			}
 			m, tries = newest, 0
 			continue
+		case err == nil && !shown && s.isShared():
+			// Another program has saved there just now. The next run sets that aside.
 		case err == nil && !shown && tries < publishTries:
 			continue // a compactor that slept may have put an earlier generation there just now
 		case err == nil && !shown:
@@ -118,6 +120,9 @@ func (s *Store) replacePublic(m Manifest, again bool) (broken bool, err error) {
 		}
 	}
 	away := aside{Store: s, newest: m, gap: s.gap(m, old)}
+	if s.isShared() {
+		return s.exchangeAll(&away, old)
+	}
 	for _, p := range old {
 		if err := s.publicDir(filepath.Dir(p.Name)); err != nil {
 			return broken, err
@@ -133,6 +138,26 @@ func (s *Store) replacePublic(m Manifest, again bool) (broken bool, err error) {
 		}
 	}
 	return broken, s.replaceAll(old)
+}
+
+// exchangeAll is the rest of replacePublic in a root whose public names others write as well.
+func (s *Store) exchangeAll(away *aside, old []Public) (broken bool, err error) {
+	defer away.tellOthers() // also of what was set aside before an error
+	var inUse error
+	for _, p := range old {
+		if err := s.publicDir(filepath.Dir(p.Name)); err != nil {
+			return broken, err
+		}
+		was, err := away.exchange(p)
+		broken = broken || was
+		switch {
+		case errors.Is(err, durable.ErrInUse):
+			inUse = errors.Join(inUse, fmt.Errorf("%w: %w", ErrNotPublished, err))
+		case err != nil:
+			return broken, err
+		}
+	}
+	return broken, inUse
 }
 
 // gap is the last public name that shows m: a run that was killed while it published leaves no name missing before that.
@@ -192,29 +217,44 @@ func (s *Store) Shown(p Public) (cohort.Generation, error) {
 	if _, err := s.FS.Stat(p.Name); err != nil {
 		return 0, err
 	}
-	gens, err := s.List()
-	if err != nil {
-		return 0, err
-	}
 	var unknown error
-	for _, g := range slices.Backward(gens) {
-		m, err := s.Read(g)
+	for known := cohort.Generation(0); ; { // others may publish a generation that is later than those that were listed
+		gens, err := s.List()
 		if err != nil {
-			if !errors.Is(err, fs.ErrNotExist) { // else it was swept
+			return 0, err
+		}
+		newest := Last(gens)
+		if newest <= known {
+			return 0, unknown
+		}
+		for _, g := range slices.Backward(gens) {
+			if g <= known {
+				break
+			}
+			is, err := s.isShown(p.Name, g)
+			switch {
+			case is:
+				return g, nil
+			case err != nil && !errors.Is(err, fs.ErrNotExist): // else it was swept
 				unknown = err
 			}
-			continue
 		}
-		for _, q := range s.public(m) {
-			if q.Name != p.Name {
-				continue
-			}
-			if ok, err := s.shows(q.Name, q.Data); err != nil || ok {
-				return g, err
-			}
+		known = newest
+	}
+}
+
+// isShown tells whether a public name shows what a generation has for it.
+func (s *Store) isShown(name string, g cohort.Generation) (bool, error) {
+	m, err := s.Read(g)
+	if err != nil {
+		return false, err
+	}
+	for _, q := range s.public(m) {
+		if q.Name == name {
+			return s.shows(q.Name, q.Data)
 		}
 	}
-	return 0, unknown
+	return false, nil
 }
 
 // IsPublished tells whether index.parquet and every snapshot_index.json of the root show m.

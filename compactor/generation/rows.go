@@ -52,6 +52,26 @@ func (d *Data) RowsFrom(seq cohort.Seq) iter.Seq2[Row, error] {
 	}
 }
 
+// Lines yields all lines of the snapshots, file by file. It ends after the first error.
+func (d *Data) Lines() iter.Seq2[index.Snapshot, error] {
+	return func(yield func(index.Snapshot, error) bool) {
+		for _, f := range d.of.Snapshots {
+			r, err := d.snapshots(f)
+			if err != nil {
+				yield(index.Snapshot{}, err)
+				return
+			}
+			for line, err := range index.Snapshots(r) {
+				if !yield(line, err) || err != nil {
+					r.Close()
+					return
+				}
+			}
+			r.Close()
+		}
+	}
+}
+
 // lineFiles are the snapshots files of a generation, of which those that were used last are open.
 type lineFiles struct {
 	data *Data

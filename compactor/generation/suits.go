@@ -35,6 +35,9 @@ func KeyText(s cohort.Settings) string {
 	if s.Key.Absent() != "" {
 		text += ", absent fields " + s.Key.Absent()
 	}
+	if s.Profile != cohort.NoProfile {
+		text += fmt.Sprintf(", profile %s", s.Profile)
+	}
 	return fmt.Sprintf("%s, snapshots %s", text, s.WithDefaults().Snapshots)
 }
 

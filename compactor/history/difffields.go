@@ -76,7 +76,7 @@ func (w whole) fields(form cohort.KeyForm) map[string]Value {
 		add("snapshot.", w.line.Members(), false)
 		return out
 	}
-	add("", index.FieldsOf(r), false) // the line has all fields of the record, with its tokens
+	add("", index.FieldsOf(r, form), false) // the line has all fields of the record, with its tokens
 	if r.ID != "" {
 		add("", []index.Field{{Name: "record_id", Value: jsonscan.Quote(r.ID)}}, false)
 	}

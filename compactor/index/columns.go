@@ -89,14 +89,14 @@ func (c Columns) Apply(s Schema, unused []string) (Schema, Columns) {
 	}
 	for _, d := range c.Declared {
 		if i := find(s, d.Name); i >= 0 {
-			s[i].Kind = d.Kind
+			s[i].Kind, s[i].Made = d.Kind, d.Made
 			continue
 		}
 		var id int32
 		if i := find(c.Gone, d.Name); i >= 0 {
 			id = c.Gone[i].ID
 		}
-		s = append(s, Column{d.Name, d.Kind, id})
+		s = append(s, Column{d.Name, d.Kind, id, d.Made})
 	}
 	if c.IsFull(s) {
 		s, c = c.without(s, unused)
@@ -161,7 +161,7 @@ func (c Columns) Declare(col Column) (Columns, error) {
 	if i := find(c.Declared, col.Name); i >= 0 {
 		c.Declared[i].Kind = col.Kind
 	} else {
-		c.Declared = append(c.Declared, Column{col.Name, col.Kind, 0})
+		c.Declared = append(c.Declared, Column{Name: col.Name, Kind: col.Kind, Made: col.Made})
 	}
 	return c, c.Validate()
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/runfold/runfold/internal/jsonscan"
 )
 
-// Content is all that a row says. Its fields have one form, whichever of them stand in columns and whichever in _extra. So rows of
+// Content is all that a row says of its record, so not what folds have made of it. Its fields have one form, whichever of them stand in columns and whichever in _extra. So rows of
 // files with other columns can be compared.
 type Content struct {
 	Identity
@@ -77,7 +77,7 @@ func (f *File) mayHaveSeq(group int, seqs []cohort.Seq) bool {
 func (f *File) content(r parquet.Row, places []int) (Content, error) {
 	c := Content{Identity: f.identityIn(r, places)}
 	for i, col := range f.layout.dynamic {
-		if v := r[len(firstColumns)+i]; !v.IsNull() {
+		if v := r[len(firstColumns)+i]; !v.IsNull() && !col.Made {
 			c.Fields = append(c.Fields, Field{col.Name, appendValue(nil, v)})
 		}
 	}
@@ -189,6 +189,9 @@ func (s Snapshot) Members() (members []Field) {
 	}
 	return members
 }
+
+// Object are the user's members of the line, as a JSON object.
+func (s Snapshot) Object() []byte { return s.parts().object() }
 
 // parts are what a line says beside its seq.
 type parts struct {

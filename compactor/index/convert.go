@@ -143,7 +143,7 @@ func (c *converter) join(all []moved, homeless int, name string, value []byte) [
 
 func (c *converter) field(m moved) field {
 	n := &name{column: m.name, place: -1}
-	if i, ok := c.to.place[m.name]; ok && c.to.kindAt(i) != 0 {
+	if i, ok := c.to.place[m.name]; ok && c.to.kindAt(i) != 0 && i != c.to.made {
 		n.place, n.kind = i, c.to.kindAt(i)
 	}
 	return field{n, m.token, jsonscan.KindOf(m.token)}

@@ -82,7 +82,7 @@ func TestDropAndAdd(t *testing.T) {
 		t.Errorf("with b again, in another order (-want +got):\n%s", diff)
 	}
 	uses := open(t, data).Uses()
-	if diff := cmp.Diff([]Use{{Column{"a", Int, 100}, 2}, {Column{"b", String, 101}, 2}}, uses); diff != "" {
+	if diff := cmp.Diff([]Use{{Column{Name: "a", Kind: Int, ID: 100}, 2}, {Column{Name: "b", Kind: String, ID: 101}, 2}}, uses); diff != "" {
 		t.Errorf("Uses (-want +got):\n%s", diff)
 	}
 }
@@ -196,7 +196,7 @@ func TestTwoOfOneText(t *testing.T) {
 			}
 			slices.Sort(both)
 			said = append(said, strings.Join(both, " "))
-			if rec := (Content{Fields: FieldsOf(recs[i])}); rec.Sum() != (Content{Fields: c.Fields}).Sum() {
+			if rec := (Content{Fields: FieldsOf(recs[i], cohort.KeyForm{})}); rec.Sum() != (Content{Fields: c.Fields}).Sum() {
 				t.Errorf("row of %s says %v", recs[i].JSON, said[i])
 			}
 		}

@@ -188,6 +188,19 @@ func isBeside(column, of jsonscan.Kind, token []byte) bool {
 	return false
 }
 
+// reasonOf is reasonOf in a file of this layout. With the profile foxml a record cannot fill a column that folds make, and its mode in other letters than those
+// of the column is not hidden.
+func (l *layout) reasonOf(name string, kind jsonscan.Kind, token []byte) (Reason, bool) {
+	of := jsonscan.KindOf(token)
+	switch {
+	case l.isMade(name):
+		return BadName, of != jsonscan.Object && of != jsonscan.Array && of != jsonscan.Null
+	case l.isFoxml() && name == columnMode && of == jsonscan.String:
+		return "", false
+	}
+	return reasonOf(name, kind, token)
+}
+
 // reasonOf says why a scalar is in _extra. kind is that of the column with its name, 0 if there is no such column. ok is false
 // for a value that is not a scalar, and for one that stands in its column as well.
 func reasonOf(name string, kind jsonscan.Kind, token []byte) (reason Reason, ok bool) {
@@ -232,7 +245,7 @@ func (f *File) Extras() (Extras, error) {
 		}
 		if isBeside(kind, jsonscan.KindOf(token), token) {
 			tokens[name] = 0
-		} else if reason, ok := reasonOf(name, kind, token); ok {
+		} else if reason, ok := f.layout.reasonOf(name, kind, token); ok {
 			sum.add(name, reason, 1)
 		}
 	})

@@ -22,6 +22,9 @@ type field struct {
 	is    jsonscan.Kind // of the value
 }
 
+// flattenerOf is one for the records of files with this layout.
+func flattenerOf(l *layout) flattener { return flattener{layout: l, foxml: l.isFoxml()} }
+
 // name is what a flattener knows of a name.
 type name struct {
 	column string
@@ -43,6 +46,7 @@ type name struct {
 // next, because records of one kind have the same names.
 type flattener struct {
 	layout           *layout // nil if no places are needed
+	foxml            bool    // of records of a root with the profile foxml
 	top, nested, out []field
 	root             name // the names of whole records stand under it
 	known            int  // how many bytes of memory the kept names take
@@ -69,9 +73,12 @@ func (f *flattener) flatten(r cohort.Record) []field {
 	}
 	f.list.Of(&r)
 	f.top = f.members(f.top[:0], &f.root)
+	if f.foxml {
+		f.addMode(r)
+	}
 	for _, m := range f.top {
 		switch {
-		case m.owned, m.column == snapshotMember && m.is == jsonscan.Object:
+		case m.owned, m.column == snapshotMember && m.is == jsonscan.Object, f.foxml && isCohortOf(r, m):
 		case m.group && m.is == jsonscan.Object:
 			f.flattenGroup(m)
 		default:
@@ -158,7 +165,7 @@ func (f *flattener) meet(of *name, member string) *name {
 	} else {
 		n.column = of.column + "." + member
 	}
-	if f.layout != nil && !isFixed(n.column) {
+	if f.layout != nil && !isFixed(n.column) && !f.layout.isMade(n.column) {
 		if i, ok := f.layout.place[n.column]; ok {
 			n.place, n.kind = i, f.layout.kindAt(i)
 		}
@@ -167,6 +174,9 @@ func (f *flattener) meet(of *name, member string) *name {
 		of.under = map[string]*name{}
 	}
 	n.nameable, n.ruled = columnName(n.column), ruledByName(n.column)
+	if f.layout != nil && f.layout.isMade(n.column) {
+		n.nameable = false
+	}
 	of.under[member] = n
 	f.known += nameBytes + len(n.column) + len(member)
 	f.ids++

@@ -145,6 +145,10 @@ func (f *File) findInGroup(group int, g parquet.RowGroup, want map[string]bool, 
 		return err
 	}
 	names := foundColumns
+	if f.layout.isFoxml() {
+		names = slices.Clone(names)
+		names[slices.Index(names, columnView)] = columnMode
+	}
 	if f.facetsMayBeExtra() {
 		names = slices.Concat(names, []string{columnExtra})
 	}
@@ -155,7 +159,7 @@ func (f *File) findInGroup(group int, g parquet.RowGroup, want map[string]bool, 
 			if _, ok := found[hits[0].key]; ok {
 				return damaged("key %q stands twice", hits[0].key)
 			}
-			found[hits[0].key] = foundOf(r, columns, group)
+			found[hits[0].key] = foundOf(r, columns, group, f.layout.isFoxml())
 			hits = hits[1:]
 		}
 		row++
@@ -173,7 +177,7 @@ func (f *File) places(names []string) (places []int, exist []string) {
 	return places, exist
 }
 
-func foundOf(r parquet.Row, columns []string, group int) Found {
+func foundOf(r parquet.Row, columns []string, group int, foxml bool) Found {
 	f := Found{
 		Version: cohort.Version{Stamp: cohort.Stamp(r[0].Int64()), RecordID: string(r[1].ByteArray())},
 		Facets:  cohort.Facets{Cohort: cohort.ID(r[3].ByteArray())},
@@ -187,7 +191,7 @@ func foundOf(r parquet.Row, columns []string, group int) Found {
 		case name == columnDigest:
 			f.Digest = cohort.Digest(v.Int64())
 		case name == columnExtra:
-			f.addExtra(v.ByteArray())
+			f.addExtra(v.ByteArray(), foxml)
 		default:
 			f.set(name, scalarText(v))
 		}
@@ -199,7 +203,7 @@ func (f *Found) set(facet, text string) {
 	switch facet {
 	case "target":
 		f.Target = text
-	case "view":
+	case columnView, columnMode:
 		f.View = text
 	case "symbol":
 		f.Symbol = text
@@ -209,12 +213,20 @@ func (f *Found) set(facet, text string) {
 }
 
 // addExtra takes the facets that no column holds. Where a text column has one, too, this is its exact token.
-func (f *Found) addExtra(obj []byte) {
+func (f *Found) addExtra(obj []byte, foxml bool) {
 	if !isObject(obj) {
 		return // who reads the row itself reports it
 	}
 	for m := range jsonscan.EachMember(obj) {
-		f.set(string(m.Name), jsonscan.ScalarText(m.Value))
+		switch string(m.Name) {
+		case columnMode: // in other roots it is a field like any other, and here the column has it
+		case columnView:
+			if !foxml {
+				f.View = jsonscan.ScalarText(m.Value)
+			}
+		default:
+			f.set(string(m.Name), jsonscan.ScalarText(m.Value))
+		}
 	}
 }
 

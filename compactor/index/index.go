@@ -91,6 +91,8 @@ type Put struct {
 	Record *cohort.Record
 	// N is the caller's own number for it.
 	N int32
+	// Segment is the segment_id that the row had where it comes from; nil: Segments decides.
+	Segment *int64
 	// Raise changes only the stamp of the row with this Key, to that of the Record.
 	// No other field of the Record is used.
 	Raise bool

@@ -59,6 +59,7 @@ type layout struct {
 	dynamic Schema
 	last    []string       // the fixed columns after the dynamic ones
 	place   map[string]int // of every column
+	made    int            // the place of the column that folds make; 0: there is none
 }
 
 // newLayout is the layout of files that are written now.
@@ -76,8 +77,17 @@ func layoutOf(version int, s Schema) *layout {
 	for _, name := range l.names() {
 		l.place[name] = len(l.place)
 	}
+	if i := slices.IndexFunc(s, func(c Column) bool { return c.Made }); i >= 0 {
+		l.made = len(firstColumns) + i
+	}
 	return l
 }
+
+// isFoxml tells whether the file is of a root with the profile foxml: no other one has a column that folds make.
+func (l *layout) isFoxml() bool { return l.made > 0 }
+
+// isMade tells whether a column is the one that folds make.
+func (l *layout) isMade(name string) bool { return l.made > 0 && name == columnSegment }
 
 // isOptional tells whether a column may be NULL.
 func (l *layout) isOptional(name string) bool {

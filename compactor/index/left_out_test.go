@@ -27,7 +27,7 @@ func TestLeftOutLeavesNothing(t *testing.T) {
 		t.Fatalf("found %v, %v", found, err)
 	}
 	var out bytes.Buffer
-	stats, err := mergeAll(&out, f, found, f.Schema(), nil, Moves{Out: []cohort.Key{key}}, nil, meta(2), size)
+	stats, err := mergeAll(&out, f, found, f.Schema(), nil, Moves{Out: []cohort.Key{key}}, nil, nil, meta(2), size)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,23 +34,24 @@ func Merge(w io.Writer, old *File, found map[cohort.Key]Found, schema Schema, pu
 	return mergeSized(w, old, found, schema, puts, load, meta, fullGroup)
 }
 
-// MergeMoved is Merge with rows that leave old, and rows that come from another file. found must have the keys of both.
-func MergeMoved(w io.Writer, old *File, found map[cohort.Key]Found, schema Schema, puts []Put, moves Moves, load Load, meta Meta) (Stats, error) {
-	return mergeAll(w, old, found, schema, puts, moves, load, meta, fullGroup)
+// MergeMoved is Merge with rows that leave old, and rows that come from another file. found must have the keys of both. segments are those of
+// puts, in a root that has such a column; it may be nil.
+func MergeMoved(w io.Writer, old *File, found map[cohort.Key]Found, schema Schema, puts []Put, moves Moves, segments *Segments, load Load, meta Meta) (Stats, error) {
+	return mergeAll(w, old, found, schema, puts, moves, segments, load, meta, fullGroup)
 }
 
 func mergeSized(w io.Writer, old *File, found map[cohort.Key]Found, schema Schema, puts []Put, load Load, meta Meta, size groupSize) (Stats, error) {
-	return mergeAll(w, old, found, schema, puts, Moves{}, load, meta, size)
+	return mergeAll(w, old, found, schema, puts, Moves{}, nil, load, meta, size)
 }
 
-func mergeAll(w io.Writer, old *File, found map[cohort.Key]Found, schema Schema, puts []Put, moves Moves, load Load, meta Meta, size groupSize) (Stats, error) {
+func mergeAll(w io.Writer, old *File, found map[cohort.Key]Found, schema Schema, puts []Put, moves Moves, segments *Segments, load Load, meta Meta, size groupSize) (Stats, error) {
 	to := newLayout(schema)
 	out, err := newWriter(w, to, size, meta)
 	if err != nil {
 		return Stats{}, err
 	}
 	puts, raised := splitPuts(puts)
-	m := merger{out: out, encoder: newEncoder(to), puts: puts, load: load, drop: replaced(found, puts), raised: raised, found: found}
+	m := merger{out: out, encoder: newEncoder(to), puts: puts, load: load, drop: replaced(found, puts), raised: raised, found: found, segments: segments, withdrawn: meta.Withdrawn}
 	for _, key := range moves.Out {
 		if f, ok := found[key]; ok {
 			m.drop[string(key)] = f.group
@@ -117,6 +118,9 @@ type merger struct {
 	drop    map[string]int          // keys of old rows that are left out, and their row groups
 	raised  map[string]cohort.Stamp // keys of old rows whose stamp is raised; each is removed when its row is found
 	found   map[cohort.Key]Found
+
+	segments  *Segments // of the puts; nil: their rows have none
+	withdrawn bool      // they become withdrawn rows
 }
 
 func (m *merger) mergeOld(old *File) error {
@@ -185,7 +189,9 @@ func (m *merger) putBelow(seq int64) error {
 		m.puts = m.puts[1:]
 		r, err := p.record(m.load)
 		if err == nil {
-			err = m.out.add(true, func(dst parquet.Row) (parquet.Row, error) { return m.encoder.encode(dst, p, r), nil })
+			err = m.out.add(true, func(dst parquet.Row) (parquet.Row, error) {
+				return m.segments.mark(m.out.layout, m.encoder.encode(dst, p, r), p, r.Cohort, m.withdrawn), nil
+			})
 		}
 		if err != nil {
 			return fmt.Errorf("put %q: %w", p.Key, err)

@@ -63,11 +63,11 @@ func TestMoveAndBack(t *testing.T) {
 		t.Fatalf("SortMoves = %v, next %d; want the order of the file, from 10", in, next)
 	}
 	var index, out bytes.Buffer
-	if _, err := MergeMoved(&index, old, found, schema, nil, Moves{Out: keys}, nil, meta(2)); err != nil {
+	if _, err := MergeMoved(&index, old, found, schema, nil, Moves{Out: keys}, nil, nil, meta(2)); err != nil {
 		t.Fatal(err)
 	}
 	narrow := Schema{{Name: "n", Kind: Int}} // the other columns go to _extra, and come back
-	if _, err := MergeMoved(&out, nil, found, narrow, nil, Moves{In: in, From: old, FromFound: found}, nil, meta(2)); err != nil {
+	if _, err := MergeMoved(&out, nil, found, narrow, nil, Moves{In: in, From: old, FromFound: found}, nil, nil, meta(2)); err != nil {
 		t.Fatal(err)
 	}
 	left, withdrawn := openBytes(t, &index), openBytes(t, &out)
@@ -83,7 +83,7 @@ func TestMoveAndBack(t *testing.T) {
 	}
 	SortMoves(in, foundOut, 20)
 	var again bytes.Buffer
-	if _, err := MergeMoved(&again, left, foundOut, schema, nil, Moves{In: in, From: withdrawn, FromFound: foundOut}, nil, meta(3)); err != nil {
+	if _, err := MergeMoved(&again, left, foundOut, schema, nil, Moves{In: in, From: withdrawn, FromFound: foundOut}, nil, nil, meta(3)); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{want[2], want[0], want[1]}, moveText(t, openBytes(t, &again))); diff != "" {
@@ -94,7 +94,7 @@ func TestMoveAndBack(t *testing.T) {
 		"a row that nobody looked for":    {In: []Put{{Key: "x:S", Seq: 20}}, From: old},
 		"a seq that is below those there": {In: []Put{{Key: keys[0], Seq: 1}}, From: old, FromFound: found},
 	} {
-		if _, err := MergeMoved(new(bytes.Buffer), left, nil, schema, nil, moves, nil, meta(4)); err == nil {
+		if _, err := MergeMoved(new(bytes.Buffer), left, nil, schema, nil, moves, nil, nil, meta(4)); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}

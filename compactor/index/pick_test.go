@@ -92,6 +92,10 @@ func TestEachOfVersions(t *testing.T) {
 		if err != nil || filepath.Ext(path) != ".parquet" {
 			return err
 		}
+		root, _, _ := strings.Cut(filepath.ToSlash(path), "/root/")
+		if _, err := os.Stat(filepath.Join(root, "root", "quarantine", ".generations", filepath.Base(path))); err == nil {
+			return nil // it was damaged on purpose
+		}
 		files++
 		data, err := os.ReadFile(path)
 		if err != nil {

@@ -77,7 +77,7 @@ func (m *remaking) try(body func([]byte) []byte, at stamped) (cohort.Record, err
 		return r, err
 	}
 	r.Cohort, r.Written = m.row.Cohort, at.written
-	if err := errors.Join(r.Validate(), m.form.Validate(r)); err != nil {
+	if err := errors.Join(m.form.ValidateRecord(r), m.form.Validate(r)); err != nil {
 		return r, err
 	}
 	return r, m.compare(r)
@@ -144,7 +144,7 @@ func (m *remaking) compare(r cohort.Record) error {
 	case t.IsZero() != m.row.Time.IsZero() || t.UnixMicro() != m.row.Time.UnixMicro():
 		return errors.New("its time would be another one")
 	}
-	if !slices.EqualFunc(inOneForm(FieldsOf(r)), inOneForm(m.row.Fields), Field.equal) {
+	if !slices.EqualFunc(inOneForm(FieldsOf(r, m.form)), inOneForm(m.row.Fields), Field.equal) {
 		return errors.New("its columns would differ")
 	}
 	line := Snapshot{Key: m.line.Key, Seq: m.line.Seq}
@@ -160,8 +160,9 @@ func (f Field) equal(other Field) bool {
 }
 
 // FieldsOf are the fields that the row of a record has, in the record's order and with the record's bytes, which they alias.
-func FieldsOf(r cohort.Record) []Field {
-	var all flattener
+// form is that of the keys of its root.
+func FieldsOf(r cohort.Record, form cohort.KeyForm) []Field {
+	all := flattener{foxml: form.Profile() == cohort.Foxml}
 	var out []Field
 	for _, f := range all.flatten(r) {
 		out = append(out, Field{f.column, f.value})

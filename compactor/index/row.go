@@ -20,7 +20,7 @@ type encoder struct {
 }
 
 func newEncoder(l *layout) *encoder {
-	e := &encoder{layout: l, fields: flattener{layout: l}, extras: extras{}}
+	e := &encoder{layout: l, fields: flattenerOf(l), extras: extras{}}
 	for i := range l.width() {
 		e.nulls = append(e.nulls, parquet.NullValue().Level(0, 0, i))
 	}
@@ -58,7 +58,7 @@ func (e *encoder) encode(dst parquet.Row, p Put, r cohort.Record) parquet.Row {
 			extra.add(f.column, f.value)
 		case !held:
 			extra.addUnheld(cells.row, f)
-			if reason, ok := reasonOf(f.column, f.kind, f.value); ok {
+			if reason, ok := e.layout.reasonOf(f.column, f.kind, f.value); ok {
 				e.extras.add(f.column, reason, 1)
 			} else if isBeside(f.kind, f.is, f.value) {
 				e.extras.add(f.column, Twice, 1)

@@ -24,12 +24,15 @@ type Column struct {
 	Name string
 	Kind Kind
 	ID   int32 // the Parquet field id, which no other column of the root ever has; 0 in files of version 1
+	// Made tells that folds make its values, and no record does: see Segments. A field of its name stays in _extra.
+	Made bool
 }
 
 type columnJSON struct {
 	Name string `json:"name"`
 	Type string `json:"type"`
 	ID   int32  `json:"id"`
+	Made bool   `json:"made"`
 }
 
 // Kind is the type of a column.
@@ -59,6 +62,9 @@ func (c Column) MarshalJSON() ([]byte, error) {
 	if c.ID != 0 {
 		b = fmt.Appendf(b, `,"id":%d`, c.ID)
 	}
+	if c.Made {
+		b = append(b, `,"made":true`...)
+	}
 	return append(b, '}'), nil
 }
 
@@ -72,7 +78,7 @@ func (c *Column) UnmarshalJSON(data []byte) error {
 	}
 	for _, k := range columnKinds {
 		if k.String() == j.Type {
-			*c = Column{j.Name, k, j.ID}
+			*c = Column{j.Name, k, j.ID, j.Made}
 			return c.validate()
 		}
 	}
@@ -85,6 +91,9 @@ func (c Column) validate() error {
 	}
 	if !columnName(c.Name) && !wasFree(c.Name) {
 		return fmt.Errorf("column name %q is not allowed", c.Name)
+	}
+	if c.Made && (c.Name != columnSegment || c.Kind != Int) {
+		return fmt.Errorf("column %q is not one that folds make", c.Name)
 	}
 	if c.ID != 0 && c.ID < firstID {
 		return fmt.Errorf("column %q has the id %d: it must be %d or above", c.Name, c.ID, firstID)

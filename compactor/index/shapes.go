@@ -53,7 +53,7 @@ type Shaper struct {
 const maxKnown = 1 << 20
 
 // Shaper returns a new one.
-func (s *Shapes) Shaper() *Shaper { return &Shaper{shapes: s, fields: flattener{layout: s.of}} }
+func (s *Shapes) Shaper() *Shaper { return &Shaper{shapes: s, fields: flattenerOf(s.of)} }
 
 // Of is the shape of a record, and about what it takes in memory: nothing if it is not the first of its shape. Hostile
 // records have a new one each.
@@ -179,11 +179,11 @@ func (e *Extender) begin(name string, kind Kind) Column {
 		if c.Kind == Int && kind == Double {
 			c.Kind = Double // as it would be if it had never gone
 		}
-		return Column{name, ruledKind(name, c.Kind), c.ID}
+		return Column{Name: name, Kind: ruledKind(name, c.Kind), ID: c.ID}
 	}
 	var id int32
 	id, e.columns = e.columns.give()
-	return Column{name, kind, id}
+	return Column{Name: name, Kind: kind, ID: id}
 }
 
 // Schema is what came out, and what the root wants then.

@@ -96,7 +96,7 @@ func typedValue(v parquet.Value) any {
 func ContentOf(id Identity, schema Schema, values []any, extra []byte, canonical func(json []byte) []byte) (Content, error) {
 	c := Content{Identity: id}
 	for i, col := range schema {
-		if values[i] != nil {
+		if values[i] != nil && !col.Made {
 			c.Fields = append(c.Fields, Field{col.Name, appendValue(nil, parquetValue(values[i]))})
 		}
 	}

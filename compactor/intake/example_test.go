@@ -11,6 +11,8 @@ import (
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/intake"
+	"github.com/runfold/runfold/compactor/intake/mlruns"
+	"github.com/runfold/runfold/compactor/intake/tracker"
 	"github.com/runfold/runfold/journal"
 )
 
@@ -52,4 +54,30 @@ func ExamplePreviousInFile() {
 	}
 	fmt.Println(run.Key, run.Seq, ok)
 	// Output: r-1:TRAINING 4 true
+}
+
+func ExampleImportRuns() {
+	temp, err := os.MkdirTemp("", "runfold")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(temp)
+	root, _, err := journal.InitRoot(cohort.Root(filepath.Join(temp, "runs")), cohort.Settings{}, journal.RootOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	ctx, options := context.Background(), tracker.Options{Steps: 100}
+	runs := mlruns.Runs(ctx, filepath.Join("..", "..", "docs", "examples", "trackers", "mlruns"), options)
+	cfg := compactor.Config{Root: root.Dir, Notify: func(n compactor.Notice) { fmt.Println(n) }}
+	report, err := intake.ImportRuns(ctx, cfg, intake.RunSource{Runs: runs, Options: options})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(report.Found, report.Taken, report.Deleted)
+	// Output:
+	// published generation 1 with 3 rows
+	// "Churn (Asia)" becomes cohort Churn-Asia-cad95d34: a cohort has 1 to 200 characters of A-Za-z0-9._=- and no dot at its beginning
+	// 1 runs were deleted in the tracker, and not taken: --deleted takes them
+	// 4 3 1
 }

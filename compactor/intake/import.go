@@ -1,5 +1,6 @@
-// Package intake imports files of other programs, and older files of ours. It turns an index.parquet of any writer and a
-// snapshot_index.json with keys of any form into records, and gives them to compactor.Import.
+// Package intake imports files of other programs, and older files of ours. It turns an index.parquet of any writer, a
+// snapshot_index.json with keys of any form, CSV files and lines of JSON into records, and gives them to compactor.Import. ImportRuns does so with the runs
+// of trackers, which packages below this one read.
 //
 //	report, err := intake.Import(ctx, compactor.Config{Root: "runs"}, intake.Source{
 //		Snapshots: []intake.SnapshotsFile{{Data: file}}, Cohort: "churn_eu",
@@ -28,6 +29,7 @@ type Report struct {
 	Rows       int               `json:"rows"`      // of the index file
 	Snapshots  int               `json:"snapshots"` // of the snapshots file
 	Taken      int               `json:"taken"`
+	Replaced   int               `json:"replaced"`            // of those taken: in the place of a row that stood
 	Withdrawn  int               `json:"withdrawn,omitempty"` // the run was withdrawn, and the row stays among those
 	Known      int               `json:"known"`               // the root holds the same already
 	Erased     int               `json:"erased,omitempty"`    // of erased runs, which never get in again
@@ -36,12 +38,14 @@ type Report struct {
 	Covered    int               `json:"covered"`             // snapshots without a number, of keys that a row with numbers has
 	Left       int               `json:"left_out"`            // with their Reasons
 	Reasons    []LeftOut         `json:"reasons"`
-	NonFinite  int               `json:"non_finite"`    // values that are NaN or infinite, read as missing
-	Zoned      int               `json:"zones_assumed"` // timestamps that had no zone
-	OddTimes   int               `json:"odd_times"`     // timestamps that are no time, kept as imported_timestamp
-	Renumbered int               `json:"renumbered"`    // their snapshot_seq was taken
-	Fallback   int               `json:"without_seq"`   // placed by their timestamp
-	Rekeyed    int               `json:"rekeyed"`       // rows that had another key in the root that they come from
+	NonFinite  int               `json:"non_finite"`                // values that are NaN or infinite, read as missing
+	Zoned      int               `json:"zones_assumed"`             // timestamps that had no zone
+	OddTimes   int               `json:"odd_times"`                 // timestamps that are no time, kept as imported_timestamp
+	Renumbered int               `json:"renumbered"`                // their snapshot_seq was taken
+	Fallback   int               `json:"without_seq"`               // placed by their timestamp
+	Extra      int64             `json:"extra"`                     // values that no column holds
+	Renamed    []Experiment      `json:"cohorts_changed,omitempty"` // see Source.Rename
+	Rekeyed    int               `json:"rekeyed"`                   // rows that had another key in the root that they come from
 	Generation cohort.Generation `json:"generation"`
 	compactor.Narrowing
 }
@@ -70,11 +74,16 @@ func Import(ctx context.Context, cfg compactor.Config, src Source) (Report, erro
 	if err := f.read(ctx); err != nil {
 		return f.report, err
 	}
+	if f.isFoxml() {
+		if err := f.findCohorts(cfg); err != nil {
+			return f.report, err
+		}
+	}
 	recs := f.records()
 	f.tellAll()
 	done, err := compactor.Import(ctx, cfg, recs, src.DryRun)
 	f.report.Taken, f.report.Known, f.report.Newer, f.report.Withdrawn = done.Taken, done.Known, done.Newer, done.Withdrawn
-	f.report.Erased = done.Erased
+	f.report.Erased, f.report.Replaced, f.report.Extra = done.Erased, done.Replaced, done.InExtra.Values()
 	f.report.Renumbered, f.report.Generation, f.report.Narrowing = done.Renumbered, done.Generation, done.Narrowing
 	return f.report, err
 }
@@ -111,6 +120,16 @@ func (e *FileError) Unwrap() error { return e.Err }
 func (f *files) read(ctx context.Context) error {
 	for n, file := range f.src.Indexes {
 		if err := f.readIndex(ctx, n, file); err != nil {
+			return err
+		}
+	}
+	for n, file := range f.src.Tables {
+		if err := f.readTable(ctx, len(f.src.Indexes)+n, file); err != nil {
+			return err
+		}
+	}
+	for n, file := range f.src.Lines {
+		if err := f.readLines(ctx, len(f.src.Indexes)+len(f.src.Tables)+n, file); err != nil {
 			return err
 		}
 	}
@@ -173,6 +192,9 @@ func place(file string, files int, what string) string {
 // add completes one item.
 func (f *files) add(it item, err error, at position) {
 	it.position = at
+	if err == nil && f.isFoxml() {
+		it.asFoxml()
+	}
 	if err == nil {
 		err = f.complete(&it)
 	}
@@ -198,7 +220,10 @@ func (f *files) records() []compactor.Imported {
 	inOrder(items)
 	recs := make([]compactor.Imported, len(items))
 	for i, it := range items {
-		recs[i] = compactor.Imported{Record: it.record(), Seq: it.seq}
+		recs[i] = compactor.Imported{Record: it.record(), Seq: it.seq, Segment: it.segment}
+		if f.isFoxml() && it.key != "" && it.seq != 0 {
+			recs[i].Was = &compactor.Was{Key: cohort.Key(it.key), RecordID: it.recordID, Snapshot: it.lineOf()}
+		}
 		if it.seq == 0 {
 			f.report.Fallback++
 		}
@@ -232,11 +257,12 @@ func (f *files) tellAll() {
 	for _, n := range f.left.list {
 		f.notify(n)
 	}
+	tellRenamed(f.report.Renamed, f.notify)
 	if f.conflict != nil {
 		f.notify(*f.conflict)
 	}
-	if f.report.Fallback > 0 {
-		f.notify(SeqFallback{f.report.Fallback})
+	if f.report.Fallback > 0 && (f.report.Fallback < f.report.Rows+f.report.Snapshots-f.report.Left || f.report.Snapshots > 0) {
+		f.notify(SeqFallback{f.report.Fallback}) // else they have no numbers at all, as the tables of others
 	}
 	if f.report.Rekeyed > 0 {
 		f.notify(Rekeyed{f.report.Rekeyed})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/index"
+	"github.com/runfold/runfold/compactor/intake/tracker"
 	"github.com/runfold/runfold/internal/jsonscan"
 )
 
@@ -19,6 +20,8 @@ import (
 type item struct {
 	runID, stage, cohort, timestamp string
 	seq                             cohort.Seq // 0: none
+	recordID                        string     // of a row of an index of ours
+	segment                         *int64     // of a row for a root with the profile foxml, if it has one
 
 	rest     []member // everything else, in its order
 	added    []member // what only the key says
@@ -124,7 +127,7 @@ func (it *item) takeKey(form cohort.KeyForm) bool {
 	}
 	agree := 0
 	for i, name := range form.More() {
-		has := it.field(name)
+		has := form.Spelled(name, it.field(name))
 		if has != "" && has != present(more[i]) {
 			return false
 		}
@@ -201,6 +204,8 @@ func (it *item) readMembers(obj []byte, n naming) error {
 				return err
 			}
 			it.seq = seq
+		case "_record_id":
+			it.recordID = jsonscan.ScalarText(value)
 		case "_key":
 			fixed = true
 			if it.key == "" { // a snapshot has its own
@@ -260,6 +265,9 @@ func (f *files) complete(it *item) error {
 	if it.cohort == "" {
 		it.cohort = string(f.src.Cohort)
 	}
+	if it.cohort != "" && f.src.Rename {
+		it.cohort = f.rename(it.cohort)
+	}
 	if it.cohort != "" {
 		if _, err := cohort.ParseID(it.cohort); err != nil {
 			return err
@@ -270,6 +278,9 @@ func (f *files) complete(it *item) error {
 	if err != nil {
 		return err
 	}
+	if zoned && f.isFoxml() && f.src.Zone == nil && f.settings.Key.ValidateRecord(cohort.Record{RunID: "r", Stage: "S", Timestamp: said}) == nil {
+		t, zoned = said, false // it stays as it is there, and is read as UTC
+	}
 	if t == "" && said != "" {
 		it.rest = append(it.rest, member{"imported_timestamp", jsonscan.Quote(said)})
 		f.report.OddTimes++
@@ -278,8 +289,32 @@ func (f *files) complete(it *item) error {
 		f.report.Zoned++
 	}
 	it.timestamp = t
-	it.id = identity{it.runID, it.stage, it.cohort, present(it.field("target")), present(it.field("view")), present(it.field("symbol"))}
+	it.id = identity{it.runID, it.stage, it.cohort, f.named(it, "target"), f.named(it, "view"), f.named(it, "symbol")}
 	return it.check(f.settings)
+}
+
+// rename is the cohort of any name.
+func (f *files) rename(name string) string {
+	id, changed := tracker.CohortOf(name)
+	if !changed {
+		return name
+	}
+	i := slices.IndexFunc(f.report.Renamed, func(x Experiment) bool { return x.Name == name })
+	if i < 0 {
+		i = len(f.report.Renamed)
+		f.report.Renamed = append(f.report.Renamed, Experiment{Name: name, Cohort: id})
+	}
+	f.report.Renamed[i].Runs++
+	return string(id)
+}
+
+// named is a field of the identity of an item.
+func (f *files) named(it *item, name string) string {
+	text := present(it.field(name))
+	if f.isFoxml() && name == "view" && text == "" {
+		text = present(it.field("mode"))
+	}
+	return f.settings.Key.Spelled(name, text)
 }
 
 // check tells whether the item is a record that the root takes.
@@ -288,7 +323,7 @@ func (it *item) check(settings cohort.Settings) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(r.Validate(), settings.Key.Validate(r))
+	return errors.Join(settings.Key.ValidateRecord(r), settings.Key.Validate(r))
 }
 
 // The layouts of Python's str and isoformat, and of ISO 8601's basic form of a zone, beside that of RFC 3339.

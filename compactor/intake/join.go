@@ -212,7 +212,7 @@ func (it *item) join(s item) {
 	it.cohort = cmp.Or(it.cohort, s.cohort)
 	it.added = slices.Clip(it.added)
 	for _, name := range [...]string{"target", "view", "symbol"} {
-		if it.field(name) == "" {
+		if it.field(name) == "" && (name != "view" || it.field("mode") == "") {
 			it.addMissing(name, s.field(name))
 		}
 	}

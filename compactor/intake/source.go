@@ -11,6 +11,8 @@ import (
 type Source struct {
 	Indexes   []IndexFile
 	Snapshots []SnapshotsFile
+	Tables    []TableFile
+	Lines     []LinesFile
 	// Cohort is where rows go that name none. If empty, such rows are left out.
 	Cohort cohort.ID
 	// Stage is the stage of rows that name none, neither in the value nor in the key. If empty,
@@ -21,6 +23,8 @@ type Source struct {
 	Fields map[string]string
 	// Zone is the zone of timestamps that have none. If nil, UTC. Report.Zoned counts them.
 	Zone *time.Location
+	// Rename makes a cohort of any text, as tracker.CohortOf does. If false, a row whose cohort is not the name of one is left out.
+	Rename bool
 	// DryRun reads and decides everything and writes nothing.
 	DryRun bool
 }

@@ -20,14 +20,19 @@ type Query struct {
 	// Cohort and Stage select rows, too. If empty, all.
 	Cohort cohort.ID
 	Stage  string
-	// Since selects rows with a timestamp at or after it, so none without a timestamp. If zero, all.
-	Since time.Time
+	// Since selects rows with a timestamp at or after it, and Until those with one before it, so none without a timestamp. If zero, all.
+	Since, Until time.Time
 	// Sort says in which order rows come. Equal ones, and all if it is empty, come in snapshot_seq order.
 	Sort []Order
+	// Numbers makes Rows leave out rows that have something else than a number as the first column of Sort, or nothing.
+	Numbers bool
 	// Offset is how many rows are passed over first.
 	Offset int64
 	// Limit is how many rows there are at most. If zero, all.
 	Limit int64
+	// TextBytes cuts texts, lists and objects to so many bytes, but not keys, so that rows with huge ones need no memory for what nobody shows. What is cut is a
+	// text. If zero, nothing is.
+	TextBytes int
 }
 
 // Source is the rows that are asked: those of a generation, and what a fold would change of it now.
@@ -72,7 +77,7 @@ func (q Query) Rows(ctx context.Context, src Source) iter.Seq2[Row, error] {
 	}
 }
 
-// Count is how many rows Rows yields without Offset and Limit.
+// Count is how many rows Rows yields without Offset, Limit and Numbers.
 func (q Query) Count(ctx context.Context, src Source) (n int64, err error) {
 	q.Columns, q.Sort, q.Offset, q.Limit = nil, nil, 0, 0
 	a, err := q.ask(ctx, src)
@@ -101,9 +106,14 @@ type asked struct {
 
 func (q Query) ask(ctx context.Context, src Source) (*asked, error) {
 	a := &asked{Query: q, src: src, filter: q.filter()}
+	a.Sort = nil
 	var sort, columns []name
 	for _, o := range q.Sort {
-		sort = append(sort, namedColumn(o.Column))
+		n := namedColumn(o.Column)
+		if slices.ContainsFunc(sort, func(m name) bool { return m.column == n.column }) {
+			continue // rows that are equal there stay so
+		}
+		a.Sort, sort = append(a.Sort, o), append(sort, n)
 	}
 	for _, c := range q.Columns {
 		columns = append(columns, namedColumn(c))
@@ -137,6 +147,9 @@ func (q Query) filter() Expr {
 	}
 	if !q.Since.IsZero() {
 		all = append(all, compared{of(timestampColumn), signsOf[">="], literal{kind: double, number: numberOf(q.Since.UnixMicro())}})
+	}
+	if !q.Until.IsZero() {
+		all = append(all, compared{of(timestampColumn), signsOf["<"], literal{kind: double, number: numberOf(q.Until.UnixMicro())}})
 	}
 	if q.Where.root != nil {
 		all = append(all, q.Where.root)

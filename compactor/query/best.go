@@ -257,6 +257,9 @@ func (s *sieve) ranker(ctx context.Context, part int, to *ranking) func(row int6
 			}
 			keys[i] = c.value()
 		}
+		if s.Numbers && (keys[0].rank() != rankNumber || s.keys.names[0].column == timestampColumn) {
+			return nil
+		}
 		c := candidate{keys, part, row}
 		if to.last != nil && s.before(c, *to.last) > 0 {
 			return nil

@@ -42,11 +42,7 @@ const (
 func cellOf(column string, v index.Value) Cell {
 	switch v.Kind {
 	case index.Bool:
-		c := Cell{form: boolForm}
-		if v.Bool() {
-			c.bits = 1
-		}
-		return c
+		return Bool(v.Bool())
 	case index.Int:
 		c := Cell{form: intForm, bits: uint64(v.Int())}
 		switch column {
@@ -65,6 +61,14 @@ func cellOf(column string, v index.Value) Cell {
 		return Cell{form: textForm, text: v.Text()}
 	}
 	return Cell{}
+}
+
+// Bool is a cell with true or false.
+func Bool(b bool) Cell {
+	if b {
+		return Cell{form: boolForm, bits: 1}
+	}
+	return Cell{form: boolForm}
 }
 
 // IsNull tells whether there is no value.
@@ -232,6 +236,17 @@ func (r reader) cell(n int, v index.Value, extra []byte) (Cell, error) {
 		}
 	}
 	return c, nil
+}
+
+// cut is a cell with so many bytes of text at most. One that would have more is a text, as no other kind has a beginning.
+func (c Cell) cut(most int) Cell {
+	if len(c.text) <= most {
+		return c
+	}
+	if c.form == tokenForm && jsonscan.KindOf(c.text) == jsonscan.String {
+		c.text = jsonscan.TextBytes(c.text)
+	}
+	return Cell{form: textForm, text: c.text[:min(most, len(c.text))]}
 }
 
 // own is a cell that keeps its text in memory.

@@ -135,6 +135,9 @@ func (a *asked) read(ctx context.Context, i int, p portion) (portion, error) {
 			if err != nil {
 				return err
 			}
+			if a.TextBytes > 0 && a.out.names[n].column != "_key" {
+				c = c.cut(a.TextBytes)
+			}
 			slab = append(slab, c.own(memory))
 		}
 		p.cells = append(p.cells, slab[from:len(slab):len(slab)])

@@ -188,6 +188,12 @@ func TestRowsNaive(t *testing.T) {
 			if n, err := q.Count(t.Context(), src); err != nil || n != int64(len(at)) {
 				t.Fatalf("%+v\ncounts %d, want %d, %v, of\n%s", q, n, len(at), err, records)
 			}
+			if q.Numbers = len(q.Sort) > 0 && r.IntN(3) == 0; q.Numbers {
+				at = slices.DeleteFunc(at, func(i int) bool {
+					_, is := naiveValue(rows[i][q.Sort[0].Column], columns[i][q.Sort[0].Column]).(json.Number)
+					return !is
+				})
+			}
 			q.Offset, q.Limit = int64(r.IntN(3)), int64(r.IntN(4))
 			at = at[min(int(q.Offset), len(at)):]
 			if q.Limit > 0 {
@@ -494,5 +500,27 @@ func TestNames(t *testing.T) {
 	}
 	if got, err := (Source{}).Expand(t.Context(), []string{"run_id", "metrics.*"}); err != nil || fmt.Sprint(got) != "[run_id]" {
 		t.Errorf("of no rows: %v, %v", got, err)
+	}
+}
+
+// TestTextBytes cuts what is long, whatever it is, and no key.
+func TestTextBytes(t *testing.T) {
+	long := strings.Repeat("long ", 20)
+	f := indexOf(t, `{"run_id":"`+long+`","stage":"S","text":"`+long+`","list":["`+long+`"],"params":{"n":1234567890123456789},"metrics":{"m":"`+long+`\\n"}}`)
+	q := Query{Columns: []string{"run_id", "text", "list", "metrics.m", "_extra", "params.n", "_key"}, TextBytes: 12}
+	for row, err := range q.Rows(t.Context(), Source{Index: f}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, c := range row.Cells {
+			if text := c.Text(); !json.Valid(c.JSON()) {
+				t.Errorf("%q has no JSON", text)
+			}
+			got = append(got, c.Text())
+		}
+		if want := []string{long[:12], long[:12], `["long long `, long[:12], `{"list":["lo`, "1234567890123456789", long + ":S"}; !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }

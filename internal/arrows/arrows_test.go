@@ -52,6 +52,13 @@ var allowed = map[string][]string{
 	"compactor/view/postgres": {"compactor/view", "compactor/view/sqlview", "internal/jsonscan", "internal/pgclient"},
 	"compactor/view/viewtest": {"cohort", "compactor", "compactor/audit", "compactor/generation", "compactor/history", "compactor/index", "compactor/view", "internal/jsonscan", "journal"},
 
+	"compactor/intake/tracker":     {"cohort", "internal/jsonscan"},
+	"compactor/intake/mlruns":      {"compactor/intake/tracker"},
+	"compactor/intake/optuna":      {"compactor/intake/tracker", "internal/jsonscan"},
+	"compactor/intake/sacred":      {"compactor/intake/tracker", "internal/jsonscan"},
+	"compactor/intake/tensorboard": {"compactor/intake/tracker"},
+	"compactor/intake/wandb":       {"compactor/intake/tracker", "internal/jsonscan"},
+
 	"internal/doctor": {"cohort", "compactor/lock", "internal/durable"},
 	"internal/rootid": {"cohort", "journal"},
 
@@ -63,7 +70,7 @@ var allowed = map[string][]string{
 	"compactor":               {"cohort", "compactor/generation", "compactor/index", "compactor/lock", "compactor/lock/file", "compactor/view/delta", "internal/build", "internal/doctor", "internal/durable", "journal"},
 	"compactor/audit":         {"cohort", "compactor", "compactor/generation", "compactor/index", "compactor/lock", "compactor/view/delta", "internal/durable", "internal/jsonscan", "journal"},
 	"compactor/history":       {"cohort", "compactor", "compactor/generation", "compactor/index", "internal/jsonscan", "journal"},
-	"compactor/intake":        {"cohort", "compactor", "compactor/index", "internal/jsonscan", "journal"},
+	"compactor/intake":        {"cohort", "compactor", "compactor/index", "compactor/intake/tracker", "internal/jsonscan", "journal"},
 	"compactor/lock":          {"internal/build"},
 	"compactor/lock/locktest": {"cohort", "compactor", "compactor/audit", "compactor/generation", "compactor/index", "compactor/lock", "journal"},
 	"compactor/lock/etcd":     {"compactor/lock"},
@@ -73,9 +80,9 @@ var allowed = map[string][]string{
 	"compactor/query":         {"cohort", "compactor/index", "internal/jsonscan", "internal/quantity"},
 	"compactor/view":          {"cohort", "compactor/generation", "compactor/index"},
 	"cmd/journal-append":      {"cohort", "internal/build", "internal/durable", "internal/jsonscan", "internal/quantity", "internal/rootid", "internal/terminal", "journal"},
-	"cmd/compactd/found":      {"cohort", "compactor", "compactor/generation", "compactor/index", "compactor/query", "internal/jsonscan", "internal/terminal"},
+	"cmd/compactd/found":      {"cohort", "compactor", "compactor/audit", "compactor/generation", "compactor/index", "compactor/query", "internal/jsonscan", "internal/terminal"},
 	"cmd/compactd/page":       {"cmd/compactd/found", "cohort", "compactor", "compactor/audit", "compactor/generation", "compactor/index", "compactor/query", "internal/build", "internal/durable", "internal/jsonscan", "internal/terminal", "journal"},
-	"cmd/compactd":            {"cmd/compactd/found", "cmd/compactd/page", "cohort", "compactor", "compactor/audit", "compactor/generation", "compactor/history", "compactor/index", "compactor/intake", "compactor/lock", "compactor/lock/etcd", "compactor/lock/file", "compactor/lock/postgres", "compactor/lock/redis", "compactor/query", "compactor/view", "compactor/view/delta", "compactor/view/postgres", "compactor/view/sqlite", "compactor/view/sqlview", "internal/build", "internal/doctor", "internal/durable", "internal/jsonscan", "internal/quantity", "internal/rootid", "internal/terminal", "journal"},
+	"cmd/compactd":            {"cmd/compactd/found", "cmd/compactd/page", "cohort", "compactor", "compactor/audit", "compactor/generation", "compactor/history", "compactor/index", "compactor/intake", "compactor/intake/mlruns", "compactor/intake/optuna", "compactor/intake/sacred", "compactor/intake/tensorboard", "compactor/intake/tracker", "compactor/intake/wandb", "compactor/lock", "compactor/lock/etcd", "compactor/lock/file", "compactor/lock/postgres", "compactor/lock/redis", "compactor/query", "compactor/view", "compactor/view/delta", "compactor/view/postgres", "compactor/view/sqlite", "compactor/view/sqlview", "internal/build", "internal/doctor", "internal/durable", "internal/jsonscan", "internal/quantity", "internal/rootid", "internal/terminal", "journal"},
 }
 
 func TestArrows(t *testing.T) {
@@ -106,6 +113,8 @@ var homes = map[string][]string{
 	"go.etcd.io/etcd":                  {"compactor/lock/etcd/"},
 	"google.golang.org/grpc":           {"compactor/lock/etcd/"},
 	"github.com/redis/go-redis/v9":     {"compactor/lock/redis/"},
+	"go.yaml.in/yaml":                  {"compactor/intake/mlruns/"},
+	"google.golang.org/protobuf":       {"compactor/intake/wandb/", "compactor/intake/tensorboard/"},
 	"github.com/spf13/cobra":           {"cmd/"},
 	"go.uber.org/zap":                  {"cmd/"},
 }

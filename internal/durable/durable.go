@@ -1,7 +1,7 @@
 // Package durable changes the disk in the few ways that runfold needs. A crash at any moment leaves the old
 // state or the new one.
 //
-// The whole vocabulary is Create (must not exist), Replace (atomic overwrite), Move and Remove. Each
+// The whole vocabulary is Create (must not exist), Replace (atomic overwrite), Exchange, Move and Remove. Each
 // doc comment lists the calls that the function makes, and a test compares them with what strace sees. Each
 // function opens a directory before it changes a name in it: see Dir.
 package durable
@@ -161,6 +161,18 @@ func replaceBy(fsys FS, dir Dir, name, temp string, until time.Time) error {
 		return fmt.Errorf("replace %s: %w", name, err)
 	}
 	return nil
+}
+
+// MoveOver renames temp, whose bytes are durable, to name, which it replaces, and makes that durable. temp must lie beside name, and is gone afterwards.
+//
+//	openat dir; renameat temp name; fsync dir; statfs dir
+func MoveOver(fsys FS, temp, name string) error {
+	dir, err := fsys.OpenDir(filepath.Dir(name))
+	if err != nil {
+		return fmt.Errorf("replace %s: %w", name, err)
+	}
+	defer dir.Close()
+	return replaceBy(fsys, dir, name, temp, time.Now().Add(Patience))
 }
 
 // Move renames a file or directory to a name that must not exist, and makes that durable.

@@ -412,6 +412,7 @@ func TestSyscalls(t *testing.T) {
 		"Move":        "open dir, rename src name, fsync dir, statfs dir",
 		"Move across": "open other, open dir, rename src name, fsync other, statfs other, fsync dir, statfs dir",
 		"Remove":      "open dir, unlink src, fsync dir, statfs dir",
+		"Exchange":    "open dir, open other, create aside, fsync aside, rename aside name, fsync other, statfs other, fsync dir, statfs dir",
 		"Now":         "mkdir temp, unlink temp",
 		"MkdirAll":    "open dir, mkdir name, fsync dir, statfs dir, open name, mkdir sub, fsync name, statfs name",
 	}
@@ -423,6 +424,11 @@ func TestSyscalls(t *testing.T) {
 			}
 			if err := os.Mkdir(filepath.Join(dir, "other"), 0o755); err != nil {
 				t.Fatal(err)
+			}
+			if verb == "Exchange" {
+				if err := os.WriteFile(filepath.Join(dir, "name"), []byte("y"), 0o644); err != nil {
+					t.Fatal(err)
+				}
 			}
 			log := filepath.Join(t.TempDir(), "trace")
 			cmd := exec.Command(strace, "-f", "-y", "-o", log, "-e", "trace=openat,write,fsync,link,linkat,unlink,unlinkat,rename,renameat,renameat2,mkdir,mkdirat,statfs,?statfs64",
@@ -492,6 +498,9 @@ func runVerb(verb, dir string) error {
 		return Replace(OS, name, []byte("x"), 0o644)
 	case "ReplaceWith":
 		return ReplaceWith(OS, name, src, 0o644)
+	case "Exchange":
+		_, err := Exchange(OS, name, src, filepath.Join(dir, "other", "aside"), 0o644)
+		return err
 	case "Pending":
 		p, err := Pending(OS, name, 0o644)
 		if err != nil {

@@ -22,6 +22,8 @@ type FS interface {
 	Mkdir(name string, perm fs.FileMode) error
 	Link(old, new string) error
 	Rename(old, new string) error
+	// Exchange swaps what two names stand for. Both must exist. Few file systems can do that.
+	Exchange(a, b string) error
 	// Remove removes a file or an empty directory.
 	Remove(name string) error
 	// OpenDir holds a directory open, to sync it after a change that is still to come.
@@ -96,6 +98,7 @@ func (osFS) ReadDir(name string) ([]fs.DirEntry, error) { return os.ReadDir(name
 func (osFS) Stat(name string) (fs.FileInfo, error)      { return os.Lstat(name) }
 func (osFS) Link(old, new string) error                 { return os.Link(old, new) }
 func (osFS) Rename(old, new string) error               { return rename(old, new) }
+func (osFS) Exchange(a, b string) error                 { return exchangeNames(a, b) }
 func (osFS) Remove(name string) error                   { return os.Remove(name) }
 
 // Mkdir sets the set-group-id bit by itself: mkdir(2) drops it.

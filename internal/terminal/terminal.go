@@ -3,6 +3,7 @@
 package terminal
 
 import (
+	"encoding/json"
 	"strings"
 	"unicode"
 	"unicode/utf16"
@@ -24,6 +25,17 @@ func Field(s string) string {
 		return s
 	}
 	return escape(s, true)
+}
+
+// Unfield is the text that Field shows as s: what a JSON string holds, and anything else itself. So a name can be copied from where it is shown.
+func Unfield(s string) string {
+	if strings.HasPrefix(s, `"`) {
+		var text string
+		if json.Unmarshal([]byte(s), &text) == nil {
+			return text
+		}
+	}
+	return s
 }
 
 func isPlain(s string) bool {

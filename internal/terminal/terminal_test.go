@@ -20,7 +20,7 @@ func TestLine(t *testing.T) {
 // TestField shows that a column is the text itself, or JSON that gives it back.
 func TestField(t *testing.T) {
 	for _, text := range []string{"", "run-1", `a\tb`, `a"b`, "größe"} {
-		if got := Field(text); got != text {
+		if got := Field(text); got != text || Unfield(got) != text {
 			t.Errorf("Field(%q) = %q, want it unchanged", text, got)
 		}
 	}
@@ -28,6 +28,14 @@ func TestField(t *testing.T) {
 		var back string
 		if got := Field(text); json.Unmarshal([]byte(got), &back) != nil || back != text {
 			t.Errorf("Field(%q) = %q, which is %q", text, got, back)
+		}
+		if back := Unfield(Field(text)); back != text {
+			t.Errorf("Unfield(Field(%q)) = %q", text, back)
+		}
+	}
+	for _, text := range []string{`"`, `"open`, `"a" b`, `"a":S`} {
+		if got := Unfield(text); got != text {
+			t.Errorf("Unfield(%q) = %q, want it unchanged", text, got)
 		}
 	}
 }

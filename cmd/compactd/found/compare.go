@@ -107,28 +107,48 @@ func sameValue(v, w []byte) bool {
 	return bytes.Equal(index.OneSpelling(v), index.OneSpelling(w))
 }
 
-// toCompare are the values that a run has. Two of one name stand together.
+// toCompare are the values that a run has, those of objects under names with a point, so that one member that differs can be seen. Two of one name stand together.
 func (f *Run) toCompare() (out []Field) {
 	if ts := f.Timestamp(); ts != "" {
 		out = append(out, Field{"timestamp", jsonscan.Quote(ts)})
 	}
 	out = append(out, Field{"stage", jsonscan.Quote(f.Stage)}, Field{"cohort_id", jsonscan.Quote(string(f.Cohort))})
-	at := map[string]int{}
-	for _, v := range f.Fields {
-		if i, twice := at[v.Name]; twice {
-			out[i].Value = slices.Concat(out[i].Value, []byte(" "), v.Value)
-			continue
+	at, whole := map[string]int{}, map[string]bool{}
+	add := func(name string, value []byte) {
+		if i, twice := at[name]; twice {
+			out[i].Value = slices.Concat(out[i].Value, []byte(" "), value)
+			return
 		}
-		at[v.Name] = len(out)
-		out = append(out, v)
+		at[name] = len(out)
+		out = append(out, Field{name, value})
+	}
+	for _, v := range f.Fields {
+		whole[v.Name] = true
+		eachLeaf(v.Name, v.Value, add)
 	}
 	for _, v := range f.Others {
-		if _, is := at[v.Name]; is || jsonscan.KindOf(v.Value) == jsonscan.Object && (v.Name == "metrics" || v.Name == "params" || v.Name == "tags") && f.hasGroup(v.Name) {
+		if whole[v.Name] || jsonscan.KindOf(v.Value) == jsonscan.Object && (v.Name == "metrics" || v.Name == "params" || v.Name == "tags") && f.hasGroup(v.Name) {
 			continue
 		}
-		out = append(out, Field{"snapshot." + v.Name, v.Value})
+		eachLeaf("snapshot."+v.Name, v.Value, add)
 	}
 	return out
+}
+
+// eachLeaf calls do for a value, or, of an object, for each of its members, and so on.
+func eachLeaf(name string, value []byte, do func(name string, value []byte)) {
+	if jsonscan.KindOf(value) != jsonscan.Object {
+		do(name, value)
+		return
+	}
+	empty := true
+	for m := range jsonscan.EachMember(value) {
+		empty = false
+		eachLeaf(name+"."+string(m.Name), m.Value, do)
+	}
+	if empty {
+		do(name, value)
+	}
 }
 
 // hasGroup tells whether the index has members of an object of the record.

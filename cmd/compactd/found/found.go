@@ -110,14 +110,24 @@ func (e *NoneError) Error() string {
 	return text
 }
 
-// Find finds the one row that RUN, RUN:STAGE or a key means.
+// Find finds the one row that RUN, RUN:STAGE or a key means. A name may be spelled as lists show it, see terminal.Field.
 func (a Root) Find(ctx context.Context, asked string) (*Run, error) {
 	const most = 10
-	text := "_key = " + query.Text(asked) + " or run_id = " + query.Text(asked)
+	is := in(asked)
+	text := "_key" + is + " or run_id" + is
 	if i := strings.LastIndexByte(asked, ':'); i > 0 {
-		text += " or run_id = " + query.Text(asked[:i]) + " and stage = " + query.Text(asked[i+1:])
+		text += " or run_id" + in(asked[:i]) + " and stage = " + query.Text(asked[i+1:])
 	}
 	return a.findOne(ctx, asked, text, most)
+}
+
+// in is the end of an expression: a value is the name, or what lists show so.
+func in(name string) string {
+	text := " in (" + query.Text(name)
+	if meant := terminal.Unfield(name); meant != name {
+		text += ", " + query.Text(meant)
+	}
+	return text + ")"
 }
 
 // FindKey finds the row of a key.
@@ -181,13 +191,14 @@ func (a Root) notFound(ctx context.Context, asked string) error {
 	if asked == "" {
 		return none
 	}
-	others, ids := a, []string{query.Text(asked)}
+	others := a
 	others.Query.Cohort, others.Query.Stage = "", ""
+	text := "_key" + in(asked) + " or run_id" + in(asked)
 	if i := strings.LastIndexByte(asked, ':'); i > 0 {
-		ids = append(ids, query.Text(asked[:i]))
+		text += " or run_id" + in(asked[:i])
 	}
 	var err error
-	if others.Query.Where, err = query.Parse("_key = " + ids[0] + " or run_id in (" + strings.Join(ids, ", ") + ")"); err != nil {
+	if others.Query.Where, err = query.Parse(text); err != nil {
 		return errors.Join(none, err)
 	}
 	err = others.rows(ctx, []string{"_key", "cohort_id"}, most+1, func(r query.Row) error {
@@ -202,7 +213,7 @@ func (a Root) notFound(ctx context.Context, asked string) error {
 		return errors.Join(none, err)
 	}
 	ask := a
-	if ask.Query.Where, err = query.Parse("run_id like " + query.Text(Like(asked)+"%") + ` escape '\'`); err != nil {
+	if ask.Query.Where, err = query.Parse("run_id like " + query.Text(Like(terminal.Unfield(asked))+"%") + ` escape '\'`); err != nil {
 		return errors.Join(none, err)
 	}
 	err = ask.rows(ctx, []string{"run_id"}, most, func(r query.Row) error {

@@ -5,11 +5,13 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strconv"
 	"time"
 
+	"github.com/runfold/runfold/cmd/compactd/found"
 	"github.com/runfold/runfold/compactor/query"
 	"github.com/runfold/runfold/internal/terminal"
 )
@@ -23,6 +25,7 @@ type figure struct {
 	Params  []choice
 	Plot    *plot
 	Told    []string // what the chart leaves out
+	Why     string   // no run is found
 	Table   string   // the same runs in a list
 	XName   string
 	YName   string
@@ -39,6 +42,10 @@ func (p *Page) chart(w http.ResponseWriter, r *http.Request) error {
 	v, err := viewOf(r)
 	if err != nil {
 		return err
+	}
+	if hasEmpty(r.URL.Query()) {
+		redirect(w, r, v.at("/chart"))
+		return nil
 	}
 	b, done, err := p.open(r.Context(), v)
 	if err != nil {
@@ -58,7 +65,7 @@ func (p *Page) chart(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return b.Doubt(err)
 	}
-	return render(w, code, "chart.html", f)
+	return render(w, r, code, "chart.html", f)
 }
 
 // offer lists what can be drawn.
@@ -118,8 +125,12 @@ func (f *figure) draw(ctx context.Context, b *reading, p *Page) error {
 	if err != nil {
 		return err
 	}
-	q.Columns = []string{x, y, "_key"}
-	s := sample{every: max(1, (n+mostPoints/ofEach-1)/(mostPoints/ofEach)), words: map[string]int{}}
+	if n == 0 {
+		f.Why, err = found.Missed(ctx, b.Source, q)
+		return err
+	}
+	q.Columns, q.TextBytes = []string{x, y, "_key"}, 20*longestCell
+	s := sample{every: max(1, (n+mostPoints/ofEach-1)/(mostPoints/ofEach)), random: rand.New(rand.NewPCG(1, 2)), words: map[string]int{}}
 	for row, err := range q.Rows(ctx, b.Source) {
 		if err != nil {
 			return err
@@ -145,7 +156,7 @@ func (f *figure) draw(ctx context.Context, b *reading, p *Page) error {
 func (f *figure) tell(s *sample, n int64) {
 	add := func(format string, args ...any) { f.Told = append(f.Told, fmt.Sprintf(format, args...)) }
 	if s.seen > int64(len(s.points)) {
-		add("Thinned: %s of %s points are drawn, of each %s runs in snapshot_seq order the lowest, the highest, and two that say how the rest lie.", count(int64(len(s.points))), count(s.seen), count(s.every))
+		add("Thinned: %s of %s points are drawn, of each %s runs in snapshot_seq order the lowest, the highest, and two at random.", count(int64(len(s.points))), count(s.seen), count(s.every))
 	}
 	if s.noY > 0 {
 		add("%s of %s runs have no number as %s.", count(s.noY), count(n), f.YName)
@@ -169,9 +180,12 @@ type point struct {
 // mostWords is how many texts an axis has.
 const mostWords = 40
 
-// sample keeps of each few rows the lowest and the highest one, so that no best run is lost, and two more, so that the cloud keeps its form.
+// sample keeps of each few rows the lowest and the highest one, so that no best run is lost, and two more at random, so that the cloud keeps its form: each first one
+// would be one value of a param that a sweep goes through in turn. The same rows give the same points.
 type sample struct {
 	every          int64
+	random         *rand.Rand
+	chosen         [2]int64 // places in the bucket
 	points         []point
 	seen, noX, noY int64
 	inBucket       int64
@@ -196,7 +210,10 @@ func (s *sample) add(x, y, key query.Cell) {
 	if s.inBucket == 0 || pt.y > s.high.y {
 		s.high = pt
 	}
-	if s.inBucket == 0 || s.inBucket == s.every/2 {
+	if s.inBucket == 0 {
+		s.chosen = [2]int64{s.random.Int64N(s.every), s.random.Int64N(s.every)}
+	}
+	if s.inBucket == s.chosen[0] || s.inBucket == s.chosen[1] {
 		s.others = append(s.others, pt)
 	}
 	if s.inBucket++; s.inBucket >= s.every {

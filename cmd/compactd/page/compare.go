@@ -17,10 +17,12 @@ const mostCompared = 20
 // differences is the page that compares runs.
 type differences struct {
 	chrome
-	Runs   []comparedRun
-	Differ []comparedLine
-	Equal  []comparedLine
-	All    string
+	View     view
+	Compared []string // keys
+	More     bool     // runs may be added
+	Runs     []comparedRun
+	Differ   []comparedLine
+	Equal    []comparedLine
 }
 
 type comparedRun struct{ Key, Link, Without string }
@@ -65,7 +67,7 @@ func (p *Page) compare(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	d := &differences{chrome: p.chrome(v, b, "/compare")}
+	d := &differences{chrome: p.chrome(v, b, "/compare"), View: v, Compared: c.Keys, More: len(c.Keys) < mostCompared}
 	d.Title = fmt.Sprintf("Compare %d runs", len(runs))
 	for i, k := range c.Keys {
 		without := v
@@ -87,7 +89,7 @@ func (p *Page) compare(w http.ResponseWriter, r *http.Request) error {
 			d.Equal = append(d.Equal, line)
 		}
 	}
-	return render(w, http.StatusOK, "compare.html", d)
+	return render(w, r, http.StatusOK, "compare.html", d)
 }
 
 func comparedCell(f found.Field) cell {

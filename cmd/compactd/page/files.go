@@ -66,7 +66,7 @@ func (p *Page) files(w http.ResponseWriter, r *http.Request) error {
 	for _, f := range publishedOf(m) {
 		d.Files = append(d.Files, download{f.name, view{At: m.Generation}.at("/files/" + f.name), f.what, size(f.Size), count(f.Rows), f.CRC32C.String()})
 	}
-	return render(w, http.StatusOK, "files.html", d)
+	return render(w, r, http.StatusOK, "files.html", d)
 }
 
 // manifest is that of a generation, or of the newest one for 0.
@@ -120,6 +120,9 @@ func send(w http.ResponseWriter, r *http.Request, store *generation.Store, m gen
 	h.Set("Content-Disposition", `attachment; filename="`+f.name+`"`)
 	h.Set("Etag", fmt.Sprintf(`"%d-%s-%d"`, m.Generation, f.CRC32C, f.Size))
 	h.Set("Cache-Control", "private, no-cache")
+	if unless := r.Header.Get("If-Range"); unless != "" && unless[0] != '"' { // a date: two generations may be of one second
+		r.Header.Del("Range")
+	}
 	created, _ := cohort.ParseTime(m.CreatedAt)
 	http.ServeContent(w, r, "", created, &slowly{io.NewSectionReader(file, 0, f.Size), http.NewResponseController(w)})
 	return nil

@@ -35,7 +35,8 @@ func protect(h http.Header) {
 var (
 	errAnswered = errors.New("answered")
 	errMethod   = &statusError{http.StatusMethodNotAllowed, "this server only shows: GET and HEAD are all that it answers"}
-	errToken    = &statusError{http.StatusUnauthorized, "this page needs a token: open it with /?token=... once, or send it as Authorization: Bearer ..."}
+	errStranger = &statusError{http.StatusForbidden, "a page of another site asks for this: only a link to it is followed"}
+	errToken    = &statusError{http.StatusUnauthorized, "this page needs a token: the one who runs compactd serve has it. Programs send it as Authorization: Bearer ..."}
 )
 
 // statusError is an error with a code of HTTP.
@@ -52,13 +53,26 @@ func (p *Page) admit(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Allow", "GET, HEAD")
 		return errMethod
 	}
+	if isEmbedded(r.Header) {
+		return errStranger
+	}
 	if !p.isCalled(r.Host) {
 		return &statusError{http.StatusForbidden, fmt.Sprintf("this server is not known as %q: --host says by which other names it may be called", r.Host)}
 	}
-	if p.Token == "" {
+	if p.Token == "" || isStatic(r.URL.Path) {
 		return nil
 	}
 	return p.identify(w, r)
+}
+
+// isEmbedded tells whether a page of another site asks for a part of itself, such as a picture or a frame. It could not read the answer. But it could let
+// the browsers of its readers ask many hard questions, and see how long each takes. Browsers say so themselves, and tell it from a link that a reader follows.
+func isEmbedded(h http.Header) bool {
+	switch h.Get("Sec-Fetch-Site") {
+	case "cross-site", "same-site": // other ports of localhost are the same site
+		return h.Get("Sec-Fetch-Mode") != "navigate" || h.Get("Sec-Fetch-Dest") != "document"
+	}
+	return false
 }
 
 // isCalled tells whether a request may mean this server. An IP address cannot be that of a stranger's page; a name can.
@@ -80,14 +94,15 @@ func (p *Page) identify(w http.ResponseWriter, r *http.Request) error {
 		}
 		query.Del("token")
 		http.SetCookie(w, &http.Cookie{
-			Name: p.cookieName(), Value: p.cookieValue(), Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: r.TLS != nil,
+			Name: p.cookieName(), Value: p.cookieValue(), Path: cookiePath(r), HttpOnly: true, SameSite: http.SameSiteLaxMode,
+			Secure: r.Header.Get("X-Forwarded-Proto") == "https", // a proxy with TLS says so; one who lies gets a cookie that is never sent
 		})
 		to := *r.URL
 		to.RawQuery = query.Encode()
-		http.Redirect(w, r, "/"+strings.TrimLeft(to.RequestURI(), "/"), http.StatusSeeOther) // what begins with // is another server
+		redirect(w, r, to.RequestURI())
 		return errAnswered
 	}
-	if bearer, is := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); is && p.isToken(bearer) {
+	if kind, bearer, _ := strings.Cut(r.Header.Get("Authorization"), " "); strings.EqualFold(kind, "Bearer") && p.isToken(bearer) {
 		return nil
 	}
 	for _, c := range r.CookiesNamed(p.cookieName()) {
@@ -97,6 +112,15 @@ func (p *Page) identify(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.Header().Set("WWW-Authenticate", "Bearer")
 	return errToken
+}
+
+// cookiePath is where the cookie is sent: everywhere, which at our top is what a browser takes without a path. There it is also right behind a proxy that
+// puts a path before ours, and keeps the cookie from what else that proxy leads to.
+func cookiePath(r *http.Request) string {
+	if up(r) == "./" {
+		return ""
+	}
+	return "/"
 }
 
 func (p *Page) isToken(given string) bool { return same(given, p.Token) }

@@ -66,7 +66,7 @@ func (p *Page) generations(w http.ResponseWriter, r *http.Request) error {
 		}
 		h.Commits = append(h.Commits, commitOf(c))
 	}
-	return render(w, http.StatusOK, "generations.html", h)
+	return render(w, r, http.StatusOK, "generations.html", h)
 }
 
 func commitOf(c generation.Commit) commitShown {
@@ -117,7 +117,7 @@ func (p *Page) status(w http.ResponseWriter, r *http.Request) error {
 	}
 	st := &state{chrome: chrome{Title: "Status", Section: "/status", Root: string(p.Root.Root), Every: v.Every, Again: again(v).at("/status")}, Status: s}
 	st.tell()
-	return render(w, http.StatusOK, "status.html", st)
+	return render(w, r, http.StatusOK, "status.html", st)
 }
 
 // tell puts the status into words.
@@ -140,11 +140,11 @@ func (st *state) tell() {
 		if !s.Published && len(s.Damaged) == 0 && len(s.Unseen) == 0 {
 			add("Public files", "of an earlier generation, or not all there: the next fold publishes this one")
 		}
-		add("History", "%d generations are kept; only for those before the newest: %s", s.Generations, size(s.HistoryBytes))
+		add("History", "generations that are kept: %d; only for those before the newest: %s", s.Generations, size(s.HistoryBytes))
 		if s.Actions > 0 {
 			add("Withdrawn", "%s rows; %s actions were folded so far", count(s.Withdrawn), count(s.Actions))
 		}
-		add("Columns", "%d, and %s values in _extra that no column holds", s.Columns, count(s.InExtra.Values()))
+		add("Columns", "%d; values in _extra that no column holds: %s", s.Columns, count(s.InExtra.Values()))
 		for _, line := range s.InExtra.Lines() {
 			add("In _extra", "%s", line)
 		}

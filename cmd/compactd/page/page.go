@@ -61,14 +61,16 @@ type Page struct {
 	shelf shelf
 	slots chan struct{} // one for each question that is being answered
 	deep  chan struct{} // one for a question that needs much memory
-	mux   *http.ServeMux
+	// exports has one for each list that is being sent.
+	exports chan struct{}
+	mux     *http.ServeMux
 }
 
 // New makes the page of a root, which need not be there yet.
 func New(cfg Config) *Page {
 	p := &Page{Config: cfg.withDefaults()}
 	p.shelf.of = p.Root
-	p.slots, p.deep = make(chan struct{}, p.Queries), make(chan struct{}, 1)
+	p.slots, p.deep, p.exports = make(chan struct{}, p.Queries), make(chan struct{}, 1), make(chan struct{}, exports)
 	p.mux = http.NewServeMux()
 	for pattern, show := range map[string]shown{
 		"/{$}":           p.runs,
@@ -83,8 +85,9 @@ func New(cfg Config) *Page {
 		"/static/{name}": static,
 		"/":              func(http.ResponseWriter, *http.Request) error { return errNoPage },
 	} {
-		p.mux.HandleFunc(pattern, p.answer(show))
+		p.mux.HandleFunc(pattern, p.answer(p.QueryTime, show))
 	}
+	p.mux.HandleFunc("/runs.csv", p.answer(exportTime, p.export))
 	return p
 }
 
@@ -107,9 +110,9 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 type shown func(w http.ResponseWriter, r *http.Request) error
 
 // answer bounds the time of an answer, and shows why there is none.
-func (p *Page) answer(show shown) http.HandlerFunc {
+func (p *Page) answer(within time.Duration, show shown) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		ctx, stop := context.WithTimeout(r.Context(), p.QueryTime)
+		ctx, stop := context.WithTimeout(r.Context(), within)
 		defer stop()
 		defer p.survive(w, r)
 		err := show(w, r.WithContext(ctx))

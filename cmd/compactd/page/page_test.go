@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
 	"os"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/query"
 	"github.com/runfold/runfold/journal"
 )
 
@@ -91,7 +93,7 @@ func trained(from, to int) (records []string) {
 // ask sends a request to the page.
 func (s *site) ask(method, target string, headers ...string) *httptest.ResponseRecorder {
 	s.Helper()
-	r := httptest.NewRequest(method, target, nil)
+	r := httptest.NewRequest(method, strings.TrimPrefix(target, "."), nil) // a link of a page at the top
 	r.Host = "localhost:8321"
 	for i := 0; i < len(headers); i += 2 {
 		if headers[i] == "Host" {
@@ -191,15 +193,18 @@ func TestToken(t *testing.T) {
 	page := s.get("/?where=stage+%3D+%27A%27", 401)
 	s.has(page, "needs a token")
 	s.lacks(page, token)
-	s.get("/?token=wrong", 401)
+	s.has(s.get("/?token=wrong", 401), "This token is not the right one")
 	s.get("/?token="+token+"&token=wrong", 401)
 	s.get("/", 401, "Authorization", "Bearer wrong")
 	s.get("/", 401, "Cookie", s.page.cookieName()+"=wrong")
 	s.get("/", 200, "Authorization", "Bearer "+token)
-	s.get(staticPath("style.css"), 401)
+	s.has(page, `name="where" value="stage = &#39;A&#39;"`, `type="password" name="token"`)
+	s.get(staticPath("style.css"), 200) // the page above needs it
+	s.get("/static/style.css", 401)
+	s.get("/", 200, "Authorization", "bearer "+token)
 
 	w := s.ask("GET", "/status?every=5&token="+token)
-	if got := w.Header().Get("Location"); w.Code != http.StatusSeeOther || got != "/status?every=5" {
+	if got := w.Header().Get("Location"); w.Code != http.StatusSeeOther || got != "./status?every=5" {
 		t.Errorf("with the token: %d to %q, want 303 to the same address without it", w.Code, got)
 	}
 	cookies := w.Result().Cookies()
@@ -207,8 +212,90 @@ func TestToken(t *testing.T) {
 		t.Fatalf("cookies %v", cookies)
 	}
 	s.get("/status", 200, "Cookie", cookies[0].Name+"="+cookies[0].Value)
-	if to := s.ask("GET", "//evil.example/?token="+token).Header().Get("Location"); strings.HasPrefix(to, "//") {
-		t.Errorf("it leads to another server: %q", to)
+	for _, target := range []string{"//evil.example/?token=" + token, "/%2f/evil.example/?token=" + token, "/.//evil.example?token=" + token, `/\evil.example?token=` + token} {
+		to, err := url.Parse(s.ask("GET", target).Header().Get("Location"))
+		if err != nil || to.Host != "" || strings.HasPrefix(to.Path, "/") {
+			t.Errorf("%s leads to another server: %q, %v", target, to, err)
+		}
+	}
+	for header, secure := range map[string]bool{"http": false, "https": true} {
+		if c := s.ask("GET", "/?token="+token, "X-Forwarded-Proto", header).Result().Cookies()[0]; c.Secure != secure {
+			t.Errorf("behind a proxy with %s: Secure %v", header, c.Secure)
+		}
+	}
+	for path, want := range map[string]string{"/": "", "/status": "", "/files/": "/"} {
+		if c := s.ask("GET", path+"?token="+token).Result().Cookies()[0]; c.Path != want {
+			t.Errorf("%s: the cookie is for %q, want %q", path, c.Path, want)
+		}
+	}
+}
+
+// TestEmbedded refuses what pages of strangers ask for beside what a reader clicks.
+func TestEmbedded(t *testing.T) {
+	s := newSite(t)
+	for _, c := range []struct {
+		site, mode, dest string
+		code             int
+	}{
+		{"none", "navigate", "document", 200}, {"same-origin", "no-cors", "style", 200}, {"same-origin", "navigate", "document", 200}, {"", "", "", 200},
+		{"cross-site", "navigate", "document", 200}, // a link in a mail
+		{"cross-site", "no-cors", "image", 403}, {"cross-site", "navigate", "iframe", 403}, {"cross-site", "cors", "empty", 403},
+		{"same-site", "no-cors", "script", 403}, // another port of localhost
+	} {
+		s.get("/", c.code, "Sec-Fetch-Site", c.site, "Sec-Fetch-Mode", c.mode, "Sec-Fetch-Dest", c.dest)
+	}
+}
+
+// TestPrefix follows each link of the pages behind a proxy that puts a path before ours, as JupyterHub does.
+func TestPrefix(t *testing.T) {
+	const prefix = "/user/ada/proxy/8321"
+	s := newSite(t, func(c *Config) { c.Token = "0123456789abcdef" })
+	s.append("c", trained(0, 6)...)
+	s.fold()
+	s.append("c", trained(6, 8)...)
+	s.fold()
+	proxy := http.NewServeMux()
+	proxy.Handle(prefix+"/", http.StripPrefix(prefix, s.page))
+	server := httptest.NewServer(proxy)
+	t.Cleanup(server.Close)
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Jar: jar}
+	met, next := map[string]bool{}, []string{server.URL + prefix + "/?token=0123456789abcdef", server.URL + prefix + "/nix/nix", server.URL + prefix + "/?c=run_id&c=stage"}
+	for len(next) > 0 && len(met) < 200 {
+		at := next[0]
+		next = next[1:]
+		res, err := client.Get(at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if err != nil || res.StatusCode >= 500 || res.StatusCode >= 400 && !strings.Contains(at, "/nix/") {
+			t.Errorf("%s: %d, %v", at, res.StatusCode, err)
+		}
+		if !strings.HasPrefix(res.Header.Get("Content-Type"), "text/html") {
+			continue
+		}
+		for _, m := range regexp.MustCompile(` (?:href|src|action)="([^"]*)"`).FindAllStringSubmatch(string(body), -1) {
+			to, err := res.Request.URL.Parse(html.UnescapeString(m[1]))
+			if err != nil || !strings.HasPrefix(to.Path, prefix+"/") {
+				t.Errorf("%s has a link %s, which leads to %v, %v", at, m[1], to, err)
+				continue
+			}
+			if to.Fragment = ""; !met[to.String()] && to.Path != prefix+"/compare" { // it wants runs
+				met[to.String()] = true
+				next = append(next, to.String())
+			}
+		}
+	}
+	if len(met) < 100 {
+		t.Errorf("%d links", len(met))
+	}
+	for _, c := range jar.Cookies(&url.URL{Scheme: "http", Host: strings.TrimPrefix(server.URL, "http://"), Path: "/user/grace/"}) {
+		t.Errorf("the cookie %s goes to others behind the same proxy", c.Name)
 	}
 }
 
@@ -232,8 +319,12 @@ func TestNoRoot(t *testing.T) {
 	s.has(s.get("/chart", 200), "There is no metric yet")
 	s.get("/files/index.parquet", 404)
 	s.get("/run?run=r-1", 404)
+	s.has(s.get("/", 200), "no record waits")
 	s.append("c", trained(0, 3)...)
 	s.has(s.get("/status", 200), "3 records are not folded yet")
+	page := s.get("/", 200)
+	s.has(page, "No run is folded yet: 3 records wait. <code>compactd once</code> folds them")
+	s.has(s.get(link(t, page, "show what is not folded yet"), 200), "1 to 3 of <strong>3</strong>")
 	s.fold()
 	s.has(s.get("/", 200), "r-2", "metrics.auc")
 }
@@ -282,7 +373,10 @@ func TestBusy(t *testing.T) {
 }
 
 func TestSlow(t *testing.T) {
-	s := newSite(t, func(c *Config) { c.QueryTime = 1 })
+	s := newSite(t, func(c *Config) {
+		c.QueryTime = 1
+		c.Failed = func(err error) { t.Errorf("a slow question is told as a failure: %v", err) }
+	})
 	s.append("c", trained(0, 3)...)
 	s.fold()
 	for range 20 {
@@ -296,7 +390,7 @@ func TestSurvives(t *testing.T) {
 	told := ""
 	s := newSite(t, func(c *Config) { c.Failed = func(err error) { told = err.Error() } })
 	w := httptest.NewRecorder()
-	s.page.answer(func(http.ResponseWriter, *http.Request) error { panic("lost") })(w, httptest.NewRequest("GET", "/", nil))
+	s.page.answer(time.Hour, func(http.ResponseWriter, *http.Request) error { panic("lost") })(w, httptest.NewRequest("GET", "/", nil))
 	if w.Code != 500 || strings.Contains(w.Body.String(), "goroutine") || !strings.Contains(told, "lost") {
 		t.Errorf("%d, told %q\n%s", w.Code, told, w.Body)
 	}
@@ -339,7 +433,7 @@ func TestRuns(t *testing.T) {
 	s.append("other", `{"run_id":"alone","stage":"EVALUATION","metrics":{"auc":"failed"}}`)
 	s.fold()
 	page := s.get("/", 200)
-	s.has(page, "1 to 31 of <strong>31</strong>", ">r-0<", ">alone<", ">churn_eu<", "failed", `aria-label="no value"`)
+	s.has(page, "1 to 31 of <strong>31</strong>", ">r-0<", ">alone<", ">churn_eu<", "failed", `>no value</span>`)
 	s.lacks(page, "rel=\"next\"", "newest is")
 
 	page = s.get(at("/", "where", "metrics.auc >= 0.1 and params.opt = 'sgd'", "sort", "-metrics.auc", "limit", "5", "columns", "run_id,metrics.auc"), 200)
@@ -364,11 +458,32 @@ func TestRuns(t *testing.T) {
 
 	// Ticked columns become an address.
 	w := s.ask("GET", "/?c=run_id&c=params.lr&where="+url.QueryEscape("params.lr > 0.1"))
-	if got := w.Header().Get("Location"); w.Code != 303 || got != "/?columns=run_id%2Cparams.lr&where=params.lr+%3E+0.1" {
+	if got := w.Header().Get("Location"); w.Code != 303 || got != "./?columns=run_id%2Cparams.lr&where=params.lr+%3E+0.1" {
 		t.Errorf("ticked columns: %d to %q", w.Code, got)
 	}
-	s.has(s.get(at("/", "cohort", "nix"), 200), "No run is like that")
+
+	// What a form leaves empty is not handed on.
+	for target, want := range map[string]string{
+		"/?where=stage+%3D+%27A%27&cohort=&stage=&since=&until=&sort=-run_id&columns=&limit=100": "./?sort=-run_id&where=stage+%3D+%27A%27",
+		"/?where=&limit=25": "./?limit=25",
+		"/?unfolded=":       "./",
+		"/chart?y=metrics.auc&x=&cohort=&run=r-1": "./chart?run=r-1&y=metrics.auc",
+	} {
+		if w := s.ask("GET", target); w.Code != 303 || w.Header().Get("Location") != want {
+			t.Errorf("%s: %d to %q, want %q", target, w.Code, w.Header().Get("Location"), want)
+		}
+	}
+	s.has(s.get(at("/", "cohort", "churn"), 200), "No run of cohort churn: the cohorts of the root are churn_eu, other.")
+	s.has(s.get(at("/", "stage", "TRAIN", "where", "metrics.auc > 0"), 200), "No run of stage TRAIN: the stages of the root are EVALUATION, TRAINING.")
+	s.has(s.get(at("/", "cohort", "other", "stage", "TRAINING"), 200), "though there are runs of each")
+	s.has(s.get(at("/", "where", "metrics.auc > 5"), 200), "No run is like that")
 	s.has(s.get(at("/", "where", "params.opt = 1"), 200), "has texts")
+
+	s.append("timed", `{"run_id":"t-1","stage":"S","timestamp":"2026-01-31T23:59:59.999999Z"}`, `{"run_id":"t-2","stage":"S","timestamp":"2026-02-01T00:00:00Z"}`)
+	s.fold()
+	page = s.get(at("/", "since", "2026-01-01", "until", "2026-02-01"), 200)
+	s.has(page, ">t-1<", "1 to 1 of", `name="until" value="2026-02-01"`)
+	s.has(s.get(at("/", "from", "200", "where", "run_id = 't-1'"), 200), "where=run_id")
 }
 
 func TestUnfolded(t *testing.T) {
@@ -379,14 +494,14 @@ func TestUnfolded(t *testing.T) {
 	s.fold()
 	s.append("c", `{"run_id":"r-1","stage":"TRAINING","metrics":{"auc":0.9,"new":7}}`, `{"run_id":"waits","stage":"S","metrics":{"auc":0.8}}`)
 	page := s.get("/?unfolded=1&sort=-metrics.auc", 200)
-	s.has(page, "1 to 4 of <strong>4</strong>", "0.9", "metrics.new", `href="/run?run=waits%3AS&amp;unfolded=1"`)
+	s.has(page, "1 to 4 of <strong>4</strong>", "0.9", "metrics.new", `href="./run?run=waits%3AS&amp;unfolded=1"`)
 	s.lacks(page, "0.101")
 	s.lacks(s.get("/", 200), "waits")
 	s.has(s.get(at("/run", "run", "waits", "unfolded", "1"), 200), "unfolded", "0.8")
 	s.get(at("/run", "run", "waits"), 404)
 	s.has(s.get(at("/compare", "run", "r-1:TRAINING", "run", "waits:S", "unfolded", "1"), 200), "metrics.new")
 	s.has(s.get(at("/chart", "y", "metrics.auc", "unfolded", "1"), 200), "4 points")
-	s.has(s.get("/?unfolded=1&at=1", 400), "exclude each other")
+	s.has(s.get("/?unfolded=1&at=1", 200), "1 to 4 of <strong>4</strong>", "and not generation 1, which was asked for") // a list that is paged through, with a tick more
 	s.get("/?unfolded=1&from=30000&sort=run_id", 200)
 }
 
@@ -399,13 +514,19 @@ func TestMistakes(t *testing.T) {
 	s.has(s.get(at("/", "where", "auc > 0.7"), 400), "did you mean metrics.auc?")
 	s.has(s.get(at("/", "sort", "metrics.acu"), 400), "did you mean metrics.auc?")
 	s.has(s.get(at("/", "columns", "metrics.acu"), 400), "did you mean metrics.auc?")
+	s.has(s.get(at("/", "sort", "snapshot_seq,metrics.acu"), 400), "did you mean metrics.auc?")
+	s.has(s.get(at("/", "sort", strings.Repeat("run_id,", 500)+"run_id"), 400), "sorted by 10 columns at most")
 	s.has(s.get(at("/", "columns", "run_id,,"), 400), "the name of a column is missing")
-	s.has(s.get(at("/", "since", "yesterday"), 400), "is no time")
+	s.has(s.get(at("/", "since", "yesterday"), 400), "since &#34;yesterday&#34; is no time")
+	s.has(s.get(at("/", "until", "tomorrow"), 400), "until &#34;tomorrow&#34; is no time")
+	begins := link(t, s.get(at("/", "where", "r-1"), 400), "begins with")
+	s.has(s.get(begins, 200), "1 to 1 of <strong>1</strong>", ">r-1<")
+	s.lacks(s.get(at("/", "where", "metrics.auc >"), 400), "begins with")
 	s.has(s.get(at("/", "cohort", "a/b"), 400), "cohort")
 	for _, target := range []string{"/?at=0", "/?at=-1", "/?at=x", "/?from=-1", "/?limit=0", "/?limit=501", "/?limit=9999999999999999999", "/?every=0", "/?where=%zz", "/?where=" + strings.Repeat("a", longest+1), "/generations?before=x"} {
 		s.has(s.get(target, 400), "The address has a mistake")
 	}
-	s.has(s.get("/?sort=metrics.auc&from=1000001", 400), "can be turned to row 1,000,000")
+	s.has(s.get("/?sort=metrics.auc&from=1000000", 400), "can be turned to row 1,000,000")
 	s.has(s.get("/run", 400), "names no run")
 	s.has(s.get("/compare?run=r-1", 400), "two runs or more")
 	s.has(s.get("/run?run=r", 404), "there is no run", "begin so")
@@ -460,7 +581,7 @@ func TestHostile(t *testing.T) {
 		}
 	}
 	// Each link of the list leads to the run that it names.
-	for _, m := range regexp.MustCompile(`href="(/run\?[^"]*)"`).FindAllStringSubmatch(list, -1) {
+	for _, m := range regexp.MustCompile(`href="(\./run\?[^"]*)"`).FindAllStringSubmatch(list, -1) {
 		s.get(html.UnescapeString(m[1]), 200)
 	}
 }
@@ -507,6 +628,10 @@ func TestRun(t *testing.T) {
 		t.Errorf("differences do not come first:\n%s", page)
 	}
 	s.has(s.get(at("/compare", "run", "r-1:TRAINING", "run", "r-1:TRAINING"), 400), "two runs or more")
+	s.has(page, `name="run" value="r-2:TRAINING"`, "Compare with")
+	page = s.get(at("/compare", "run", "r-2:TRAINING", "run", "r-1"), 300) // what somebody has written
+	s.has(s.get(link(t, page, "r-1:EVALUATION"), 200), "Compare 2 runs", "r-1:EVALUATION", "r-2:TRAINING")
+	s.has(s.get(at("/run", "run", "r-2:TRAINING"), 200), `name="run" value="r-2:TRAINING"`, "Compare with")
 
 	w := s.ask("GET", at("/run.json", "run", "r-1:TRAINING"))
 	var out struct {
@@ -551,7 +676,7 @@ func TestChart(t *testing.T) {
 	s.append("c", `{"run_id":"text","stage":"S","metrics":{"auc":"failed"}}`, `{"run_id":"none","stage":"S"}`, `{"run_id":"edge","stage":"S","metrics":{"auc":-1.7e308,"top":1.7e308},"params":{"lr":0.5}}`, `{"run_id":"edge2","stage":"S","metrics":{"top":-1.7e308}}`)
 	s.fold()
 	page := s.get("/chart", 200)
-	s.has(page, "<svg", "metrics.auc over snapshot_seq: 21 points", "3 of 24 runs have no number as metrics.auc", `href="/run?run=r-7%3ATRAINING"`)
+	s.has(page, "<svg", "metrics.auc over snapshot_seq: 21 points", "3 of 24 runs have no number as metrics.auc", `href="./run?run=r-7%3ATRAINING"`)
 	s.has(s.get(at("/chart", "y", "metrics.auc", "x", "params.opt"), 200), ">adam<", ">sgd<", "1 of 24 runs have a metrics.auc and no params.opt")
 	s.has(s.get(at("/chart", "y", "metrics.auc", "x", "params.lr", "where", "run_id like 'r-%'"), 200), "20 points")
 	page = s.get(at("/chart", "y", "metrics.top", "x", "timestamp"), 200)
@@ -561,6 +686,7 @@ func TestChart(t *testing.T) {
 	s.has(s.get(at("/chart", "y", "metrics.acu"), 400), "did you mean metrics.auc?")
 	s.has(s.get(at("/chart", "y", "metrics.auc,params.lr"), 400), "an axis has one column")
 	s.has(s.get(at("/chart", "y", "layers"), 200), "No run has a number to draw")
+	s.has(s.get(at("/chart", "y", "metrics.auc", "cohort", "nix"), 200), "no run of cohort nix: the cohorts of the root are c.")
 }
 
 func TestThinned(t *testing.T) {
@@ -582,6 +708,27 @@ func TestThinned(t *testing.T) {
 	}
 	page = s.get(at("/chart", "y", "metrics.m", "run", "r-4001:S"), 200)
 	s.has(page, `class="marked"`)
+
+	// A sweep goes through the values of a param in turn. Points of each of them are drawn.
+	records = records[:0]
+	for i := range 20_000 {
+		records = append(records, fmt.Sprintf(`{"run_id":"s-%d","stage":"SWEEP","metrics":{"m":%d},"params":{"lr":%d}}`, i, i*7919%1000, i%5))
+	}
+	s.append("c", records...)
+	s.fold()
+	page = s.get(at("/chart", "y", "metrics.m", "x", "params.lr", "stage", "SWEEP"), 200)
+	at := map[string]int{}
+	for _, m := range regexp.MustCompile(`<circle cx="([^"]*)"`).FindAllStringSubmatch(page, -1) {
+		at[m[1]]++
+	}
+	for x, n := range at {
+		if n < 150 {
+			t.Errorf("%d points at %s, of %d values", n, x, len(at))
+		}
+	}
+	if len(at) != 5 {
+		t.Errorf("%d values of the param are drawn", len(at))
+	}
 }
 
 func TestFiles(t *testing.T) {
@@ -610,6 +757,9 @@ func TestFiles(t *testing.T) {
 		}
 		if w := s.ask("GET", "/files/"+name, "Range", "bytes=99999999-"); w.Code != 416 {
 			t.Errorf("beyond the end of %s: %d", name, w.Code)
+		}
+		if w := s.ask("GET", "/files/"+name, "Range", "bytes=10-19", "If-Range", w.Header().Get("Last-Modified")); w.Code != 200 {
+			t.Errorf("the rest of %s, by a date, which says too little: %d", name, w.Code)
 		}
 		if w := s.ask("GET", "/files/"+name, "If-None-Match", tag); w.Code != 304 {
 			t.Errorf("%s again: %d", name, w.Code)
@@ -801,4 +951,184 @@ func TestReaders(t *testing.T) {
 			t.Errorf("generation %s is still in the hands of %d readers", token, b.users)
 		}
 	}
+}
+
+// TestSortedEnd says where a sorted list ends.
+func TestSortedEnd(t *testing.T) {
+	of := func(sort string, from int64) (*list, string) {
+		l := &list{View: view{Sort: sort, From: from, Limit: 100}, BySeq: sort == "", Total: mostSorted + 500, Last: from + 100, Rows: make([]listRow, 100)}
+		l.turnable(&reading{book: &book{Moment: &compactor.Moment{}}})
+		var texts []string
+		for _, p := range l.Pages {
+			texts = append(texts, p.Text)
+		}
+		return l, strings.Join(texts, " ")
+	}
+	for _, c := range []struct {
+		sort  string
+		from  int64
+		pages string
+		ends  string
+	}{
+		{"", 0, "Next Last", ""},
+		{"", mostSorted, "First Previous Next Last", ""},
+		{"run_id", 0, "Next", "1,000,000"},
+		{"run_id", mostSorted - 200, "First Previous Next", "1,000,000"},
+		{"run_id", mostSorted - 100, "First Previous", "1,000,000"},
+	} {
+		if l, pages := of(c.sort, c.from); pages != c.pages || l.Ends != c.ends {
+			t.Errorf("sort %q from %d: pages %q, ends at %q, want %q and %q", c.sort, c.from, pages, l.Ends, c.pages, c.ends)
+		}
+	}
+}
+
+// TestManyColumns ticks all that can be ticked.
+func TestManyColumns(t *testing.T) {
+	s := newSite(t)
+	params := map[string]int{}
+	for i := range 190 { // a record brings 200 at most
+		params[fmt.Sprintf("a_hyperparameter_whose_name_is_long_enough_%03d", i)] = i
+	}
+	for n := range 2 {
+		object, _ := json.Marshal(map[string]any{"run_id": fmt.Sprint("r-", n), "stage": "S", []string{"params", "metrics"}[n]: params})
+		s.append("c", string(object))
+		s.fold()
+	}
+	q := url.Values{}
+	for _, m := range regexp.MustCompile(`name="c" value="([^"]*)"`).FindAllStringSubmatch(s.get("/", 200), -1) {
+		q.Add("c", html.UnescapeString(m[1]))
+	}
+	if len(q["c"]) < 380 {
+		t.Fatalf("%d boxes", len(q["c"]))
+	}
+	s.has(s.get(s.ask("GET", "/?"+q.Encode()).Header().Get("Location"), 200), "more columns are not shown")
+}
+
+// TestEvery keeps a page that is loaded again so, whatever is asked of it.
+func TestEvery(t *testing.T) {
+	s := newSite(t)
+	s.append("c", trained(0, 3)...)
+	s.fold()
+	for _, target := range []string{"/?every=5", "/chart?every=5"} {
+		page := s.get(target, 200)
+		s.has(page, `<noscript><meta http-equiv="refresh" content="5"></noscript>`, `data-every="5"`)
+		forms := strings.Count(page, "<form") - strings.Count(page, "/compare\"") // a comparison stays as it is
+		if got := strings.Count(page, `name="every" value="5"`); got != forms {
+			t.Errorf("%s: %d of %d forms keep it", target, got, forms)
+		}
+	}
+}
+
+// TestOrder turns the pages of lists in the order of the index and in its reverse, filtered or not.
+func TestOrder(t *testing.T) {
+	s := newSite(t)
+	s.append("c", trained(0, 23)...)
+	s.fold()
+	s.append("c", append(trained(23, 30), trained(5, 6)...)...) // one comes again
+	ids := regexp.MustCompile(`run=r-([0-9]+)%3ATRAINING[^"]*"><bdi>`)
+	for _, c := range []struct{ values, want string }{
+		{"", "22 21 20 19 18 17 16 15 14 13 12 11 10 9 8 7 6 5 4 3 2 1 0"},
+		{"sort=snapshot_seq", "0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22"},
+		{"sort=-snapshot_seq,run_id", "22 21 20 19 18 17 16 15 14 13 12 11 10 9 8 7 6 5 4 3 2 1 0"},
+		{"where=params.opt+%3D+'sgd'", "21 19 17 15 13 11 9 7 5 3 1"},
+		{"where=params.opt+%3D+'sgd'&sort=snapshot_seq", "1 3 5 7 9 11 13 15 17 19 21"},
+		{"unfolded=1&where=snapshot_seq+>+20", "5 29 28 27 26 25 24 23 22 21 20"},
+		{"unfolded=1", "5 29 28 27 26 25 24 23 22 21 20 19 18 17 16 15 14 13 12 11 10 9 8 7 6 4 3 2 1 0"},
+	} {
+		for _, limit := range []int{1, 5, 7, 23, 100} {
+			var got []string
+			for next := fmt.Sprintf("/?limit=%d&%s", limit, c.values); ; {
+				page := s.get(next, 200)
+				for _, m := range ids.FindAllStringSubmatch(page, -1) {
+					got = append(got, m[1])
+				}
+				if !strings.Contains(page, `rel="next"`) {
+					break
+				}
+				next = link(t, page, `rel="next"`)
+			}
+			if strings.Join(got, " ") != c.want {
+				t.Errorf("%s, %d on a page: %v, want %s", c.values, limit, got, c.want)
+			}
+		}
+	}
+	s.has(s.get("/", 200), "the newest first")
+	s.lacks(s.get("/?sort=run_id", 200), "the newest first")
+
+	// Of many filtered rows the far ones are counted from the end.
+	b, err := s.page.shelf.take(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.back()
+	e, err := query.Parse("params.opt = 'sgd'")
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := query.Query{Where: e, Columns: []string{"run_id"}, Offset: 3, Limit: deepRows}
+	var got []string
+	for row, err := range rowsOf(t.Context(), q, 11, b.Source) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, row.Cells[0].Text())
+	}
+	if want := "r-15 r-13 r-11 r-9 r-7 r-5 r-3 r-1"; strings.Join(got, " ") != want {
+		t.Errorf("%v, want %s", got, want)
+	}
+}
+
+func TestExport(t *testing.T) {
+	s := newSite(t)
+	s.append("c", append(trained(0, 3), `{"run_id":"x,\"y\"","stage":"S","metrics":{"auc":"failed"},"note":""}`)...)
+	s.fold()
+	const all = "r-0,TRAINING,c,1,"
+	page := s.get(at("/", "columns", "run_id,metrics.auc", "where", "metrics.auc < 1"), 200)
+	s.has(page, "All 3 as CSV</a>")
+	w := s.ask("GET", link(t, page, "as CSV"))
+	if got, want := w.Body.String(), "run_id,metrics.auc\nr-0,0.1\nr-1,0.101\nr-2,0.102\n"; got != want || w.Header().Get("Content-Type") != "text/csv; charset=utf-8" || w.Header().Get("Content-Disposition") != `attachment; filename="runs-1.csv"` {
+		t.Errorf("%q %v, want %q", got, w.Header(), want)
+	}
+	s.has(s.get("/runs.csv", 200), "run_id,stage,cohort_id,snapshot_seq,timestamp,record_id,", all, `"x,""y""",S,c,4,`)
+	if got, want := s.get("/runs.csv?sort=-metrics.auc&columns=run_id,note", 200), "run_id,note\nr-2,\nr-1,\nr-0,\n\"x,\"\"y\"\"\",\"\"\n"; got != want {
+		t.Errorf("sorted: %q, want %q", got, want)
+	}
+	s.append("c", trained(3, 5)...)
+	s.fold()
+	s.lacks(s.get("/runs.csv?at=1", 200), "r-4")
+	s.has(s.get("/runs.csv?unfolded=1", 400), "CSV has what is folded")
+	s.has(s.get("/runs.csv?columns=nix", 400), "no column and no row has the name")
+	s.has(s.get("/runs.csv?sort=nix", 400), "no column and no row has the name")
+	s.has(s.get("/runs.csv?where=nix", 400), "after the name of a column")
+	if w := s.ask("HEAD", "/runs.csv"); w.Code != 200 || w.Body.Len() > 0 {
+		t.Errorf("HEAD: %d, %d bytes", w.Code, w.Body.Len())
+	}
+	l := &list{Total: exportSort + 1, View: view{Sort: "run_id"}}
+	l.turnable(&reading{book: &book{Moment: &compactor.Moment{}}})
+	if l.Sorted || strings.Contains(l.CSV, "sort") {
+		t.Errorf("a sorted list that is too long leads to %s", l.CSV)
+	}
+}
+
+// gone is the connection of a reader who goes away.
+type gone struct{ *httptest.ResponseRecorder }
+
+func (gone) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+
+// TestExportBreaks shows that a file that could not be sent whole does not look whole: the connection is broken off.
+func TestExportBreaks(t *testing.T) {
+	s := newSite(t)
+	s.append("c", trained(0, 3)...)
+	s.fold()
+	defer func() {
+		if v := recover(); v != http.ErrAbortHandler {
+			t.Errorf("it ends with %v", v)
+		}
+		if n := len(s.page.exports); n > 0 {
+			t.Errorf("%d lists are still being sent", n)
+		}
+	}()
+	r := httptest.NewRequest("GET", "/runs.csv", nil)
+	r.Host = "localhost"
+	s.page.ServeHTTP(gone{httptest.NewRecorder()}, r)
 }

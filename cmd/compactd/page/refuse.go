@@ -3,7 +3,9 @@ package page
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/runfold/runfold/cmd/compactd/found"
@@ -11,6 +13,7 @@ import (
 	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/compactor/query"
 	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/internal/terminal"
 	"github.com/runfold/runfold/journal"
 )
 
@@ -37,6 +40,8 @@ type refusal struct {
 	Link    string // where it goes on, if that is known
 	Instead string // what Link leads to
 	Several []keyLink
+	Token   bool        // one is to be given
+	Asked   [][2]string // what else the address has, names and values
 }
 
 // refuse shows why there is no answer.
@@ -45,7 +50,7 @@ func (p *Page) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		return // nobody listens
 	}
 	s := refusalOf(r, err)
-	if s.Code >= http.StatusInternalServerError && !errors.Is(err, errBusy) && !errors.Is(err, errSlow) {
+	if s.Code >= http.StatusInternalServerError && !errors.Is(err, errBusy) && !errors.Is(err, context.DeadlineExceeded) {
 		p.Failed(err)
 	}
 	if s.Code == http.StatusServiceUnavailable {
@@ -55,7 +60,7 @@ func (p *Page) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		s.Lines = "a mistake in this program, of which its log tells more"
 	}
 	s.chrome = chrome{Title: s.Title}
-	if err := render(w, s.Code, "refusal.html", s); err != nil {
+	if err := render(w, r, s.Code, "refusal.html", s); err != nil {
 		p.Failed(err)
 	}
 }
@@ -72,6 +77,18 @@ func refusalOf(r *http.Request, err error) refusal {
 	var noRoot *journal.NoRootError
 	s := refusal{Code: http.StatusInternalServerError, Title: "This cannot be shown", Lines: err.Error()}
 	switch {
+	case err == errToken:
+		s.Code, s.Title, s.Token = errToken.code, "A token is needed", true
+		asked := r.URL.Query()
+		if asked.Has("token") {
+			s.Lines = "This token is not the right one: " + s.Lines
+		}
+		delete(asked, "token")
+		for _, name := range slices.Sorted(maps.Keys(asked)) {
+			for _, value := range asked[name] {
+				s.Asked = append(s.Asked, [2]string{name, value})
+			}
+		}
 	case errors.As(err, &status):
 		s.Code, s.Title = status.code, http.StatusText(status.code)
 	case errors.Is(err, context.DeadlineExceeded):
@@ -82,7 +99,12 @@ func refusalOf(r *http.Request, err error) refusal {
 		s.Code, s.Title, s.Lines = http.StatusMultipleChoices, "Several runs", "This name has several rows. Which one is meant?"
 		v, _ := viewOf(r)
 		for _, k := range several.Keys {
-			s.Several = append(s.Several, keyLink{k, v.run(k)})
+			meant := v
+			meant.Keys = slices.Clone(v.Keys)
+			if i := slices.Index(meant.Keys, several.Asked); i >= 0 {
+				meant.Keys[i] = terminal.Unfield(k)
+			}
+			s.Several = append(s.Several, keyLink{k, meant.here(r)})
 		}
 		if several.More {
 			s.Hint = "There are more: the list of runs has them all."

@@ -56,16 +56,40 @@ type note struct {
 type keyLink struct{ Key, Link string }
 
 // render writes a page. It is made before anything is written, so that no page ends in the middle.
-func render(w http.ResponseWriter, code int, name string, of any) error {
+func render(w http.ResponseWriter, r *http.Request, code int, name string, of any) error {
 	var b bytes.Buffer
 	if err := templates.ExecuteTemplate(&b, name, of); err != nil {
 		return err
 	}
+	page := relative(b.Bytes(), r)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Length", strconv.Itoa(b.Len()))
+	w.Header().Set("Content-Length", strconv.Itoa(len(page)))
 	w.WriteHeader(code)
-	w.Write(b.Bytes()) // an error is dropped: nobody listens
+	w.Write(page) // an error is dropped: nobody listens
 	return nil
+}
+
+// up leads from the page of a request to the top of ours, which is no place that we know: a proxy may put a path before it, as JupyterHub does.
+func up(r *http.Request) string {
+	depth := strings.Count(r.URL.EscapedPath(), "/") - 1
+	if depth <= 0 {
+		return "./"
+	}
+	return strings.Repeat("../", depth)
+}
+
+// relative makes the links of a page relative to it. No text of a record looks like one of them, as a template escapes quotes everywhere.
+func relative(page []byte, r *http.Request) []byte {
+	for _, attribute := range []string{` href="`, ` action="`, ` src="`} {
+		page = bytes.ReplaceAll(page, []byte(attribute+"/"), []byte(attribute+up(r)))
+	}
+	return page
+}
+
+// redirect leads to another of our pages, by an address that begins with a slash.
+func redirect(w http.ResponseWriter, r *http.Request, to string) {
+	w.Header().Set("Location", up(r)+strings.TrimLeft(to, "/")) // http.Redirect would name a path of which a proxy has taken a part away
+	w.WriteHeader(http.StatusSeeOther)
 }
 
 // staticNames are the names of our files in addresses: with their content in them, they never change.
@@ -83,6 +107,16 @@ var staticNames = func() map[string]string {
 }()
 
 func staticPath(name string) string { return "/static/" + staticNames[name] }
+
+// isStatic tells whether an address is that of one of our files. They hold nothing of a root, and the page that asks for a token needs them.
+func isStatic(path string) bool {
+	for name := range staticNames {
+		if path == staticPath(name) {
+			return true
+		}
+	}
+	return false
+}
 
 // static answers with one of our files.
 func static(w http.ResponseWriter, r *http.Request) error {

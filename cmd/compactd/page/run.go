@@ -25,15 +25,17 @@ const longestValue = 20_000
 // one is the page of a run.
 type one struct {
 	chrome
-	Key     string
-	Name    string
-	Groups  []fieldGroup
-	Tree    *node
-	Left    bool // the tree is not whole
-	JSON    string
-	Near    []keyLink
-	NearAll string
-	Cut     bool // some value is not whole
+	View     view
+	Compared []string // its key
+	Key      string
+	Name     string
+	Groups   []fieldGroup
+	Tree     *node
+	Left     bool // the tree is not whole
+	JSON     string
+	Near     []keyLink
+	NearAll  string
+	Cut      bool // some value is not whole
 }
 
 type fieldGroup struct {
@@ -58,7 +60,7 @@ func (p *Page) run(w http.ResponseWriter, r *http.Request) error {
 	if f == nil {
 		return p.withdrawn(w, r, v, b)
 	}
-	o := &one{chrome: p.chrome(v, b, "/run"), Key: string(f.Key), Name: f.RunID, JSON: v.at("/run.json")}
+	o := &one{chrome: p.chrome(v, b, "/run"), View: v, Compared: []string{string(f.Key)}, Key: string(f.Key), Name: f.RunID, JSON: v.at("/run.json")}
 	o.Title = "Run " + terminal.Field(f.RunID)
 	if b.Newest.Generation == b.latest && !f.Fresh {
 		if err := p.standing(r.Context(), &o.chrome, f.Key); err != nil {
@@ -86,7 +88,7 @@ func (p *Page) run(w http.ResponseWriter, r *http.Request) error {
 	others.Where = "run_id = " + query.Text(f.RunID)
 	others.Columns = ""
 	o.NearAll = others.list()
-	return render(w, http.StatusOK, "run.html", o)
+	return render(w, r, http.StatusOK, "run.html", o)
 }
 
 var groupTitles = map[string]string{"metrics.": "Metrics", "params.": "Params", "tags.": "Tags", "": "Other fields"}
@@ -207,7 +209,7 @@ func (p *Page) withdrawn(w http.ResponseWriter, r *http.Request, v view, b *read
 			quoted("withdrawn_at", s.WithdrawnText()), quoted("withdrawn_by", s.WithdrawnBy()), quoted("reason", s.Reason()),
 		})
 	}
-	return render(w, http.StatusOK, "run.html", o)
+	return render(w, r, http.StatusOK, "run.html", o)
 }
 
 // add adds fields, if there are any.

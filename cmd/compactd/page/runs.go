@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -31,6 +30,12 @@ type list struct {
 	View            view
 	Wrong           string // what is wrong with the expression, or another field
 	Hints           []string
+	Begins          string // finds the runs whose id begins with what was written instead of an expression
+	Why             string // no run is found
+	Never           bool   // no fold has made a generation
+	Waits           string // what waits for the first fold
+	Fresh           string // leads to what is not folded
+	Ends            string // where a sorted list does
 	Heads           []head
 	Rows            []listRow
 	Choices         []choice
@@ -41,6 +46,11 @@ type list struct {
 	Total           int64
 	First, Last     int64
 	Pages           []pageLink
+	Start           string // leads to the first page
+	BySeq           bool   // the rows stand in the order of the index, so that all pages can be turned
+	Newest          bool   // first
+	CSV             string // leads to all of the list, but not more than can be sorted
+	Sorted          bool   // so is the CSV
 	Generation      string
 	Chart           string
 	Limits          []int64
@@ -58,6 +68,7 @@ type listRow struct {
 }
 
 type cell struct {
+	Head   bool // it names its row
 	Text   string
 	Full   string // if Text is cut
 	Null   bool
@@ -79,7 +90,11 @@ func (p *Page) runs(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if to := ticked(r.URL.Query(), v); to != "" {
-		http.Redirect(w, r, to, http.StatusSeeOther)
+		redirect(w, r, to)
+		return nil
+	}
+	if hasEmpty(r.URL.Query()) {
+		redirect(w, r, v.list())
 		return nil
 	}
 	b, done, err := p.open(r.Context(), v)
@@ -87,12 +102,22 @@ func (p *Page) runs(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer done()
-	l := &list{chrome: p.chrome(v, b, "/"), View: v, Generation: generationText(b.Newest.Generation), Limits: []int64{25, 100, 500}}
+	l := &list{chrome: p.chrome(v, b, "/"), View: v, Generation: generationText(b.Newest.Generation), Limits: []int64{25, fewRows, mostRows}}
+	if !slices.Contains(l.Limits, v.Limit) {
+		l.Limits = append(l.Limits, v.Limit)
+		slices.Sort(l.Limits)
+	}
+	begin := v
+	begin.From = 0
+	l.Start = begin.list()
 	l.Title = "Runs"
 	code := http.StatusOK
 	err = p.fill(r.Context(), l, b)
 	if is := isWrong(err); is {
-		code, l.Wrong, err = http.StatusBadRequest, err.Error(), nil
+		code, l.Wrong, l.Begins, err = http.StatusBadRequest, err.Error(), begins(v), nil
+	}
+	if err == nil && l.Total == 0 && l.Wrong == "" {
+		err = p.explain(r.Context(), l, b)
 	}
 	if err != nil {
 		return b.Doubt(err)
@@ -100,22 +125,12 @@ func (p *Page) runs(w http.ResponseWriter, r *http.Request) error {
 	if err := l.offer(r.Context(), b); err != nil {
 		return b.Doubt(err)
 	}
-	return render(w, code, "runs.html", l)
+	return render(w, r, code, "runs.html", l)
 }
 
 // isWrong tells whether the reader has made a mistake.
 func isWrong(err error) bool {
 	return errors.As(err, new(*query.Error)) || errors.As(err, new(*query.NameError)) || errors.As(err, new(*usageError))
-}
-
-// ticked is the address that a form with ticked columns means; empty if none are ticked.
-func ticked(q url.Values, v view) string {
-	names := q["c"]
-	if len(names) == 0 {
-		return ""
-	}
-	v.Columns = strings.Join(names, ",")
-	return v.list()
 }
 
 // chrome is what stands around a page about a generation.
@@ -133,6 +148,9 @@ func (p *Page) chrome(v view, b *reading, section string) chrome {
 			text += " What you page through stays the same."
 		}
 		c.Notes = append(c.Notes, note{Text: text, Link: newer.at(section), Instead: "Show the newest"})
+	}
+	if v.Instead != 0 {
+		c.Notes = append(c.Notes, note{Text: fmt.Sprintf("This is the newest generation with what is not folded yet, and not generation %d, which was asked for, too.", v.Instead)})
 	}
 	if b.Damage != nil {
 		c.Notes = append(c.Notes, note{Text: "Something is missing of this root, and what is shown is what is left: " + terminal.Line(b.Damage.Error()), Bad: true})
@@ -160,10 +178,11 @@ func (p *Page) fill(ctx context.Context, l *list, b *reading) error {
 	if q.Columns, err = l.columns(ctx, q, b); err != nil {
 		return err
 	}
-	if len(q.Sort) > 0 && q.Offset > mostSorted {
+	l.BySeq, l.Newest = seqOrder(q.Sort)
+	if !l.BySeq && q.Offset >= mostSorted {
 		return usage(fmt.Errorf("a sorted list can be turned to row %s: narrow it down, or sort it the other way", count(mostSorted)))
 	}
-	if len(q.Sort) > 0 && q.Offset > deepRows && !l.View.Unfolded { // what is unfolded is looked at alone already
+	if !l.BySeq && q.Offset > deepRows && !l.View.Unfolded { // what is unfolded is looked at alone already
 		done, err := p.alone(ctx)
 		if err != nil {
 			return err
@@ -173,10 +192,10 @@ func (p *Page) fill(ctx context.Context, l *list, b *reading) error {
 	if l.Total, err = q.Count(ctx, b.Source); err != nil {
 		return err
 	}
-	shown := len(q.Columns)
-	q.Columns = append(q.Columns, "_key")
+	shown, sort := len(q.Columns), q.Sort
+	q.Columns, q.TextBytes = append(q.Columns, "_key"), 20*longestCell
 	numbers, others := make([]int, shown), make([]int, shown)
-	for row, err := range q.Rows(ctx, b.Source) {
+	for row, err := range rowsOf(ctx, q, l.Total, b.Source) {
 		if err != nil {
 			return err
 		}
@@ -193,7 +212,7 @@ func (p *Page) fill(ctx context.Context, l *list, b *reading) error {
 		}
 		at := max(0, slices.Index(q.Columns[:shown], "run_id"))
 		if shown > 0 {
-			lr.Cells[at].Link = lr.Link
+			lr.Cells[at].Link, lr.Cells[at].Head = lr.Link, true
 		}
 		l.Rows = append(l.Rows, lr)
 	}
@@ -201,21 +220,21 @@ func (p *Page) fill(ctx context.Context, l *list, b *reading) error {
 		shown = l.choose(&q, numbers, others)
 	}
 	for i, name := range q.Columns[:shown] {
-		h := head{Name: name, Link: l.View.sorted(q.Sort, name).list(), Number: numbers[i] > others[i]}
-		if len(q.Sort) > 0 && q.Sort[0].Column == name {
+		h := head{Name: name, Link: l.View.sorted(sort, name).list(), Number: numbers[i] > others[i]}
+		if len(sort) > 0 && sort[0].Column == name {
 			h.Aria, h.Mark = "ascending", "▲"
-			if q.Sort[0].Descending {
+			if sort[0].Descending {
 				h.Aria, h.Mark = "descending", "▼"
 			}
 		}
+		for _, row := range l.Rows {
+			row.Cells[i].Number = row.Cells[i].Number || row.Cells[i].Null && h.Number
+		}
 		l.Heads = append(l.Heads, h)
 	}
-	l.First, l.Last = min(q.Offset+1, l.Total), q.Offset+int64(len(l.Rows))
+	l.First, l.Last = min(l.View.From+1, l.Total), l.View.From+int64(len(l.Rows))
 	l.turnable(b)
-	if l.Total == 0 && b.Source.Index != nil {
-		l.Hints, err = query.Hints(ctx, q.Where, b.Source.Index)
-	}
-	return err
+	return nil
 }
 
 // choose leaves columns out that have no value on this page, and those for which there is no room. It returns how many stay.
@@ -247,28 +266,6 @@ func (l *list) choose(q *query.Query, numbers, others []int) int {
 		l.Rows[i].Cells = l.Rows[i].Cells[:len(stay)]
 	}
 	return len(stay)
-}
-
-// turnable links the other pages of a list. They are of the same generation, so that no run is met twice, or never.
-func (l *list) turnable(b *reading) {
-	v := l.View
-	if !v.Unfolded {
-		v.At = b.Newest.Generation
-	}
-	at := func(text, rel string, from int64) {
-		v.From = max(0, from)
-		l.Pages = append(l.Pages, pageLink{text, v.list(), rel})
-	}
-	if l.View.From > 0 {
-		at("First", "", 0)
-		at("Previous", "prev", l.View.From-l.View.Limit)
-	}
-	if l.Last < l.Total && len(l.Rows) > 0 {
-		at("Next", "next", l.View.From+l.View.Limit)
-		if last := (l.Total - 1) / l.View.Limit * l.View.Limit; l.View.Sort == "" || last <= mostSorted {
-			at("Last", "", last)
-		}
-	}
 }
 
 // columns are those of the list.

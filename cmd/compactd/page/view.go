@@ -1,8 +1,6 @@
 package page
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -18,20 +16,25 @@ import (
 
 // view is the state of a page, all of which stands in its address.
 type view struct {
-	At                                         cohort.Generation // 0: the newest
-	Where, Cohort, Stage, Since, Sort, Columns string
-	From, Limit                                int64
-	Every                                      int64    // in seconds, how often the page is loaded again; 0: not
-	Keys                                       []string // of runs
-	Unfolded                                   bool     // also what no fold has read yet
-	X, Y                                       string
+	At                                 cohort.Generation // 0: the newest
+	Instead                            cohort.Generation // was asked for together with Unfolded, which goes before it; it stands in no address
+	Where, Cohort, Stage, Since, Until string
+	Sort, Columns                      string
+	From, Limit                        int64
+	Every                              int64    // in seconds, how often the page is loaded again; 0: not
+	Keys                               []string // of runs
+	Unfolded                           bool     // also what no fold has read yet
+	X, Y                               string
 }
 
 const (
 	fewRows  = 100
 	mostRows = 500
-	// longest bounds what may stand in a field of a form.
-	longest = 8000
+	// longest bounds what may stand in a field of a form, and longestColumns the names of columns: all that can be ticked have room.
+	longest        = 8000
+	longestColumns = 40_000
+	// mostOrders is how many columns a sort has at most: it holds them of many rows.
+	mostOrders = 10
 )
 
 // viewOf reads the address of a page.
@@ -40,17 +43,21 @@ func viewOf(r *http.Request) (v view, err error) {
 	if err != nil {
 		return v, usage(fmt.Errorf("the address cannot be read: %w", err))
 	}
-	for _, all := range q {
+	for name, all := range q {
+		most := longest
+		if name == "columns" {
+			most = longestColumns
+		}
 		for _, text := range all {
-			if len(text) > longest {
-				return v, usage(fmt.Errorf("a field has more than %d bytes", longest))
+			if len(text) > most {
+				return v, usage(fmt.Errorf("a field has more than %d bytes", most))
 			}
 		}
 	}
 	text := func(name string) string { return strings.TrimSpace(q.Get(name)) }
-	v = view{Where: text("where"), Cohort: text("cohort"), Stage: q.Get("stage"), Since: text("since"), Sort: text("sort"), Columns: text("columns"), X: text("x"), Y: text("y")}
+	v = view{Where: text("where"), Cohort: text("cohort"), Stage: q.Get("stage"), Since: text("since"), Until: text("until"), Sort: text("sort"), Columns: text("columns"), X: text("x"), Y: text("y")}
 	for _, name := range q["run"] {
-		v.Keys = append(v.Keys, keyOf(name))
+		v.Keys = append(v.Keys, terminal.Unfield(name)) // forms would change line breaks
 	}
 	v.Unfolded = q.Get("unfolded") != ""
 	at, err := number(q, "at", 0, 1, 1<<62)
@@ -64,25 +71,34 @@ func viewOf(r *http.Request) (v view, err error) {
 	if err == nil {
 		v.Every, err = number(q, "every", 0, 1, 86400)
 	}
-	if err == nil && v.Unfolded && v.At != 0 {
-		err = usage(errors.New("at and unfolded exclude each other: what is not folded is of no generation"))
+	if v.Unfolded { // what is not folded is of no generation; a form may ask for both
+		v.Instead, v.At = v.At, 0
 	}
 	return v, err
 }
 
-// keyOf reads a key as pages spell it: one that does not show as itself is a JSON string. Forms would change its line breaks.
-func keyOf(name string) string {
-	if strings.HasPrefix(name, `"`) {
-		var key string
-		if json.Unmarshal([]byte(name), &key) == nil {
-			return key
-		}
-	}
-	return name
-}
-
 // isPlain tells whether a text comes through a form as it is.
 func isPlain(text string) bool { return terminal.Field(text) == text }
+
+// ticked is the address that a form with ticked columns means; empty if none are ticked.
+func ticked(q url.Values, v view) string {
+	names := q["c"]
+	if len(names) == 0 {
+		return ""
+	}
+	v.Columns = strings.Join(names, ",")
+	return v.list()
+}
+
+// hasEmpty tells whether an address has fields of a form in which nothing was written. Without them it is short enough to be handed on.
+func hasEmpty(q url.Values) bool {
+	for _, all := range q {
+		if slices.Contains(all, "") {
+			return true
+		}
+	}
+	return false
+}
 
 func number(q url.Values, name string, without, least, most int64) (int64, error) {
 	text := strings.TrimSpace(q.Get(name))
@@ -111,6 +127,7 @@ func (v view) values() url.Values {
 	set("cohort", v.Cohort)
 	set("stage", v.Stage)
 	set("since", v.Since)
+	set("until", v.Until)
 	set("sort", v.Sort)
 	set("columns", v.Columns)
 	set("x", v.X)
@@ -163,9 +180,15 @@ func (v view) query(now time.Time) (q query.Query, err error) {
 		}
 	}
 	q.Stage, q.Offset, q.Limit = v.Stage, v.From, v.Limit
-	if v.Since != "" {
-		if q.Since, err = query.ParseSince(v.Since, now); err != nil {
-			return q, usage(fmt.Errorf("since %w", err))
+	for _, of := range []struct {
+		name, text string
+		to         *time.Time
+	}{{"since", v.Since, &q.Since}, {"until", v.Until, &q.Until}} {
+		if of.text == "" {
+			continue
+		}
+		if *of.to, err = query.ParseTime(of.text, now); err != nil {
+			return q, usage(fmt.Errorf("%s %w", of.name, err))
 		}
 	}
 	if v.Where != "" {
@@ -176,6 +199,9 @@ func (v view) query(now time.Time) (q query.Query, err error) {
 	if v.Sort != "" {
 		if q.Sort, err = query.ParseOrder(v.Sort); err != nil {
 			return q, err
+		}
+		if len(q.Sort) > mostOrders {
+			return q, usage(fmt.Errorf("a list is sorted by %d columns at most", mostOrders))
 		}
 	}
 	return q, nil

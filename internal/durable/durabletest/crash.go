@@ -39,13 +39,13 @@ func Modes() []Mode {
 	return out
 }
 
-// change is one change of one name that is not durable yet. A rename is two of them.
+// change is one change of one name that is not durable yet. A rename is two of them, and so is an exchange.
 type change struct {
 	dir  *inode
 	name string
 	is   *inode  // what the name is now; nil: nothing
 	of   *inode  // the file or directory that got or lost the name
-	set  *change // if this is the half of a rename that removes the old name: the half that makes the new name
+	set  *change // if this is the half of a rename that removes the old name: the half that makes the new name; of an exchange, the other half
 }
 
 // change makes a change visible.

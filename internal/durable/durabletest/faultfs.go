@@ -23,7 +23,7 @@ type Fault struct {
 	// FS does the calls.
 	FS durable.FS
 	// Hook is called before each mutating call, numbered 0, 1, 2 and so on, with the name of the call
-	// (create, write, fsync, chmod, mkdir, link, rename, remove, syncdir; syncread for the sync of a file that is open to read) and
+	// (create, write, fsync, chmod, mkdir, link, rename, exchange, remove, syncdir; syncread for the sync of a file that is open to read) and
 	// the path it changes, which is the new one for link and rename. If it returns an error, the call is not done and returns that error; AfterError
 	// and ShortWrite are exceptions. Several goroutines may be in it at once. If nil, nothing fails.
 	Hook func(n int, op, name string) error
@@ -153,6 +153,10 @@ func (f *Fault) Link(old, new string) error {
 
 func (f *Fault) Rename(old, new string) error {
 	return f.do("rename", new, func() error { return f.FS.Rename(old, new) })
+}
+
+func (f *Fault) Exchange(a, b string) error {
+	return f.do("exchange", b, func() error { return f.FS.Exchange(a, b) })
 }
 
 func (f *Fault) Remove(name string) error {

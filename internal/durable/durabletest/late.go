@@ -243,6 +243,10 @@ func (l *Late) Rename(old, new string) error {
 	return l.change("rename", func() error { return l.FS.Rename(old, new) }, old, new)
 }
 
+func (l *Late) Exchange(a, b string) error {
+	return l.change("exchange", func() error { return l.FS.Exchange(a, b) }, a, b)
+}
+
 func (l *Late) Remove(name string) error {
 	return l.change("remove", func() error { return l.FS.Remove(name) }, name)
 }

@@ -134,6 +134,11 @@ func (s *SMB) Rename(old, new string) error {
 	return &fs.PathError{Op: "rename", Path: new, Err: syscall.EACCES}
 }
 
+// Exchange is what SMB does not have.
+func (*SMB) Exchange(_, b string) error {
+	return &fs.PathError{Op: "exchange", Path: b, Err: syscall.EINVAL}
+}
+
 // isOpen tells whether a name is open, which is about to be taken away then.
 func (s *SMB) isOpen(name string) (open bool) {
 	s.mu.Lock()

@@ -42,6 +42,10 @@ func (o *toldOthers) Rename(old, new string) error {
 	return o.change(o.FS.Rename(old, new), filepath.Dir(new), filepath.Dir(old))
 }
 
+func (o *toldOthers) Exchange(a, b string) error {
+	return o.change(o.FS.Exchange(a, b), filepath.Dir(a), filepath.Dir(b))
+}
+
 func (o *toldOthers) Mkdir(name string, perm fs.FileMode) error {
 	return o.change(o.FS.Mkdir(name, perm), filepath.Dir(name))
 }

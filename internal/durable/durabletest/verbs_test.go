@@ -61,6 +61,27 @@ var verbs = map[string]verb{
 		do:     func(f durable.FS) error { return durable.ReplaceWith(noLinks{f}, name, src, 0o644) },
 		may:    []string{oldText, newText}, done: newText,
 	},
+	"Exchange": {
+		exists: true,
+		do: func(f durable.FS) error {
+			_, err := durable.Exchange(f, name, src, "d/aside", 0o644)
+			return err
+		},
+		may: []string{oldText, newText}, done: newText,
+		other: func(t *testing.T, after *CrashFS, done bool) {
+			is, aside := content(t, after, name), content(t, after, "d/aside")
+			if is == newText && aside != oldText || done && aside != oldText {
+				t.Errorf("what was taken away is %.20q", aside)
+			}
+		},
+	},
+	"Exchange with nothing": {
+		do: func(f durable.FS) error {
+			_, err := durable.Exchange(f, name, src, "d/aside", 0o644)
+			return err
+		},
+		may: []string{"absent", newText}, done: newText,
+	},
 	"Pending": {
 		do: pend, may: []string{"absent", newText}, done: newText,
 	},

@@ -1,4 +1,5 @@
-// A page works without this. It finds columns in a long list, keeps the button that compares up to date, and knows a few keys.
+// A page works without this. It finds columns in a long list, keeps the button that compares up to date, knows a few keys, and does not load a
+// page again while somebody works with it.
 "use strict";
 (function () {
   // The button that compares says how many runs are ticked.
@@ -11,7 +12,12 @@
       compare.disabled = n < 2;
     }
   }
-  boxes.forEach(function (b) { b.addEventListener("change", ticked); });
+  boxes.forEach(function (b) {
+    b.addEventListener("change", function () {
+      ticked();
+      document.getElementById("ticked").textContent = boxes.filter(function (b) { return b.checked; }).length + " ticked";
+    });
+  });
   ticked();
   window.addEventListener("pageshow", ticked);
 
@@ -28,6 +34,18 @@
     find.addEventListener("keydown", function (e) {
       if (e.key === "Enter") { e.preventDefault(); }
     });
+  }
+
+  // A page that is loaded again now and then waits while it is not seen, something is written or ticked, or columns are being chosen.
+  function busy() {
+    var fields = Array.prototype.slice.call(document.querySelectorAll("input, select"));
+    return document.hidden || find && find.closest("details").open || fields.some(function (f) {
+      return f.type === "checkbox" ? f.checked !== f.defaultChecked : f.tagName === "INPUT" && f.type !== "hidden" && (f.value !== f.defaultValue || f === document.activeElement);
+    });
+  }
+  var every = Number(document.body.dataset.every);
+  if (every) {
+    window.setInterval(function () { if (!busy()) { window.location.reload(); } }, every * 1000);
   }
 
   // Keys: / goes to the filter, n and p turn pages. Not while somebody writes, and not with another key held.

@@ -35,8 +35,13 @@ async function sound(page) {
     }
     for (const a of document.querySelectorAll("a")) {
       if (!a.textContent.trim() && !a.getAttribute("aria-label")) bad.push("a link without a text: " + a.outerHTML);
-      if (!/^(\/|#)/.test(a.getAttribute("href")) || a.getAttribute("href").startsWith("//")) bad.push("a link to elsewhere: " + a.outerHTML);
+      if (!/^(\.{1,2}\/|#)/.test(a.getAttribute("href"))) bad.push("a link to elsewhere: " + a.outerHTML);
     }
+    for (const table of document.querySelectorAll("table")) {
+      if (!table.getAttribute("aria-label")) bad.push("a table without a name");
+      for (const row of table.tBodies[0].rows) if (!row.querySelector("th[scope=row]")) bad.push("a row without a head: " + row.textContent);
+    }
+    for (const e of document.querySelectorAll("span[aria-label], div[aria-label]:not([role])")) bad.push("a name that is not read: " + e.outerHTML);
     for (const e of document.querySelectorAll("*")) {
       for (const { name } of e.attributes) if (/^on|^style$/.test(name)) bad.push("an attribute " + name);
     }
@@ -122,6 +127,7 @@ async function clicks(browser) {
   assert.equal(await page.locator("#compare").isDisabled(), true);
   await boxes.nth(0).check();
   await boxes.nth(2).check();
+  assert.equal(await page.getByRole("status").textContent(), "2 ticked");
   await page.getByRole("button", { name: "Compare 2 runs" }).click();
   await page.getByRole("heading", { name: /differences/ }).waitFor();
   await page.goBack();
@@ -136,6 +142,9 @@ async function clicks(browser) {
     await page.getByRole("navigation", { name: "Pages" }).getByRole("link", { name, exact: true }).click();
     assert.equal(await page.locator("nav [aria-current=page]").textContent(), name);
   }
+  await page.goto(base + "?where=params.opt+%3D+%27sgd%27");
+  const [csv] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: /^All .* as CSV/ }).click()]);
+  assert.equal(await csv.failure(), null);
   await page.goto(base + "files/");
   const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "index.parquet" }).click()]);
   assert.equal(download.suggestedFilename(), "index.parquet");
@@ -161,6 +170,28 @@ async function keys(browser) {
   await page.context().close();
 }
 
+// again follows a page that is loaded again, but not while somebody writes or ticks.
+async function again(browser) {
+  const page = await watched(await browser.newContext());
+  await page.clock.install();
+  await page.goto(base + "?every=5");
+  let loads = 0;
+  page.on("load", () => loads++);
+  await page.fill("#where", "metrics.auc > 0.3");
+  await page.clock.runFor(60000);
+  assert.equal(await page.inputValue("#where"), "metrics.auc > 0.3");
+  await page.fill("#where", "");
+  await page.evaluate(() => document.activeElement.blur());
+  await page.locator("input[name=run]").nth(1).check();
+  await page.clock.runFor(60000);
+  assert.equal(await page.locator("input[name=run]").nth(1).isChecked(), true);
+  assert.equal(loads, 0);
+  await page.locator("input[name=run]").nth(1).uncheck();
+  await page.evaluate(() => document.activeElement.blur());
+  await Promise.all([page.waitForEvent("load"), page.clock.runFor(6000)]);
+  await page.context().close();
+}
+
 // plain reads without JavaScript.
 async function plain(browser) {
   const page = await watched(await browser.newContext({ javaScriptEnabled: false }), (text) => /status of 400/.test(text));
@@ -182,10 +213,10 @@ async function plain(browser) {
 async function strangers(browser) {
   const page = await watched(await browser.newContext());
   await page.goto(base + "?cohort=hostile&columns=*");
-  const links = await page.locator("table.list a[href^='/run']").evaluateAll((all) => all.map((a) => a.getAttribute("href")));
+  const links = await page.locator("table.list a[href^='./run']").evaluateAll((all) => all.map((a) => a.getAttribute("href")));
   assert.ok(links.length > 5);
   for (const link of links) {
-    await page.goto(base + link.slice(1));
+    await page.goto(base + link.slice(2));
     await page.getByRole("heading", { name: /^Run / }).waitFor();
     assert.equal(await page.evaluate(() => window.hacked), undefined);
   }
@@ -200,7 +231,7 @@ async function strangers(browser) {
 (async () => {
   const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
   try {
-    for (const part of [looks, clicks, keys, plain, strangers]) {
+    for (const part of [looks, clicks, keys, again, plain, strangers]) {
       await part(browser);
       console.log(`${part.name}: done`);
     }

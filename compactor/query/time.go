@@ -8,8 +8,8 @@ import (
 	"github.com/runfold/runfold/internal/quantity"
 )
 
-// ParseSince reads a time, a date (its first moment, UTC), or how long before now, such as 2d. It is for Query.Since.
-func ParseSince(text string, now time.Time) (time.Time, error) {
+// ParseTime reads a time, a date (its first moment, UTC), or how long before now, such as 2d. It is for Query.Since and Query.Until.
+func ParseTime(text string, now time.Time) (time.Time, error) {
 	if t, ok := cohort.ParseTime(text); ok {
 		return t, nil
 	}
