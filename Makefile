@@ -212,7 +212,7 @@ fuzz: ## run every fuzz target for FUZZTIME (default 20s)
 	  done; \
 	done
 
-bench: ## side by side with others, about 50 minutes, into docs/bench; see bench/README.md
+bench: ## side by side with others, about an hour, into docs/bench; see bench/README.md
 	cd bench && $(GO) run . -out ../docs/bench $(if $(wildcard bench/.venv/made),-python .venv/bin/python) $(BENCHFLAGS)
 
 bench-python: ## what bench compares views, runs and the Python package with: pandas, delta-rs, MLflow, wandb, trackio and DuckDB, in bench/.venv
