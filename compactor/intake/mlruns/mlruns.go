@@ -36,13 +36,7 @@ var runName = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
 // Runs reads all runs below a directory, deleted ones, too.
 func Runs(ctx context.Context, dir string, o tracker.Options) tracker.Runs {
-	return func(yield func(tracker.Run, error) bool) {
-		folder, err := tracker.OpenFolder(dir)
-		if err != nil {
-			yield(tracker.Run{}, err)
-			return
-		}
-		defer folder.Close()
+	return tracker.In(dir, func(folder *tracker.Folder, yield func(tracker.Run, error) bool) {
 		r := reader{Folder: folder, ctx: ctx, options: o, yield: yield}
 		ok := r.look("", place{})
 		switch {
@@ -51,7 +45,7 @@ func Runs(ctx context.Context, dir string, o tracker.Options) tracker.Runs {
 		case ok && r.database != "":
 			r.leave(r.database, errDatabase)
 		}
-	}
+	})
 }
 
 // byCSV is the way out of a database.

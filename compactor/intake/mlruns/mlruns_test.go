@@ -4,69 +4,31 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/runfold/runfold/compactor/intake/tracker"
+	"github.com/runfold/runfold/compactor/intake/tracker/trackertest"
 )
 
 // store writes files below a new directory, and returns it.
-func store(t *testing.T, files map[string]string) string {
-	t.Helper()
-	dir := t.TempDir()
-	for name, text := range files {
-		name = filepath.Join(dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(name), 0o777); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(name, []byte(text), 0o666); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
-}
-
 const (
 	experimentMeta = "experiment_id: '1'\nname: x\n"
 	runMeta        = "experiment_id: '1'\nrun_id: r\nstatus: 3\nstart_time: 1700000000000\n"
 )
 
 // all are the runs of a directory, and what was left out.
-func all(t *testing.T, dir string, o tracker.Options) (runs []tracker.Run, left []string) {
-	t.Helper()
-	for run, err := range Runs(context.Background(), dir, o) {
-		var l *tracker.LeftOutError
-		switch {
-		case errors.As(err, &l):
-			where, rerr := filepath.Rel(dir, l.Where)
-			if rerr != nil {
-				t.Fatal(rerr)
-			}
-			left = append(left, filepath.ToSlash(where)+": "+l.Reason)
-		case err != nil:
-			t.Fatal(err)
-		default:
-			runs = append(runs, run)
-		}
-	}
-	return runs, left
-}
-
-// record is a run as JSON.
-func record(r tracker.Run) string {
-	text, _ := r.JSON(tracker.Shape{Stage: "RUN", Most: tracker.DefaultSteps})
-	return string(text)
+func all(dir string, o tracker.Options) (runs []tracker.Run, left []string) {
+	return trackertest.Read(dir, Runs(context.Background(), dir, o))
 }
 
 func TestRun(t *testing.T) {
-	dir := store(t, map[string]string{
+	dir := trackertest.Dir(t, map[string]string{
 		"1/meta.yaml": experimentMeta, "1/tags/team": "a", "1/r/meta.yaml": runMeta + "end_time: null\nartifact_uri: 'file:///x'\n", "1/r/params/p": "1e-05",
 		"1/r/params/deep/q": "007", "1/r/tags/t": "7", "1/r/metrics/m": "1700000000001 0.5 0\n1700000000002 nan 1\n", "1/r/inputs/i/meta.yaml": "source_id: d\nsource_type: DATASET\n",
 		"1/datasets/d/meta.yaml": "name: wine\n",
 	})
-	runs, left := all(t, dir, tracker.Options{})
+	runs, left := all(dir, tracker.Options{})
 	if len(runs) != 1 || len(left) != 0 {
 		t.Fatalf("%d runs, left out %q", len(runs), left)
 	}
@@ -75,13 +37,13 @@ func TestRun(t *testing.T) {
 		`"run":{"experiment_id":"1","run_id":"r","status":3,"start_time":1700000000000,"end_time":null,"artifact_uri":"file:///x"},` +
 		`"inputs":[{"source_id":"d","source_type":"DATASET","dataset":{"name":"wine"}}],` +
 		`"history":{"m":{"step":[0,1],"timestamp":[1700000000001,1700000000002],"value":[0.5,null]}}}}`
-	if got := record(runs[0]); got != want {
+	if got := trackertest.JSON(runs[0]); got != want {
 		t.Errorf("record\n%s\nwant\n%s", got, want)
 	}
 	if n := runs[0].NonFinite(); n != 1 {
 		t.Errorf("%d values are no numbers, want 1", n)
 	}
-	if again, _ := all(t, dir, tracker.Options{}); record(again[0]) != want {
+	if again, _ := all(dir, tracker.Options{}); trackertest.JSON(again[0]) != want {
 		t.Error("read twice, it is another record")
 	}
 }
@@ -118,7 +80,7 @@ func TestOdd(t *testing.T) {
 			for name, text := range c.files {
 				files[name] = text
 			}
-			runs, left := all(t, store(t, files), tracker.Options{})
+			runs, left := all(trackertest.Dir(t, files), tracker.Options{})
 			if got := strings.Join(left, "; "); len(runs) != c.runs || got != c.left {
 				t.Errorf("%d runs, left out %q, want %d and %q", len(runs), got, c.runs, c.left)
 			}
@@ -132,8 +94,8 @@ func TestOdd(t *testing.T) {
 // TestDeep finds a store in any depth, up to a bound that is told, and ends with its context.
 func TestDeep(t *testing.T) {
 	deep := strings.Repeat("d/", 70)
-	dir := store(t, map[string]string{"a/b/c/1/meta.yaml": experimentMeta, "a/b/c/1/r/meta.yaml": runMeta, deep + "1/meta.yaml": experimentMeta})
-	runs, left := all(t, dir, tracker.Options{})
+	dir := trackertest.Dir(t, map[string]string{"a/b/c/1/meta.yaml": experimentMeta, "a/b/c/1/r/meta.yaml": runMeta, deep + "1/meta.yaml": experimentMeta})
+	runs, left := all(dir, tracker.Options{})
 	if len(runs) != 1 || len(left) != 1 || !strings.HasSuffix(left[0], ": lies deeper than 64 folders") {
 		t.Errorf("%d runs, left out %q", len(runs), left)
 	}
@@ -148,7 +110,7 @@ func TestDeep(t *testing.T) {
 func TestNone(t *testing.T) {
 	for name, database := range map[string]bool{"x": false, "mlflow.db": true} {
 		n := 0
-		for _, err := range Runs(context.Background(), store(t, map[string]string{name: ""}), tracker.Options{}) {
+		for _, err := range Runs(context.Background(), trackertest.Dir(t, map[string]string{name: ""}), tracker.Options{}) {
 			var none *NoneError
 			if n++; !errors.As(err, &none) || none.Database != database {
 				t.Errorf("%s: %v", name, err)
@@ -166,9 +128,9 @@ func TestSteps(t *testing.T) {
 	for i := range 10000 {
 		fmt.Fprintf(&b, "%d %d.5 %d\n", int64(1700000000000)+int64(i), i, i)
 	}
-	dir := store(t, map[string]string{"1/meta.yaml": experimentMeta, "1/r/meta.yaml": runMeta, "1/r/metrics/m": b.String()})
+	dir := trackertest.Dir(t, map[string]string{"1/meta.yaml": experimentMeta, "1/r/meta.yaml": runMeta, "1/r/metrics/m": b.String()})
 	for _, most := range []int{5, 2, 1, 1000} {
-		runs, _ := all(t, dir, tracker.Options{Steps: most})
+		runs, _ := all(dir, tracker.Options{Steps: most})
 		text, cut := runs[0].JSON(tracker.Shape{Stage: "RUN", Most: most})
 		_, steps, _ := strings.Cut(string(text), `"step":[`)
 		steps, _, _ = strings.Cut(steps, "]")
@@ -180,7 +142,7 @@ func TestSteps(t *testing.T) {
 			t.Errorf("5 steps do not lie evenly: %v", list)
 		}
 	}
-	runs, _ := all(t, dir, tracker.Options{Steps: -1})
+	runs, _ := all(dir, tracker.Options{Steps: -1})
 	if text, _ := runs[0].JSON(tracker.Shape{Stage: "RUN"}); strings.Contains(string(text), "history") || !strings.Contains(string(text), `"m":9999.5`) {
 		t.Errorf("without steps: %s", text)
 	}

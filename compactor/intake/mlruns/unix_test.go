@@ -10,12 +10,13 @@ import (
 	"testing"
 
 	"github.com/runfold/runfold/compactor/intake/tracker"
+	"github.com/runfold/runfold/compactor/intake/tracker/trackertest"
 )
 
 // TestHostile meets pipes, links and files that may not be read: it neither waits nor leaves the directory.
 func TestHostile(t *testing.T) {
-	outside := store(t, map[string]string{"2/meta.yaml": strings.ReplaceAll(experimentMeta, "1", "2"), "2/s/meta.yaml": strings.ReplaceAll(runMeta, "run_id: r", "run_id: s"), "secret": "top"})
-	dir := store(t, map[string]string{"1/meta.yaml": experimentMeta, "1/r/meta.yaml": runMeta, "1/r/params/ok": "1", "1/r/metrics/x": "", "1/closed/meta.yaml": runMeta})
+	outside := trackertest.Dir(t, map[string]string{"2/meta.yaml": strings.ReplaceAll(experimentMeta, "1", "2"), "2/s/meta.yaml": strings.ReplaceAll(runMeta, "run_id: r", "run_id: s"), "secret": "top"})
+	dir := trackertest.Dir(t, map[string]string{"1/meta.yaml": experimentMeta, "1/r/meta.yaml": runMeta, "1/r/params/ok": "1", "1/r/metrics/x": "", "1/closed/meta.yaml": runMeta})
 	link := func(to, name string) {
 		t.Helper()
 		if err := os.Symlink(to, filepath.Join(dir, name)); err != nil {
@@ -48,7 +49,7 @@ func TestHostile(t *testing.T) {
 		t.Cleanup(func() { os.Chmod(filepath.Join(dir, "1/closed"), 0o777) })
 		want = append(want, "1/closed: may not be read: permission denied")
 	}
-	runs, left := all(t, dir, tracker.Options{})
+	runs, left := all(dir, tracker.Options{})
 	for _, w := range want {
 		found := false
 		for _, l := range left {
@@ -61,7 +62,7 @@ func TestHostile(t *testing.T) {
 	if len(runs) == 0 || runs[len(runs)-1].ID != "r" {
 		t.Fatalf("%d runs", len(runs))
 	}
-	text := record(runs[len(runs)-1])
+	text := trackertest.JSON(runs[len(runs)-1])
 	if strings.Contains(text, "top") || !strings.Contains(text, `"params":{"inside":1,"ok":1}`) {
 		t.Errorf("record %s", text)
 	}

@@ -2,40 +2,20 @@ package optuna
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/runfold/runfold/compactor/intake/tracker"
+	"github.com/runfold/runfold/compactor/intake/tracker/trackertest"
 )
 
 func runsOf(t testing.TB, journal string, o tracker.Options) (runs []tracker.Run, left []string) {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "journal.log")
-	if err := os.WriteFile(file, []byte(journal), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	for run, err := range Runs(context.Background(), file, o) {
-		var l *tracker.LeftOutError
-		switch {
-		case errors.As(err, &l):
-			left = append(left, strings.TrimPrefix(l.Where, file)+": "+l.Reason)
-		case err != nil:
-			left = append(left, strings.ReplaceAll(err.Error(), file, "FILE"))
-		default:
-			runs = append(runs, run)
-		}
-	}
-	return runs, left
-}
-
-func record(r tracker.Run) string {
-	text, _ := r.JSON(tracker.Shape{Stage: "RUN", Most: tracker.DefaultSteps})
-	return string(text)
+	file := filepath.Join(trackertest.Dir(t, map[string]string{"journal.log": journal}), "journal.log")
+	return trackertest.Read(file, Runs(context.Background(), file, o))
 }
 
 const (
@@ -66,7 +46,7 @@ func TestTrial(t *testing.T) {
 	const want = `{"run_id":"s-0","stage":"RUN","timestamp":"2026-01-31T12:00:01.000000Z","status":"FINISHED","start_time":"2026-01-31T12:00:00.500000Z","end_time":"2026-01-31T12:00:01.000000Z",` +
 		`"metrics":{"value":0.125},"params":{"x":0.5,"n":3,"k":"adam","none":null},"tags":{"state":"COMPLETE","who":"ann"},"snapshot":{"tracker":"optuna","study":{"name":"s","directions":["MINIMIZE"]},` +
 		`"number":0,"user_attrs":{"who":"ann","list":[1]},"system_attrs":{"seed":7},"history":{"intermediate_value":{"step":[9,10],"value":[null,0.25]}}}}`
-	if got := record(runs[0]); got != want {
+	if got := trackertest.JSON(runs[0]); got != want {
 		t.Errorf("record\n%s\nwant\n%s", got, want)
 	}
 	if runs[0].Zoned != 2 || runs[0].NonFinite() != 1 {
@@ -99,8 +79,8 @@ func TestJournal(t *testing.T) {
 		"newer distribution":    {study1 + trial1 + param(0, "k", "1", `"{\"name\":\"Normal\"}"`), "s-0 RUNNING; line 3: has a parameter that its distribution does not have: Normal is not known: it may be of a newer Optuna", false},
 		"newer state":           {study1 + trial1 + state(0, 9, "null"), "s-0 FAILED; line 3: has the state 9, which is not known: it may be of a newer Optuna", false},
 		"no time":               {study1 + strings.Replace(trial1, "2026-01-31T12:00:00.5", "noon", 1), `;: trial 0 of study "s": started at "noon", which is not a time, or not one of that zone`, false},
-		"nothing":               {"", ";FILE has no operation of Optuna's JournalStorage: each line of such a file is a JSON object with an op_code", false},
-		"text":                  {strings.Repeat("no\n", 1000), ";FILE has no operation of Optuna's JournalStorage: each line of such a file is a JSON object with an op_code", false},
+		"nothing":               {"", ";DIR has no operation of Optuna's JournalStorage: each line of such a file is a JSON object with an op_code", false},
+		"text":                  {strings.Repeat("no\n", 1000), ";DIR has no operation of Optuna's JournalStorage: each line of such a file is a JSON object with an op_code", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			runs, left := runsOf(t, c.journal, tracker.Options{})
@@ -159,8 +139,8 @@ func FuzzJournal(f *testing.F) {
 			t.Fatal(err)
 		}
 		j.runs(ctx, func(r tracker.Run, err error) bool {
-			if _, _, ok := tracker.FromPython([]byte(record(r))); err == nil && !ok {
-				t.Errorf("not JSON: %s", record(r))
+			if _, _, ok := tracker.FromPython([]byte(trackertest.JSON(r))); err == nil && !ok {
+				t.Errorf("not JSON: %s", trackertest.JSON(r))
 			}
 			return true
 		})

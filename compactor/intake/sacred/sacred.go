@@ -28,13 +28,7 @@ const maxFile = 1 << 30
 
 // Runs reads all runs below a directory.
 func Runs(ctx context.Context, dir string, o tracker.Options) tracker.Runs {
-	return func(yield func(tracker.Run, error) bool) {
-		folder, err := tracker.OpenFolder(dir)
-		if err != nil {
-			yield(tracker.Run{}, err)
-			return
-		}
-		defer folder.Close()
+	return tracker.In(dir, func(folder *tracker.Folder, yield func(tracker.Run, error) bool) {
 		o.Zone = time.UTC // Sacred writes UTC, and does not say so
 		met := false
 		ok := folder.Walk(ctx, "", func(at string, entries []fs.DirEntry) ([]string, bool) {
@@ -53,7 +47,7 @@ func Runs(ctx context.Context, dir string, o tracker.Options) tracker.Runs {
 		if ok && !met {
 			yield(tracker.Run{}, fmt.Errorf("%s has no runs of Sacred's FileStorageObserver: no folder in it has a run.json", dir))
 		}
-	}
+	})
 }
 
 // reader reads one run.

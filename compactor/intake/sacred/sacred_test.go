@@ -2,45 +2,17 @@ package sacred
 
 import (
 	"context"
-	"errors"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/runfold/runfold/compactor/intake/tracker"
+	"github.com/runfold/runfold/compactor/intake/tracker/trackertest"
 )
 
 func runsOf(t testing.TB, files map[string]string) (runs []tracker.Run, left []string) {
 	t.Helper()
-	dir := t.TempDir()
-	for name, text := range files {
-		name = filepath.Join(dir, filepath.FromSlash(name))
-		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o777), os.WriteFile(name, []byte(text), 0o666)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for run, err := range Runs(context.Background(), dir, tracker.Options{}) {
-		var l *tracker.LeftOutError
-		switch {
-		case errors.As(err, &l):
-			where, rerr := filepath.Rel(dir, l.Where)
-			if rerr != nil {
-				t.Fatal(rerr)
-			}
-			left = append(left, filepath.ToSlash(where)+": "+l.Reason)
-		case err != nil:
-			left = append(left, strings.ReplaceAll(err.Error(), dir, "DIR"))
-		default:
-			runs = append(runs, run)
-		}
-	}
-	return runs, left
-}
-
-func record(r tracker.Run) string {
-	text, _ := r.JSON(tracker.Shape{Stage: "RUN", Most: tracker.DefaultSteps})
-	return string(text)
+	dir := trackertest.Dir(t, files)
+	return trackertest.Read(dir, Runs(context.Background(), dir, tracker.Options{}))
 }
 
 const runJSON = `{"experiment": {"name": "x"}, "command": "main", "host": {"hostname": "h"}, "status": "COMPLETED", "start_time": "2026-01-31T12:00:00.5",
@@ -57,7 +29,7 @@ func TestRun(t *testing.T) {
 	}
 	const want = `{"run_id":"x-7","stage":"RUN","timestamp":"2026-01-31T12:02:00.000000Z","status":"FINISHED","start_time":"2026-01-31T12:00:00.500000Z","end_time":"2026-01-31T12:01:00.000000Z",` +
 		`"metrics":{"result":0.5,"loss":null},"params":{"lr":0.10,"model.n":3,"nan":null},"tags":{"command":"main","host":"h","comment":"c"},"snapshot":{"tracker":"sacred","run":{`
-	got := record(runs[0])
+	got := trackertest.JSON(runs[0])
 	if !strings.HasPrefix(got, want) {
 		t.Errorf("record\n%s\nwant\n%s", got, want)
 	}
@@ -99,8 +71,8 @@ func TestOdd(t *testing.T) {
 				t.Errorf("%d runs, left out %q, want %d and %q", len(runs), got, c.runs, c.left)
 			}
 			for _, r := range runs {
-				if _, _, ok := tracker.FromPython([]byte(record(r))); !ok {
-					t.Errorf("not JSON: %s", record(r))
+				if _, _, ok := tracker.FromPython([]byte(trackertest.JSON(r))); !ok {
+					t.Errorf("not JSON: %s", trackertest.JSON(r))
 				}
 			}
 		})

@@ -10,6 +10,8 @@ import (
 	"math"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/runfold/runfold/compactor/intake/tracker"
 )
 
 // An event file is a TFRecord file. TensorFlow's format, do not change.
@@ -46,7 +48,7 @@ func (r *records) next() ([]byte, error) {
 	var head [recordHead]byte
 	n, err := io.ReadFull(r.r, head[:])
 	if err != nil {
-		return nil, end(n > 0, err)
+		return nil, tracker.EndOf(err, n > 0, errTorn)
 	}
 	size := binary.LittleEndian.Uint64(head[:])
 	if masked(head[:8]) != binary.LittleEndian.Uint32(head[8:]) {
@@ -56,7 +58,7 @@ func (r *records) next() ([]byte, error) {
 		return nil, fmt.Errorf("has an event of %d bytes at byte %d; what stands before it was read", size, r.at)
 	}
 	if r.buf, err = readAll(r.r, r.buf[:0], int(size)+recordTail); err != nil {
-		return nil, end(true, err)
+		return nil, tracker.EndOf(err, true, errTorn)
 	}
 	data, sum := r.buf[:size], r.buf[size:]
 	if masked(data) != binary.LittleEndian.Uint32(sum) {
@@ -76,16 +78,6 @@ func readAll(r io.Reader, buf []byte, n int) ([]byte, error) {
 		}
 	}
 	return buf, nil
-}
-
-func end(within bool, err error) error {
-	switch {
-	case !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
-		return err
-	case within:
-		return errTorn
-	}
-	return io.EOF
 }
 
 var errWire = errors.New("has an event that is not what TensorFlow writes")

@@ -46,13 +46,7 @@ const (
 
 // Runs reads all runs below a directory.
 func Runs(ctx context.Context, dir string, o tracker.Options) tracker.Runs {
-	return func(yield func(tracker.Run, error) bool) {
-		folder, err := tracker.OpenFolder(dir)
-		if err != nil {
-			yield(tracker.Run{}, err)
-			return
-		}
-		defer folder.Close()
+	return tracker.In(dir, func(folder *tracker.Folder, yield func(tracker.Run, error) bool) {
 		name := filepath.Base(dir)
 		if full, err := filepath.Abs(dir); err == nil {
 			name = filepath.Base(full)
@@ -75,7 +69,7 @@ func Runs(ctx context.Context, dir string, o tracker.Options) tracker.Runs {
 		if ok && !met {
 			yield(tracker.Run{}, fmt.Errorf("%s has no event files of TensorBoard: no file in it has \"tfevents\" in its name", dir))
 		}
-	}
+	})
 }
 
 // run is one run while it is read.

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"errors"
 	"math"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,6 +12,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/runfold/runfold/compactor/intake/tracker"
+	"github.com/runfold/runfold/compactor/intake/tracker/trackertest"
 )
 
 type message []byte
@@ -64,30 +63,12 @@ func plugin(tag, name string, content message) message {
 
 func runsOf(t testing.TB, files map[string][]byte) (runs []tracker.Run, left []string) {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "logs")
+	within := map[string][]byte{}
 	for name, data := range files {
-		name = filepath.Join(dir, filepath.FromSlash(name))
-		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o777), os.WriteFile(name, data, 0o666)); err != nil {
-			t.Fatal(err)
-		}
+		within["logs/"+name] = data
 	}
-	for run, err := range Runs(context.Background(), dir, tracker.Options{}) {
-		var l *tracker.LeftOutError
-		switch {
-		case errors.As(err, &l):
-			left = append(left, l.Reason)
-		case err != nil:
-			left = append(left, err.Error())
-		default:
-			runs = append(runs, run)
-		}
-	}
-	return runs, left
-}
-
-func record(r tracker.Run) string {
-	text, _ := r.JSON(tracker.Shape{Stage: "RUN", Most: tracker.DefaultSteps})
-	return string(text)
+	dir := filepath.Join(trackertest.Dir(t, within), "logs")
+	return trackertest.Read(dir, Runs(context.Background(), dir, tracker.Options{}))
 }
 
 func TestRun(t *testing.T) {
@@ -118,7 +99,7 @@ func TestRun(t *testing.T) {
 		`"history":{"loss":{"step":[1,2,4],"timestamp":[1700000001.0,1700000002.0,1700000004.0],"value":[0.5,0.10000000149011612,0.0625]},` +
 		`"nan":{"step":[1],"timestamp":[1700000001.0],"value":[null]},"t":{"step":[2,3],"timestamp":[1700000002.0,1700000003.0],"value":[0.25,0.125]},` +
 		`"i":{"step":[3],"timestamp":[1700000003.0],"value":[-2]},"half":{"step":[3],"timestamp":[1700000003.0],"value":[0.5]},"zero":{"step":[5],"timestamp":[1700000005.0],"value":[0.0]}}}}`
-	if got := record(runs[0]); got != want {
+	if got := trackertest.JSON(runs[0]); got != want {
 		t.Errorf("record\n%s\nwant\n%s", got, want)
 	}
 	if got := strings.Join(runs[0].Other, "; "); got != "histograms; images; parameters that are no scalars; tensors; text" {
@@ -153,7 +134,7 @@ func TestCut(t *testing.T) {
 	}
 	huge := binary.LittleEndian.AppendUint64(nil, 1<<60)
 	huge = binary.LittleEndian.AppendUint32(huge, masked(huge))
-	if _, left := runsOf(t, map[string][]byte{"r/x.tfevents.1": huge}); len(left) != 1 || !strings.HasPrefix(left[0], "has an event of 1152921504606846976 bytes") {
+	if _, left := runsOf(t, map[string][]byte{"r/x.tfevents.1": huge}); len(left) != 1 || !strings.HasPrefix(left[0], "r/x.tfevents.1: has an event of 1152921504606846976 bytes") {
 		t.Errorf("a huge event: %q", left)
 	}
 }
@@ -188,7 +169,7 @@ func FuzzEvent(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data, rest []byte) {
 		r := newRun(folder, tracker.Options{}, "r", "x")
 		r.events(context.Background(), bytes.NewReader(append(fileOf(event(0, simple("a", 1)), data), rest...)), "x.tfevents.1") // whatever it returns, what was read is a run
-		text := record(r.run())
+		text := trackertest.JSON(r.run())
 		if _, _, ok := tracker.FromPython([]byte(text)); !ok {
 			t.Errorf("not JSON: %s", text)
 		}

@@ -17,6 +17,17 @@ import (
 	"unicode/utf8"
 )
 
+// EndOf is what a reader of entries makes of an error of reading: io.EOF at the end of a file between two entries, torn within one.
+func EndOf(err error, within bool, torn error) error {
+	switch {
+	case !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
+		return err
+	case within:
+		return torn
+	}
+	return io.EOF
+}
+
 // Folder is a directory from which nothing leads out: neither ".." nor a symbolic link. Names in it are relative, with slashes.
 type Folder struct {
 	root *os.Root
@@ -30,6 +41,19 @@ func OpenFolder(name string) (*Folder, error) {
 		return nil, err
 	}
 	return &Folder{root, name}, nil
+}
+
+// In are the runs that read finds in a directory, which is open meanwhile.
+func In(dir string, read func(f *Folder, yield func(Run, error) bool)) Runs {
+	return func(yield func(Run, error) bool) {
+		f, err := OpenFolder(dir)
+		if err != nil {
+			yield(Run{}, err)
+			return
+		}
+		defer f.Close()
+		read(f, yield)
+	}
 }
 
 // Close closes it.

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+
+	"github.com/runfold/runfold/compactor/intake/tracker"
 )
 
 // The file is a log of LevelDB with a head of its own. wandb's format, do not change.
@@ -67,18 +69,18 @@ func (l *logReader) next() ([]byte, error) {
 			n, err := l.r.Discard(int(left))
 			l.at += int64(n)
 			if err != nil {
-				return nil, end(begun, err)
+				return nil, tracker.EndOf(err, begun, errTorn)
 			}
 		}
 		var head [pieceHead]byte
 		n, err := io.ReadFull(l.r, head[:])
 		l.at += int64(n)
 		if err != nil {
-			return nil, end(begun || n > 0, err)
+			return nil, tracker.EndOf(err, begun || n > 0, errTorn)
 		}
 		sum, size, kind := binary.LittleEndian.Uint32(head[:]), int(binary.LittleEndian.Uint16(head[4:])), head[6]
 		if kind == 0 && size == 0 && sum == 0 { // a file that was made longer ahead of its data
-			return nil, end(true, io.EOF)
+			return nil, errTorn
 		}
 		if int64(size) > blockSize-l.at%blockSize && l.at%blockSize != 0 || kind < whole || kind > last {
 			return nil, l.damaged("no piece of an entry")
@@ -91,7 +93,7 @@ func (l *logReader) next() ([]byte, error) {
 		n, err = io.ReadFull(l.r, l.entry[start:])
 		l.at += int64(n)
 		if err != nil {
-			return nil, end(true, err)
+			return nil, tracker.EndOf(err, true, errTorn)
 		}
 		if crc32.Update(crc32.ChecksumIEEE(head[6:7]), crc32.IEEETable, l.entry[start:]) != sum {
 			return nil, l.damaged("a piece whose checksum is wrong")
@@ -104,17 +106,6 @@ func (l *logReader) next() ([]byte, error) {
 		}
 		begun = true
 	}
-}
-
-// end tells the end of a file from an error.
-func end(within bool, err error) error {
-	switch {
-	case !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
-		return err
-	case within:
-		return errTorn
-	}
-	return io.EOF
 }
 
 func (l *logReader) damaged(format string, args ...any) error {

@@ -32,13 +32,7 @@ const noProject = "uncategorized"
 
 // Runs reads all runs below a directory.
 func Runs(ctx context.Context, dir string, o tracker.Options) tracker.Runs {
-	return func(yield func(tracker.Run, error) bool) {
-		folder, err := tracker.OpenFolder(dir)
-		if err != nil {
-			yield(tracker.Run{}, err)
-			return
-		}
-		defer folder.Close()
+	return tracker.In(dir, func(folder *tracker.Folder, yield func(tracker.Run, error) bool) {
 		left := func(e *tracker.LeftOutError) bool { return yield(tracker.Run{}, e) }
 		groups, ok := find(ctx, folder, left)
 		if ok && len(groups) == 0 {
@@ -56,7 +50,7 @@ func Runs(ctx context.Context, dir string, o tracker.Options) tracker.Runs {
 				ok = yield(r.run(groups[i]), nil)
 			}
 		}
-	}
+	})
 }
 
 // find finds the files of each run, in their order.

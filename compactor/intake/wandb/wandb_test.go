@@ -4,16 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"errors"
 	"hash/crc32"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/runfold/runfold/compactor/intake/tracker"
+	"github.com/runfold/runfold/compactor/intake/tracker/trackertest"
 )
 
 // message is fields of a protobuf message, one after the other.
@@ -92,30 +90,8 @@ func step(n int, items ...message) message {
 // runsOf reads files by their folder, and returns the records and what was left out.
 func runsOf(t testing.TB, files map[string][]byte) (runs []tracker.Run, left []string) {
 	t.Helper()
-	dir := t.TempDir()
-	for name, data := range files {
-		name = filepath.Join(dir, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o777), os.WriteFile(name, data, 0o666)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for run, err := range Runs(context.Background(), dir, tracker.Options{}) {
-		var l *tracker.LeftOutError
-		switch {
-		case errors.As(err, &l):
-			left = append(left, l.Reason)
-		case err != nil:
-			left = append(left, err.Error())
-		default:
-			runs = append(runs, run)
-		}
-	}
-	return runs, left
-}
-
-func record(r tracker.Run) string {
-	text, _ := r.JSON(tracker.Shape{Stage: "RUN", Most: tracker.DefaultSteps})
-	return string(text)
+	dir := trackertest.Dir(t, files)
+	return trackertest.Read(dir, Runs(context.Background(), dir, tracker.Options{}))
 }
 
 // TestRun reads what the versions of wandb write in several ways.
@@ -135,7 +111,7 @@ func TestRun(t *testing.T) {
 		`"config":{"a":1,"model":{"act":"x","n":2},"_wandb":{}},"summary":{"loss":0.25,"best":{"max":1},"text":"no","img":{"_type":"image-file","width":3},"_runtime":3},` +
 		`"history":{"loss":{"step":[0.0,1.0],"timestamp":[1700000000.0,1700000001.0],"value":[0.5,null]},"deep.x.y":{"step":[0.0],"timestamp":[1700000000.0],"value":[2]},` +
 		`"late":{"step":[0.0],"timestamp":[1700000000.0],"value":[7]}}}}`
-	if got := record(runs[0]); got != want {
+	if got := trackertest.JSON(runs[0]); got != want {
 		t.Errorf("record\n%s\nwant\n%s", got, want)
 	}
 	if got := strings.Join(runs[0].Other, "; "); got != "image-file; texts, truth values and lists in the history" {
@@ -156,7 +132,7 @@ func TestResumed(t *testing.T) {
 		t.Fatalf("%d runs, left out %q", len(runs), left)
 	}
 	for _, r := range runs {
-		if text := record(r); r.ID == "r" && (!strings.Contains(text, `"value":[0.5,0.25]`) || r.Status != tracker.Finished) {
+		if text := trackertest.JSON(r); r.ID == "r" && (!strings.Contains(text, `"value":[0.5,0.25]`) || r.Status != tracker.Finished) {
 			t.Errorf("the run that was resumed: %s", text)
 		}
 	}
@@ -212,7 +188,7 @@ func TestOther(t *testing.T) {
 		"no run":  {logOf(step(0)), "says nothing of its run: the process was killed at its beginning"},
 		"no wire": {logOf(message("\xff\xff\xff")), "has an entry that is not what wandb writes"},
 	} {
-		if runs, left := runsOf(t, map[string][]byte{"w/run-1-r/run-r.wandb": c.data}); len(runs) != 0 || len(left) != 1 || left[0] != c.want {
+		if runs, left := runsOf(t, map[string][]byte{"w/run-1-r/run-r.wandb": c.data}); len(runs) != 0 || len(left) != 1 || left[0] != "w/run-1-r/run-r.wandb: "+c.want {
 			t.Errorf("%s: %d runs, left out %q, want %q", name, len(runs), left, c.want)
 		}
 	}
@@ -230,7 +206,7 @@ func FuzzRun(f *testing.F) {
 	f.Fuzz(func(t *testing.T, entry, rest []byte) {
 		r := newRun(folder, tracker.Options{})
 		r.entries(context.Background(), bytes.NewReader(append(logOf(aboutRun("r"), entry), rest...)), "run-r.wandb") // whatever it returns, what was read is a run
-		if text := record(r.run([]string{"w/run-r.wandb"})); !isJSON(text) {
+		if text := trackertest.JSON(r.run([]string{"w/run-r.wandb"})); !isJSON(text) {
 			t.Errorf("not JSON: %s", text)
 		}
 	})
