@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strings"
+	"unicode"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/internal/durable"
@@ -77,19 +79,30 @@ func (a *aside) tell(n NotOurs) {
 
 // tellOthers tells of what other programs have written, with the command that takes all of it in.
 func (a *aside) tellOthers() {
-	command := fmt.Sprintf("compactd import --root %s", a.Root)
+	command := "compactd import --root " + word(string(a.Root))
 	for _, n := range a.others {
 		kind := "snapshots"
 		if n.Path == a.Root.Rel(a.Root.Index()) {
 			kind = "index"
 		}
-		command += fmt.Sprintf(" --%s %s", kind, filepath.Join(string(a.Root), filepath.FromSlash(n.Kept)))
+		command += fmt.Sprintf(" --%s %s", kind, word(filepath.Join(string(a.Root), filepath.FromSlash(n.Kept))))
 	}
 	for _, n := range a.others {
 		n.Import = command
 		a.notify(n)
 	}
 	a.others = nil
+}
+
+// word is a path as a shell takes it.
+func word(path string) string {
+	strange := func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("/._+,=@:%-", r)
+	}
+	if !strings.ContainsFunc(path, strange) {
+		return path
+	}
+	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
 }
 
 // wasPublished tells whether a name that is missing was published before: a later one of the newest generation was, or it
