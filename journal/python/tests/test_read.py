@@ -126,10 +126,14 @@ def test_dropped_columns_stay_dropped(filled: Root) -> None:
     filled.fold()
     compactd("columns", "drop", "--root", filled.path, "params.opt")
     runfold.append(filled, "a", {"run_id": "r-6", "stage": "S"})
-    before = runfold.read(filled, unfolded=True)
-    assert "params.opt" not in before
+    for folded in (False, True):
+        assert "params.opt" not in runfold.read(filled, unfolded=not folded)
+        filled.fold()
+    runfold.append(filled, "a", {"run_id": "r-6", "stage": "S", "params": {"opt": "sgd"}})  # until a record brings it again
+    before = runfold.read(filled, unfolded=True, as_="polars")
+    assert before["params.opt"].to_list()[-1] == "sgd"
     filled.fold()
-    assert "params.opt" not in runfold.read(filled)
+    same(before, runfold.read(filled, as_="polars"))
 
 
 def test_nothing_folded_yet(root: Root) -> None:

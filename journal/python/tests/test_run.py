@@ -322,6 +322,8 @@ def test_a_failure_in_the_background_is_told_once(root: Root) -> None:
                     pass
     assert len([w for w in told if issubclass(w.category, runfold.RunfoldWarning)]) == 1
     assert root.row("r:RUN")["status"] == "RUNNING"
+    with pytest.warns(runfold.RunfoldWarning, match="not durable at the end of the process: run r:RUN"):  # until then it is tried
+        _client.at_exit()
 
 
 def test_the_error_of_the_block_goes_first(root: Root) -> None:
@@ -331,6 +333,8 @@ def test_the_error_of_the_block_goes_first(root: Root) -> None:
             run.snapshot["huge"] = "x" * (17 << 20)
             raise ZeroDivisionError
     assert any("16777216" in str(w.message) for w in told)
+    with pytest.warns(runfold.RunfoldWarning, match="not durable at the end of the process: run r:RUN"):
+        _client.at_exit()
 
 
 def test_a_run_does_not_travel(root: Root) -> None:

@@ -71,19 +71,18 @@ def _unfolded(root: str | os.PathLike[str]) -> tuple[dict[str, str], list[dict[s
     known = json.loads(_ask(root, ["columns", "--json"]))  # after the rows: a fold in between has made columns of what is in _extra there
     dynamic = {column["name"]: column["type"] for column in known["columns"]}
     declared = {column["name"] for column in known["columns"] if column["declared"]}
-    closed = {extra["column"] for extra in known["no_column"] if extra["reason"] in ("limit", "name")}  # these get none
     rows = []
     for line in filter(None, lines):
         row = _decoder.decode(line)
         row["phase"], row["_record_id"] = row.pop("stage"), row.pop("record_id")
         extra = _members_of_extra(line) if row.get("_extra") is not None else {}
         rows.append((row, extra))
-        new = 0
-        for name, (value, _) in extra.items():
+        fresh, new = row.pop("_unfolded"), 0
+        for name, (value, _) in extra.items() if fresh else ():
             t = dynamic.get(name)
             if t == "int64" and isinstance(value, float) and name not in declared:
                 dynamic[name] = "double"
-            elif t is None and name not in closed and name not in FIXED and new < MOST_NEW and len(dynamic) < known["max"]:
+            elif t is None and name not in FIXED and new < MOST_NEW and len(dynamic) < known["max"]:
                 t = _type_of(name, value)
                 if t is not None:
                     dynamic[name] = t
