@@ -212,7 +212,7 @@ def test_history(root: Root) -> None:
         run.log({"val/loss": 0.6}, step=10, loss=0.25)
     row = root.row("r:RUN")
     assert (row["metrics.loss"], row["metrics.val/loss"]) == (0.25, 0.6)
-    assert root.snapshot("r:RUN")["history"] == {"loss": [[0, 0.5], [10, 0.25]], "val/loss": [[10, 0.6]]}
+    assert root.snapshot("r:RUN")["history"] == {"loss": {"step": [0, 10], "value": [0.5, 0.25]}, "val/loss": {"step": [10], "value": [0.6]}}
 
 
 @pytest.mark.parametrize("steps", [999, 1000, 1001, 1002, 2001, 5003])
@@ -220,13 +220,13 @@ def test_history_is_thinned(root: Root, steps: int) -> None:
     with runfold.run(root, cohort="a", run_id="r") as run:
         for n in range(steps):
             run.log(step=n, loss=n)
-    snapshot = root.snapshot("r:RUN")
-    points = snapshot["history"]["loss"]
-    every = snapshot.get("history_every", {"loss": 1})["loss"]
-    assert points[0] == [0, 0]
-    assert points[-1] == [steps - 1, steps - 1]
-    assert len(points) <= _run.MOST_POINTS + 1
-    assert [p[0] for p in points[:-1]] == list(range(0, steps - 1, every))
+    history = root.snapshot("r:RUN")["history"]["loss"]
+    at = history["step"]
+    assert history["value"] == at
+    assert (at[0], at[-1]) == (0, steps - 1)
+    assert len(at) <= _run.MOST_POINTS + 1
+    assert history.get("points", len(at)) == steps
+    assert at[:-1] == list(range(0, steps - 1, at[1]))
 
 
 def test_history_of_many_metrics_is_bounded(root: Root) -> None:

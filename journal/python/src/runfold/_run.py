@@ -149,28 +149,30 @@ class _Curve:
     """The history of one metric, thinned to a bound."""
 
     def __init__(self) -> None:
-        self.points: list[str] = []
-        self.last = ""  # the newest one, if it is not among them
+        self.points: list[tuple[str, str]] = []  # step and value
+        self.last: Optional[tuple[str, str]] = None  # the newest one, if it is not among them
         self.stride = 1
         self.seen = 0
 
-    def add(self, point: str) -> None:
-        self.last = point
+    def add(self, step: str, value: str) -> None:
+        self.last = step, value
         if self.seen % self.stride == 0:
-            self.points.append(point)
-            self.last = ""
+            self.points.append(self.last)
+            self.last = None
         self.seen += 1
         if len(self.points) > MOST_POINTS:
             self.thin()
 
     def thin(self) -> None:
-        if not self.last:
-            self.last = self.points[-1] if len(self.points) % 2 == 0 else ""
+        if self.last is None and len(self.points) % 2 == 0:
+            self.last = self.points[-1]
         self.points = self.points[::2]
         self.stride *= 2
 
     def json(self) -> str:
-        return "[" + ",".join([*self.points, self.last] if self.last else self.points) + "]"
+        points = self.points if self.last is None else [*self.points, self.last]
+        thinned = "" if len(points) == self.seen else f',"points":{self.seen}'
+        return f'{{"step":[{",".join(p[0] for p in points)}],"value":[{",".join(p[1] for p in points)}]{thinned}}}'
 
 
 class _Waiter:
@@ -245,10 +247,10 @@ class Run:
     # What is logged.
 
     def log(self, metrics: Mapping[str, Any] | None = None, /, *, step: float | None = None, **more: Any) -> None:
-        """Sets metrics, and keeps them in the history of the snapshot: {"history": {"loss": [[step, value], ...]}}.
+        """Sets metrics, and keeps them in the history of the snapshot: {"history": {"loss": {"step": [...], "value": [...]}}}.
 
         Without step, the calls are counted from 0. The history is bounded: of a metric with more than 1,000 points every second one
-        stays, then one of four, and "history_every" says which; the first and the last point always stay. All metrics together have 10,000.
+        stays, then one of four, and "points" says how many there were; the first and the last point always stay. All metrics together have 10,000.
         """
         values = {**(metrics or {}), **more}
         members = [self.metrics._member(n, v) for n, v in values.items()]
@@ -263,7 +265,7 @@ class Run:
                 curve = self._curves.get(name)
                 if curve is None:
                     curve = self._curves[name] = _Curve()
-                curve.add(f"[{at},{text}]")
+                curve.add(at, text)
             if len(self._curves) * MOST_POINTS > MOST_POINTS_OF_ALL:
                 self._thin()
             self._version += 1
@@ -395,9 +397,6 @@ class Run:
         more = [self._error] if self._error else []
         if self._curves:
             more.append('"history":{' + ",".join(n + ":" + c.json() for n, c in self._curves.items()) + "}")
-            strides = [f"{n}:{c.stride}" for n, c in self._curves.items() if c.stride > 1]
-            if strides:
-                more.append('"history_every":{' + ",".join(strides) + "}")
         # An empty object has no column, so it would stand in _extra of each run.
         groups = [f'"{what}":{group._json()}' for what, group in (("metrics", self.metrics), ("params", self.params), ("tags", self.tags)) if group]
         return "{" + ",".join([f'"record_id":"{new_id()}"', self._head, status, *groups, f'"snapshot":{self.snapshot._json(*more)}']) + "}"
