@@ -6,10 +6,11 @@ import (
 	"io"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/internal/terminal"
 	"github.com/runfold/runfold/journal"
-	"golang.org/x/sync/semaphore"
 )
 
 const (

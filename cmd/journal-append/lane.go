@@ -89,8 +89,8 @@ func (l *lane) run() {
 		}
 		select {
 		case <-l.woken:
-		case <-crowded:
-			l.close()
+		case <-crowded: // the place is the sender's from here on: it must not wait for our storage
+			l.seal()
 		case <-idle.C:
 			l.close()
 		}
@@ -132,18 +132,13 @@ func (l *lane) batch(in line) ([]numbered, error) {
 	return l.a.collect(in, l.waiting), nil
 }
 
-// open begins a stream. If too many are open, an idle lane closes its own first.
+// open begins a stream. If too many are open, one idle lane gives its place, and ends its own stream.
 func (l *lane) open() (err error) {
-	for taken := false; !taken; {
+	select {
+	case l.m.streams <- struct{}{}:
+	default:
 		select {
 		case l.m.streams <- struct{}{}:
-			taken = true
-			continue
-		default:
-		}
-		select {
-		case l.m.streams <- struct{}{}:
-			taken = true
 		case l.m.crowded <- struct{}{}:
 		}
 	}
@@ -153,14 +148,18 @@ func (l *lane) open() (err error) {
 	return err
 }
 
-// close ends the stream, if one is open. What was acknowledged is durable whatever happens here.
+// close ends the stream, if one is open, and gives its place back.
 func (l *lane) close() {
-	if l.a == nil {
-		return
+	if l.a != nil {
+		l.seal()
+		<-l.m.streams
 	}
+}
+
+// seal ends the stream, which is open. What was acknowledged is durable whatever happens here.
+func (l *lane) seal() {
 	if err := l.a.w.Close(); err != nil {
 		l.m.say("%s: %s: the stream has no seal, which loses nothing: %v", l.root, l.cohort, err)
 	}
 	l.a = nil
-	<-l.m.streams
 }

@@ -271,32 +271,6 @@ func (o options) hasAction() bool {
 	return is || err != nil
 }
 
-// isFoxml tells whether the root is there and has the profile foxml.
-func (o options) isFoxml() bool {
-	r, err := journal.OpenRoot(cohort.Root(o.root), journal.RootOptions{})
-	return err == nil && r.Settings.Profile == cohort.Foxml
-}
-
-// away says of an error of the root that its storage does not answer, where it says so.
-func (o options) away(err error) error {
-	return durable.Away(err, func() bool { return durable.Remote(durable.OS, o.root) })
-}
-
-// begin opens the root, and begins a stream.
-func (o options) begin(say func(format string, args ...any), notify func(told error)) (*appender, error) {
-	root, err := o.openRoot(say)
-	if err != nil {
-		return nil, o.away(err)
-	}
-	w, err := newWriter(root, o.cohort, journal.Options{
-		SealBytes: int64(o.sealBytes), SealAge: time.Duration(o.sealAge), Program: "journal-append " + build.Version(), Notify: notify,
-	})
-	if err != nil {
-		return nil, o.away(err)
-	}
-	return &appender{options: o, w: w, form: root.Settings.Key, maxRecord: root.Settings.MaxRecord}, nil
-}
-
 // appendAll opens the root and appends what the flags or the files say.
 func appendAll(ctx context.Context, o options, files []string, stdin io.Reader, stdout, stderr io.Writer) (err error) {
 	var one line

@@ -23,7 +23,7 @@ import (
 const (
 	// maxLine is more than any root takes: what is too large for one root is told by that root.
 	maxLine = 61 << 20
-	// maxOpen bounds the streams that are open at one time. Each takes up to eight files.
+	// maxOpen bounds the streams that are open at one time, beside those that end. Each takes up to eight files.
 	maxOpen = 100
 )
 
@@ -38,7 +38,7 @@ type multiplex struct {
 	work   sync.WaitGroup
 
 	streams chan struct{} // has one for each that is open, or is being opened
-	crowded chan struct{} // an idle lane that receives closes its stream
+	crowded chan struct{} // an idle lane that receives gives its place to the sender, and ends its stream
 
 	mu                sync.Mutex // guards what follows, and is held while stdout is written
 	stdout            io.Writer

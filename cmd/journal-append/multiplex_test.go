@@ -166,19 +166,27 @@ func TestMultiplexIdle(t *testing.T) {
 // TestMultiplexMany: more cohorts than streams may be open at one time take turns.
 func TestMultiplexMany(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const cohorts, lines = maxOpen + 20, maxOpen + 40
+		const cohorts, lines = maxOpen + 21, maxOpen + 40
 		root := newRoot(t)
-		m, start := startMultiplex(t, root), time.Now()
-		go func() {
-			for n := range lines {
-				fmt.Fprintf(m.in, `{"id":%d,"root":"runs","cohort":"c-%d","record":{"run_id":"r-%d","stage":"S"}}`+"\n", n, n%cohorts, n)
-			}
-		}()
+		m, begun := startMultiplex(t, root), time.Now()
 		answered := map[int]bool{}
-		for range lines {
-			answered[m.answered(t)] = true
+		send := func(from, to int) {
+			go func() {
+				for n := from; n < to; n++ {
+					fmt.Fprintf(m.in, `{"id":%d,"root":"runs","cohort":"c-%d","record":{"run_id":"r-%d","stage":"S"}}`+"\n", n, n%cohorts, n)
+				}
+			}()
+			for range to - from {
+				answered[m.answered(t)] = true
+			}
 		}
-		waited := time.Since(start)
+		send(0, cohorts)
+		synctest.Wait()
+		if got := len(m.streams); got != maxOpen {
+			t.Errorf("%d streams are open, want %d: one ends for each that has no place", got, maxOpen)
+		}
+		send(cohorts, lines)
+		waited := time.Since(begun)
 		m.in.Close()
 		if err := <-m.ended; err != nil || len(answered) != lines {
 			t.Errorf("%d answers, %v", len(answered), err)
@@ -197,18 +205,7 @@ func TestMultiplexAgain(t *testing.T) {
 	root := newRoot(t)
 	// The first two syncs of each thread fail: that of the first stream, and that of the one which takes its place.
 	cmd := exec.Command("strace", "-f", "-o", "/dev/null", "-e", "inject=fdatasync,fsync:error=EIO:when=1..2", "journal-append", "--multiplex")
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	answers := bufio.NewScanner(out)
+	in, answers := start(t, cmd)
 	answers.Scan()
 	var again int
 	for {
@@ -242,17 +239,7 @@ func TestMultiplexKilled(t *testing.T) {
 	for range rounds {
 		root := newRoot(t)
 		cmd := exec.Command("journal-append", "--multiplex", "--seal-bytes", "4KiB")
-		in, err := cmd.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		in, answers := start(t, cmd)
 		go func() {
 			for n := 0; ; n++ {
 				if _, err := fmt.Fprintf(in, `{"id":%d,"root":%q,"cohort":"c-%d","record":{"run_id":"r-%d","stage":"S"}}`+"\n", n, root, n%cohorts, n); err != nil {
@@ -262,7 +249,7 @@ func TestMultiplexKilled(t *testing.T) {
 		}()
 		acked := map[string]bool{}
 		last := 1 + r.IntN(2000)
-		for answers := bufio.NewScanner(out); answers.Scan(); {
+		for answers.Scan() {
 			var a struct {
 				RunID    string `json:"run_id"`
 				RecordID string `json:"record_id"`

@@ -34,21 +34,26 @@ func startPipe(t *testing.T, args ...string) *pipe {
 	p := &pipe{root: cohort.Root(filepath.Join(t.TempDir(), "runs"))}
 	p.Cmd = exec.Command("journal-append", append([]string{"--root", string(p.root), "--cohort", "a", "--ack", "--create"}, args...)...)
 	p.Stderr = &p.stderr
-	in, err := p.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.in = in
-	out, err := p.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.acks = bufio.NewScanner(out)
-	if err := p.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { p.Process.Kill() })
+	p.in, p.acks = start(t, p.Cmd)
 	return p
+}
+
+// start starts a process that reads from us and answers in lines. It does not outlive the test.
+func start(t *testing.T, cmd *exec.Cmd) (in io.WriteCloser, answers *bufio.Scanner) {
+	t.Helper()
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill() })
+	return in, bufio.NewScanner(out)
 }
 
 // send writes one record and returns when it is acknowledged, which it must be before anything else

@@ -96,8 +96,12 @@ func (s *Store) copyOver(p Public) error {
 
 // tookAway decides what stays of a file that was taken from a public name.
 func (a *aside) tookAway(p Public, kept string) (broken bool, err error) {
-	if same, err := a.isOf(a.newest, p, kept); err != nil || same {
-		return false, errors.Join(err, a.dropTaken(kept, same))
+	same, err := a.isOf(a.newest, p, kept)
+	if err != nil {
+		return false, err
+	}
+	if same {
+		return false, durable.Remove(a.FS, kept)
 	}
 	if err := a.readKept(); err != nil {
 		return false, err
@@ -115,20 +119,13 @@ func (a *aside) tookAway(p Public, kept string) (broken bool, err error) {
 				return false, nil // it may be the only whole copy
 			}
 		}
-		return false, a.dropTaken(kept, true)
+		return false, durable.Remove(a.FS, kept)
 	}
 	if a.unknown {
 		return false, nil // it may be of a generation whose manifest cannot be read
 	}
 	a.tell(NotOurs{Path: a.Root.Rel(p.Name), Kept: a.Root.Rel(kept)})
 	return true, nil
-}
-
-func (a *aside) dropTaken(kept string, same bool) error {
-	if !same {
-		return nil
-	}
-	return durable.Remove(a.FS, kept)
 }
 
 // isOf tells whether a file has the bytes that a generation has for a public name.
