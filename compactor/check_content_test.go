@@ -193,7 +193,7 @@ func TestNewerManifest(t *testing.T) {
 	root := newDamagedRoot(t)
 	appendTo(t, root, "c", firstLines...)
 	a := putOf("a", 1, 10)
-	forged(t, root, []index.Put{a}, []index.Put{a}, func(m *generation.Manifest) { m.Version = 5 })
+	forged(t, root, []index.Put{a}, []index.Put{a}, func(m *generation.Manifest) { m.Version = 6 })
 	_, err := compactor.Fold(context.Background(), compactor.Config{Root: root, KeepAge: -1})
 	if !errors.Is(err, cohort.ErrNewer) || generation.IsDamage(err) || !strings.Contains(err.Error(), root.Manifest(1)) {
 		t.Errorf("Fold of a newer root = %v, want ErrNewer with the path, and no damage", err)

@@ -19,7 +19,7 @@ func TestDamagedWithdrawnIndex(t *testing.T) {
 		"cut":     func(t *testing.T, path string) { change(t, path, cut) },
 		"flipped": func(t *testing.T, path string) { change(t, path, flip(-5)) },
 		"page": func(t *testing.T, path string) {
-			change(t, path, func(b []byte) []byte { return slices.Concat(b[:4], bytes.Repeat([]byte{0xff}, 100), b[104:]) })
+			change(t, path, func(b []byte) []byte { return slices.Concat(b[:4096], bytes.Repeat([]byte{0xff}, 100), b[4196:]) })
 		},
 		"gone": remove,
 	} {

@@ -163,10 +163,10 @@ func TestFoldOntoVersion1(t *testing.T) {
 			if got := damage(t, root); got != "" {
 				t.Errorf("before any fold of today: %s", got)
 			}
-			saysOf(t, root, fmt.Sprintf("the root's manifests were of version %d and are of version 4 from now on: older programs can append", want.version),
+			saysOf(t, root, fmt.Sprintf("the root's manifests were of version %d and are of version 5 from now on: older programs can append", want.version),
 				want.rewritten)
 			after := newestOn(t, root)
-			if after.Version != 4 || len(after.Settings) == 0 {
+			if after.Version != 5 || len(after.Settings) == 0 {
 				t.Errorf("a manifest of version %d with the settings %q, want 4 and those of the root", after.Version, after.Settings)
 			}
 			columns := slices.Clone(before.Schema)

@@ -42,7 +42,7 @@ func TestRebuildNeedsWithdrawn(t *testing.T) {
 		"none of 4":               {nothing, gone("actions-", "withdrawn-"), 3, allFour},
 		"no actions of 3 and 4":   {gone("actions-"), gone("actions-"), 2, withoutThree},
 		"none of 3 and 4":         {gone("actions-", "withdrawn-"), gone("actions-", "withdrawn-"), 2, withoutThree},
-		"a flipped withdrawn row": {nothing, harmIf(".parquet", flip(86)), 3, allFour},
+		"a flipped withdrawn row": {nothing, harmIf(".parquet", flip(4096+82)), 3, allFour},
 		"actions cut after a line": {nothing, harmIf(".ndjson", func(b []byte) []byte {
 			return b[:bytes.IndexByte(b, '\n')+1]
 		}), 3, allFour},

@@ -54,8 +54,8 @@ func forge(t *testing.T, root cohort.Root, file generation.DataFile, public stri
 	manifest := read(t, root.Manifest(m.Generation))
 	_, members, _ := bytes.Cut(manifest, []byte("\n"))
 	sum := crc32.Checksum(data, crc32.MakeTable(crc32.Castagnoli))
-	said := regexp.MustCompile(`("name": "` + regexp.QuoteMeta(file.Name) + `",\s+"size": )\d+(,\s+"rows": \d+,\s+"crc32c": ")[0-9a-f]{8}`)
-	members = said.ReplaceAll(members, fmt.Appendf(nil, "${1}%d${2}%08x", len(data), sum))
+	said := regexp.MustCompile(`("name": "` + regexp.QuoteMeta(file.Name) + `",\s+"size": )\d+(,\s+"rows": \d+,\s+"crc32c": ")[0-9a-f]{8}"(?:,\s+"sections": "[^"]*")?`)
+	members = said.ReplaceAll(members, fmt.Appendf(nil, "${1}%d${2}%08x\"", len(data), sum))
 	overwrite(t, root.Manifest(m.Generation), func([]byte) []byte { return cohort.SealManifest(members) })
 }
 

@@ -45,7 +45,7 @@ func TestChangeRetention(t *testing.T) {
 			if err != nil || m.Keeps() != want || m.Generation != before.Generation+1 || m.Verb != generation.DidRetention {
 				t.Fatalf("generation %d (%s) keeps %+v, %v; want %+v", uint64(m.Generation), m.Verb, m.Keeps(), err, want)
 			}
-			if before.Generation > 0 && m.Index != before.Index {
+			if before.Generation > 0 && (m.Index.Name != before.Index.Name || m.Index.CRC32C != before.Index.CRC32C) {
 				t.Errorf("the index was written again")
 			}
 			again, err := compactor.ChangeRetention(t.Context(), cfg, compactor.RetentionChange{Daily: &daily})

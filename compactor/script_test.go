@@ -257,7 +257,7 @@ func (s *script) manifest(t *testing.T) string {
 		return s.mask(err.Error())
 	}
 	parent := regexp.MustCompile(`"parent": "[0-9a-f]{64}"`).ReplaceAllString(string(h.Encode()), `"parent": "SHA256"`)
-	figures := regexp.MustCompile(`"(token|root_id|created_at|host|crc32c|pid|highest_stamp|size|offset|crc|grown|reaped|user|at|synced)":( ?)("[^"]+"|\d+)`)
+	figures := regexp.MustCompile(`"(token|root_id|created_at|host|crc32c|pid|highest_stamp|size|offset|crc|grown|reaped|user|at|synced|sections|bytes_written|bytes_copied)":( ?)("[^"]+"|\d+)`)
 	// An hour or a day may end while the script runs.
 	firsts := regexp.MustCompile(`(?s) "firsts": \{.*?\n \},`).ReplaceAllString(parent, ` "firsts": ...,`)
 	return s.mask(figures.ReplaceAllString(firsts, `"$1":$2...`))

@@ -64,6 +64,7 @@ func (r *run) write(prev generation.Manifest, b *batch) (*generation.Draft, erro
 	r.report.Extra += stats.Extra.Values()
 	r.report.InExtra = r.report.InExtra.Plus(stats.Extra)
 	r.report.Merged.Add(stats)
+	r.report.Merged.Bytes.Add(next.Bytes)
 	return next, nil
 }
 

@@ -136,11 +136,11 @@ func TestFoldOntoVersion2(t *testing.T) {
 			t.Errorf("the writer of %s is %q, which is the user's", key, writer)
 		}
 	}
-	saysOf(t, root, "the root's manifests were of version 3 and are of version 4 from now on: older programs can append",
+	saysOf(t, root, "the root's manifests were of version 3 and are of version 5 from now on: older programs can append",
 		"all 5 rows of the index were written again: a column is gone, its format was version 2 and is version 3",
 		"1 records gave way to later ones of the same key with another cohort_id", `"_writer": 1 value is in _extra and in no column: `)
 	after := newestOn(t, root)
-	if after.Version != 4 || len(after.Columns.Declared) != 1 || after.Columns.Is("_writer") {
+	if after.Version != 5 || len(after.Columns.Declared) != 1 || after.Columns.Is("_writer") {
 		t.Errorf("a manifest of version %d that declares %v", after.Version, after.Columns.Declared)
 	}
 	saysOf(t, root)
@@ -190,7 +190,7 @@ func TestReadersOfVersion2(t *testing.T) {
 // TestFoldOntoVersion2Alone tells that all rows were written again where only the format of the index has changed.
 func TestFoldOntoVersion2Alone(t *testing.T) {
 	root := copyOf(t, "testdata/formats/v2/root")
-	saysOf(t, root, "the root's manifests were of version 3 and are of version 4 from now on: older programs can append",
+	saysOf(t, root, "the root's manifests were of version 3 and are of version 5 from now on: older programs can append",
 		"rows of the index were written again: its format was version 2 and is version 3")
 	saysOf(t, root)
 }
@@ -226,10 +226,10 @@ func TestCommitsOntoVersion2(t *testing.T) {
 			if err := commit(compactor.Config{Root: root, Notify: said.add}); err != nil {
 				t.Fatal(err)
 			}
-			if after := newestOn(t, root); after.Generation == before.Generation || after.Version != 4 {
+			if after := newestOn(t, root); after.Generation == before.Generation || after.Version != 5 {
 				t.Fatalf("generation %d of version %d", after.Generation, after.Version)
 			}
-			if n := strings.Count(said.text(), "the root's manifests were of version 3 and are of version 4 from now on"); n != 1 {
+			if n := strings.Count(said.text(), "the root's manifests were of version 3 and are of version 5 from now on"); n != 1 {
 				t.Errorf("told %d times, want once:\n%s", n, said.text())
 			}
 		})
@@ -250,7 +250,7 @@ func TestRepairOfVersion2(t *testing.T) {
 	if m, err := newest(durable.OS, root); err != nil || m.Generation <= before+1 {
 		t.Fatalf("generation %d, %v: no repair went back, or no fold came after it", m.Generation, err)
 	}
-	if got := newestOn(t, root); got.Version != 4 || got.Columns.Is("_writer") || find(got.Schema, "_writer") {
+	if got := newestOn(t, root); got.Version != 5 || got.Columns.Is("_writer") || find(got.Schema, "_writer") {
 		t.Errorf("version %d, columns %v", got.Version, got.Schema)
 	}
 	if got := dumpOf(t, root.Index()); !strings.Contains(got, `"_extra":{"_writer":"mine again"}`) {

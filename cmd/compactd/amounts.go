@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/internal/durable"
 )
 
@@ -143,4 +144,11 @@ func (f countedFile) ReadAt(p []byte, off int64) (int, error) {
 	n, err := f.ReadFile.ReadAt(p, off)
 	f.n.Add(int64(n))
 	return n, err
+}
+
+func (f countedFile) Unwrap() durable.ReadFile { return f.ReadFile }
+
+// amountsOf is what a fold did with the bytes of the files that it made.
+func amountsOf(b generation.Bytes) string {
+	return fmt.Sprintf("%s written, %s copied, %s shared with the files before", megabytes(b.Written), megabytes(b.Copied), megabytes(b.Cloned))
 }

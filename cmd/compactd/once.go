@@ -166,6 +166,9 @@ func describe(r compactor.Report) string {
 	if r.Rewrites > 0 {
 		text += "; all rows written again"
 	}
+	if r.Cloned > 0 {
+		text += "; " + amountsOf(r.Bytes)
+	}
 	if r.Swept > 0 {
 		text += fmt.Sprintf("; %d finished streams moved out", r.Swept)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/audit"
+	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/internal/quantity"
 	"github.com/runfold/runfold/internal/terminal"
 )
@@ -112,7 +113,10 @@ func (a *app) printStatus(s shownStatus) error {
 		fmt.Fprintf(out, "narrow key  %d records gave way to others of their key with another cohort, target, view, symbol or model_family\n", s.Narrow)
 	}
 	if m := s.Merged; m != nil {
-		fmt.Fprintf(out, "row groups  %d, of which the last fold copied %d as bytes\n", m.GroupsCopied+m.GroupsWritten, m.GroupsCopied)
+		fmt.Fprintf(out, "row groups  %d, of which the last fold took over %d as they stood\n", m.GroupsCopied+m.GroupsWritten, m.GroupsCopied)
+		if m.Bytes != (generation.Bytes{}) {
+			fmt.Fprintf(out, "last fold   %v\n", amountsOf(m.Bytes))
+		}
 	}
 	if s.Delta != nil {
 		fmt.Fprintf(out, "delta       %s\n", terminal.Line(s.Delta.String()))

@@ -87,9 +87,9 @@ func (d *Data) Actions() iter.Seq2[cohort.Record, error] {
 			yield(cohort.Record{}, d.store.dataError(d.of, err))
 			return
 		}
-		in := &checkedReader{r: file, path: d.store.Root.Data(want.Name), want: want}
+		in := newSummed(file, d.store.Root.Data(want.Name), want)
 		defer in.Close()
-		err = eachAction(in, func(r cohort.Record) bool { return yield(r, nil) })
+		err = eachAction(io.NewSectionReader(in, 0, want.Size), func(r cohort.Record) bool { return yield(r, nil) })
 		if err == errStopped {
 			return
 		}
@@ -147,7 +147,7 @@ func eachAction(in io.Reader, do func(cohort.Record) bool) error {
 func (d *Draft) writeActions(old *Data, more []cohort.Record, goes func(cohort.Record) bool) (file DataFile, err error) {
 	name := cohort.ActionsName(d.Generation, d.Token)
 	d.made = append(d.made, name)
-	w, err := d.store.newFile(name)
+	w, err := d.store.newFile(name, nil)
 	if err != nil {
 		return DataFile{}, err
 	}

@@ -1,7 +1,6 @@
 package generation
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -28,8 +27,8 @@ type Data struct {
 
 	of     Manifest
 	store  *Store
-	file   io.Closer
-	read   *summed                        // the checksum of what is read of the index; nil if none is made
+	file   durable.ReadFile
+	read   *summed                        // the index, with checksums of what is read; nil if none are made
 	erased func() (*cohort.Erased, error) // reads the tombstones once
 }
 
@@ -62,7 +61,7 @@ func (s *Store) open(m Manifest, sum bool) (*Data, error) {
 		d.file = file
 		var r io.ReaderAt = file
 		if sum {
-			d.read = &summed{r: r}
+			d.read = newSummed(file, s.Root.Data(m.Index.Name), m.Index)
 			r = d.read
 		}
 		d.Index, err = index.Open(r, m.Index.Size)
@@ -109,31 +108,31 @@ func (d *Data) Snapshots(f SnapshotsFile) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r, nil
+	return r.r, nil
 }
 
-func (d *Data) snapshots(f SnapshotsFile) (*checkedReader, error) {
+// snapshots is Snapshots for a file that the next one is made from.
+func (d *Data) snapshots(f SnapshotsFile) (*summed, error) {
 	file, err := d.store.openFile(f.DataFile)
 	if err != nil {
 		return nil, d.store.dataError(d.of, err)
 	}
-	return &checkedReader{r: file, path: d.store.Root.Data(f.Name), want: f.DataFile}, nil
+	return newSummed(file, d.store.Root.Data(f.Name), f.DataFile), nil
 }
 
-// Check reads the rest of the index of Summed data, and compares the checksum of the whole file.
+// Check compares the checksums of Summed data: of all that was read of the index, and of all that the generation before it has written. Of sections that
+// were not read, and that are not new, it says nothing: they stand as they are in any file that has their blocks. A file that has no
+// sections is read whole.
 func (d *Data) Check() error {
 	if d.read == nil {
 		return nil
 	}
-	path := d.store.Root.Data(d.of.Index.Name)
-	sum, err := d.read.whole(d.of.Index.Size)
-	switch {
-	case err != nil:
-		err = fmt.Errorf("read %s: %w", path, err)
-	case sum != d.of.Index.CRC32C:
-		err = notCommitted(path)
-	default:
+	err := d.read.check()
+	if err == nil {
 		return nil
+	}
+	if !errors.Is(err, ErrCorrupt) {
+		err = fmt.Errorf("read %s: %w", d.read.path, err)
 	}
 	return d.store.dataError(d.of, err)
 }
@@ -236,91 +235,6 @@ func (s *Store) dataError(m Manifest, err error) error {
 		return fmt.Errorf("generation %d was swept: %w", m.Generation, ErrConflict)
 	}
 	return fmt.Errorf("open generation %d: %w: %w", m.Generation, ErrCorrupt, err)
-}
-
-// summed is a ReaderAt that keeps the checksum of the first n bytes of a file. n grows when the file is read in order. Any
-// number of calls may run at once.
-type summed struct {
-	r io.ReaderAt
-
-	mu  sync.Mutex
-	n   int64 // how many bytes are summed
-	crc uint32
-}
-
-// summedGap is the largest gap that ReadAt reads by itself, so that what is summed has no gap.
-const summedGap = 64 << 10
-
-func (s *summed) ReadAt(p []byte, off int64) (int, error) {
-	n, err := s.r.ReadAt(p, off)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.n < off && off-s.n <= summedGap {
-		s.readTo(off) // an error is dropped: whole tries again
-	}
-	if s.n >= off && s.n < off+int64(n) {
-		s.add(p[s.n-off : n])
-	}
-	return n, err
-}
-
-func (s *summed) add(p []byte) {
-	s.crc = crc32.Update(s.crc, castagnoli, p)
-	s.n += int64(len(p))
-}
-
-// readTo reads what is not summed yet before end. It is called under mu.
-func (s *summed) readTo(end int64) error {
-	if s.n >= end {
-		return nil
-	}
-	buf := make([]byte, min(end-s.n, writeBytes))
-	for s.n < end {
-		p := buf[:min(end-s.n, writeBytes)]
-		if n, err := s.r.ReadAt(p, s.n); n < len(p) {
-			return cmp.Or(err, io.ErrUnexpectedEOF)
-		}
-		s.add(p)
-	}
-	return nil
-}
-
-// whole is the checksum of a file of this size.
-func (s *summed) whole(size int64) (CRC, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	err := s.readTo(size)
-	return CRC(s.crc), err
-}
-
-// checkedReader sums the bytes that pass. So a flipped bit of the old file is found before a new file with this
-// bit is committed.
-type checkedReader struct {
-	r    io.ReadCloser
-	crc  uint32
-	n    int64
-	path string
-	want DataFile
-}
-
-func (c *checkedReader) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.crc = crc32.Update(c.crc, castagnoli, p[:n])
-	c.n += int64(n)
-	return n, err
-}
-
-func (c *checkedReader) Close() error { return c.r.Close() }
-
-// check is called after the last byte was read.
-func (c *checkedReader) check() error {
-	if _, err := io.Copy(io.Discard, c); err != nil {
-		return err
-	}
-	if c.n != c.want.Size || CRC(c.crc) != c.want.CRC32C {
-		return notCommitted(c.path)
-	}
-	return nil
 }
 
 func notCommitted(path string) error {

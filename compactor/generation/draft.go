@@ -22,6 +22,9 @@ type Draft struct {
 	// From is the version of the index that Write has made the draft's own of; 0 if there was none.
 	From int
 
+	// Bytes are those of the index and snapshots that Write has made, and of the withdrawn rows.
+	Bytes Bytes
+
 	store *Store
 	made  []string // the data files that this draft makes
 }
@@ -156,6 +159,12 @@ func (d *Draft) Write(old *Data, c Changes) (stats index.Stats, err error) {
 		} else {
 			d.Withdrawn.Index, d.Withdrawn.Snapshots = p.index, p.oldParts.with(p.written)
 		}
+		d.Bytes.Add(p.bytes)
+		d.Bytes.Add(p.lines)
+	}
+	if d.Merged != nil && len(pairs) > 0 {
+		d.Merged = new(*d.Merged) // that of the parent, if only the withdrawn rows were written
+		d.Merged.Bytes = d.Bytes
 	}
 	if err := d.writeRest(old, c); err != nil {
 		return index.Stats{}, err

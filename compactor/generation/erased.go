@@ -74,9 +74,9 @@ func (s *Store) Erased(m Manifest) (*cohort.Erased, error) {
 	if err != nil {
 		return nil, s.dataError(m, err)
 	}
-	in := &checkedReader{r: file, path: s.Root.Data(m.Erased.Name), want: m.Erased.DataFile}
+	in := newSummed(file, s.Root.Data(m.Erased.Name), m.Erased.DataFile)
 	defer in.Close()
-	all, err := ReadErased(in, s.Settings.Key)
+	all, err := ReadErased(io.NewSectionReader(in, 0, m.Erased.Size), s.Settings.Key)
 	if err != nil {
 		err = fmt.Errorf("%s: %w", in.path, err)
 	}
@@ -122,7 +122,7 @@ func ReadErased(in io.Reader, form cohort.KeyForm) (*cohort.Erased, error) {
 func (d *Draft) writeErased(all *cohort.Erased) (file DataFile, err error) {
 	name := cohort.ErasedName(d.Generation, d.Token)
 	d.made = append(d.made, name)
-	w, err := d.store.newFile(name)
+	w, err := d.store.newFile(name, nil)
 	if err != nil {
 		return DataFile{}, err
 	}

@@ -96,8 +96,8 @@ func (r *timed) finish(d *Draft, same bool) (Manifest, error) {
 		d.Changed.Added = 1
 		rows := d.Index.Rows + 1
 		d.made = []string{cohort.IndexName(d.Generation, d.Token), cohort.SnapshotsName(d.Generation, d.Token)}
-		d.Index = DataFile{d.made[0], sizeOfIndex, rows, 1}
-		d.Snapshots = Snapshots{{"", DataFile{d.made[1], sizeOfIndex, rows, 1}}}
+		d.Index = DataFile{d.made[0], sizeOfIndex, rows, 1, nil}
+		d.Snapshots = Snapshots{{"", DataFile{d.made[1], sizeOfIndex, rows, 1, nil}}}
 		if err := durable.MkdirAll(r.FS, r.Root.DataDir(), 0o777); err != nil {
 			return Manifest{}, err
 		}

@@ -91,12 +91,14 @@ type Ahead struct {
 }
 
 // Merged counts how row groups and rows were written when an index was made. A group without a changed row is
-// copied as bytes. The counts show how cheap a fold was: it is cheap if most groups were copied.
+// taken over as it stands, which counts as copied. The counts show how cheap a fold was: it is cheap if most groups were copied, and cheapest if their
+// bytes were cloned.
 type Merged struct {
 	GroupsCopied  int   `json:"groups_copied"`
 	GroupsWritten int   `json:"groups_written"`
 	RowsCopied    int64 `json:"rows_copied"`
 	RowsWritten   int64 `json:"rows_written"`
+	Bytes               // of the files with rows and snapshots that the commit made
 }
 
 // Add counts one more merge.
@@ -113,6 +115,8 @@ type DataFile struct {
 	Size   int64  `json:"size"` // in bytes
 	Rows   int64  `json:"rows"`
 	CRC32C CRC    `json:"crc32c"`
+	// Sections say more: see there.
+	Sections Sections `json:"sections,omitempty"`
 }
 
 // CRC is a CRC32C (Castagnoli) of a whole file, in JSON as 8 hex digits.
@@ -136,7 +140,8 @@ func (c *CRC) UnmarshalText(text []byte) error {
 const (
 	// Part of the format, do not change. Version 1 has the snapshots of all cohorts in one file. Version 2 has a file for each
 	// cohort. Versions 3 and above have one or the other. Version 4 came with version 3 of the index.
-	manifestVersion  = 4
+	// Version 5 has sections, and files whose sections begin at multiples of 4 KiB.
+	manifestVersion  = 5
 	writerVersion    = 4
 	eitherVersion    = 3
 	oneVersion       = 1
@@ -227,6 +232,8 @@ func (m *Manifest) validate() error {
 		return fmt.Errorf("%w: at %d, firsts %+v: no time, or no earlier generations", ErrCorrupt, m.At, m.Firsts)
 	case m.Erased.validate(m) != nil:
 		return fmt.Errorf("%w: erased: %w", ErrCorrupt, m.Erased.validate(m))
+	case !m.sectionsFit():
+		return fmt.Errorf("%w: the sections of a data file are not all of it", ErrCorrupt)
 	case !sorted:
 		return fmt.Errorf("%w: streams are not sorted", ErrCorrupt)
 	}
@@ -277,4 +284,9 @@ func (m *Manifest) Files() []DataFile {
 		all = append(all, s.DataFile)
 	}
 	return append(append(all, m.Withdrawn.Files()...), m.Erased.Files()...)
+}
+
+// sectionsFit tells whether each data file has the sections that it is made of.
+func (m *Manifest) sectionsFit() bool {
+	return !slices.ContainsFunc(m.Files(), func(d DataFile) bool { return !d.fit() })
 }

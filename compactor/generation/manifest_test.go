@@ -37,8 +37,8 @@ func sample() *Manifest {
 		Version: 1, Generation: 7, Token: token, RootID: "01JE0000000000000000000000", Parent: strings.Repeat("ab", 32),
 		CreatedAt: "2026-03-01T10:00:00Z", Host: "h", PID: 4, Program: "compactd test", NextSeq: 12, HighestStamp: 99,
 		Schema:    index.Schema{{Name: "metrics.auc", Kind: index.Double}},
-		Index:     DataFile{cohort.IndexName(7, token), 100, 11, 0x00c0ffee},
-		Snapshots: Snapshots{{"", DataFile{cohort.SnapshotsName(7, token), 200, 11, 0xdeadbeef}}},
+		Index:     DataFile{cohort.IndexName(7, token), 100, 11, 0x00c0ffee, nil},
+		Snapshots: Snapshots{{"", DataFile{cohort.SnapshotsName(7, token), 200, 11, 0xdeadbeef, nil}}},
 		Streams: []Watermark{
 			{Stream: journal.Stream{Cohort: "a", ID: "01JE0000000000000000000001"}, Position: journal.Position{Offset: 5, Seq: 2, CRC: 9},
 				Torn: 3, Grown: 1772359200000000000, Reaped: 1772445600000000000},
@@ -71,7 +71,13 @@ func sampleToday() *Manifest {
 	}
 	m.Retention = &Retention{All: 2 * time.Hour, Hourly: 48 * time.Hour, Daily: 240 * time.Hour, Reserve: 1 << 30}
 	m.Ahead = &Ahead{Stamp: 99, Stream: "a/01JE0000000000000000000001", Host: "node-7"}
-	m.Merged = &Merged{GroupsCopied: 3, GroupsWritten: 1, RowsCopied: 8, RowsWritten: 3}
+	m.Merged = &Merged{GroupsCopied: 3, GroupsWritten: 1, RowsCopied: 8, RowsWritten: 3, Bytes: Bytes{Written: 10_000, Copied: 4096, Cloned: 8192}}
+	m.Index = DataFile{m.Index.Name, 22_388, 11, 0xdf20fcf0, Sections{
+		{Size: 4096, CRC32C: 0x05060708, Fresh: true}, {Size: 6000, CRC32C: 0x090a0b0c, Rows: 8, First: 1}, {Size: 2192, CRC32C: 0x0d0e0f10},
+		{Size: 5200, CRC32C: 0x11121314, Rows: 3, First: 9, Fresh: true}, {Size: 2992, CRC32C: 0x15161718, Fresh: true}, {Size: 1908, CRC32C: 0x191a1b1c, Fresh: true},
+	}}
+	m.Index.CRC32C = m.Index.Sections.crc()
+	m.Snapshots[0].Sections = Sections{{Size: 200, CRC32C: 0xdeadbeef, Rows: 11, First: 1, Fresh: true}}
 	return m
 }
 
@@ -81,8 +87,8 @@ func samplePerCohort() *Manifest {
 	m := sample()
 	m.Version = 2
 	m.Snapshots = Snapshots{
-		{"a", DataFile{cohort.CohortSnapshotsName(7, m.Token, 1), 120, 6, 0xdeadbeef}},
-		{"b", DataFile{cohort.CohortSnapshotsName(3, "fedcba9876543210", 12), 80, 5, 0x0badf00d}},
+		{"a", DataFile{cohort.CohortSnapshotsName(7, m.Token, 1), 120, 6, 0xdeadbeef, nil}},
+		{"b", DataFile{cohort.CohortSnapshotsName(3, "fedcba9876543210", 12), 80, 5, 0x0badf00d, nil}},
 	}
 	return m
 }
@@ -237,9 +243,9 @@ func TestManifestOfTodayThatBreaksARule(t *testing.T) {
 }
 
 func TestNewerManifestIsNotDamage(t *testing.T) {
-	_, err := DecodeManifest(resealed(t, `"version": 1`, `"version": 5`))
+	_, err := DecodeManifest(resealed(t, `"version": 1`, `"version": 6`))
 	if !errors.Is(err, cohort.ErrNewer) || errors.Is(err, ErrCorrupt) {
-		t.Errorf("DecodeManifest of version 5 = %v, want ErrNewer and not ErrCorrupt", err)
+		t.Errorf("DecodeManifest of version 6 = %v, want ErrNewer and not ErrCorrupt", err)
 	}
 	m := sampleToday()
 	m.Requires = []string{"withdrawals"}

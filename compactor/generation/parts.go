@@ -3,6 +3,7 @@ package generation
 import (
 	"cmp"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 
@@ -27,6 +28,8 @@ type pair struct {
 
 	index   DataFile // what was written
 	written Snapshots
+	bytes   Bytes // of the index
+	lines   Bytes // of the snapshots: another goroutine writes them
 }
 
 const (
@@ -105,8 +108,8 @@ type part struct {
 	name     string
 	old      SnapshotsFile // its name is empty if there is none yet
 	puts     []index.Put
-	replaced map[cohort.Key]bool // keys of old lines that are left out
-	from     SnapshotsFile       // where lines come from that move
+	replaced map[cohort.Key]cohort.Seq // old lines that are left out
+	from     SnapshotsFile             // where lines come from that move
 	moved    map[cohort.Key]cohort.Seq
 }
 
@@ -122,7 +125,7 @@ func (p *pair) split(d *Draft, c Changes, name func(n int) string) {
 		}
 		to := byCohort[id]
 		if to == nil {
-			to = &part{cohort: id, replaced: map[cohort.Key]bool{}, moved: map[cohort.Key]cohort.Seq{}}
+			to = &part{cohort: id, replaced: map[cohort.Key]cohort.Seq{}, moved: map[cohort.Key]cohort.Seq{}}
 			to.old, _ = p.oldParts.Of(id)
 			if p.from != nil {
 				to.from, _ = p.from.of.Snapshots.Of(id)
@@ -141,11 +144,12 @@ func (p *pair) split(d *Draft, c Changes, name func(n int) string) {
 	}
 	for _, put := range p.side.Puts {
 		if was, ok := p.side.Found[put.Key]; ok {
-			of(was.Cohort).replaced[put.Key] = true
+			of(was.Cohort).replaced[put.Key] = was.Seq
 		}
 	}
 	for _, key := range p.side.Out {
-		of(p.side.Found[key].Cohort).replaced[key] = true
+		was := p.side.Found[key]
+		of(was.Cohort).replaced[key] = was.Seq
 	}
 	for _, put := range p.side.In {
 		of(p.side.Found[put.Key].Cohort).moved[put.Key] = put.Seq
@@ -165,7 +169,11 @@ func (p *pair) split(d *Draft, c Changes, name func(n int) string) {
 
 // write writes the files of the pair and makes them durable.
 func (p *pair) write(d *Draft, c Changes) (stats index.Stats, err error) {
-	rows, err := d.store.newFile(p.name)
+	var old *summed
+	if p.old != nil {
+		old = p.old.read
+	}
+	rows, err := d.store.newFile(p.name, old)
 	if err != nil {
 		return index.Stats{}, fmt.Errorf("write %s: %w", p.what, err)
 	}
@@ -174,6 +182,7 @@ func (p *pair) write(d *Draft, c Changes) (stats index.Stats, err error) {
 	if err != nil {
 		return index.Stats{}, err
 	}
+	p.bytes.Add(rows.Bytes)
 	// The index gets its name only now, after all of old was compared with its checksum. A file that carries a damaged row
 	// on would never be named.
 	if p.index, err = rows.commit(); err != nil {
@@ -223,7 +232,7 @@ func (p *pair) fill(d *Draft, c Changes, rows *newFile) (index.Stats, error) {
 	})
 	both.Go(func() error {
 		for _, part := range p.parts {
-			file, err := d.store.writePart(part, p, c.Lines)
+			file, err := p.writePart(d.store, part, c.Lines)
 			if err != nil {
 				return fmt.Errorf("write snapshots: %w", err)
 			}
@@ -243,45 +252,50 @@ func (p *pair) fill(d *Draft, c Changes, rows *newFile) (index.Stats, error) {
 }
 
 // writePart writes a snapshots file and makes it durable.
-func (s *Store) writePart(part *part, p *pair, load index.Load) (file DataFile, err error) {
-	w, err := s.newFile(part.name)
+func (p *pair) writePart(s *Store, part *part, load index.Load) (file DataFile, err error) {
+	var old, from *summed
+	if part.old.Name != "" {
+		if old, err = p.old.snapshots(part.old); err != nil {
+			return DataFile{}, err
+		}
+		defer old.Close()
+	}
+	if len(part.moved) > 0 {
+		if from, err = p.from.snapshots(part.from); err != nil {
+			return DataFile{}, err
+		}
+		defer from.Close()
+	}
+	w, err := s.newFile(part.name, old)
 	if err != nil {
 		return DataFile{}, err
 	}
 	defer w.discard(&err)
-	if w.rows, err = part.merge(w, p, load); err != nil {
+	w.rows, err = part.merge(w, p, load, old, from)
+	for _, r := range []*summed{old, from} {
+		if r == nil {
+			continue
+		}
+		if cerr := r.check(); cerr != nil {
+			return DataFile{}, cerr // also where it is the cause of err, which does not say which file it was
+		}
+	}
+	if err != nil {
 		return DataFile{}, err
 	}
+	p.lines.Add(w.Bytes)
 	return w.commit()
 }
 
-func (part *part) merge(w *newFile, p *pair, load index.Load) (n int64, err error) {
-	var old *index.OldSnapshots
-	var check []*checkedReader
-	if part.old.Name != "" {
-		r, err := p.old.snapshots(part.old)
-		if err != nil {
-			return 0, err
-		}
-		defer r.Close()
-		old = &index.OldSnapshots{R: r, Size: r.want.Size, Rows: r.want.Rows, Next: p.old.of.NextSeq}
-		check = append(check, r)
+// merge makes the lines of the part of those of the files before.
+func (part *part) merge(w *newFile, p *pair, load index.Load, old, from *summed) (int64, error) {
+	var was *index.OldSnapshots
+	if old != nil {
+		was = &index.OldSnapshots{R: old, Size: part.old.Size, Next: p.old.of.NextSeq, Sections: part.old.lines()}
 	}
 	moved := index.MovedLines{Seqs: part.moved}
-	if len(part.moved) > 0 {
-		r, err := p.from.snapshots(part.from)
-		if err != nil {
-			return 0, err
-		}
-		defer r.Close()
-		moved.From = r
-		check = append(check, r)
+	if from != nil {
+		moved.From = io.NewSectionReader(from, 0, part.from.Size)
 	}
-	n, err = index.MergeMovedSnapshots(w, old, part.puts, moved, load, part.replaced)
-	for _, r := range check {
-		if cerr := r.check(); cerr != nil {
-			return 0, cerr // also where it is the cause of err, which does not say which file it was
-		}
-	}
-	return n, err
+	return index.MergeMovedSnapshots(w, was, part.puts, moved, load, part.replaced)
 }

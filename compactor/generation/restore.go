@@ -50,7 +50,7 @@ func (s *Store) copyData(want DataFile, from string) (err error) {
 		return err
 	}
 	defer r.Close()
-	w, err := s.newFile(want.Name)
+	w, err := s.newFile(want.Name, nil)
 	if err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func (s *Store) copyData(want DataFile, from string) (err error) {
 	if _, err := io.Copy(struct{ io.Writer }{w}, r); err != nil {
 		return err
 	}
-	if w.n != want.Size || CRC(w.crc) != want.CRC32C {
+	if w.n != want.Size || w.sum() != want.CRC32C {
 		return fmt.Errorf("%w: its bytes are not those that were committed", ErrCorrupt)
 	}
 	_, err = w.commit()

@@ -56,7 +56,7 @@ func (d *Data) RowsFrom(seq cohort.Seq) iter.Seq2[Row, error] {
 func (d *Data) Lines() iter.Seq2[index.Snapshot, error] {
 	return func(yield func(index.Snapshot, error) bool) {
 		for _, f := range d.of.Snapshots {
-			r, err := d.snapshots(f)
+			r, err := d.Snapshots(f)
 			if err != nil {
 				yield(index.Snapshot{}, err)
 				return

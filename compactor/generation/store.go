@@ -38,6 +38,7 @@
 package generation
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/runfold/runfold/cohort"
@@ -71,6 +72,8 @@ type Store struct {
 	MayCommit func() error
 
 	without func(what, path string, err error) // tells of what is missing here; set by New
+
+	noClones *atomic.Bool // the file system does not share blocks; set by New
 }
 
 // Open opens the generations of an existing root. It makes nothing: a mistyped path is a *journal.NoRootError.
@@ -86,7 +89,7 @@ func Open(dir cohort.Root, o journal.RootOptions) (*Store, error) {
 // for compactor.Config.Store; a program calls Open.
 func New(s Store) *Store {
 	s = s.withDefaults()
-	s.without = s.withoutOnce()
+	s.without, s.noClones = s.withoutOnce(), new(atomic.Bool)
 	tell := s.without
 	s.FS = durable.Telling(s.FS, func(w durable.Without) { tell(string(w.What), w.Path, w.Err) })
 	return &s

@@ -123,39 +123,10 @@ func TestBitFlips(t *testing.T) {
 	t.Logf("figure: %d bits flipped in an index, of which %d would change rows without the checksum of the file", flips, missed)
 }
 
-func TestCopyChecksPages(t *testing.T) {
-	data := sample(t)
-	f := open(t, data)
-	found := 0
-	want, err := use(data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := f.file.Metadata().RowGroups[1].Columns[f.layout.place["s"]].MetaData
-	for at := m.DataPageOffset; at < m.DataPageOffset+m.TotalCompressedSize; at += 7 {
-		bad := bytes.Clone(data)
-		bad[at] ^= 0x10
-		var out bytes.Buffer
-		b := open(t, bad)
-		_, err := mergeSized(&out, b, nil, b.Schema(), nil, nil, meta(2), groupSize{100, 1 << 20})
-		if errors.Is(err, ErrDamaged) {
-			found++
-			continue
-		}
-		// What is not found now is a bit of a page header: it must not become other rows.
-		if got, err := use(out.Bytes()); err == nil && !slices.Equal(got, want) || err != nil && !errors.Is(err, ErrDamaged) {
-			t.Errorf("flip at %d of a copied page: %v", at, err)
-		}
-	}
-	if int64(found) < m.TotalCompressedSize/7*2/3 {
-		t.Errorf("only %d flips of %d were found while copying", found, m.TotalCompressedSize/7)
-	}
-}
-
 func TestNewer(t *testing.T) {
 	var out bytes.Buffer
 	l := newLayout(nil)
-	w := parquet.NewGenericWriter[any](&out, options(l, fullGroup)...)
+	w := parquet.NewGenericWriter[any](&out, options(l)...)
 	w.SetKeyValueMetadata(metaVersion, strconv.Itoa(version+1))
 	if err := w.Close(); err != nil {
 		t.Fatal(err)

@@ -45,8 +45,8 @@ func TestFindsFilters(t *testing.T) {
 		if f != nil {
 			schema, gen = f.Schema(), meta(2)
 		}
-		var out bytes.Buffer
-		stats, err := mergeSized(&both{&got, &out}, f, nil, schema, next, nil, gen, size)
+		out := taking{old: from}
+		stats, err := mergeSized(&both{&out, &got}, f, nil, schema, next, nil, gen, size)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,15 +65,20 @@ func TestFindsFilters(t *testing.T) {
 	}
 }
 
+func (b *both) Take(from, size int64) error {
+	b.places.size += size
+	return b.taking.Take(from, size)
+}
+
 // both writes to both, each call as it is.
 type both struct {
+	*taking
 	places *filterPlaces
-	out    *bytes.Buffer
 }
 
 func (b *both) Write(p []byte) (int, error) {
 	b.places.Write(p)
-	return b.out.Write(p)
+	return b.taking.Write(p)
 }
 
 func TestSwapWords(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -96,7 +97,7 @@ func mergeOnly(t testing.TB, old []byte, puts []Put, size groupSize) ([]byte, St
 			t.Fatalf("Find: %v", err)
 		}
 	}
-	var out bytes.Buffer
+	out := taking{old: old}
 	stats, err := mergeSized(&out, f, found, schema.Extend(recordsOf(puts)), puts, nil, meta(gen), size)
 	if err != nil {
 		t.Fatalf("Merge: %v", err)
@@ -112,6 +113,45 @@ func mergeWith(t testing.TB, old []byte, puts []Put, size groupSize) ([]byte, St
 		t.Fatalf("Verify: %v", err)
 	}
 	return data, stats
+}
+
+// taking is a Target in memory. It takes over what an old file has, unseen.
+type taking struct {
+	bytes.Buffer
+	old   []byte
+	was   []LineSection // of old; nil: all bytes that begin at a multiple of Align
+	cuts  []LineSection
+	taken int64
+}
+
+func (w *taking) Cut(rows int64, first cohort.Seq) {
+	from := int64(0)
+	if n := len(w.cuts); n > 0 {
+		from = w.cuts[n-1].From + w.cuts[n-1].Size
+	}
+	if size := int64(w.Len()) - from; size > 0 {
+		w.cuts = append(w.cuts, LineSection{from, size, rows, first})
+	}
+}
+
+func (w *taking) Takes(from, size int64) bool {
+	if w.was == nil {
+		return from%Align == 0 && from >= 0 && size > 0 && from+size <= int64(len(w.old))
+	}
+	return slices.ContainsFunc(w.was, func(s LineSection) bool { return s.From == from && s.Size == size && s.Rows > 0 })
+}
+
+func (w *taking) Take(from, size int64) error {
+	at, rows, first := int64(w.Len()), int64(1), cohort.Seq(1)
+	for _, s := range w.was {
+		if s.From == from {
+			rows, first = s.Rows, s.First
+		}
+	}
+	w.Write(w.old[from : from+size])
+	w.cuts = append(w.cuts, LineSection{at, size, rows, first})
+	w.taken += size
+	return nil
 }
 
 // rows are all rows of an index as text.
@@ -131,7 +171,7 @@ func rows(t testing.TB, data []byte) []string {
 }
 
 // snapshots folds puts into a snapshots file and checks what it made.
-func snapshots(t testing.TB, old []byte, puts []Put, replaced map[cohort.Key]bool) []byte {
+func snapshots(t testing.TB, old []byte, puts []Put, replaced map[cohort.Key]cohort.Seq) []byte {
 	t.Helper()
 	var out bytes.Buffer
 	n, err := MergeSnapshots(&out, oldSnapshots(old), puts, nil, replaced)
@@ -170,17 +210,17 @@ func lastSeq(t testing.TB, data []byte) (last cohort.Seq, entries int64) {
 }
 
 // copied makes sure that the old lines copied as bytes give the same file, where puts allow it.
-func copied(t testing.TB, old []byte, puts []Put, replaced map[cohort.Key]bool, want []byte) {
+func copied(t testing.TB, old []byte, puts []Put, replaced map[cohort.Key]cohort.Seq, want []byte) {
 	t.Helper()
 	if old == nil {
 		return
 	}
-	last, rows := lastSeq(t, old)
+	last, _ := lastSeq(t, old)
 	if len(puts) > 0 && puts[0].Seq <= last {
 		return
 	}
 	from := oldSnapshots(old)
-	from.Next, from.Rows = last+1, rows
+	from.Next = last + 1
 	var out bytes.Buffer
 	n, err := MergeSnapshots(&out, from, puts, nil, replaced)
 	if _, entries := lastSeq(t, want); err != nil || n != entries || !bytes.Equal(out.Bytes(), want) {

@@ -26,7 +26,7 @@ func TestLeftOutLeavesNothing(t *testing.T) {
 	if err != nil || len(found) != 1 {
 		t.Fatalf("found %v, %v", found, err)
 	}
-	var out bytes.Buffer
+	out := taking{old: old}
 	stats, err := mergeAll(&out, f, found, f.Schema(), nil, Moves{Out: []cohort.Key{key}}, nil, nil, meta(2), size)
 	if err != nil {
 		t.Fatal(err)

@@ -101,7 +101,7 @@ func (s *lineReader) next() (line, error) {
 // body returns the text of the next entry without parsing it, and io.EOF after the last one.
 func (s *lineReader) body() ([]byte, error) {
 	if s.n == 0 {
-		if head, err := s.read(); err != nil || string(head) != "{" {
+		if head, err := s.read(); err != nil || string(bytes.TrimRight(head, " ")) != "{" {
 			return nil, cmp.Or(err, s.damaged("not the start of a snapshots file"))
 		}
 	}
@@ -115,8 +115,16 @@ func (s *lineReader) body() ([]byte, error) {
 	if s.n > 2 && !s.more {
 		return nil, s.damaged("an entry follows the last one")
 	}
-	text, s.more = bytes.CutSuffix(text, []byte(","))
+	text, s.more = withoutComma(text)
 	return text, nil
+}
+
+// withoutComma is a line without its comma, and the spaces that may follow that.
+func withoutComma(text []byte) (entry []byte, had bool) {
+	if entry, had := bytes.CutSuffix(bytes.TrimRight(text, " "), []byte(",")); had {
+		return entry, true
+	}
+	return text, false
 }
 
 // end makes sure that nothing follows.

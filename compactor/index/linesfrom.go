@@ -2,7 +2,6 @@ package index
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -82,7 +81,7 @@ func seek(r io.ReaderAt, size int64, seq cohort.Seq, near int64) (from int64, er
 			high = middle
 			continue
 		}
-		text, _ = bytes.CutSuffix(text, []byte(","))
+		text, _ = withoutComma(text)
 		l, ok := parseLine(text)
 		switch {
 		case !ok:

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/parquet-go/parquet-go"
-	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/runfold/runfold/cohort"
 )
@@ -127,17 +126,10 @@ func (m *merger) mergeOld(old *File) error {
 	c := newConverter(old.layout, m.encoder.layout)
 	places, _ := old.places(old.layout.names())
 	plans := m.plan(old)
-	indexed := old.file
-	if slices.ContainsFunc(plans, func(p groupPlan) bool { return p.copy }) {
-		var err error
-		if indexed, err = old.indexed(); err != nil {
-			return err
-		}
-	}
-	for i, g := range indexed.RowGroups() {
+	for i, g := range old.file.RowGroups() {
 		err := error(nil)
 		if plans[i].copy {
-			err = m.copyGroup(g, &indexed.Metadata().RowGroups[i], plans[i])
+			err = m.takeGroup(old, i, plans[i])
 		} else {
 			err = m.mergeGroup(c, g, places)
 		}
@@ -148,12 +140,12 @@ func (m *merger) mergeOld(old *File) error {
 	return nil
 }
 
-// copyGroup writes the puts that come before an old row group, and copies the group.
-func (m *merger) copyGroup(g parquet.RowGroup, meta *format.RowGroup, p groupPlan) error {
+// takeGroup writes the puts that come before an old row group, and takes the group over.
+func (m *merger) takeGroup(old *File, number int, p groupPlan) error {
 	if err := m.putBelow(p.first); err != nil {
 		return err
 	}
-	return m.out.copyGroup(g, meta, p)
+	return m.out.takeGroup(old, number, p)
 }
 
 // mergeGroup decodes the rows of an old row group and writes those that stay.

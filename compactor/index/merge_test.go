@@ -362,9 +362,12 @@ func TestAnySplit(t *testing.T) {
 			n := min(1+r.IntN(60), len(recs)-at)
 			puts := fold(cohort.Seq(at+1), recs[at:at+n])
 			data, _ = mergeWith(t, data, puts, size)
-			replaced := map[cohort.Key]bool{}
+			replaced := map[cohort.Key]cohort.Seq{}
 			for _, p := range puts {
-				replaced[p.Key], have[p.Key] = have[p.Key], true
+				if have[p.Key] {
+					replaced[p.Key] = 1
+				}
+				have[p.Key] = true
 			}
 			snaps = snapshots(t, snaps, puts, replaced)
 			at += n

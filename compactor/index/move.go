@@ -101,7 +101,7 @@ type MovedLines struct {
 }
 
 // move writes the lines that come from another file, each with its new seq.
-func (s *snapshotsWriter) move(in MovedLines) error {
+func (s *linesWriter) move(in MovedLines) error {
 	if len(in.Seqs) == 0 {
 		return nil
 	}

@@ -28,7 +28,7 @@ const (
 //
 // There are no sorting columns, because the library would state them for copied row groups without a check. There is no
 // limit for dictionaries, because a chunk that changes to PLAIN half-way is never copied again.
-func options(l *layout, size groupSize) []parquet.WriterOption {
+func options(l *layout) []parquet.WriterOption {
 	return []parquet.WriterOption{
 		l.schema(),
 		parquet.CreatedBy("runfold", build.Version(), "parquet-go"),
@@ -36,7 +36,6 @@ func options(l *layout, size groupSize) []parquet.WriterOption {
 		parquet.DataPageVersion(2),
 		parquet.PageBufferSize(pageBytes),
 		parquet.WriteBufferSize(0), // the destination buffers
-		parquet.MaxRowsPerRowGroup(size.rows),
 		parquet.ColumnIndexSizeLimit(func([]string) int { return 64 }),
 		parquet.BloomFilters(
 			parquet.SplitBlockFilter(bloomBits, columnKey),

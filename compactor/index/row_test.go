@@ -187,7 +187,7 @@ func TestBounds(t *testing.T) {
 	if again, stats := mergeWith(t, data, nil, groupSize{4, 1 << 20}); stats.GroupsCopied != 1 || !cmp.Equal(rows(t, again), rows(t, data)) {
 		t.Errorf("a row group with short bounds is not copied: %+v", stats)
 	}
-	indexed, err := open(t, data).indexed()
+	indexed, err := openParquet(bytes.NewReader(data), int64(len(data)))
 	if err != nil {
 		t.Fatal(err)
 	}

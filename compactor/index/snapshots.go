@@ -17,6 +17,7 @@ import (
 //	"RUN_ID:STAGE":{"run_id":"RUN_ID","stage":"STAGE","timestamp":"RFC 3339","snapshot_seq":2}
 //	}
 //
+// Spaces may stand after the first "{" and after a comma: the next line begins at a multiple of Align, where a section begins.
 // Part of the format, do not change.
 const (
 	snapshotsHead = "{\n"
@@ -33,37 +34,42 @@ type Snapshot struct {
 
 // OldSnapshots is the snapshot_index.json from which the next one is made.
 type OldSnapshots struct {
-	R    io.Reader
+	R    io.ReaderAt
 	Size int64 // how many bytes R has
-	Rows int64 // how many entries
 	// Next is a seq above all of theirs. If zero, no such seq is known.
 	Next cohort.Seq
+	// Sections are all of it; nil: not known, so all lines are read.
+	Sections []LineSection
+}
+
+// LineSection is a part of a snapshots file that begins at a multiple of Align, with the beginning of a line.
+type LineSection struct {
+	From, Size, Rows int64
+	First            cohort.Seq // of its first entry; sections without entries have that of the next one
 }
 
 // MergeSnapshots writes a whole new snapshot_index.json to w: the lines of old whose key is not
-// replaced, and puts, all in seq order. old may be nil. puts must be sorted by seq. It returns the number
-// of entries.
+// replaced, and puts, all in seq order. old may be nil. puts must be sorted by seq. replaced are the keys of old lines that go, with
+// their seqs. It returns the number of entries.
 //
-// If all puts are above old.Next, as in a fold, old lines are copied as bytes: in one piece if
-// nothing is replaced, else line by line, and only the key of a line is read. Then the caller must
-// compare the checksum of what was read, to be sure that old is a file of ours. Else the part of each line that we wrote, which
+// If all puts are above old.Next, as in a fold, only the key of an old line is read. Then the caller must
+// compare the checksum of what was read, to be sure that old is a file of ours. Where w is a Target, sections in which no line is
+// replaced are taken over, and nothing of them is read here. Else the part of each line that we wrote, which
 // is before the user's members, is checked, and a line in another form is ErrDamaged. Memory is bounded by the
 // longest line.
-func MergeSnapshots(w io.Writer, old *OldSnapshots, puts []Put, load Load, replaced map[cohort.Key]bool) (entries int64, err error) {
+func MergeSnapshots(w io.Writer, old *OldSnapshots, puts []Put, load Load, replaced map[cohort.Key]cohort.Seq) (entries int64, err error) {
 	return MergeMovedSnapshots(w, old, puts, MovedLines{}, load, replaced)
 }
 
 // MergeMovedSnapshots is MergeSnapshots with lines that come from another file. The keys that leave old are among the replaced ones.
-func MergeMovedSnapshots(w io.Writer, old *OldSnapshots, puts []Put, moved MovedLines, load Load, replaced map[cohort.Key]bool) (entries int64, err error) {
-	out := snapshotsWriter{w: w}
+func MergeMovedSnapshots(w io.Writer, old *OldSnapshots, puts []Put, moved MovedLines, load Load, replaced map[cohort.Key]cohort.Seq) (entries int64, err error) {
+	out := linesWriter{to: targetOf(w)}
 	switch {
 	case old == nil:
 	case old.Next == 0 || len(puts) > 0 && puts[0].Seq < old.Next:
 		puts, err = out.interleave(old, puts, load, replaced)
-	case len(replaced) == 0:
-		err = out.copyWhole(old)
 	default:
-		err = out.copyOthers(old, replaced)
+		err = out.keep(old, replaced)
 	}
 	for i := 0; i < len(puts) && err == nil; i++ {
 		err = out.put(puts[i], load)
@@ -77,18 +83,9 @@ func MergeMovedSnapshots(w io.Writer, old *OldSnapshots, puts []Put, moved Moved
 	return out.close()
 }
 
-// snapshotsWriter writes lines. It keeps its first error.
-type snapshotsWriter struct {
-	w   io.Writer
-	n   int64
-	seq cohort.Seq
-	err error
-	buf []byte
-}
-
 // interleave writes old lines and the puts that lie between them. It returns the puts that are left.
-func (s *snapshotsWriter) interleave(old *OldSnapshots, puts []Put, load Load, replaced map[cohort.Key]bool) ([]Put, error) {
-	lines := newLineReader(old.R)
+func (s *linesWriter) interleave(old *OldSnapshots, puts []Put, load Load, replaced map[cohort.Key]cohort.Seq) ([]Put, error) {
+	lines := newLineReader(io.NewSectionReader(old.R, 0, old.Size))
 	for {
 		l, err := lines.next()
 		if errors.Is(err, io.EOF) {
@@ -98,7 +95,7 @@ func (s *snapshotsWriter) interleave(old *OldSnapshots, puts []Put, load Load, r
 			err = s.put(puts[0], load)
 			puts = puts[1:]
 		}
-		if err == nil && !replaced[l.key] {
+		if _, gone := replaced[l.key]; err == nil && !gone {
 			err = s.line(l.seq, l.text)
 		}
 		if err != nil {
@@ -107,109 +104,13 @@ func (s *snapshotsWriter) interleave(old *OldSnapshots, puts []Put, load Load, r
 	}
 }
 
-// copyWhole copies all bytes between the first and the last line of the file.
-func (s *snapshotsWriter) copyWhole(old *OldSnapshots) error {
-	if old.Rows == 0 {
-		return nil
-	}
-	body := old.Size - int64(len(snapshotsHead)+len("\n"+snapshotsTail))
-	if err := expect(old.R, snapshotsHead); err != nil {
-		return err
-	}
-	s.write([]byte(snapshotsHead))
-	if s.err != nil {
-		return s.err
-	}
-	if n, err := io.CopyN(s.w, old.R, body); err != nil {
-		return fmt.Errorf("copy snapshots, %d of %d bytes: %w", n, body, err)
-	}
-	s.n, s.seq = old.Rows, old.Next-1
-	return expect(old.R, "\n"+snapshotsTail)
-}
-
-// expect reads text.
-func expect(r io.Reader, text string) error {
-	got := make([]byte, len(text))
-	if _, err := io.ReadFull(r, got); err != nil {
-		return fmt.Errorf("snapshots: %w", err)
-	}
-	if string(got) != text {
-		return damaged("snapshots: has %q in the place of %q", got, text)
-	}
-	return nil
-}
-
-// copyOthers copies the lines whose key is not replaced.
-func (s *snapshotsWriter) copyOthers(old *OldSnapshots, replaced map[cohort.Key]bool) error {
-	gone := make(map[string]bool, len(replaced))
-	for key := range replaced {
-		gone[string(jsonscan.Quote(string(key)))] = true
-	}
-	lines := newLineReader(old.R)
-	for {
-		text, err := lines.body()
-		if errors.Is(err, io.EOF) {
-			s.seq = old.Next - 1
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		end := quotedEnd(text)
-		if end < 0 {
-			return lines.damaged("no key")
-		}
-		if !gone[string(text[:end])] {
-			s.text(text)
-		}
-		if s.err != nil {
-			return s.err
-		}
-	}
-}
-
-func (s *snapshotsWriter) put(p Put, load Load) error {
+func (s *linesWriter) put(p Put, load Load) error {
 	r, err := p.record(load)
 	if err != nil {
 		return fmt.Errorf("put %q: %w", p.Key, err)
 	}
 	s.buf = appendSnapshotLine(s.buf[:0], p, r)
 	return s.line(p.Seq, s.buf)
-}
-
-func (s *snapshotsWriter) line(seq cohort.Seq, text []byte) error {
-	if s.err == nil && seq <= s.seq {
-		s.err = fmt.Errorf("snapshot_seq %d follows %d", seq, s.seq)
-	}
-	s.text(text)
-	s.seq = seq
-	return s.err
-}
-
-func (s *snapshotsWriter) text(text []byte) {
-	sep := snapshotsNext
-	if s.n == 0 {
-		sep = snapshotsHead
-	}
-	s.write([]byte(sep))
-	s.write(text)
-	s.n++
-}
-
-func (s *snapshotsWriter) write(p []byte) {
-	if s.err == nil {
-		_, s.err = s.w.Write(p)
-	}
-}
-
-func (s *snapshotsWriter) close() (entries int64, err error) {
-	if s.n == 0 {
-		s.write([]byte(snapshotsHead))
-	} else {
-		s.write([]byte("\n"))
-	}
-	s.write([]byte(snapshotsTail))
-	return s.n, s.err
 }
 
 // appendSnapshotLine appends the line of a put, without the separator between lines. After the four fields that we own it has

@@ -24,7 +24,7 @@ const (
 // library's row functions only, see Verify.
 type writer struct {
 	w      *parquet.GenericWriter[any]
-	out    *copier
+	out    *sink
 	layout *layout
 	full   groupSize
 	stats  Stats
@@ -35,6 +35,8 @@ type writer struct {
 	bytes []byte          // the memory of byte arrays in batch that are not ours
 
 	rows, size int64 // of the row group so far, batch included
+	first      int64 // the seq of its first row
+	groups     []placed
 }
 
 func newWriter(w io.Writer, l *layout, full groupSize, meta Meta) (out *writer, err error) {
@@ -52,8 +54,11 @@ func newWriter(w io.Writer, l *layout, full groupSize, meta Meta) (out *writer, 
 	if err != nil {
 		return nil, err
 	}
-	out = &writer{out: &copier{w: w}, layout: l, full: full}
-	pw := parquet.NewGenericWriter[any](out.out, options(l, full)...)
+	out = &writer{out: &sink{to: targetOf(w)}, layout: l, full: full}
+	if err := out.out.head(); err != nil {
+		return nil, err
+	}
+	pw := parquet.NewGenericWriter[any](out.out, options(l)...)
 	pw.SetKeyValueMetadata(metaVersion, strconv.Itoa(version))
 	pw.SetKeyValueMetadata(metaGeneration, meta.Generation.String())
 	pw.SetKeyValueMetadata(metaToken, string(meta.Token))
@@ -81,6 +86,9 @@ func (w *writer) add(owned bool, fill func(parquet.Row) (parquet.Row, error)) er
 	r := parquet.Row(w.cells[start:len(w.cells):len(w.cells)])
 	if err := w.follow(r[w.layout.place[columnSeq]].Int64(), !owned); err != nil {
 		return err
+	}
+	if w.rows == 0 {
+		w.first = w.seq
 	}
 	w.size += w.take(r, owned)
 	w.batch = append(w.batch, r)
@@ -124,7 +132,18 @@ func (w *writer) take(r parquet.Row, owned bool) int64 {
 }
 
 // flush hands the batch to the library and closes the row group if it is full.
-func (w *writer) flush() (err error) {
+func (w *writer) flush() error {
+	if err := w.hand(); err != nil {
+		return err
+	}
+	if w.isFull() {
+		return w.endGroup()
+	}
+	return nil
+}
+
+// hand hands the batch to the library.
+func (w *writer) hand() (err error) {
 	defer guardWriting(&err)
 	if len(w.batch) == 0 {
 		return nil
@@ -137,33 +156,41 @@ func (w *writer) flush() (err error) {
 		return fmt.Errorf("wrote %d of %d rows: %w", n, len(w.batch), io.ErrShortWrite)
 	}
 	w.batch, w.cells, w.bytes = w.batch[:0], w.cells[:0], w.bytes[:0]
-	if w.isFull() {
-		return w.endGroup()
-	}
 	return nil
 }
 
-// isFull tells whether the row group ends after the batch. The library's own limit would put the rest of
-// a batch into a small group of its own.
+// isFull tells whether the row group ends after the batch.
 func (w *writer) isFull() bool { return w.rows >= w.full.rows || w.size >= w.full.bytes }
 
-// endGroup closes the row group.
+// endGroup makes the rows since the last group a row group, if there are any.
 func (w *writer) endGroup() (err error) {
 	defer guardWriting(&err)
+	if err := w.hand(); err != nil || w.rows == 0 {
+		return err
+	}
+	shift := w.out.begin(w.rows, cohort.Seq(w.first))
 	w.rows, w.size = 0, 0
-	return w.w.Flush()
+	if err := w.w.Flush(); err != nil {
+		return err
+	}
+	w.groups = append(w.groups, placed{shift: shift})
+	return w.out.end()
 }
 
 // close writes the footer and checks it: every column must have as many values as rows were added.
 func (w *writer) close() (err error) {
 	defer guardWriting(&err)
-	if err := w.flush(); err != nil {
+	if err := w.endGroup(); err != nil {
 		return err
 	}
+	w.out.keepFooter()
 	if err := w.w.Close(); err != nil {
 		return err
 	}
-	meta := w.w.File().Metadata()
+	meta, err := w.splice()
+	if err != nil {
+		return err
+	}
 	if err := checkCounts(meta); err != nil {
 		return internal("%v", err)
 	}

@@ -151,6 +151,7 @@ var masks = []struct {
 	{regexp.MustCompile(`("token": ?)"[0-9a-f]{16}"`), `$1"TOKEN"`},
 	{regexp.MustCompile(`("crc": ?)[0-9]+`), `${1}CRC`},
 	{regexp.MustCompile(`("crc32c": ?)"[0-9a-f]{8}"`), `$1"CRC"`},
+	{regexp.MustCompile(`("bytes_\w+": ?)[0-9]+`), `${1}BYTES`},
 	{regexp.MustCompile(`("(?:seconds|elapsed_ns)": ?)[0-9.e-]+`), `${1}SECONDS`},
 	{regexp.MustCompile(`\bin [0-9.]+m?s\b`), "in SECONDS"},
 	{regexp.MustCompile(`(host"?:? ?)"?[\w.-]+"?(,?)`), "${1}HOST$2"},

@@ -91,7 +91,24 @@ func (osFS) Create(name string, perm fs.FileMode) (WriteFile, error) {
 		return nil, err
 	}
 	holdMode(f, perm)
-	return f, nil
+	return createdFile{f}, nil
+}
+
+// createdFile is a new file to write. It is a Cloner.
+type createdFile struct{ *os.File }
+
+// fileOf is the file of this machine that a ReadFile reads.
+func fileOf(r ReadFile) (*os.File, bool) {
+	for {
+		switch f := r.(type) {
+		case openedFile:
+			return f.File, true
+		case Unwrapper:
+			r = f.Unwrap()
+		default:
+			return nil, false
+		}
+	}
 }
 
 func (osFS) ReadDir(name string) ([]fs.DirEntry, error) { return os.ReadDir(name) }

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/runfold/runfold/internal/durable"
 )
 
 // handle is an open file.
@@ -109,6 +111,25 @@ func (w *writeFile) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	return len(p), nil
+}
+
+// Clone appends what another file has. A crash forgets it as it forgets what was written.
+func (w *writeFile) Clone(from durable.ReadFile, off, n int64) error {
+	for u, ok := from.(durable.Unwrapper); ok; u, ok = from.(durable.Unwrapper) {
+		from = u.Unwrap()
+	}
+	r, ok := from.(*readFile)
+	return w.use("clone", func() error {
+		switch {
+		case !w.i.fsys.Clones || !ok || r.i.fsys != w.i.fsys:
+			return durable.ErrNoClone
+		case off < 0 || n <= 0 || off+n > int64(len(r.i.data)):
+			return syscall.EINVAL
+		}
+		w.i.data = append(w.i.data, r.i.data[off:off+n]...)
+		w.i.modTime = w.i.fsys.time()
+		return nil
+	})
 }
 
 // Sync makes the bytes durable, not the name: except on a share, where all names are durable then.

@@ -30,6 +30,8 @@ type CrashFS struct {
 	// of a new file makes all names durable that were changed before: the disk of the server has one journal. It is set before the
 	// file system is used.
 	Share bool
+	// Clones makes files share blocks, as XFS and btrfs do. It is set before the file system is used.
+	Clones bool
 
 	mu   sync.Mutex // guards all below, and every inode of this file system
 	root *inode

@@ -191,12 +191,26 @@ type faultReader struct {
 	name  string
 }
 
+func (r faultReader) Unwrap() durable.ReadFile { return r.ReadFile }
+
 func (r faultReader) Sync() error { return r.fault.do("syncread", r.name, r.ReadFile.Sync) }
 
 type faultFile struct {
 	w     durable.WriteFile
 	fault *Fault
 	name  string
+}
+
+// Clone fails without having cloned, whatever the error: a file is written on from where it ended.
+func (w *faultFile) Clone(from durable.ReadFile, off, n int64) error {
+	c, ok := w.w.(durable.Cloner)
+	if !ok {
+		return durable.ErrNoClone
+	}
+	if err := w.fault.ask("clone", w.name); err != nil {
+		return err
+	}
+	return c.Clone(from, off, n)
 }
 
 func (w *faultFile) Write(p []byte) (int, error) {
