@@ -68,6 +68,8 @@ type Config struct {
 	RootID string
 	// FS makes every call on the disk. It is for the tests of this module: leave it nil.
 	FS durable.FS
+	// Sizes are for those tests, too.
+	Sizes index.Sizes
 	// Locks makes the lock that is taken for the whole of a Fold, an Import or a Repair: see package lock. If nil, file.Provider: the root's
 	// compact.lock.
 	Locks lock.Provider
@@ -223,7 +225,7 @@ func (c Config) Store() (*generation.Store, error) {
 		return nil, durable.Away(err, func() bool { return durable.Remote(c.FS, string(c.Root)) })
 	}
 	return generation.New(generation.Store{
-		FS: c.FS, Root: c.Root, Settings: root.Settings, Program: c.Program, Now: c.Now, Free: c.Free, Notify: c.Notify,
+		FS: c.FS, Root: c.Root, Settings: root.Settings, Program: c.Program, Now: c.Now, Free: c.Free, Notify: c.Notify, Sizes: c.Sizes,
 	}), nil
 }
 

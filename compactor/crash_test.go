@@ -24,13 +24,13 @@ import (
 // once, and nothing damaged.
 func TestPowerLossAnywhere(t *testing.T) {
 	t.Parallel()
-	t.Run("records", func(t *testing.T) { losePowerAnywhere(t, preparedToExpire(t), bothRows, 3, false) })
-	t.Run("actions", func(t *testing.T) { losePowerAnywhere(t, actedToExpire(t), actedRows, 1, false) })
-	t.Run("a share that does not sync directories", func(t *testing.T) { losePowerAnywhere(t, actedToExpire(t), actedRows, 4, true) })
+	t.Run("records", func(t *testing.T) { losePowerAnywhere(t, preparedToExpire(t), bothRows, 3, afresh) })
+	t.Run("actions", func(t *testing.T) { losePowerAnywhere(t, actedToExpire(t), actedRows, 1, afresh) })
+	t.Run("a share that does not sync directories", func(t *testing.T) { losePowerAnywhere(t, actedToExpire(t), actedRows, 4, onShare) })
 }
 
 // losePowerAnywhere tries every step-th change. A fold without actions does what one with actions does, and less.
-func losePowerAnywhere(t *testing.T, root cohort.Root, want map[string]string, step int, share bool) {
+func losePowerAnywhere(t *testing.T, root cohort.Root, want map[string]string, step int, on func(*durabletest.CrashFS) *durabletest.CrashFS) {
 	rnd := rand.New(rand.NewPCG(*seed, 2))
 	t.Logf("-seed %d", *seed)
 	crashes, before := 0, loaded(t, root)
@@ -38,13 +38,12 @@ func losePowerAnywhere(t *testing.T, root cohort.Root, want map[string]string, s
 		if k%step != 0 || k%sparse != 0 || testing.Short() && k%5 != 0 {
 			continue
 		}
-		disk := afresh(before)
-		disk.Share = share
+		disk := on(before)
 		fault := &durabletest.Fault{FS: disk, Hook: durabletest.StopAt(k)}
-		cfg := compactor.Config{Root: root, FS: fault, Lock: yes{}, KeepAge: -1, KeepGenerations: 1}
+		cfg := compactor.Config{Root: root, FS: fault, Lock: yes{}, KeepAge: -1, KeepGenerations: 1, Sizes: small}
 		_, err := compactor.Fold(context.Background(), cfg)
 		if err == nil && fault.Calls() <= k {
-			t.Logf("figure: %d crash states of a fold, at %d places (share: %v)", crashes, k, share)
+			t.Logf("figure: %d crash states of a fold, at %d places (%s)", crashes, k, t.Name())
 			return
 		}
 		for _, mode := range durabletest.Modes() {
@@ -61,6 +60,12 @@ func losePowerAnywhere(t *testing.T, root cohort.Root, want map[string]string, s
 			}
 		}
 	}
+}
+
+func onShare(before *durabletest.CrashFS) *durabletest.CrashFS {
+	disk := afresh(before)
+	disk.Share = true
+	return disk
 }
 
 // TestKillThenPowerLoss ends one run before each change of the disk, the next one before each of its

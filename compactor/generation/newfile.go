@@ -8,6 +8,7 @@ import (
 	"io/fs"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/internal/durable"
 )
 
@@ -110,6 +111,9 @@ func (d *newFile) Take(from, size int64) error {
 	d.from = d.n
 	return nil
 }
+
+// Sizes are those of the store.
+func (d *newFile) Sizes() index.Sizes { return d.store.Sizes }
 
 // clone shares the blocks of the file before, where that is possible.
 func (d *newFile) clone(from, size int64) bool {

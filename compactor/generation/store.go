@@ -42,6 +42,7 @@ import (
 	"time"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/internal/build"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/journal"
@@ -54,6 +55,8 @@ type Store struct {
 
 	// FS makes every call on the disk. It is for the tests of this module: leave it nil.
 	FS durable.FS
+	// Sizes are for those tests, too.
+	Sizes index.Sizes
 	// Root is the directory, and Settings are what its runfold.json says.
 	Root     cohort.Root
 	Settings cohort.Settings

@@ -5,6 +5,7 @@ import (
 	"iter"
 
 	"github.com/parquet-go/parquet-go"
+
 	"github.com/runfold/runfold/internal/jsonscan"
 )
 

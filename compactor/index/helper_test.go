@@ -122,7 +122,10 @@ type taking struct {
 	was   []LineSection // of old; nil: all bytes that begin at a multiple of Align
 	cuts  []LineSection
 	taken int64
+	sizes Sizes
 }
+
+func (w *taking) Sizes() Sizes { return w.sizes }
 
 func (w *taking) Cut(rows int64, first cohort.Seq) {
 	from := int64(0)

@@ -12,16 +12,17 @@ import (
 )
 
 // sectionBytes is the size from which on a section of a snapshots file ends with the next line. A quarter of it is the size up to which
-// a section does not stay alone: it is read with the next one if that is as small. Only tests change it.
-var sectionBytes int64 = 1 << 20
+// a section does not stay alone: it is read with the next one if that is as small.
+const sectionBytes int64 = 1 << 20
 
 // linesWriter writes a snapshots file. It keeps its first error.
 type linesWriter struct {
-	to  Target
-	n   int64 // lines
-	seq cohort.Seq
-	err error
-	buf []byte
+	to   Target
+	full int64 // see Sizes.Lines
+	n    int64 // lines
+	seq  cohort.Seq
+	err  error
+	buf  []byte
 
 	pos     int64 // in the file
 	began   int64 // where the section begins that is being written
@@ -72,7 +73,7 @@ func (s *linesWriter) keep(old *OldSnapshots, replaced map[cohort.Key]cohort.Seq
 // mayTake tells whether a section can be taken over, and should be.
 func (s *linesWriter) mayTake(sec LineSection) bool {
 	isFirst := s.pos == 0 && s.waiting == nil
-	small := s.rows > 0 && s.pos-s.began < sectionBytes/4 && sec.Size < sectionBytes/4
+	small := s.rows > 0 && s.pos-s.began < s.full/4 && sec.Size < s.full/4
 	return (sec.From > 0 || isFirst) && !small && s.to.Takes(sec.From, sec.Size)
 }
 
@@ -166,7 +167,7 @@ func (s *linesWriter) copyLines(old *OldSnapshots, sec LineSection, gone map[str
 }
 
 // isFull tells whether the next line begins a section.
-func (s *linesWriter) isFull() bool { return s.waiting != nil || s.pos-s.began >= sectionBytes }
+func (s *linesWriter) isFull() bool { return s.waiting != nil || s.pos-s.began >= s.full }
 
 // line writes an entry.
 func (s *linesWriter) line(seq cohort.Seq, text []byte) error {

@@ -30,13 +30,13 @@ type Stats struct {
 // On error what was written to w is not an index. If a row is lost or counted twice, Merge fails.
 // Rows are streamed: memory is bounded by one row group, including its largest rows.
 func Merge(w io.Writer, old *File, found map[cohort.Key]Found, schema Schema, puts []Put, load Load, meta Meta) (Stats, error) {
-	return mergeSized(w, old, found, schema, puts, load, meta, fullGroup)
+	return mergeSized(w, old, found, schema, puts, load, meta, targetOf(w).Sizes().group())
 }
 
 // MergeMoved is Merge with rows that leave old, and rows that come from another file. found must have the keys of both. segments are those of
 // puts, in a root that has such a column; it may be nil.
 func MergeMoved(w io.Writer, old *File, found map[cohort.Key]Found, schema Schema, puts []Put, moves Moves, segments *Segments, load Load, meta Meta) (Stats, error) {
-	return mergeAll(w, old, found, schema, puts, moves, segments, load, meta, fullGroup)
+	return mergeAll(w, old, found, schema, puts, moves, segments, load, meta, targetOf(w).Sizes().group())
 }
 
 func mergeSized(w io.Writer, old *File, found map[cohort.Key]Found, schema Schema, puts []Put, load Load, meta Meta, size groupSize) (Stats, error) {

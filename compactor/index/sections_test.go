@@ -19,9 +19,6 @@ import (
 // TestSectionsOfLines folds and withdraws at random, with sections that hold a few lines. Whatever is taken over, the file is JSON, has the lines that a
 // file has which was made at once, and each section begins where it should, with the row that it names.
 func TestSectionsOfLines(t *testing.T) {
-	was := sectionBytes
-	sectionBytes = 6000
-	defer func() { sectionBytes = was }()
 	var taken int64
 	for seed := range uint64(40) {
 		rnd := rand.New(rand.NewPCG(seed, 7))
@@ -58,7 +55,7 @@ func TestSectionsOfLines(t *testing.T) {
 				stands[p.Key] = p
 			}
 			next += cohort.Seq(len(all))
-			out := taking{old: file, was: sections}
+			out := taking{old: file, was: sections, sizes: Sizes{Lines: 6000}}
 			n, err := MergeSnapshots(&out, old, all, nil, replaced)
 			if err != nil {
 				t.Fatal(err)

@@ -63,7 +63,8 @@ func MergeSnapshots(w io.Writer, old *OldSnapshots, puts []Put, load Load, repla
 
 // MergeMovedSnapshots is MergeSnapshots with lines that come from another file. The keys that leave old are among the replaced ones.
 func MergeMovedSnapshots(w io.Writer, old *OldSnapshots, puts []Put, moved MovedLines, load Load, replaced map[cohort.Key]cohort.Seq) (entries int64, err error) {
-	out := linesWriter{to: targetOf(w)}
+	to := targetOf(w)
+	out := linesWriter{to: to, full: to.Sizes().lines()}
 	switch {
 	case old == nil:
 	case old.Next == 0 || len(puts) > 0 && puts[0].Seq < old.Next:

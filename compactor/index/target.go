@@ -2,6 +2,7 @@ package index
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -21,7 +22,23 @@ type Target interface {
 	Takes(from, size int64) bool
 	// Take appends whole sections of the old file. They keep their rows.
 	Take(from, size int64) error
+	// Sizes says how large parts become.
+	Sizes() Sizes
 }
+
+// Sizes bounds the parts of files. Where one is 0, it is that of every file outside of tests.
+type Sizes struct {
+	// GroupRows and GroupBytes bound a row group: GroupBytes are those that its rows take in memory before they are encoded.
+	GroupRows, GroupBytes int64
+	// Lines is the size in bytes from which on a section of a snapshots file ends with the next line.
+	Lines int64
+}
+
+func (s Sizes) group() groupSize {
+	return groupSize{cmp.Or(s.GroupRows, fullGroup.rows), cmp.Or(s.GroupBytes, fullGroup.bytes)}
+}
+
+func (s Sizes) lines() int64 { return cmp.Or(s.Lines, sectionBytes) }
 
 // Align is where sections begin: a multiple of it. Part of the format, do not change.
 const Align = 4096
@@ -34,6 +51,7 @@ type whole struct{ io.Writer }
 
 func (whole) Cut(int64, cohort.Seq)   {}
 func (whole) Takes(int64, int64) bool { return false }
+func (whole) Sizes() Sizes            { return Sizes{} }
 func (whole) Take(int64, int64) error { return errors.New("nothing can be taken over") }
 
 func targetOf(w io.Writer) Target {

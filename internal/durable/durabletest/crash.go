@@ -144,7 +144,7 @@ func (c *CrashFS) Crash(mode Mode, rnd *rand.Rand) *CrashFS {
 		kept[i] = mode.Names == All || mode.Names == Some && rnd.IntN(2) == 0
 	}
 	c.include(kept, c.needs)
-	r := &reboot{mode, rnd, &CrashFS{Clock: c.Clock, Share: c.Share}, map[*inode]*inode{}, map[*inode][]*change{}}
+	r := &reboot{mode, rnd, &CrashFS{Clock: c.Clock, Share: c.Share, Clones: c.Clones}, map[*inode]*inode{}, map[*inode][]*change{}}
 	for i, ch := range c.log {
 		if kept[i] {
 			r.changes[ch.dir] = append(r.changes[ch.dir], ch)

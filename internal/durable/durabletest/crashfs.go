@@ -205,6 +205,22 @@ func (c *CrashFS) Append(name string, data []byte) error {
 	return nil
 }
 
+// Flip changes a bit of a file, as a bad disk does: all that have the file open see it.
+func (c *CrashFS) Flip(name string, off int64) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i, err := c.walk(parts(name))
+	if err == nil && (off < 0 || off >= int64(len(i.data)) || off >= int64(len(i.synced))) {
+		err = syscall.EINVAL
+	}
+	if err != nil {
+		return &fs.PathError{Op: "flip", Path: name, Err: err}
+	}
+	i.data[off] ^= 1
+	i.synced[off] ^= 1
+	return nil
+}
+
 // Stat tells about a file or directory.
 func (c *CrashFS) Stat(name string) (fs.FileInfo, error) {
 	c.mu.Lock()

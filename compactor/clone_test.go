@@ -1,0 +1,179 @@
+package compactor_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/generation"
+	"github.com/runfold/runfold/compactor/index"
+	"github.com/runfold/runfold/internal/durable"
+	"github.com/runfold/runfold/internal/durable/durabletest"
+)
+
+// onClones is a disk on which files share blocks.
+func onClones(before *durabletest.CrashFS) *durabletest.CrashFS {
+	disk := afresh(before)
+	disk.Clones = true
+	return disk
+}
+
+// small are files of many parts, in tests.
+var small = index.Sizes{GroupRows: 20, Lines: 2000}
+
+func runLines(stem string, n int) (lines []string) {
+	for i := range n {
+		lines = append(lines, fmt.Sprintf(`{"run_id":"%s%03d","stage":"S","v":1,"note":"%s"}`, stem, i, strings.Repeat("y", 100)))
+	}
+	return lines
+}
+
+// settled is a root with rows that two folds have written, so that the next one may share their blocks, and with rows that one has. What a stream
+// holds changes one of those, and brings another. want are the rows after that.
+func settled(t *testing.T) (root cohort.Root, want map[string]string) {
+	t.Helper()
+	root = newDamagedRoot(t)
+	appendTo(t, root, "c", runLines("w", 50)...)
+	foldNow(t, compactor.Config{Root: root, Sizes: small})
+	appendTo(t, root, "c", `{"run_id":"a","stage":"S","v":1}`, `{"run_id":"b","stage":"S","v":1}`)
+	foldNow(t, compactor.Config{Root: root, Sizes: small})
+	want = values(t, root)
+	appendTo(t, root, "c", `{"run_id":"a","stage":"S","v":2}`, `{"run_id":"d","stage":"S","v":3}`)
+	want["a:S"], want["d:S"] = "2", "3"
+	return root, want
+}
+
+// TestPowerLossWithSharedBlocks: a fold that shares blocks loses nothing, wherever the power goes.
+func TestPowerLossWithSharedBlocks(t *testing.T) {
+	t.Parallel()
+	root, want := settled(t)
+	if r := foldNow(t, compactor.Config{Root: root, FS: onClones(loaded(t, root)), Lock: yes{}, Sizes: small}); r.Cloned == 0 {
+		t.Fatalf("nothing is shared: %+v", r.Bytes)
+	}
+	losePowerAnywhere(t, root, want, 1, onClones)
+}
+
+// TestSharesWhatStoodTwice: what a fold has written, the next one reads and copies, and only the ones after that share it. On a disk that cannot
+// share, and on one that says no in the middle, all is copied, and the rows are the same.
+func TestSharesWhatStoodTwice(t *testing.T) {
+	var clones [4][]generation.Bytes
+	for kind := range clones {
+		root := newDamagedRoot(t)
+		appendTo(t, root, "c", runLines("w", 100)...)
+		appendTo(t, root, "c", runLines("x", 100)...)
+		n, disk := 0, durable.FS(cloning{durable.OS})
+		if kind == 0 {
+			disk = durable.OS
+		}
+		fsys := &durabletest.Fault{FS: disk, Hook: func(_ int, op, _ string) error {
+			if op == "clone" {
+				n++
+			}
+			if op == "clone" && (kind == 2 && n%2 == 0 || kind == 3) {
+				return syscall.EIO
+			}
+			return nil
+		}}
+		cfg := compactor.Config{Root: root, FS: fsys, Lock: yes{}, Sizes: small}
+		for i := range 5 {
+			if i > 0 {
+				appendTo(t, root, "c", fmt.Sprintf(`{"run_id":"n%d","stage":"S","v":1}`, i))
+			}
+			clones[kind] = append(clones[kind], foldNow(t, cfg).Bytes)
+			if got := damage(t, root); got != "" {
+				t.Fatalf("disk %d, fold %d: check finds %s", kind, i, got)
+			}
+		}
+		if rows := values(t, root); len(rows) != 204 {
+			t.Errorf("disk %d: %d rows", kind, len(rows))
+		}
+	}
+	for i, b := range clones[1] {
+		whole := int64(200 * 100) // of the snapshots at least
+		switch {
+		case i == 0 && (b.Written < whole || b.Copied+b.Cloned > 0),
+			i == 1 && (b.Copied < whole || b.Cloned > 0),
+			i > 1 && (b.Cloned < whole || b.Copied > 2*4096): // a section and a row group that the fold before has ended
+			t.Errorf("fold %d: %+v", i, b)
+		}
+	}
+	for _, kind := range []int{0, 3} {
+		for i, b := range clones[kind] {
+			if b.Cloned != 0 || i > 0 && b.Copied != clones[1][i].Copied+clones[1][i].Cloned {
+				t.Errorf("disk %d cannot share, fold %d: %+v", kind, i, b)
+			}
+		}
+	}
+	if some := clones[2][3]; some.Cloned == 0 || some.Copied <= clones[1][3].Copied {
+		t.Errorf("a disk that says no in the middle: %+v", clones[2])
+	}
+}
+
+// TestFlipBeforeSharing flips a byte of each section of the files of the newest generation. The next fold finds it in all that it reads: in what is
+// fresh, which it would copy. It finds nothing in rows whose blocks it shares: they stay what they are, and check finds them.
+func TestFlipBeforeSharing(t *testing.T) {
+	root, want := settled(t)
+	before := loaded(t, root)
+	m := newestOn(t, root)
+	found, shared := 0, 0
+	for _, f := range m.Files() {
+		at := int64(0)
+		for i, sec := range f.Sections {
+			disk := onClones(before)
+			if err := disk.Flip(root.Data(f.Name), at+sec.Size/2); err != nil {
+				t.Fatal(err)
+			}
+			at += sec.Size
+			_, err := compactor.Fold(context.Background(), compactor.Config{Root: root, FS: disk, Lock: yes{}, Sizes: small})
+			when := fmt.Sprintf("%s, section %d of %d (%+v)", f.Name, i, len(f.Sections), sec)
+			switch {
+			case generation.IsDamage(err):
+				found++
+				if now, err := newest(disk, root); err != nil || now.Generation != m.Generation {
+					t.Errorf("%s: generation %d after a fold that found damage, %v", when, now.Generation, err)
+				}
+			case err != nil || sec.Fresh:
+				t.Errorf("%s: Fold = %v, want damage", when, err)
+			default:
+				shared++
+				if got := damageOn(t, disk, root); got == "" {
+					t.Errorf("%s: check does not find it", when)
+				}
+			}
+		}
+	}
+	if found < 6 || shared < 2 {
+		t.Errorf("%d flips were found and %d were shared", found, shared)
+	}
+	disk := onClones(before)
+	foldNow(t, compactor.Config{Root: root, FS: disk, Lock: yes{}, Sizes: small})
+	if diff := cmp.Diff(want, valuesOn(t, disk, root)); diff != "" {
+		t.Errorf("rows without a flip (-want +got):\n%s", diff)
+	}
+}
+
+// cloning is a disk whose files share blocks, as far as a program can tell: what a clone has is what the other file had.
+type cloning struct{ durable.FS }
+
+func (c cloning) Create(name string, perm fs.FileMode) (durable.WriteFile, error) {
+	w, err := c.FS.Create(name, perm)
+	if err != nil {
+		return nil, err
+	}
+	return cloner{w}, nil
+}
+
+type cloner struct{ durable.WriteFile }
+
+func (c cloner) Clone(from durable.ReadFile, off, n int64) error {
+	_, err := io.Copy(struct{ io.Writer }{c.WriteFile}, io.NewSectionReader(from, off, n))
+	return err
+}
