@@ -147,6 +147,14 @@ func TestFlipBeforeSharing(t *testing.T) {
 				if got := damageOn(t, disk, root); got == "" {
 					t.Errorf("%s: check does not find it", when)
 				}
+				disk = onClones(before)
+				if err := disk.Flip(root.Data(f.Name), at-sec.Size+sec.Size/2); err != nil {
+					t.Fatal(err)
+				}
+				_, err := compactor.Fold(context.Background(), compactor.Config{Root: root, FS: disk, Lock: yes{}, Sizes: small, Scrub: 1})
+				if sec.Rows > 0 && !generation.IsDamage(err) {
+					t.Errorf("%s: a fold that compares all that it shares says %v", when, err)
+				}
 			}
 		}
 	}
@@ -157,6 +165,31 @@ func TestFlipBeforeSharing(t *testing.T) {
 	foldNow(t, compactor.Config{Root: root, FS: disk, Lock: yes{}, Sizes: small})
 	if diff := cmp.Diff(want, valuesOn(t, disk, root)); diff != "" {
 		t.Errorf("rows without a flip (-want +got):\n%s", diff)
+	}
+}
+
+// TestScrub: a share of what is shared is compared with each fold, and all of it in turn.
+func TestScrub(t *testing.T) {
+	root := newDamagedRoot(t)
+	appendTo(t, root, "c", runLines("w", 400)...)
+	cfg := compactor.Config{Root: root, FS: cloning{durable.OS}, Lock: yes{}, Sizes: small}
+	for i := range 2 {
+		foldNow(t, cfg)
+		appendTo(t, root, "c", fmt.Sprintf(`{"run_id":"n%d","stage":"S","v":1}`, i))
+	}
+	cfg.Scrub = 0.125
+	var sum, cloned int64
+	for i := range 8 {
+		b := foldNow(t, cfg).Bytes
+		sum += b.Scrubbed
+		cloned += b.Cloned
+		if b.Scrubbed >= b.Cloned/2 {
+			t.Errorf("fold %d: %+v", i, b)
+		}
+		appendTo(t, root, "c", fmt.Sprintf(`{"run_id":"s%d","stage":"S","v":1}`, i))
+	}
+	if whole := cloned / 8; sum < whole*9/10 || sum > whole*11/10 {
+		t.Errorf("in 8 folds %d bytes were compared, and each shared %d", sum, whole)
 	}
 }
 

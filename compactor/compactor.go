@@ -94,6 +94,9 @@ type Config struct {
 	// ReapGrace is how long a dead stream stays in reaped/, and is read again by each fold, before it is
 	// deleted. If zero, 10 minutes; negative, not at all.
 	ReapGrace time.Duration
+	// Scrub is the share, from 0 to 1, of the sections whose blocks a fold shares with the files before that it reads all the same, and compares. Each
+	// fold takes other ones: 0.01 sees all in 100 folds. If zero, none.
+	Scrub float64
 	// Free tells how many bytes can still be written below a directory. If nil, the operating system is asked.
 	Free func(dir string) (int64, error)
 	// Now gives the time for created_at and Report.Elapsed, and for the message about a clock that is ahead. If nil, time.Now.
@@ -225,7 +228,7 @@ func (c Config) Store() (*generation.Store, error) {
 		return nil, durable.Away(err, func() bool { return durable.Remote(c.FS, string(c.Root)) })
 	}
 	return generation.New(generation.Store{
-		FS: c.FS, Root: c.Root, Settings: root.Settings, Program: c.Program, Now: c.Now, Free: c.Free, Notify: c.Notify, Sizes: c.Sizes,
+		FS: c.FS, Root: c.Root, Settings: root.Settings, Program: c.Program, Now: c.Now, Free: c.Free, Notify: c.Notify, Sizes: c.Sizes, Scrub: c.Scrub,
 	}), nil
 }
 

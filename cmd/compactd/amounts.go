@@ -150,5 +150,9 @@ func (f countedFile) Unwrap() durable.ReadFile { return f.ReadFile }
 
 // amountsOf is what a fold did with the bytes of the files that it made.
 func amountsOf(b generation.Bytes) string {
-	return fmt.Sprintf("%s written, %s copied, %s shared with the files before", megabytes(b.Written), megabytes(b.Copied), megabytes(b.Cloned))
+	text := fmt.Sprintf("%s written, %s copied, %s shared with the files before", megabytes(b.Written), megabytes(b.Copied), megabytes(b.Cloned))
+	if b.Scrubbed > 0 {
+		text += fmt.Sprintf(", of which %s were compared", megabytes(b.Scrubbed))
+	}
+	return text
 }

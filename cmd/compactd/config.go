@@ -46,6 +46,9 @@ var settings = []struct {
 	{"grace", func(f *daemonFlags, text string) error {
 		return positive{(*quantity.Duration)(&f.fold.ReapGrace)}.Set(text)
 	}, false},
+	{"scrub", func(f *daemonFlags, text string) error {
+		return positive{(*quantity.Share)(&f.fold.Scrub)}.Set(text)
+	}, false},
 	{"lock", func(f *daemonFlags, text string) error { return f.lock.url.Set(text) }, false},
 	{"lock_optional", func(f *daemonFlags, text string) (err error) { f.lock.optional, err = yesOrNo(text); return err }, false},
 	{"view", func(f *daemonFlags, text string) error { f.views = append(f.views, text); return nil }, true},

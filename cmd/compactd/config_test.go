@@ -12,12 +12,12 @@ import (
 func TestSettings(t *testing.T) {
 	var f daemonFlags
 	err := f.decode([]byte(` {"schedule": "@every 1d", "log_level": "warn", "batch_bytes": "64MiB", "keep_generations": 5,
-		"keep_age": "1d12h", "dead_after": "2 days", "grace": "90s"} `))
+		"keep_age": "1d12h", "dead_after": "2 days", "grace": "90s", "scrub": "0.5%"} `))
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := []any{f.schedule, f.logLevel, f.fold.BatchBytes, f.fold.KeepGenerations, f.fold.KeepAge, f.fold.DeadAfter, f.fold.ReapGrace}
-	want := []any{"@every 1d", "warn", int64(64 << 20), 5, 36 * time.Hour, 48 * time.Hour, 90 * time.Second}
+	got := []any{f.schedule, f.logLevel, f.fold.BatchBytes, f.fold.KeepGenerations, f.fold.KeepAge, f.fold.DeadAfter, f.fold.ReapGrace, f.fold.Scrub}
+	want := []any{"@every 1d", "warn", int64(64 << 20), 5, 36 * time.Hour, 48 * time.Hour, 90 * time.Second, 0.005}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("settings (-want +got):\n%s", diff)
 	}
@@ -29,7 +29,7 @@ func TestSettings(t *testing.T) {
 // TestZeroIsNoSetting: 0 would be the default, which nobody means who writes it.
 func TestZeroIsNoSetting(t *testing.T) {
 	root := newRoot(t)
-	for _, flag := range []string{"--keep-age=0s", "--keep-age=0", "--dead-after=0s", "--grace=0m", "--keep-generations=0", "--batch-bytes=0"} {
+	for _, flag := range []string{"--keep-age=0s", "--keep-age=0", "--dead-after=0s", "--grace=0m", "--keep-generations=0", "--batch-bytes=0", "--scrub=0%"} {
 		for _, command := range []string{"once", "repair", "status"} {
 			if command == "status" && !strings.Contains(flag, "dead") && !strings.Contains(flag, "grace") {
 				continue
@@ -39,7 +39,7 @@ func TestZeroIsNoSetting(t *testing.T) {
 			}
 		}
 	}
-	for _, text := range []string{`{"keep_age": "0s"}`, `{"dead_after": "0s"}`, `{"grace": "0s"}`, `{"keep_generations": 0}`, `{"batch_bytes": 0}`} {
+	for _, text := range []string{`{"keep_age": "0s"}`, `{"dead_after": "0s"}`, `{"grace": "0s"}`, `{"keep_generations": 0}`, `{"batch_bytes": 0}`, `{"scrub": "0%"}`} {
 		if err := new(daemonFlags).decode([]byte(text)); err == nil || !strings.Contains(err.Error(), "must not be 0") {
 			t.Errorf("%s: %v", text, err)
 		}

@@ -137,8 +137,8 @@ func (a *app) printVerdict(v doctor.Verdict, asJSON bool) error {
 	fmt.Fprintf(t, "CHECK\tRESULT\tWHAT RUNFOLD DOES ABOUT IT\n")
 	for _, c := range v.Checks {
 		fmt.Fprintf(t, "%s\t%s\t%s\n", c.Name, c.Result, c.Means)
-		switch c.Result {
-		case "no", "unknown", "without", "fails":
+		switch {
+		case c.Result == "no", c.Result == "unknown", c.Result == "without", c.Result == "fails", c.Name == doctor.SharedBlocks:
 			fmt.Fprintf(t, "\t\t(%s)\n", c.Detail)
 		}
 	}

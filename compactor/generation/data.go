@@ -157,6 +157,9 @@ func (s *Store) CheckFile(want DataFile) error {
 	if err == nil && sum != want.CRC32C {
 		err = checksumError{sum, want.CRC32C}
 	}
+	if err == nil && want.Sections != nil && want.Sections.crc() != sum {
+		err = fmt.Errorf("%w: the manifest has other checksums for its sections than for all of it", ErrCorrupt)
+	}
 	return err
 }
 

@@ -195,6 +195,9 @@ func (d *Draft) headroom(pairs []*pair, records int64) error {
 	need := int64(len(d.Streams))*256 + margin + 2*records
 	for _, p := range pairs {
 		need += p.size()
+		if d.Merged != nil && d.Merged.Cloned > 0 { // of the parent: files share blocks here
+			need -= p.shareable()
+		}
 	}
 	// On SMB the public files are copies of the new ones.
 	if about, err := d.store.FS.Statfs(string(d.store.Root)); err == nil && about.IsSMB() {

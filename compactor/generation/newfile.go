@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"io"
 	"io/fs"
+	"math"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/index"
@@ -19,14 +20,15 @@ const readOnly fs.FileMode = 0o222
 
 // newFile is a data file that is being written under a temporary name, with a buffer. Nobody sees it until commit. It is an index.Target.
 type newFile struct {
-	store *Store
-	name  string
-	rows  int64
-	file  *durable.File
-	buf   *bufio.Writer
-	n     int64
-	from  int64  // where the section begins that is being written
-	crc   uint32 // of its bytes until now, also of those in the buffer
+	store      *Store
+	generation cohort.Generation // that is made
+	name       string
+	rows       int64
+	file       *durable.File
+	buf        *bufio.Writer
+	n          int64
+	from       int64  // where the section begins that is being written
+	crc        uint32 // of its bytes until now, also of those in the buffer
 
 	old      *summed // the file of the generation before; nil: there is none
 	sections Sections
@@ -37,7 +39,9 @@ type newFile struct {
 type Bytes struct {
 	Written int64 `json:"bytes_written,omitempty"` // made of records, or of rows that were decoded
 	Copied  int64 `json:"bytes_copied,omitempty"`  // of the generation before, read and compared with their checksums
-	Cloned  int64 `json:"bytes_cloned,omitempty"`  // of the generation before, whose blocks both share: nothing was read or written
+	Cloned  int64 `json:"bytes_cloned,omitempty"`  // of the generation before, whose blocks both share: nothing was written
+	// Scrubbed are those of Cloned that were read all the same, and compared with their checksums: see Store.Scrub.
+	Scrubbed int64 `json:"bytes_scrubbed,omitempty"`
 }
 
 // Add counts those of one more file, or commit.
@@ -45,6 +49,7 @@ func (b *Bytes) Add(c Bytes) {
 	b.Written += c.Written
 	b.Copied += c.Copied
 	b.Cloned += c.Cloned
+	b.Scrubbed += c.Scrubbed
 }
 
 // writeBytes is how much is written at once. More is not better: on ext4 of Linux 6.18 writes of 1 MiB took
@@ -58,7 +63,8 @@ func (s *Store) newFile(name string, old *summed) (*newFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &newFile{store: s, name: name, file: file, buf: bufio.NewWriterSize(file, writeBytes), old: old}, nil
+	made, _, _ := cohort.ParseDataName(name)
+	return &newFile{store: s, generation: made, name: name, file: file, buf: bufio.NewWriterSize(file, writeBytes), old: old}, nil
 }
 
 func (d *newFile) Write(p []byte) (int, error) {
@@ -97,7 +103,12 @@ func (d *newFile) Take(from, size int64) error {
 		return errors.New("internal error: these are no sections, or one is not ended")
 	}
 	if !d.old.areFresh(first, end) && d.clone(from, size) {
-		d.old.share(first, end)
+		if d.scrubs(first) {
+			d.old.touch(first, end)
+			d.Scrubbed += size
+		} else {
+			d.old.share(first, end)
+		}
 		d.Cloned += size
 	} else if err := d.copy(from, size); err != nil {
 		return err
@@ -128,6 +139,16 @@ func (d *newFile) clone(from, size int64) bool {
 		d.store.noClones.Store(true) // the file system does not change within a run
 	}
 	return err == nil
+}
+
+// scrubs tells whether the bytes of a section are compared although they are shared. The sections take turns with the generations, so no state is
+// kept: of a file that only grows, each one has its turn once in 1/Scrub commits.
+func (d *newFile) scrubs(section int) bool {
+	if !(d.store.Scrub > 0) {
+		return false
+	}
+	turns := uint64(max(1, math.Round(1/d.store.Scrub)))
+	return (uint64(section)+uint64(d.generation))%turns == 0
 }
 
 // copy writes bytes of the file before.

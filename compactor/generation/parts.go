@@ -102,6 +102,29 @@ func (p *pair) size() (n int64) {
 	return n
 }
 
+// shareable is how many bytes of the old files stay where they are, if files share blocks: those of sections that are not fresh, and in which no
+// row changes.
+func (p *pair) shareable() (n int64) {
+	if p.old == nil || p.old.Index == nil {
+		return 0
+	}
+	var seqs []cohort.Seq
+	for _, put := range slices.Concat(p.side.Puts, p.side.Raised) {
+		if was, ok := p.side.Found[put.Key]; ok {
+			seqs = append(seqs, was.Seq)
+		}
+	}
+	for _, key := range p.side.Out {
+		seqs = append(seqs, p.side.Found[key].Seq)
+	}
+	slices.Sort(seqs)
+	n = p.old.of.Index.shareable(seqs)
+	for _, part := range p.parts {
+		n += part.old.shareable(seqs)
+	}
+	return n
+}
+
 // part is a snapshots file that a commit writes, for one cohort or for all. The cohort is empty if it is for all.
 type part struct {
 	cohort   cohort.ID

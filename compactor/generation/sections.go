@@ -2,6 +2,8 @@ package generation
 
 import (
 	"fmt"
+	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -120,6 +122,26 @@ func (d DataFile) lines() (all []index.LineSection) {
 		at += s.Size
 	}
 	return all
+}
+
+// shareable is the size of the sections that are not fresh, and that have none of these rows, which are sorted.
+func (d DataFile) shareable(seqs []cohort.Seq) (n int64) {
+	for i, s := range d.Sections {
+		if s.Fresh || s.Rows == 0 {
+			continue
+		}
+		next := cohort.Seq(math.MaxInt64)
+		for _, after := range d.Sections[i+1:] {
+			if after.Rows > 0 {
+				next = after.First
+				break
+			}
+		}
+		if at, _ := slices.BinarySearch(seqs, s.First); at == len(seqs) || seqs[at] >= next {
+			n += s.Size
+		}
+	}
+	return n
 }
 
 // crc is the checksum of the whole file, combined from those of its sections: no byte is read for it.

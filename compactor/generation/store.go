@@ -60,6 +60,8 @@ type Store struct {
 	// Root is the directory, and Settings are what its runfold.json says.
 	Root     cohort.Root
 	Settings cohort.Settings
+	// Scrub is the share, from 0 to 1, of the sections whose blocks a draft shares that Write reads all the same, and compares.
+	Scrub float64
 	// Program is the name and version that manifests and the index state. If empty, "runfold" and our version.
 	Program string
 	// Now gives the time for created_at only. If nil, time.Now.

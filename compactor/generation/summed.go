@@ -123,6 +123,15 @@ func (s *summed) share(first, end int) {
 	}
 }
 
+// touch makes check compare these sections.
+func (s *summed) touch(first, end int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.parts[first:end] {
+		s.parts[first+i].touched = true
+	}
+}
+
 // check reads the rest of each section that the new file stands on, and compares its checksum: all that is fresh, and all of which a part was read.
 // Rows whose blocks the new file shares need not be compared: it has them as they are. What was read of those are pages, which have
 // checksums of their own.

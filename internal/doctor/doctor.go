@@ -47,6 +47,7 @@ const (
 	HardLink        = "hard link"
 	FileLocks       = "locks between processes"
 	Removal         = "removal"
+	SharedBlocks    = "blocks that files share"
 )
 
 // OwnClock is the name of the check of whose clock gives the times.

@@ -16,3 +16,16 @@ func TestKindIn(t *testing.T) {
 		}
 	}
 }
+
+func TestHasOption(t *testing.T) {
+	table := "24 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw,vers=4.2\n" +
+		"91 24 0:53 / /mnt/a rw shared:2 - nfs4 h:/d rw,relatime,vers=4.2,rsize=1048576\n" +
+		"92 24 0:54 / /mnt/b rw,vers=4.2 - nfs4 h:/d rw,vers=4.1\n" +
+		"93 24 0:55 / /mnt/c rw - nfs h:/d rw,vers=4.20\n" +
+		"broken\n"
+	for device, want := range map[string]bool{"0:53": true, "0:54": false, "0:55": false, "0:56": false} {
+		if got := hasOption(table, device, "vers=4.2"); got != want {
+			t.Errorf("hasOption(%s) = %v, want %v", device, got, want)
+		}
+	}
+}

@@ -136,3 +136,36 @@ func (d *Duration) String() string {
 
 // Type is what the help calls the value.
 func (*Duration) Type() string { return "duration" }
+
+// ParseShare reads a share of a whole, as a percentage: 1%, 0.5%, 100%. The result is from 0 to 1.
+func ParseShare(s string) (float64, error) {
+	digits, ok := strings.CutSuffix(strings.TrimSpace(s), "%")
+	n, err := strconv.ParseFloat(strings.TrimSpace(digits), 64)
+	if !ok || err != nil || !(n >= 0 && n <= 100) {
+		return 0, fmt.Errorf("%q is not a share: write a percentage from 0%% to 100%%, such as 1%%", s)
+	}
+	return n / 100, nil
+}
+
+// Share is a share as the value of a flag.
+type Share float64
+
+// Set reads what stands behind the flag.
+func (p *Share) Set(text string) error {
+	n, err := ParseShare(text)
+	if err == nil {
+		*p = Share(n)
+	}
+	return err
+}
+
+// String is the share as a percentage; 0 if it is none.
+func (p *Share) String() string {
+	if *p == 0 {
+		return "0"
+	}
+	return strconv.FormatFloat(float64(*p)*100, 'f', -1, 64) + "%"
+}
+
+// Type is what the help calls the value.
+func (*Share) Type() string { return "share" }

@@ -58,3 +58,20 @@ func TestDurationOfGo(t *testing.T) {
 		}
 	}
 }
+
+func TestParseShare(t *testing.T) {
+	for text, want := range map[string]float64{"1%": 0.01, "0.5%": 0.005, " 100 % ": 1, "0%": 0} {
+		if got, err := ParseShare(text); err != nil || got != want {
+			t.Errorf("ParseShare(%q) = %v, %v, want %v", text, got, err, want)
+		}
+	}
+	for _, bad := range []string{"", "%", "1", "0.01", "-1%", "101%", "NaN%", "1%%", "one%"} {
+		if got, err := ParseShare(bad); err == nil {
+			t.Errorf("ParseShare(%q) = %v, want an error", bad, got)
+		}
+	}
+	share := Share(0.005)
+	if got := share.String(); got != "0.5%" {
+		t.Errorf("a share of 0.005 is %q", got)
+	}
+}
