@@ -31,6 +31,7 @@ type newFile struct {
 	crc        uint32 // of its bytes until now, also of those in the buffer
 
 	old      *summed // the file of the generation before; nil: there is none
+	shared   shared  // see settle
 	sections Sections
 	Bytes
 }
@@ -68,6 +69,9 @@ func (s *Store) newFile(name string, old *summed) (*newFile, error) {
 }
 
 func (d *newFile) Write(p []byte) (int, error) {
+	if err := d.settle(); err != nil {
+		return 0, err
+	}
 	n, err := d.buf.Write(p)
 	// The checksum is made of the bytes before they are written. So it is that of what we meant to write, and a later read
 	// finds what the disk made of it (docs/durability.md, P5).
@@ -102,16 +106,17 @@ func (d *newFile) Take(from, size int64) error {
 	if d.n != d.from || end == first {
 		return errors.New("internal error: these are no sections, or one is not ended")
 	}
-	if !d.old.areFresh(first, end) && d.clone(from, size) {
-		if d.scrubs(first) {
-			d.old.touch(first, end)
-			d.Scrubbed += size
-		} else {
-			d.old.share(first, end)
+	var err error
+	switch {
+	case d.old.areFresh(first, end):
+		if err = d.settle(); err == nil {
+			err = d.copy(from, size)
 		}
-		d.Cloned += size
-	} else if err := d.copy(from, size); err != nil {
-		return err
+	case d.shared.size > 0 && d.shared.from+d.shared.size == from: // many sections are one clone
+		d.shared.size, d.shared.end = d.shared.size+size, end
+	default:
+		err = d.settle()
+		d.shared = shared{from, size, first, end}
 	}
 	for _, p := range d.old.parts[first:end] {
 		p.Fresh = false
@@ -120,6 +125,37 @@ func (d *newFile) Take(from, size int64) error {
 	}
 	d.n += size
 	d.from = d.n
+	return err
+}
+
+// shared are sections of the file before that stand next in the new one, and that it may share.
+type shared struct {
+	from, size int64
+	first, end int // their numbers
+}
+
+// settle appends the sections that were taken, and not appended yet.
+func (d *newFile) settle() error {
+	s := d.shared
+	d.shared = shared{}
+	if s.size == 0 {
+		return nil
+	}
+	if !d.clone(s.from, s.size) {
+		return d.copy(s.from, s.size)
+	}
+	d.Cloned += s.size
+	compared := false
+	for i := s.first; i < s.end; i++ {
+		p := d.old.parts[i].Section
+		compared = p.Rows > 0 && d.scrubs(i) || p.Rows == 0 && compared // the filters go with their rows
+		if compared {
+			d.old.touch(i)
+			d.Scrubbed += p.Size
+		} else {
+			d.old.share(i)
+		}
+	}
 	return nil
 }
 
@@ -163,6 +199,9 @@ func (d *newFile) copy(from, size int64) error {
 
 // commit makes the file durable under its name. It must be called before the manifest that names the file is created.
 func (d *newFile) commit() (DataFile, error) {
+	if d.shared.size > 0 { // what is copied must be compared before this
+		return DataFile{}, errors.New("internal error: a file ends with sections of another one")
+	}
 	if err := d.buf.Flush(); err != nil {
 		return DataFile{}, err
 	}

@@ -114,22 +114,18 @@ func (s *summed) areFresh(first, end int) bool {
 	return false
 }
 
-// share notes that a new file has the blocks of these sections.
-func (s *summed) share(first, end int) {
+// share notes that a new file has the blocks of a section.
+func (s *summed) share(section int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i := range s.parts[first:end] {
-		s.parts[first+i].shared = true
-	}
+	s.parts[section].shared = true
 }
 
-// touch makes check compare these sections.
-func (s *summed) touch(first, end int) {
+// touch makes check compare a section.
+func (s *summed) touch(section int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i := range s.parts[first:end] {
-		s.parts[first+i].touched = true
-	}
+	s.parts[section].touched = true
 }
 
 // check reads the rest of each section that the new file stands on, and compares its checksum: all that is fresh, and all of which a part was read.

@@ -88,7 +88,7 @@ func groupSpan(g *format.RowGroup) (from, to int64, ok bool) {
 }
 
 // takeGroup appends a row group of an old index as it stands.
-func (w *writer) takeGroup(old *File, number int, p groupPlan) error {
+func (w *writer) takeGroup(old *File, index indexReader, number int, p groupPlan) error {
 	if err := w.endGroup(); err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func (w *writer) takeGroup(old *File, number int, p groupPlan) error {
 	}
 	w.seq = p.last
 	g := &old.file.Metadata().RowGroups[number]
-	w.groups = append(w.groups, placed{group: g, shift: from - p.from, index: old.pageIndex})
+	w.groups = append(w.groups, placed{group: g, shift: from - p.from, index: index})
 	w.stats.GroupsCopied++
 	w.stats.RowsCopied += g.NumRows
 	return nil

@@ -119,10 +119,10 @@ func (s *lineReader) body() ([]byte, error) {
 	return text, nil
 }
 
-// withoutComma is a line without its comma, and the spaces that may follow that.
+// withoutComma is a line without its comma, and the spaces that may stand before that.
 func withoutComma(text []byte) (entry []byte, had bool) {
-	if entry, had := bytes.CutSuffix(bytes.TrimRight(text, " "), []byte(",")); had {
-		return entry, true
+	if entry, had := bytes.CutSuffix(text, []byte(",")); had {
+		return bytes.TrimRight(entry, " "), true
 	}
 	return text, false
 }

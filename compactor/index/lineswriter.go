@@ -108,17 +108,18 @@ func (s *linesWriter) settle() {
 // endSection ends the section that is being written, so that another one can follow. With head, a file that is empty yet gets a section without
 // lines, because the first line of others does not begin with a brace.
 func (s *linesWriter) endSection(head bool) {
+	end := "\n"
 	switch {
 	case s.rows > 0:
-		s.write([]byte(","))
+		end = snapshotsNext
 	case s.pos > 0 || !head:
 		return // it is empty
 	default:
 		s.write([]byte("{"))
 	}
-	fill := bytes.Repeat([]byte(" "), int(aligned(s.pos+1)-s.pos))
-	fill[len(fill)-1] = '\n'
-	s.write(fill)
+	// The spaces stand before the comma: a program that takes the comma and the line feed away still has a member of an object.
+	at := s.pos + int64(len(end))
+	s.write(append(bytes.Repeat([]byte(" "), int(aligned(at)-at)), end...))
 	s.cut()
 }
 

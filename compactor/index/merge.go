@@ -125,11 +125,11 @@ type merger struct {
 func (m *merger) mergeOld(old *File) error {
 	c := newConverter(old.layout, m.encoder.layout)
 	places, _ := old.places(old.layout.names())
-	plans := m.plan(old)
+	plans, index := m.plan(old), old.pageIndex()
 	for i, g := range old.file.RowGroups() {
 		err := error(nil)
 		if plans[i].copy {
-			err = m.takeGroup(old, i, plans[i])
+			err = m.takeGroup(old, index, i, plans[i])
 		} else {
 			err = m.mergeGroup(c, g, places)
 		}
@@ -141,11 +141,11 @@ func (m *merger) mergeOld(old *File) error {
 }
 
 // takeGroup writes the puts that come before an old row group, and takes the group over.
-func (m *merger) takeGroup(old *File, number int, p groupPlan) error {
+func (m *merger) takeGroup(old *File, index indexReader, number int, p groupPlan) error {
 	if err := m.putBelow(p.first); err != nil {
 		return err
 	}
-	return m.out.takeGroup(old, number, p)
+	return m.out.takeGroup(old, index, number, p)
 }
 
 // mergeGroup decodes the rows of an old row group and writes those that stay.

@@ -17,7 +17,7 @@ import (
 //	"RUN_ID:STAGE":{"run_id":"RUN_ID","stage":"STAGE","timestamp":"RFC 3339","snapshot_seq":2}
 //	}
 //
-// Spaces may stand after the first "{" and after a comma: the next line begins at a multiple of Align, where a section begins.
+// Spaces may stand after the first "{" and before a comma: the next line begins at a multiple of Align, where a section begins.
 // Part of the format, do not change.
 const (
 	snapshotsHead = "{\n"

@@ -15,9 +15,11 @@ import (
 type placed struct {
 	group *format.RowGroup // as the file says it that it comes from; nil: the next one that the library wrote
 	shift int64            // how much later it lies than there
-	// index reads a section of the page index of that file.
-	index func(offset int64, length int32) ([]byte, error)
+	index indexReader      // of that file
 }
+
+// indexReader reads a section of the page index of a file. It is valid until the next call.
+type indexReader func(offset int64, length int32) ([]byte, error)
 
 // splice writes the footer of an index: page index, metadata, length, magic. The row groups stand there already. Those that the library wrote lie
 // elsewhere than it believes, and others come from an old file. All that has an offset gets the true one.
@@ -99,6 +101,9 @@ func (w *writer) spliceIndex(groups []format.RowGroup) error {
 
 // shiftPages moves the pages of an offset index, which must lie within their column.
 func shiftPages(b []byte, shift int64, m *format.ColumnMetaData) ([]byte, error) {
+	if shift == 0 {
+		return b, nil
+	}
 	var index format.OffsetIndex
 	if err := thrift.Unmarshal(new(thrift.CompactProtocol), b, &index); err != nil {
 		return nil, damaged("page index: %w", err)
@@ -126,14 +131,22 @@ func (w *writer) writeFooter(meta *format.FileMetaData) error {
 	return w.out.put(append(b, magic...))
 }
 
-// pageIndex reads one section of the page index.
-func (f *File) pageIndex(offset int64, length int32) ([]byte, error) {
-	if offset < int64(len(magic)) || length <= 0 || offset > f.size-int64(length) {
-		return nil, damaged("page index at %d with %d bytes in a file of %d", offset, length, f.size)
+// pageIndex is a reader of the page index, section by section. The sections of one index stand one after the other, so they are read together.
+func (f *File) pageIndex() indexReader {
+	var read []byte
+	var from int64
+	return func(offset int64, length int32) ([]byte, error) {
+		if offset < int64(len(magic)) || length <= 0 || offset > f.size-int64(length) {
+			return nil, damaged("page index at %d with %d bytes in a file of %d", offset, length, f.size)
+		}
+		if at := offset - from; at < 0 || at+int64(length) > int64(len(read)) {
+			read, from = make([]byte, min(max(int64(length), 256<<10), f.size-offset)), offset
+			if err := readFull(f.source, read, from); err != nil {
+				read = nil
+				return nil, err
+			}
+		}
+		section := read[offset-from:][:length:length]
+		return section, checkThrift(section)
 	}
-	section := make([]byte, length)
-	if err := readFull(f.source, section, offset); err != nil {
-		return nil, err
-	}
-	return section, checkThrift(section)
 }
