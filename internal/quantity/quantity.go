@@ -159,7 +159,7 @@ func (p *Share) Set(text string) error {
 	return err
 }
 
-// String is the share as a percentage; 0 if it is none.
+// String is the share as a percentage, or 0.
 func (p *Share) String() string {
 	if *p == 0 {
 		return "0"
