@@ -32,7 +32,10 @@ func (e env) each(work string, measure func(peer.Kind) (map[string]float64, erro
 			if err := e.settle(); err != nil { // the next one must not pay for files that the one before has deleted
 				return err
 			}
-			values, err := measure(k)
+			values, err := map[string]float64(nil), errElsewhere
+			if e.fs == "" || k.Name != postgres {
+				values, err = measure(k)
+			}
 			if isLeftOut(err) {
 				if round == 0 {
 					e.out.add(absent(work, k.Name, err))

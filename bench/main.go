@@ -19,6 +19,10 @@ import (
 // env is what every piece of work gets.
 type env struct {
 	dir    string // a directory on the file system to measure; emptied between pieces of work
+	home   string // the directory of the bench itself; the same, if fs is empty
+	fs     string // of -fs, which dir is the top of; empty: dir is in the directory of the bench
+	device string // that fs is mounted from: "loop0"
+	size   int64  // of images
 	bin    string // where the commands are
 	dsn    string
 	python string // a python with requirements.txt; empty: what needs it is left out
@@ -26,45 +30,57 @@ type env struct {
 	large  bool   // also counts that take long and much disk
 	short  bool   // tiny counts: it only proves that everything runs
 	rounds int
-	out    *results
+	out    rows
 }
 
 // work is one group of rows.
 type work struct {
 	name string
 	run  func(env) error
+	each bool // the file system decides: it is measured on each one of -fs, too
 }
 
 var works = []work{
-	{"append", appendGoroutines},
-	{"processes", appendProcesses},
-	{"one-shot", oneShot},
-	{"steady", steady},
-	{"scan", scanStreams},
-	{"cold", coldBuild},
-	{"fold", foldRows},
-	{"per-cohort", foldPerCohort},
-	{"views", views},
-	{"runs", runs},
-	{"python", clients},
+	{"append", appendGoroutines, true},
+	{"processes", appendProcesses, true},
+	{"one-shot", oneShot, true},
+	{"steady", steady, false},
+	{"scan", scanStreams, false},
+	{"cold", coldBuild, false},
+	{"fold", foldRows, true},
+	{"per-cohort", foldPerCohort, false},
+	{"views", views, false},
+	{"runs", runs, false},
+	{"python", clients, false},
 }
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == "duckdb" {
 		exit(duckChild(os.Args[2:]))
 	}
-	exit(run())
+	home := ""
+	if len(os.Args) > 2 && os.Args[1] == "apart" { // apart_linux.go started it
+		home = os.Args[2]
+		os.Args = slices.Delete(os.Args, 1, 3)
+	}
+	exit(run(home))
 }
 
 func exit(err error) {
-	if err != nil {
+	if err != nil && !errors.Is(err, errSaid) {
 		fmt.Fprintln(os.Stderr, "bench:", err)
+	}
+	if err != nil {
 		os.Exit(1)
 	}
 	os.Exit(0)
 }
 
-func run() (err error) {
+// errSaid is the error of a process that has said itself what it is.
+var errSaid = errors.New("said already")
+
+// run measures. home is the directory of the bench if another process has made it and will remove it.
+func run(home string) (err error) {
 	var e env
 	var names []string
 	for _, w := range works {
@@ -75,6 +91,9 @@ func run() (err error) {
 	save := flag.String("out", "", "directory for results.json, the table and the charts")
 	add := flag.Bool("add", false, "keep what -out holds of other works; each work is still measured in one run")
 	draw := flag.String("draw", "", "do not measure: draw the table and charts of this results.json again")
+	list := flag.String("fs", "", "comma-separated: ext4, xfs, btrfs. As root, also measure on such file systems, which it makes in images in -dir")
+	gib := flag.Int64("fs-gib", 16, "GiB of an image; it takes what it holds")
+	skip := flag.Bool("skip-dir", false, "measure on the file systems of -fs only")
 	flag.StringVar(&e.who, "who", "", "comma-separated competitors of appends (default: all)")
 	flag.StringVar(&e.dsn, "dsn", "", "of a PostgreSQL server with fsync=on; without one it is left out")
 	flag.StringVar(&e.python, "python", "", "a python that has bench/requirements.txt, for pandas, delta-rs, MLflow, wandb, trackio and DuckDB in Python; without one they are left out")
@@ -93,17 +112,30 @@ func run() (err error) {
 			return err
 		}
 	}
-	if e.dir, err = os.MkdirTemp(*dir, "runfold-bench"); err != nil {
+	fs, err := fileSystems(*list)
+	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(e.dir)) }()
+	if e.size = *gib << 30; e.short {
+		e.size = 512 << 20 // XFS cannot be much smaller
+	}
+	if e.home = home; home == "" {
+		if e.home, err = makeHome(*dir); err != nil {
+			return err
+		}
+		if fs != nil {
+			return apart(e.home)
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(e.home)) }()
+	}
+	e.dir = e.home
 	if e.bin, err = build(e.dir); err != nil {
 		return err
 	}
 	if err := writeRecords(e.records(), span(0, 512)); err != nil {
 		return err
 	}
-	e.out = &results{Machine: thisMachine(e.dir, "bench "+strings.Join(masked(os.Args[1:]), " "))}
+	e.out.results = &results{Machine: thisMachine(e.dir, "bench "+strings.Join(masked(os.Args[1:]), " "))}
 	var before *results
 	if *add {
 		if before, err = loadResults(filepath.Join(*save, "results.json")); err != nil {
@@ -115,8 +147,10 @@ func run() (err error) {
 			continue
 		}
 		start := time.Now()
-		if err := w.run(e); err != nil {
-			return fmt.Errorf("%s: %w", w.name, err)
+		for _, place := range w.places(fs, *skip) {
+			if err := e.measure(w, place); err != nil {
+				return fmt.Errorf("%s: %w", title(w.name, place), err)
+			}
 		}
 		e.say("%s took %s", w.name, time.Since(start).Round(time.Second))
 		if *save != "" { // after each, so that a run that is cut off leaves what it has
@@ -127,6 +161,41 @@ func run() (err error) {
 	}
 	e.out.table(os.Stdout)
 	return nil
+}
+
+// places are the file systems on which a work is measured, first the directory, which is "".
+func (w work) places(fs []string, skip bool) (all []string) {
+	if !skip {
+		all = append(all, "")
+	}
+	if w.each {
+		all = append(all, fs...)
+	}
+	return all
+}
+
+// measure does a work on a file system that is made for it, or in the directory.
+func (e env) measure(w work, fs string) (err error) {
+	if fs != "" {
+		var remove func() error
+		if e, remove, err = e.on(fs); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, remove()) }()
+	}
+	return w.run(e)
+}
+
+// makeHome makes the directory of the bench. Its name is that which the kernel shows.
+func makeHome(in string) (string, error) {
+	dir, err := os.MkdirTemp(in, "runfold-bench")
+	if err == nil {
+		dir, err = filepath.Abs(dir)
+	}
+	if err == nil {
+		dir, err = filepath.EvalSymlinks(dir)
+	}
+	return dir, err
 }
 
 // masked leaves out what may hold a password.
@@ -192,7 +261,12 @@ func (e env) result(work, who, note string, values map[string]float64, err error
 	return nil
 }
 
-var errOneProcess = errors.New("one process only")
+var (
+	errOneProcess = errors.New("one process only")
+	errElsewhere  = errors.New("its server keeps its files elsewhere")
+)
 
 // isLeftOut tells an absence from a failure.
-func isLeftOut(err error) bool { return errors.Is(err, peer.ErrNoDSN) || errors.Is(err, errOneProcess) }
+func isLeftOut(err error) bool {
+	return errors.Is(err, peer.ErrNoDSN) || errors.Is(err, errOneProcess) || errors.Is(err, errElsewhere)
+}

@@ -15,7 +15,7 @@ import (
 )
 
 // records is the file with the records that workers append.
-func (e env) records() string { return filepath.Join(e.dir, "records.ndjson") }
+func (e env) records() string { return filepath.Join(e.home, "records.ndjson") }
 
 // stderr repeats what a child says, under its name.
 type stderr struct{ name string }

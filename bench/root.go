@@ -98,7 +98,15 @@ func (e env) compactd(args ...string) ([]byte, map[string]float64, error) {
 
 // measured runs a command. It returns its output, and the time and memory that it used.
 func (e env) measured(name string, args ...string) (out []byte, values map[string]float64, err error) {
-	to := filepath.Join(e.dir, "measured.json")
+	values, err = e.counting(func() (took map[string]float64, err error) {
+		out, took, err = e.execute(name, args...)
+		return took, err
+	})
+	return out, values, err
+}
+
+func (e env) execute(name string, args ...string) (out []byte, values map[string]float64, err error) {
+	to := filepath.Join(e.home, "measured.json")
 	cmd := exec.Command(filepath.Join(e.bin, "worker"), append([]string{"measure", to, name}, args...)...)
 	cmd.Dir = e.dir // where DuckDB spills
 	if out, err = cmd.Output(); err != nil {
@@ -120,7 +128,8 @@ func (e env) measured(name string, args ...string) (out []byte, values map[strin
 // gives unused memory back to its host, and the first process that touches it again is slower.
 func (e env) settle(files ...string) error {
 	syscall.Sync()
-	name := filepath.Join(e.dir, "scratch")
+	e.trim()
+	name := filepath.Join(e.home, "scratch")
 	out, err := os.Create(name)
 	if err != nil {
 		return err
@@ -152,16 +161,18 @@ func (e env) copyAndSync(files ...string) (map[string]float64, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(to)
-	begin := time.Now()
-	_, values, err := e.measured("cp", append([]string{"--reflink=never"}, append(files, to)...)...)
-	if err != nil {
-		return nil, err
-	}
-	for i := 0; i < len(files) && err == nil; i++ {
-		err = syncFile(filepath.Join(to, filepath.Base(files[i])))
-	}
-	values["wall s"] = time.Since(begin).Seconds()
-	return values, err
+	return e.counting(func() (map[string]float64, error) {
+		begin := time.Now()
+		_, values, err := e.execute("cp", append([]string{"--reflink=never"}, append(files, to)...)...)
+		if err != nil {
+			return nil, err
+		}
+		for i := 0; i < len(files) && err == nil; i++ {
+			err = syncFile(filepath.Join(to, filepath.Base(files[i])))
+		}
+		values["wall s"] = time.Since(begin).Seconds()
+		return values, err
+	})
 }
 
 func syncFile(name string) error {
