@@ -24,11 +24,13 @@ type env struct {
 	device string // that fs is mounted from: "loop0"
 	size   int64  // of images
 	bin    string // where the commands are
+	before string // where those of -before are; empty: there are none
 	dsn    string
-	python string // a python with requirements.txt; empty: what needs it is left out
-	who    string // competitors, comma-separated; empty: all
-	large  bool   // also counts that take long and much disk
-	short  bool   // tiny counts: it only proves that everything runs
+	python string        // a python with requirements.txt; empty: what needs it is left out
+	who    string        // competitors, comma-separated; empty: all
+	large  bool          // also counts that take long and much disk
+	lasts  time.Duration // of one part of minutes
+	short  bool          // tiny counts: it only proves that everything runs
 	rounds int
 	out    rows
 }
@@ -38,20 +40,23 @@ type work struct {
 	name string
 	run  func(env) error
 	each bool // the file system decides: it is measured on each one of -fs, too
+	long bool // it is measured only if -only names it
 }
 
 var works = []work{
-	{"append", appendGoroutines, true},
-	{"processes", appendProcesses, true},
-	{"one-shot", oneShot, true},
-	{"steady", steady, false},
-	{"scan", scanStreams, false},
-	{"cold", coldBuild, false},
-	{"fold", foldRows, true},
-	{"per-cohort", foldPerCohort, false},
-	{"views", views, false},
-	{"runs", runs, false},
-	{"python", clients, false},
+	{"append", appendGoroutines, true, false},
+	{"processes", appendProcesses, true, false},
+	{"one-shot", oneShot, true, false},
+	{"steady", steady, false, false},
+	{"minutes", minutes, true, true},
+	{"scan", scanStreams, false, false},
+	{"cold", coldBuild, false, false},
+	{"fold", foldRows, true, false},
+	{"grow", grow, true, false},
+	{"per-cohort", foldPerCohort, false, false},
+	{"views", views, false, false},
+	{"runs", runs, false, false},
+	{"python", clients, false, false},
 }
 
 func main() {
@@ -93,11 +98,13 @@ func run(home string) (err error) {
 	draw := flag.String("draw", "", "do not measure: draw the table and charts of this results.json again")
 	list := flag.String("fs", "", "comma-separated: ext4, xfs, btrfs. As root, also measure on such file systems, which it makes in images in -dir")
 	gib := flag.Int64("fs-gib", 16, "GiB of an image; it takes what it holds")
+	before := flag.String("before", "", "a commit: appends and folds are also measured with the commands that runfold had then")
 	skip := flag.Bool("skip-dir", false, "measure on the file systems of -fs only")
 	flag.StringVar(&e.who, "who", "", "comma-separated competitors of appends (default: all)")
 	flag.StringVar(&e.dsn, "dsn", "", "of a PostgreSQL server with fsync=on; without one it is left out")
 	flag.StringVar(&e.python, "python", "", "a python that has bench/requirements.txt, for pandas, delta-rs, MLflow, wandb, trackio and DuckDB in Python; without one they are left out")
-	flag.BoolVar(&e.large, "rows-large", false, "runs: also 10,000,000 rows, which take 25 GB of disk and some minutes")
+	flag.BoolVar(&e.large, "rows-large", false, "runs, minutes: also 10,000,000 rows, which take 25 GB of disk and some minutes")
+	flag.DurationVar(&e.lasts, "lasts", 10*time.Minute, "minutes: how long appends go on, without folds and with them")
 	flag.BoolVar(&e.short, "short", false, "tiny counts: only prove that everything runs")
 	flag.IntVar(&e.rounds, "rounds", 3, "how often each work is repeated")
 	flag.Parse()
@@ -129,21 +136,26 @@ func run(home string) (err error) {
 		defer func() { err = errors.Join(err, os.RemoveAll(e.home)) }()
 	}
 	e.dir = e.home
-	if e.bin, err = build(e.dir); err != nil {
+	if e.bin, err = build(".", filepath.Join(e.home, "bin")); err != nil {
 		return err
+	}
+	if *before != "" {
+		if e.before, err = buildBefore(e.home, *before); err != nil {
+			return err
+		}
 	}
 	if err := writeRecords(e.records(), span(0, 512)); err != nil {
 		return err
 	}
 	e.out.results = &results{Machine: thisMachine(e.dir, "bench "+strings.Join(masked(os.Args[1:]), " "))}
-	var before *results
+	var kept *results
 	if *add {
-		if before, err = loadResults(filepath.Join(*save, "results.json")); err != nil {
+		if kept, err = loadResults(filepath.Join(*save, "results.json")); err != nil {
 			return err
 		}
 	}
 	for _, w := range works {
-		if *only != "" && !slices.Contains(strings.Split(*only, ","), w.name) {
+		if !w.wanted(*only, e.short) {
 			continue
 		}
 		start := time.Now()
@@ -154,13 +166,21 @@ func run(home string) (err error) {
 		}
 		e.say("%s took %s", w.name, time.Since(start).Round(time.Second))
 		if *save != "" { // after each, so that a run that is cut off leaves what it has
-			if err := e.out.with(before).save(*save); err != nil {
+			if err := e.out.with(kept).save(*save); err != nil {
 				return err
 			}
 		}
 	}
 	e.out.table(os.Stdout)
 	return nil
+}
+
+// wanted tells whether it is measured. A short run proves that all of them run.
+func (w work) wanted(only string, short bool) bool {
+	if only == "" {
+		return short || !w.long
+	}
+	return slices.Contains(strings.Split(only, ","), w.name)
 }
 
 // places are the file systems on which a work is measured, first the directory, which is "".
@@ -209,14 +229,13 @@ func masked(args []string) []string {
 	return out
 }
 
-// build makes the commands that are measured.
-func build(dir string) (string, error) {
-	bin := filepath.Join(dir, "bin")
+// build makes the commands that are measured, of the tree that the directory of a bench is in.
+func build(from, bin string) (string, error) {
 	for _, b := range []struct{ in, what string }{
 		{"..", "./cmd/compactd"}, {"..", "./cmd/journal-append"}, {".", "./worker"},
 	} {
 		cmd := exec.Command("go", "build", "-trimpath", "-o", bin+string(filepath.Separator), b.what)
-		cmd.Dir, cmd.Stderr = b.in, os.Stderr
+		cmd.Dir, cmd.Stderr = filepath.Join(from, b.in), os.Stderr
 		if err := cmd.Run(); err != nil {
 			return "", fmt.Errorf("build %s: %w", b.what, err)
 		}
@@ -232,15 +251,6 @@ func (env) say(format string, args ...any) {
 func (e env) fresh() (dir string, remove func(), err error) {
 	dir, err = os.MkdirTemp(e.dir, "work")
 	return dir, func() { os.RemoveAll(dir) }, err
-}
-
-// pool is records to append, taken in turn.
-func pool() [][]byte {
-	var out [][]byte
-	for _, n := range span(0, 512) {
-		out = append(out, line(n))
-	}
-	return out
 }
 
 // absent is the Result of a competitor that cannot do a work.

@@ -14,7 +14,46 @@ func speed() (all []bar) {
 			bar{"append, 16 processes: records/s of SQLite", 4, false, ratio("append processes=16", "records/s", us, sqlite), fs},
 		)
 	}
-	return append(all, cheapFolds("xfs")...)
+	all = append(all, cheapFolds("xfs")...)
+	for _, fs := range []string{"", "ext4", "xfs"} {
+		all = append(all, notSlower(fs)...)
+	}
+	return append(all, lastingBars("xfs")...)
+}
+
+// noise is by how much medians of a few rounds of the same program differ.
+const noise = 0.05
+
+// notSlower are against the commands of -before.
+func notSlower(fs string) (all []bar) {
+	for _, work := range []string{
+		"append goroutines=1", "append goroutines=16", "append goroutines=100", "append goroutines=400",
+		"append processes=1", "append processes=16", "append processes=100", "append processes=400", oneShotName(500, 16),
+	} {
+		all = append(all, bar{work + ": records/s of before", 1 - noise, false, ratio(work, "records/s", us, earlier), fs})
+	}
+	for _, work := range []string{"fold rows=100000", "fold rows=1000000"} {
+		all = append(all, bar{work + ": wall of before", 1 + noise, true, ratio(work, "wall s", us, earlier), fs})
+	}
+	return all
+}
+
+// lastingBars are for minutes of appends and folds.
+func lastingBars(fs string) (all []bar) {
+	for _, rows := range []int{1_000_000, 10_000_000} {
+		with, without := minutesName(rows, eachSecond), minutesName(rows, noFolds)
+		all = append(all,
+			bar{fmt.Sprintf("1,000 appends/s into %d M: p99 with a fold each second, of that without", rows/1_000_000), 1.1, true,
+				func(r *results) float64 { return divide(r.value(with, us, "p99 ms"), r.value(without, us, "p99 ms")) }, fs},
+			bar{fmt.Sprintf("1,000 appends/s into %d M, a fold each second: bytes that the device wrote, of those appended", rows/1_000_000), 3, true,
+				of(with, us, "of appended"), fs},
+			bar{fmt.Sprintf("1,000 appends/s into %d M, a fold each second: bytes that the device wrote for folds, of those appended", rows/1_000_000), 3, true,
+				func(r *results) float64 {
+					return r.value(with, us, "of appended") - r.value(without, us, "of appended")
+				}, fs},
+		)
+	}
+	return all
 }
 
 // cheapFolds are for file systems on which files can share blocks: a fold costs what it adds.
