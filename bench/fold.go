@@ -109,6 +109,7 @@ func (f *folds) grow(rows int) error {
 		if err != nil {
 			return err
 		}
+		f.trim() // else the image keeps the place of all that was there on the way
 		f.say("index of %d rows", r.Rows)
 	}
 	return nil

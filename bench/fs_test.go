@@ -32,9 +32,12 @@ func made(t *testing.T) string {
 	var all []string
 	for _, fs := range []string{"ext4", "xfs"} {
 		_, err := fileSystems(fs)
-		if err == nil {
+		switch {
+		case err == nil:
 			all = append(all, fs)
-		} else {
+		case os.Getenv("RUNFOLD_MUST_RUN") != "":
+			t.Fatal(err)
+		default:
 			t.Log(err)
 		}
 	}
@@ -103,10 +106,14 @@ func TestFileSystems(t *testing.T) {
 	}
 }
 
-// TestInterrupted ends the bench while file systems are mounted and processes of it are at work.
-func TestInterrupted(t *testing.T) {
-	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
-		cmd, dir := command(t, "-fs", made(t), "-skip-dir", "-only", "processes")
+// TestSignals ends the bench while a file system is mounted, with a daemon and writers at work that would go on for an hour.
+func TestSignals(t *testing.T) {
+	signals := []syscall.Signal{syscall.SIGINT, syscall.SIGTERM}
+	if testing.Short() {
+		signals = signals[:1]
+	}
+	for _, s := range signals {
+		cmd, dir := command(t, "-fs", made(t), "-skip-dir", "-only", "minutes", "-lasts", "1h")
 		said, err := cmd.StderrPipe()
 		if err != nil {
 			t.Fatal(err)
@@ -115,7 +122,7 @@ func TestInterrupted(t *testing.T) {
 			t.Fatal(err)
 		}
 		lines := bufio.NewScanner(said)
-		for lines.Scan() && !strings.Contains(lines.Text(), " is mounted from ") {
+		for lines.Scan() && !strings.Contains(lines.Text(), "folds every second") {
 		}
 		if err := cmd.Process.Signal(s); err != nil {
 			t.Fatal(err)
@@ -133,6 +140,9 @@ func TestInterrupted(t *testing.T) {
 
 // TestFailed lets a work fail while its file system is mounted: the cp that is first in PATH fails.
 func TestFailed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short")
+	}
 	list, bin := made(t), t.TempDir()
 	if err := os.WriteFile(filepath.Join(bin, "cp"), []byte("#!/bin/sh\necho no copy today >&2\nexit 1\n"), 0o755); err != nil {
 		t.Fatal(err)

@@ -29,7 +29,7 @@ type env struct {
 	python string        // a python with requirements.txt; empty: what needs it is left out
 	who    string        // competitors, comma-separated; empty: all
 	large  bool          // also counts that take long and much disk
-	lasts  time.Duration // of one part of minutes
+	lasts  time.Duration // of one part of minutes; 0: as long as the work says
 	short  bool          // tiny counts: it only proves that everything runs
 	rounds int
 	out    rows
@@ -104,7 +104,7 @@ func run(home string) (err error) {
 	flag.StringVar(&e.dsn, "dsn", "", "of a PostgreSQL server with fsync=on; without one it is left out")
 	flag.StringVar(&e.python, "python", "", "a python that has bench/requirements.txt, for pandas, delta-rs, MLflow, wandb, trackio and DuckDB in Python; without one they are left out")
 	flag.BoolVar(&e.large, "rows-large", false, "runs, minutes: also 10,000,000 rows, which take 25 GB of disk and some minutes")
-	flag.DurationVar(&e.lasts, "lasts", 10*time.Minute, "minutes: how long appends go on, without folds and with them")
+	flag.DurationVar(&e.lasts, "lasts", 0, "minutes: how long appends go on, with folds and without them (default: 10m)")
 	flag.BoolVar(&e.short, "short", false, "tiny counts: only prove that everything runs")
 	flag.IntVar(&e.rounds, "rounds", 3, "how often each work is repeated")
 	flag.Parse()

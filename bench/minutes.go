@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,17 +13,18 @@ import (
 	"github.com/runfold/runfold/bench/peer"
 )
 
-// minutes measures 1,000 appends a second of new runs into a root with many rows, first without folds and then with a daemon that
-// folds every second: how long appends wait, and what the disk must write.
+// minutes measures 1,000 appends a second of new runs into a root with many rows, first with a daemon that folds every second,
+// and then without folds: how long appends wait, and what the disk must write.
 func minutes(e env) error {
 	m := lasting{env: e, writers: 100, every: 100 * time.Millisecond}
-	sizes := []int{1_000_000}
+	sizes, lasts := []int{1_000_000}, 10*time.Minute
 	if e.large {
 		sizes = append(sizes, 10_000_000)
 	}
 	if e.short {
-		sizes, m.writers, m.every, m.lasts = []int{500}, 4, 20*time.Millisecond, 300*time.Millisecond
+		sizes, m.writers, m.every, lasts = []int{500}, 4, 20*time.Millisecond, 300*time.Millisecond
 	}
+	m.lasts = cmp.Or(m.lasts, lasts)
 	for _, rows := range sizes {
 		if err := m.into(rows); err != nil {
 			return err
@@ -55,7 +57,7 @@ func (m lasting) into(rows int) error {
 		return err
 	}
 	from := rows
-	for _, folding := range []string{noFolds, eachSecond} {
+	for _, folding := range []string{eachSecond, noFolds} {
 		if err := m.settle(f.published()...); err != nil {
 			return err
 		}
@@ -132,6 +134,7 @@ func (m lasting) daemon(root string) (end func() (map[string]float64, error), er
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
+	m.say("compactd folds every second")
 	return func() (map[string]float64, error) {
 		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 			return nil, errors.Join(err, cmd.Wait())
