@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -87,6 +88,7 @@ func (m lasting) appending(dir string, from int, folding bool) (map[string]float
 		return nil, err
 	}
 	values, err := m.counting(func() (values map[string]float64, err error) {
+		defer m.trimming()()
 		end := func() (map[string]float64, error) { return nil, nil }
 		if folding {
 			if end, err = m.daemon(root); err != nil {
@@ -117,6 +119,30 @@ func (m lasting) appending(dir string, from int, folding bool) (map[string]float
 		err = errors.New("the daemon has folded nothing")
 	}
 	return values, err
+}
+
+// trimming trims every few seconds until it is ended, in both parts: hundreds of generations would fill the image.
+func (m lasting) trimming() (end func()) {
+	if m.device == "" {
+		return func() {}
+	}
+	ticks, done := time.NewTicker(5*time.Second), make(chan struct{})
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			select {
+			case <-ticks.C:
+				m.trim()
+			case <-done:
+				return
+			}
+		}
+	})
+	return func() {
+		ticks.Stop()
+		close(done)
+		all.Wait()
+	}
 }
 
 // appended is how many MiB of records are in samples.

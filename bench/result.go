@@ -247,7 +247,8 @@ func (r *results) save(dir string) error {
 		return err
 	}
 	var table strings.Builder
-	table.WriteString("# Results\n\nWritten by `make bench`; [README](../../bench/README.md) says how to read it.\n\n")
+	table.WriteString("# Results\n\nWritten by `make bench`; [README](../../bench/README.md) says how to read it. A title that ends with \"on xfs\" " +
+		"is of a file system that the bench has made for it; all others are of the first file system that is named below.\n\n")
 	for _, fs := range r.fileSystems() {
 		for _, name := range chartNames {
 			name = chartFile(name, fs)

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 
@@ -129,29 +130,51 @@ func (e env) execute(name string, args ...string) (out []byte, values map[string
 func (e env) settle(files ...string) error {
 	syscall.Sync()
 	e.trim()
-	name := filepath.Join(e.home, "scratch")
-	out, err := os.Create(name)
-	if err != nil {
-		return err
-	}
-	for range 2 {
-		for _, f := range files {
-			if err := cat(out, f); err != nil {
-				return err
-			}
+	var read int64
+	for _, f := range files {
+		n, err := cat(f)
+		if err != nil {
+			return err
 		}
+		read += n
 	}
-	return errors.Join(out.Close(), os.Remove(name))
+	return touch(min(2*read, available()*3/4))
 }
 
-func cat(w io.Writer, name string) error {
+func cat(name string) (int64, error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer f.Close()
-	_, err = io.Copy(struct{ io.Writer }{w}, struct{ io.Reader }{f})
-	return err
+	return io.Copy(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{f})
+}
+
+// touch takes so much memory, writes to each page and gives it back.
+func touch(size int64) error {
+	if size <= 0 {
+		return nil
+	}
+	memory, err := syscall.Mmap(-1, 0, int(size), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err != nil {
+		return fmt.Errorf("take %d bytes of memory: %w", size, err)
+	}
+	for i := 0; i < len(memory); i += os.Getpagesize() {
+		memory[i] = 1
+	}
+	return syscall.Munmap(memory)
+}
+
+// available is the memory that may be taken without swapping, as Linux says; elsewhere a GiB.
+func available() int64 {
+	info, _ := os.ReadFile("/proc/meminfo")
+	for l := range strings.Lines(string(info)) {
+		var kib int64
+		if n, _ := fmt.Sscanf(l, "MemAvailable: %d kB", &kib); n == 1 {
+			return kib << 10
+		}
+	}
+	return 1 << 30
 }
 
 // copyAndSync is the limit: cp of files, and fsync of the copies.
