@@ -6,3 +6,5 @@ import "errors"
 
 // apart is for Linux only, see fileSystems.
 func apart(string) error { return errors.ErrUnsupported }
+
+func settleApart() error { return errors.ErrUnsupported }

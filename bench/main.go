@@ -67,6 +67,9 @@ func main() {
 	if len(os.Args) > 2 && os.Args[1] == "apart" { // apart_linux.go started it
 		home = os.Args[2]
 		os.Args = slices.Delete(os.Args, 1, 3)
+		if err := settleApart(); err != nil {
+			exit(err)
+		}
 	}
 	exit(run(home))
 }
