@@ -215,6 +215,14 @@ fuzz: ## run every fuzz target for FUZZTIME (default 20s)
 bench: ## side by side with others, about an hour, into docs/bench; see bench/README.md
 	cd bench && $(GO) run . -out ../docs/bench $(if $(wildcard bench/.venv/made),-python .venv/bin/python) $(BENCHFLAGS)
 
+.PHONY: test-bench
+test-bench: ## tests of the bench; as root with file systems that it makes; TESTBENCHFLAGS
+	cd bench && $(GO) test $(TESTBENCHFLAGS) ./...
+
+.PHONY: bench-steady
+bench-steady: ## as root, most of an hour: ten minutes of 1,000 appends/s with and without a fold each second, on XFS, into 1 M and 10 M rows, into docs/bench
+	cd bench && $(GO) run . -out ../docs/bench -add -only minutes -rows-large -fs xfs -skip-dir $(BENCHFLAGS)
+
 bench-python: ## what bench compares views, runs and the Python package with: pandas, delta-rs, MLflow, wandb, trackio and DuckDB, in bench/.venv
 	rm -rf bench/.venv
 	$(PYTHON) -m venv bench/.venv

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io"
 	"os/exec"
@@ -14,8 +13,8 @@ import (
 	"github.com/runfold/runfold/bench/peer"
 )
 
-// lasts is how long one cell of an append table is measured.
-func (e env) lasts() time.Duration {
+// cell is how long one cell of an append table is measured.
+func (e env) cell() time.Duration {
 	if e.short {
 		return 20 * time.Millisecond
 	}
@@ -25,14 +24,17 @@ func (e env) lasts() time.Duration {
 // each runs a measurement of every competitor in every round, so that a drift of the machine hits all.
 func (e env) each(work string, measure func(peer.Kind) (map[string]float64, error)) error {
 	for round := range e.rounds {
-		for _, k := range peer.Kinds {
+		for _, k := range e.kinds() {
 			if e.who != "" && !slices.Contains(strings.Split(e.who, ","), k.Name) {
 				continue
 			}
 			if err := e.settle(); err != nil { // the next one must not pay for files that the one before has deleted
 				return err
 			}
-			values, err := measure(k)
+			values, err := map[string]float64(nil), errElsewhere
+			if e.fs == "" || k.Name != postgres {
+				values, err = measure(k)
+			}
 			if isLeftOut(err) {
 				if round == 0 {
 					e.out.add(absent(work, k.Name, err))
@@ -48,22 +50,21 @@ func (e env) each(work string, measure func(peer.Kind) (map[string]float64, erro
 	return nil
 }
 
-// appendGoroutines measures appends by goroutines of one process to one cohort, table or file.
+// appendGoroutines measures appends by goroutines of one process, which does nothing else, to one cohort, table or file.
 func appendGoroutines(e env) error {
 	counts := []int{1, 16, 100, 400}
 	if e.short {
 		counts = []int{1, 8}
 	}
-	records := pool()
 	for _, n := range counts {
 		err := e.each(fmt.Sprintf("append goroutines=%d", n), func(k peer.Kind) (map[string]float64, error) {
-			p, remove, err := e.open(k)
+			o, remove, err := e.prepare(k)
 			if err != nil {
 				return nil, err
 			}
 			defer remove()
-			s, err := peer.Run(p, peer.Work{Writers: n, For: e.lasts(), Records: records})
-			return peer.Values([]peer.Sample{s}), errors.Join(err, p.Close())
+			samples, err := e.together(k, o, 1, "-goroutines", fmt.Sprint(n), "-for", e.cell().String())
+			return peer.Values(samples), err
 		})
 		if err != nil {
 			return err
@@ -88,18 +89,6 @@ func (e env) prepare(k peer.Kind) (o peer.Options, remove func(), err error) {
 	return o, remove, err
 }
 
-func (e env) open(k peer.Kind) (peer.Peer, func(), error) {
-	o, remove, err := e.prepare(k)
-	if err != nil {
-		return nil, nil, err
-	}
-	p, err := k.Open(o)
-	if err != nil {
-		remove()
-	}
-	return p, remove, err
-}
-
 // appendProcesses measures appends by processes of one writer each. Their start is not counted.
 func appendProcesses(e env) error {
 	counts := []int{1, 16, 100, 400}
@@ -116,7 +105,7 @@ func appendProcesses(e env) error {
 				return nil, err
 			}
 			defer remove()
-			lasts := e.lasts()
+			lasts := e.cell()
 			if n >= 100 { // a process then appends some tens of times a second
 				lasts *= 3
 			}
@@ -138,7 +127,11 @@ type child struct {
 }
 
 func (e env) worker(k peer.Kind, o peer.Options, args ...string) *exec.Cmd {
-	base := []string{"-peer", k.Name, "-dir", o.Dir, "-dsn", o.DSN, "-writer", fmt.Sprint(o.Writer), "-records", e.records()}
+	name := k.Name
+	if name == earlier {
+		e, name = e.asBefore(), us
+	}
+	base := []string{"-peer", name, "-dir", o.Dir, "-dsn", o.DSN, "-writer", fmt.Sprint(o.Writer), "-records", e.records()}
 	return exec.Command(filepath.Join(e.bin, "worker"), append(base, args...)...)
 }
 

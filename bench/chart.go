@@ -10,24 +10,45 @@ import (
 	"strings"
 )
 
+// chartNames are the charts of one file system, in the order of docs/bench.
+var chartNames = []string{"append-goroutines", "append-processes", "append-max", "fold-by-size", "grow-wall", "grow-cpu", "grow-written"}
+
+func chartFile(name, fs string) string {
+	if fs != "" {
+		name += "-" + fs
+	}
+	return name + ".svg"
+}
+
 // charts writes the SVGs that docs/bench shows.
 func (r *results) charts(dir string) error {
-	rate := func(prefix string) string {
-		return barChart("Durable appends by "+prefix+", records/s (more is better, logarithmic)", r.groups("append "+prefix+"=", "records/s"))
-	}
-	worst := barChart("Longest wait of an append by processes, ms (less is better, logarithmic)", r.groups("append processes=", "max ms"))
-	for name, svg := range map[string]string{
-		"append-goroutines.svg": rate("goroutines"), "append-processes.svg": rate("processes"), "append-max.svg": worst,
-		"fold-by-size.svg": lineChart("Fold of 10,000 new records, seconds by rows of the index (both logarithmic)", r.curves()),
-	} {
-		if svg == "" {
-			continue
-		}
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(svg), 0o644); err != nil {
-			return err
+	for _, fs := range r.fileSystems() {
+		for name, svg := range r.on(fs).chartsOf(fs) {
+			if svg == "" {
+				continue
+			}
+			if err := os.WriteFile(filepath.Join(dir, chartFile(name, fs)), []byte(svg), 0o644); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// chartsOf are the charts of one file system; empty ones have nothing to show.
+func (r *results) chartsOf(fs string) map[string]string {
+	rate := func(prefix string) string {
+		return barChart(title("Durable appends by "+prefix, fs)+", records/s (more is better, logarithmic)", r.groups("append "+prefix+"=", "records/s"))
+	}
+	grow := func(what, value, unit string) string {
+		return lineChart(title("10,000 new rows, "+what, fs)+" by rows that are there (both logarithmic)", unit, r.growth(value))
+	}
+	return map[string]string{
+		"append-goroutines": rate("goroutines"), "append-processes": rate("processes"),
+		"append-max":   barChart(title("Longest wait of an append by processes", fs)+", ms (less is better, logarithmic)", r.groups("append processes=", "max ms")),
+		"fold-by-size": lineChart(title("Fold of 10,000 new records", fs)+", seconds by rows of the index (both logarithmic)", "s", r.curves()),
+		"grow-wall":    grow("seconds", "wall s", "s"), "grow-cpu": grow("seconds of CPU", "cpu s", "s"), "grow-written": grow("MiB written", "written MiB", "MiB"),
+	}
 }
 
 // mark is one bar.
@@ -45,7 +66,7 @@ type group struct {
 // groups are a value of all competitors at the works whose names begin with prefix.
 func (r *results) groups(prefix, name string) (all []group) {
 	for _, c := range r.cells() {
-		count, ok := strings.CutPrefix(c.Work, prefix)
+		count, ok := strings.CutPrefix(c.at.work, prefix)
 		if !ok || c.Values[name] == 0 {
 			continue
 		}
@@ -69,16 +90,10 @@ type curve struct {
 
 // curves are the folds without replaced keys.
 func (r *results) curves() (all []curve) {
-	add := func(label string, p point) {
-		i := slices.IndexFunc(all, func(c curve) bool { return c.label == label })
-		if i < 0 {
-			i, all = len(all), append(all, curve{label: label})
-		}
-		all[i].points = append(all[i].points, p)
-	}
+	add := func(label string, p point) { all = with(all, label, p) }
 	for _, c := range r.cells() {
 		var rows float64
-		if n, _ := fmt.Sscanf(c.Work, "fold rows=%g", &rows); n != 1 || strings.Contains(c.Work, "replaced") || rows == 0 {
+		if n, _ := fmt.Sscanf(c.at.work, "fold rows=%g", &rows); n != 1 || strings.Contains(c.at.work, "replaced") || rows == 0 {
 			continue
 		}
 		add(c.Who+", wall", point{rows, c.Values["wall s"]})
@@ -87,6 +102,27 @@ func (r *results) curves() (all []curve) {
 			add(c.Who+", CPU in user space", point{rows, c.Values["user s"]})
 		}
 	}
+	return all
+}
+
+// growth are a value of all competitors at the works that say how cost grows.
+func (r *results) growth(value string) (all []curve) {
+	for _, c := range r.cells() {
+		var rows float64
+		if n, _ := fmt.Sscanf(c.at.work, "grow rows=%g", &rows); n == 1 && c.Values[value] > 0 {
+			all = with(all, c.Who, point{rows, c.Values[value]})
+		}
+	}
+	return all
+}
+
+// with is curves and one more point of the one with that label.
+func with(all []curve, label string, p point) []curve {
+	i := slices.IndexFunc(all, func(c curve) bool { return c.label == label })
+	if i < 0 {
+		i, all = len(all), append(all, curve{label: label})
+	}
+	all[i].points = append(all[i].points, p)
 	return all
 }
 
@@ -171,7 +207,7 @@ func barChart(title string, groups []group) string {
 }
 
 // lineChart draws curves, both axes logarithmic. Without a point it is empty.
-func lineChart(title string, curves []curve) string {
+func lineChart(title, unit string, curves []curve) string {
 	var xs, ys []float64
 	for _, c := range curves {
 		for _, p := range c.points {
@@ -193,7 +229,7 @@ func lineChart(title string, curves []curve) string {
 	}
 	for d := y0; d <= y1; d++ {
 		s.rule(left, atY(math.Pow(10, d)), left+width, atY(math.Pow(10, d)))
-		s.text(left-6, atY(math.Pow(10, d))+4, "end", "11", number(math.Pow(10, d))+" s")
+		s.text(left-6, atY(math.Pow(10, d))+4, "end", "11", number(math.Pow(10, d))+" "+unit)
 	}
 	for i, c := range curves {
 		s.curve(c, atX, atY)

@@ -49,6 +49,19 @@ var statements = map[string]string{
 		news as (select ` + fmt.Sprintf(columnsOfIndex, "n + (select max(snapshot_seq) from '%[1]s')") + ` from lines semi join keep using (n))
 		select * from '%[1]s' anti join news using (run_id, phase) union all select * from news)
 		to '%[3]s' (format parquet, compression zstd)`,
+	// The new rows into a table in a file of its own, which is made if it does not exist.
+	"insert":  intoTable(""),
+	"replace": intoTable(`delete from t.runs using news where t.runs.run_id = news.run_id and t.runs.phase = news.phase;`),
+}
+
+// intoTable is a transaction that does something first and then inserts the last line of each key. The checkpoint moves it from the log into the table.
+func intoTable(first string) string {
+	return `attach '%[2]s' as t;
+		create table if not exists t.runs as select ` + fmt.Sprintf(columnsOfIndex, "0::bigint") + ` from ` + numbered(readRecords, 1) + ` limit 0;
+		create temp table news as with lines as (select *, row_number() over () as n from ` + numbered(readRecords, 1) + `),
+			keep as (select max(n) as n from lines group by run_id, stage)
+			select ` + fmt.Sprintf(columnsOfIndex, "n + (select coalesce(max(snapshot_seq), 0) from t.runs)") + ` from lines semi join keep using (n);
+		begin; ` + first + ` insert into t.runs from news; commit; checkpoint t`
 }
 
 // queries only read; their files and words are %[1]s and so on. Lists go where they cost nothing to keep.

@@ -16,6 +16,7 @@ import (
 type folds struct {
 	env
 	root  string
+	old   string               // the root of -before with the same runs; empty if it is left out at this size
 	form  cohort.Settings      // of the root
 	of    func(run int) string // the cohort of the next records
 	duck  string               // DuckDB's index; empty if it is left out at this size
@@ -39,8 +40,14 @@ func foldRows(e env) error {
 		if err := f.grow(rows); err != nil {
 			return fmt.Errorf("grow to %d rows: %w", rows, err)
 		}
+		if f.old = ""; f.before != "" && rows > 0 && rows <= 1_000_000 { // there is not the disk for two larger ones
+			f.old = filepath.Join(dir, fmt.Sprint("before-", rows))
+			if err := f.growBefore(f.next); err != nil {
+				return fmt.Errorf("grow to %d rows with the commands of -before: %w", rows, err)
+			}
+		}
 		f.duck = ""
-		if rows > 0 && rows <= 1_000_000 {
+		if rows > 0 && rows <= 1_000_000 && f.fs == "" {
 			f.duck = filepath.Join(dir, "duck.parquet")
 			if err := f.duckBase(rows); err != nil {
 				return err
@@ -49,10 +56,20 @@ func foldRows(e env) error {
 		if err := f.measure(fmt.Sprintf("fold rows=%d", rows), nil); err != nil {
 			return err
 		}
-		if rows != replaced {
+		if rows >= replaced {
+			if err := f.replacing(rows); err != nil {
+				return err
+			}
+		}
+		if f.old != "" {
+			if err := os.RemoveAll(f.old); err != nil {
+				return err
+			}
+		}
+		if rows != replaced || f.fs != "" { // what only reads finds all in memory, on any file system
 			continue
 		}
-		if err := errors.Join(f.replacing(rows), f.reads(rows)); err != nil {
+		if err := f.reads(rows); err != nil {
 			return err
 		}
 	}
@@ -92,6 +109,7 @@ func (f *folds) grow(rows int) error {
 		if err != nil {
 			return err
 		}
+		f.trim() // else the image keeps the place of all that was there on the way
 		f.say("index of %d rows", r.Rows)
 	}
 	return nil
@@ -126,6 +144,9 @@ func (f *folds) measure(work string, again func() []int) error {
 			return fmt.Errorf("%s: %d rows, want %d", work, r.Rows, want)
 		}
 		f.out.add(Result{Work: work, Who: us, Values: values, Note: "both files"})
+		if err := f.foldBefore(work, slices.Concat(span(first, f.fresh), old)); err != nil {
+			return err
+		}
 		if err := f.others(work, span(first, f.fresh)); err != nil {
 			return err
 		}
@@ -134,10 +155,12 @@ func (f *folds) measure(work string, again func() []int) error {
 }
 
 // published are the files of a root, none before the first fold.
-func (f *folds) published() (files []string) {
+func (f *folds) published() []string { return publishedIn(f.root) }
+
+func publishedIn(root string) (files []string) {
 	for _, name := range []string{"index.parquet", "snapshot_index.json"} {
-		if _, err := os.Stat(filepath.Join(f.root, name)); err == nil {
-			files = append(files, filepath.Join(f.root, name))
+		if _, err := os.Stat(filepath.Join(root, name)); err == nil {
+			files = append(files, filepath.Join(root, name))
 		}
 	}
 	return files

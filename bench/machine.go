@@ -16,12 +16,26 @@ type machine struct {
 	Kernel  string `json:"kernel"`
 	Go      string `json:"go"`
 	Disk    string `json:"file_system"`
+	Made    string `json:"file_systems_made,omitempty"` // those of -fs
 	Date    string `json:"date"`
 	Command string `json:"command"`
 }
 
 func (m machine) String() string {
-	return fmt.Sprintf("%s, %d cores; %s; %s; %s; %s; `%s`", m.CPU, m.Cores, m.Kernel, m.Disk, m.Go, m.Date, m.Command)
+	disk := m.Disk
+	if m.Made != "" {
+		disk += "; " + m.Made
+	}
+	return fmt.Sprintf("%s, %d cores; %s; %s; %s; %s; `%s`", m.CPU, m.Cores, m.Kernel, disk, m.Go, m.Date, m.Command)
+}
+
+// made adds a file system that was made. It may be told again.
+func (r *results) made(fs string) {
+	if all := &r.Machine.Made; *all == "" {
+		*all = fs
+	} else if !strings.Contains(*all, fs) {
+		*all += "; " + fs
+	}
 }
 
 func thisMachine(dir, command string) machine {

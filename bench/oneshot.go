@@ -15,7 +15,7 @@ import (
 )
 
 // records is the file with the records that workers append.
-func (e env) records() string { return filepath.Join(e.dir, "records.ndjson") }
+func (e env) records() string { return filepath.Join(e.home, "records.ndjson") }
 
 // stderr repeats what a child says, under its name.
 type stderr struct{ name string }
@@ -32,8 +32,7 @@ func oneShot(e env) error {
 	if e.short {
 		runs, atOnce = 6, 3
 	}
-	work := fmt.Sprintf("one-shot runs=%d at-once=%d", runs, atOnce)
-	return e.each(work, func(k peer.Kind) (map[string]float64, error) {
+	return e.each(oneShotName(runs, atOnce), func(k peer.Kind) (map[string]float64, error) {
 		if !k.Processes {
 			return nil, errOneProcess
 		}
@@ -45,12 +44,19 @@ func oneShot(e env) error {
 		return shots(runs, atOnce, func(i int) *exec.Cmd {
 			o := o
 			o.Writer = i
-			if k.Name == us {
+			switch k.Name {
+			case us:
 				return e.appendCommand(o, i)
+			case earlier:
+				return e.asBefore().appendCommand(o, i)
 			}
 			return e.worker(k, o, "-once")
 		})
 	})
+}
+
+func oneShotName(runs, atOnce int) string {
+	return fmt.Sprintf("one-shot runs=%d at-once=%d", runs, atOnce)
 }
 
 func (e env) appendCommand(o peer.Options, i int) *exec.Cmd {

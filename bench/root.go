@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 
@@ -98,7 +99,15 @@ func (e env) compactd(args ...string) ([]byte, map[string]float64, error) {
 
 // measured runs a command. It returns its output, and the time and memory that it used.
 func (e env) measured(name string, args ...string) (out []byte, values map[string]float64, err error) {
-	to := filepath.Join(e.dir, "measured.json")
+	values, err = e.counting(func() (took map[string]float64, err error) {
+		out, took, err = e.execute(name, args...)
+		return took, err
+	})
+	return out, values, err
+}
+
+func (e env) execute(name string, args ...string) (out []byte, values map[string]float64, err error) {
+	to := filepath.Join(e.home, "measured.json")
 	cmd := exec.Command(filepath.Join(e.bin, "worker"), append([]string{"measure", to, name}, args...)...)
 	cmd.Dir = e.dir // where DuckDB spills
 	if out, err = cmd.Output(); err != nil {
@@ -120,29 +129,52 @@ func (e env) measured(name string, args ...string) (out []byte, values map[strin
 // gives unused memory back to its host, and the first process that touches it again is slower.
 func (e env) settle(files ...string) error {
 	syscall.Sync()
-	name := filepath.Join(e.dir, "scratch")
-	out, err := os.Create(name)
-	if err != nil {
-		return err
-	}
-	for range 2 {
-		for _, f := range files {
-			if err := cat(out, f); err != nil {
-				return err
-			}
+	e.trim()
+	var read int64
+	for _, f := range files {
+		n, err := cat(f)
+		if err != nil {
+			return err
 		}
+		read += n
 	}
-	return errors.Join(out.Close(), os.Remove(name))
+	return touch(min(2*read, available()*3/4))
 }
 
-func cat(w io.Writer, name string) error {
+func cat(name string) (int64, error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer f.Close()
-	_, err = io.Copy(struct{ io.Writer }{w}, struct{ io.Reader }{f})
-	return err
+	return io.Copy(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{f})
+}
+
+// touch takes so much memory, writes to each page and gives it back.
+func touch(size int64) error {
+	if size <= 0 {
+		return nil
+	}
+	memory, err := syscall.Mmap(-1, 0, int(size), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err != nil {
+		return fmt.Errorf("take %d bytes of memory: %w", size, err)
+	}
+	for i := 0; i < len(memory); i += os.Getpagesize() {
+		memory[i] = 1
+	}
+	return syscall.Munmap(memory)
+}
+
+// available is the memory that may be taken without swapping, as Linux says; elsewhere a GiB.
+func available() int64 {
+	info, _ := os.ReadFile("/proc/meminfo")
+	for l := range strings.Lines(string(info)) {
+		var kib int64
+		if n, _ := fmt.Sscanf(l, "MemAvailable: %d kB", &kib); n == 1 {
+			return kib << 10
+		}
+	}
+	return 1 << 30
 }
 
 // copyAndSync is the limit: cp of files, and fsync of the copies.
@@ -152,16 +184,18 @@ func (e env) copyAndSync(files ...string) (map[string]float64, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(to)
-	begin := time.Now()
-	_, values, err := e.measured("cp", append([]string{"--reflink=never"}, append(files, to)...)...)
-	if err != nil {
-		return nil, err
-	}
-	for i := 0; i < len(files) && err == nil; i++ {
-		err = syncFile(filepath.Join(to, filepath.Base(files[i])))
-	}
-	values["wall s"] = time.Since(begin).Seconds()
-	return values, err
+	return e.counting(func() (map[string]float64, error) {
+		begin := time.Now()
+		_, values, err := e.execute("cp", append([]string{"--reflink=never"}, append(files, to)...)...)
+		if err != nil {
+			return nil, err
+		}
+		for i := 0; i < len(files) && err == nil; i++ {
+			err = syncFile(filepath.Join(to, filepath.Base(files[i])))
+		}
+		values["wall s"] = time.Since(begin).Seconds()
+		return values, err
+	})
 }
 
 func syncFile(name string) error {

@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"bytes"
 	"encoding/gob"
 	"fmt"
 	"io"
@@ -71,6 +72,7 @@ type Work struct {
 	For     time.Duration // how long
 	Every   time.Duration // each writer appends once in this time; 0: without a pause
 	Records [][]byte      // taken in turn
+	Runs    int           // if it is not 0, each record is made one of a run of its own, with numbers from this one on
 	Ready   func() error  // called when every writer has appended once, which is not counted; it returns when all may go
 }
 
@@ -82,7 +84,7 @@ func Run(p Peer, w Work) (Sample, error) {
 		if err != nil {
 			return Sample{}, fmt.Errorf("open writer %d: %w", i, err)
 		}
-		if err := a(w.Records[0]); err != nil {
+		if err := a(w.record(i, 0)); err != nil {
 			return Sample{}, fmt.Errorf("first append of writer %d: %w", i, err)
 		}
 		appends[i] = a
@@ -108,9 +110,24 @@ func Run(p Peer, w Work) (Sample, error) {
 	return s, nil
 }
 
+// Spread is how many runs of its own a process may append, if several do.
+const Spread = 100_000
+
+// record is number n of a writer. Records begin with their run: {"run_id":"run-000000017", in all files of the bench.
+func (w Work) record(writer, n int) []byte {
+	r := w.Records[(writer+n)%len(w.Records)]
+	if w.Runs == 0 {
+		return r
+	}
+	r = bytes.Clone(r)
+	copy(r[len(`{"run_id":"run-`):], fmt.Sprintf("%09d", w.Runs+n*w.Writers+writer))
+	return r
+}
+
 func loop(a Append, w Work, writer int, start time.Time) (took []time.Duration, err error) {
 	next := start.Add(w.Every * time.Duration(writer) / time.Duration(w.Writers)) // spread over the period
-	for n := writer; ; n++ {
+	for n := 1; ; n++ {
+		record := w.record(writer, n)
 		if w.Every > 0 {
 			time.Sleep(time.Until(next))
 			next = next.Add(w.Every)
@@ -119,7 +136,7 @@ func loop(a Append, w Work, writer int, start time.Time) (took []time.Duration, 
 		if begin.Sub(start) >= w.For {
 			return took, nil
 		}
-		if err := a(w.Records[n%len(w.Records)]); err != nil {
+		if err := a(record); err != nil {
 			return took, err
 		}
 		took = append(took, time.Since(begin))

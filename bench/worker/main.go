@@ -42,6 +42,7 @@ func run() error {
 	flag.IntVar(&o.Writer, "writer", 0, "number of this process")
 	flag.IntVar(&w.Writers, "goroutines", 1, "writers in this process")
 	flag.DurationVar(&w.For, "for", time.Second, "how long to append")
+	flag.IntVar(&w.Runs, "runs", 0, "the number of the first run, if each record is to be of a run of its own")
 	flag.DurationVar(&w.Every, "every", 0, "a record of each writer in this time")
 	flag.Parse()
 	data, err := os.ReadFile(*record)
@@ -50,6 +51,9 @@ func run() error {
 	}
 	for _, l := range strings.Split(strings.TrimSpace(string(data)), "\n") {
 		w.Records = append(w.Records, []byte(l))
+	}
+	if w.Runs > 0 {
+		w.Runs += o.Writer * peer.Spread
 	}
 	k, err := peer.Find(*name)
 	if err != nil {
