@@ -98,20 +98,31 @@ func (f *folds) replacing(rows int) error {
 	return nil
 }
 
-// grow appends and folds until the index has so many rows.
+// grow appends and folds until the index has so many rows, and a few more.
 func (f *folds) grow(rows int) error {
-	for f.next < rows {
-		n := min(rows-f.next, 1_000_000)
-		if err := f.add(n, nil); err != nil {
-			return err
-		}
-		r, _, err := f.foldOnce(f.root)
-		if err != nil {
-			return err
-		}
-		f.trim() // else the image keeps the place of all that was there on the way
-		f.say("index of %d rows", r.Rows)
+	if f.next >= rows {
+		return nil
 	}
+	for f.next < rows {
+		if err := f.step(min(rows-f.next, 1_000_000)); err != nil {
+			return err
+		}
+	}
+	// A fold copies once what the one before it has written, here up to a million rows. That is not what a fold of a root of this size costs.
+	return f.step(f.fresh)
+}
+
+// step appends and folds, unmeasured.
+func (f *folds) step(n int) error {
+	if err := f.add(n, nil); err != nil {
+		return err
+	}
+	r, _, err := f.foldOnce(f.root)
+	if err != nil {
+		return err
+	}
+	f.trim() // else the image keeps the place of all that was there on the way
+	f.say("index of %d rows", r.Rows)
 	return nil
 }
 

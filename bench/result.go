@@ -24,7 +24,7 @@ type Result struct {
 // columns are the values in the order of tables. A name ends with its unit.
 var columns = []string{
 	"records/s", "p50 us", "p99 us", "p50 ms", "p99 ms", "max ms", "wall s", "of runfold's", "user s", "cpu s", "peak MiB", "written MiB", "device MiB", "appended MiB", "of appended", "folds", "ms/stream",
-	"groups copied", "groups written",
+	"groups copied", "groups written", "copied MiB", "shared MiB",
 }
 
 // results gathers what a run measured.

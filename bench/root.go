@@ -72,6 +72,8 @@ type report struct {
 	Commits       int   `json:"commits"`
 	GroupsCopied  int   `json:"groups_copied"`
 	GroupsWritten int   `json:"groups_written"`
+	Copied        int64 `json:"bytes_copied"`
+	Cloned        int64 `json:"bytes_cloned"`
 }
 
 // foldOnce runs compactd on a root and measures the process.
@@ -89,6 +91,7 @@ func (e env) foldOnce(root string) (report, map[string]float64, error) {
 		return r, nil, err
 	}
 	values["groups copied"], values["groups written"] = float64(r.GroupsCopied), float64(r.GroupsWritten)
+	values["copied MiB"], values["shared MiB"] = float64(r.Copied)/(1<<20), float64(r.Cloned)/(1<<20)
 	return r, values, nil
 }
 
