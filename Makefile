@@ -3,6 +3,7 @@ GO ?= go
 FUZZTIME ?= 20s
 SOAK ?= 60s
 DIFFERENTIAL ?= 60s
+POWERTIME ?= 10m
 OLD ?= 0ac5a63
 FLAKES ?= 20
 FLAKEPKGS ?= ./...
@@ -87,6 +88,10 @@ test-windows-smoke: ## a short part of test-windows: append, publish, publish ag
 
 test-outside: ## use the packages as a program of another module does, and run the code of docs/library.md
 	cd internal/outside && $(GO) test ./...
+
+.PHONY: test-power
+test-power: ## as root, until POWERTIME (default 10m) is over: appends and folds on XFS and ext4 whose power is cut
+	$(GO) test -count=1 -v -run TestPowerOfRealDisks -timeout $(POWERTIME) ./internal/acceptance -args -power 0
 
 test-foreign: ## read the published files with DuckDB, and files of other writers (python3 makes them) with import's reader
 	cd internal/foreignreader && $(GO) test ./...
