@@ -54,7 +54,7 @@ func (k kept) Writer() (peer.Append, error) {
 	}, nil
 }
 
-func (k kept) Close() error { return nil }
+func (kept) Close() error { return nil }
 
 // TestRunsOfTheirOwn: with Runs every record is of another run, and else it is as it was given.
 func TestRunsOfTheirOwn(t *testing.T) {

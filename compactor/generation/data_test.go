@@ -133,6 +133,6 @@ func (c *counted) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-func (c *counted) Close() error               { return nil }
-func (c *counted) Sync() error                { return nil }
-func (c *counted) Stat() (fs.FileInfo, error) { return nil, fs.ErrInvalid }
+func (*counted) Close() error               { return nil }
+func (*counted) Sync() error                { return nil }
+func (*counted) Stat() (fs.FileInfo, error) { return nil, fs.ErrInvalid }

@@ -131,7 +131,7 @@ func (l *loading) append(t *testing.T, stem string, n int) {
 	}
 }
 
-func (l *loading) record(t *testing.T, run string) cohort.Record {
+func (*loading) record(t *testing.T, run string) cohort.Record {
 	r, err := cohort.ParseRecord(fmt.Appendf(nil, `{"run_id":"%s","stage":"S","note":"%s"}`, run, strings.Repeat("n", 60)), 0)
 	if err != nil {
 		t.Error(err)
