@@ -68,8 +68,9 @@ func (n UnseenStream) String() string {
 // or changed their type, or the format of the index is a newer one. It happens once for each such change.
 type Rewritten struct {
 	Rows               int64
-	New, Retyped, Gone int // columns
-	From, To           int // formats of the index; equal if that did not change
+	New, Retyped, Gone int  // columns
+	From, To           int  // formats of the index; equal if that did not change
+	Sections           bool // only that: its manifest did not say of which sections the file was
 }
 
 func (n Rewritten) String() string {
@@ -90,6 +91,9 @@ func (n Rewritten) String() string {
 	}
 	if n.From != n.To {
 		why = append(why, fmt.Sprintf("its format was version %d and is version %d", n.From, n.To))
+	}
+	if n.Sections {
+		why = append(why, "its files had no sections, which folds take over as they are from now on")
 	}
 	return fmt.Sprintf("all %d rows of the index were written again: %s", n.Rows, strings.Join(why, ", "))
 }
