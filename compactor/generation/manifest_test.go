@@ -234,6 +234,10 @@ func TestManifestOfTodayThatBreaksARule(t *testing.T) {
 		"retention below zero":       {`"hourly_seconds": 172800`, `"hourly_seconds": -1`},
 		"retention without an end":   {`"hourly_seconds": 172800`, `"hourly_seconds": 9223372037`},
 		"reserve below zero":         {`"reserve_bytes": 1073741824`, `"reserve_bytes": -1`},
+		"a section is missing":       {`4096:05060708+ 6000:`, `6000:`},
+		"a section has other rows":   {`6000:090a0b0c:8:1`, `6000:090a0b0c:7:1`},
+		"a filter ends anywhere":     {`6000:090a0b0c:8:1 2192:`, `6001:090a0b0c:8:1 2192:`},
+		"a section without a size":   {`4096:05060708+`, `0:05060708+`},
 		"snapshots of another one":   {`"name": "snapshots-00000000000000000007-0123456789abcdef.json"`, `"name": "snapshots-00000000000000000006-0123456789abcdef.json"`},
 	} {
 		if _, err := DecodeManifest(resealedOf(t, sampleToday(), change[0], change[1])); !errors.Is(err, ErrCorrupt) {
