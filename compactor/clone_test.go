@@ -1,6 +1,7 @@
 package compactor_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -170,6 +171,25 @@ func TestFlipBeforeSharing(t *testing.T) {
 	foldNow(t, compactor.Config{Root: root, FS: disk, Lock: yes{}, Sizes: small})
 	if diff := cmp.Diff(want, valuesOn(t, disk, root)); diff != "" {
 		t.Errorf("rows without a flip (-want +got):\n%s", diff)
+	}
+}
+
+// TestCheckComparesSections: a manifest whose sections do not fit the file is told, although the checksum of the file fits.
+func TestCheckComparesSections(t *testing.T) {
+	root := newDamagedRoot(t)
+	appendTo(t, root, "c", runLines("w", 3)...)
+	foldNow(t, compactor.Config{Root: root})
+	m := newestOn(t, root)
+	_, members, _ := bytes.Cut(read(t, root.Manifest(1)), []byte("\n"))
+	was := m.Index.Sections[1].CRC32C
+	members = bytes.Replace(members, []byte(was.String()), []byte((was ^ 1).String()), 1)
+	overwrite(t, root.Manifest(1), func([]byte) []byte { return cohort.SealManifest(members) })
+	if got := damage(t, root); !strings.Contains(got, m.Index.Name) || !strings.Contains(got, "sections") {
+		t.Errorf("check finds %q", got)
+	}
+	appendTo(t, root, "c", runLines("x", 1)...)
+	if _, err := compactor.Fold(context.Background(), compactor.Config{Root: root}); !generation.IsDamage(err) {
+		t.Errorf("Fold = %v, want damage", err)
 	}
 }
 
