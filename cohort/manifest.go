@@ -39,13 +39,28 @@ func IsManifest(head []byte) bool { return bytes.HasPrefix(head, []byte(manifest
 // HighestStamp reads the highest_stamp of a manifest of any version. ok is false if the manifest is damaged: a flipped bit
 // could put the stamp into the far future, and all later stamps would be above it.
 func HighestStamp(manifest []byte) (highest Stamp, ok bool) {
-	var m struct {
-		HighestStamp Stamp `json:"highest_stamp"`
-	}
-	if !IsWholeManifest(manifest) || json.Unmarshal(manifest, &m) != nil {
+	if !IsWholeManifest(manifest) {
 		return 0, false
 	}
-	return m.HighestStamp, true
+	// Each new stream reads this. It stands in front of all that grows with the root, which is passed over.
+	in := json.NewDecoder(bytes.NewReader(manifest))
+	if _, err := in.Token(); err != nil {
+		return 0, false
+	}
+	for in.More() {
+		name, err := in.Token()
+		if err != nil {
+			return 0, false
+		}
+		if name == "highest_stamp" {
+			return highest, in.Decode(&highest) == nil
+		}
+		var passed json.RawMessage
+		if err := in.Decode(&passed); err != nil {
+			return 0, false
+		}
+	}
+	return 0, true
 }
 
 // ManifestRootID reads the root id of a manifest of any version. ok is false if the manifest is damaged.
