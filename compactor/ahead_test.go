@@ -29,8 +29,8 @@ func foundBy(t *testing.T, root cohort.Root) (out []string) {
 	return out
 }
 
-// TestZerosAreTheEnd: the zeros that a writer has put ahead are no damage, no torn bytes and no growth, wherever the stream lies, and whoever
-// looks: folds, status, check, dump, backup. Its writer was killed, so it is reaped and deleted as any other.
+// TestZerosAreTheEnd: the zeros that a writer has put ahead are no damage, no torn bytes and no growth for folds, status, check and dump, wherever
+// the stream lies. Its writer was killed, so it is reaped and deleted as any other.
 func TestZerosAreTheEnd(t *testing.T) {
 	root := newRoot(t)
 	segment := abandoned(t, root, "c", firstLines[0])

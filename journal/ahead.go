@@ -42,7 +42,7 @@ const (
 
 // largeGroup is the size from which on no zeros are written: each byte would be written twice, which costs what the commit of the file system
 // costs.
-const largeGroup = mostAhead / ofGroup
+const largeGroup = mostAhead / 4
 
 // sync makes the group durable that was just written. It makes the file longer if the stream goes on.
 func (s *stream) sync() error {

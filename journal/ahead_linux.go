@@ -50,7 +50,7 @@ func (o *ownFile) syncData() error {
 }
 
 // limit is what ulimit -f says. A write that passes it would end the process by a signal.
-func (o *ownFile) limit() int64 {
+func (*ownFile) limit() int64 {
 	var l syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &l); err != nil || l.Cur > math.MaxInt64 {
 		return math.MaxInt64

@@ -9,7 +9,7 @@ import (
 // What a Reader does about the zeros that a writer puts ahead of its entries (see spare). They are the end of the stream, and no bytes
 // of it. When a stream gets its seal, they are cut off under the eyes of those who read.
 
-// onlyZeros tells whether nothing but zeros follows after the position. After a seal zeros are damage, like all else.
+// onlyZeros tells whether only zeros follow after the position. After a seal zeros are damage, like all else.
 func (r *Reader) onlyZeros() (bool, error) {
 	if r.pos.Sealed || r.pos.Offset < r.solid {
 		return false, nil
@@ -106,7 +106,7 @@ const mostLate = 2
 var errLate = errors.New("came late")
 
 // cameLate reads the bytes at the position again, after a valid entry was found farther behind. A writer that was taken for dead may be
-// writing over its zeros just now, from the front. Whoever sees an entry behind others sees these as well, unless they are damaged.
+// writing over its zeros just now, from the front. A reader that sees an entry behind others sees these as well, unless they are damaged.
 func (r *Reader) cameLate() bool {
 	if r.late == mostLate {
 		return false
@@ -121,7 +121,7 @@ func (r *Reader) cameLate() bool {
 	return true
 }
 
-// EndsAt tells whether a stream ends at an offset: nothing stands behind it but zeros, which a writer puts ahead of its entries. It looks at
+// EndsAt tells whether a stream ends at an offset: only zeros stand behind it, which a writer puts ahead of its entries. It looks at
 // nothing before the offset.
 func (r Root) EndsAt(p Place, offset int64) (bool, error) {
 	in, err := r.Open(p, Position{})

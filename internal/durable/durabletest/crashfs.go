@@ -192,7 +192,7 @@ func (c *CrashFS) Append(name string, data []byte) error {
 	return c.write(name, func(i *inode) { i.data = append(i.data, data...) })
 }
 
-// Overwrite writes into a file that exists, as a program that has it open. What lies behind its end makes it longer.
+// Overwrite writes into a file that exists, as a program that has it open. It becomes longer if the bytes do not fit.
 func (c *CrashFS) Overwrite(name string, off int, data []byte) error {
 	return c.write(name, func(i *inode) {
 		i.data = append(i.data, make([]byte, max(off+len(data)-len(i.data), 0))...)
