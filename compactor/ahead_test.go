@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -131,8 +130,8 @@ func lastEntryOf(t *testing.T, data []byte, segment string) (end int64) {
 	return end
 }
 
-// TestGrownOverZeros: a writer that was taken for dead writes over its zeros, so the size of its segment stays. The fold reads that, the grace
-// begins again, and nothing is deleted before.
+// TestGrownOverZeros: a writer that was taken for dead writes over its zeros between the last look and the sweep, so the size of its segment stays.
+// It is not deleted. The next fold reads what came.
 func TestGrownOverZeros(t *testing.T) {
 	root := newRoot(t)
 	segment, late := stopped(t, root)
@@ -141,15 +140,22 @@ func TestGrownOverZeros(t *testing.T) {
 		size = len(b)
 		return append(bytes.Clone(b), make([]byte, 10_000)...)
 	})
-	for range 2 {
-		foldNow(t, compactor.Config{Root: root, ReapGrace: time.Hour})
-	}
+	prev := newestOn(t, root)
+	appendTo(t, root, "d", secondLines[1])
+	next := foldWithout(t, root)
 	change(t, segment, func(b []byte) []byte {
 		copy(b[size:], late)
 		return b
 	})
-	foldNow(t, compactor.Config{Root: root, ReapGrace: -1})
-	if diff := cmp.Diff(map[string]string{"a:S": "1", "b:S": "1"}, values(t, root)); diff != "" {
+	cfg := compactor.Config{Root: root, ReapGrace: -1}
+	if err := compactor.EmptyReaped(cfg, prev, next); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(segment); err != nil {
+		t.Fatalf("the stream is gone, and a record with it: %v", err)
+	}
+	foldNow(t, cfg)
+	if diff := cmp.Diff(map[string]string{"a:S": "1", "b:S": "1", "c:S": "2"}, values(t, root)); diff != "" {
 		t.Errorf("rows (-want +got):\n%s", diff)
 	}
 }
