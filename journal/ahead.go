@@ -4,7 +4,7 @@ import "fmt"
 
 // A write that makes a file longer changes its size, and its fsync must then commit the journal of the file system. A write over
 // bytes that are there needs none. So a stream that goes on is extended ahead with zeros. The library writes its entries over
-// them, at its own position, and an fdatasync makes these durable at a third of the price (docs/decisions/0064).
+// them, at its own position, and an fdatasync makes these durable at half the price or less (docs/decisions/0064).
 //
 //	1 to 3     fsync: as many streams have one record, they never pay for zeros
 //	then       the group, zeros after it, one fsync for both
