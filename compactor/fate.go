@@ -52,7 +52,7 @@ func (s *sweeper) fate(p journal.Place, seen generation.Watermark) (f Fate, ok b
 	switch {
 	case p.Reaped && seen.Reaped > 0:
 		f.State, f.Due = InGrace, after(seen.Reaped, s.grace)
-	case p.Reaped || seen.Grown == 0 || !s.isUnchanged(p.Dir, seen):
+	case p.Reaped || seen.Grown == 0 || !s.isUnchanged(p, seen):
 		return f, false
 	default:
 		f.State, f.Due = MayLive, after(seen.Grown, s.deadAfter)

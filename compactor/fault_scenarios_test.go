@@ -194,12 +194,13 @@ func repairOnce(cfg compactor.Config) error {
 }
 
 // deadWriters is a root with three streams that have no seal and will not get one: one in order, one that
-// ends within an entry, one with an entry in its middle that is no longer valid; and with enough to fold.
+// ends within an entry, one with an entry in its middle that is no longer valid; and with enough to fold. Two of them end with the zeros that
+// their writers had put ahead.
 func deadWriters(t *testing.T) cohort.Root {
 	root := newDamagedRoot(t)
-	abandoned(t, root, "c", firstLines[0], `{"run_id":"w","stage":"S","v":1}`, `{"action":"withdraw","run_id":"w"}`)
+	extend(t, abandoned(t, root, "c", firstLines[0], `{"run_id":"w","stage":"S","v":1}`, `{"action":"withdraw","run_id":"w"}`), make([]byte, 64<<10))
 	torn := abandoned(t, root, "c", firstLines[1], `{"run_id":"lost","stage":"S","v":7}`)
-	change(t, torn, func(b []byte) []byte { return b[:len(b)-9] })
+	change(t, torn, func(b []byte) []byte { return append(b[:len(b)-9], make([]byte, 300)...) })
 	holed := abandoned(t, root, "d", secondLines[0], `{"run_id":"lost","stage":"S","v":7}`, secondLines[1])
 	flipEntryOf(t, holed, 2)
 	foldNow(t, compactor.Config{Root: root})

@@ -111,7 +111,7 @@ func (s *sweeper) empty(prev, next generation.Manifest, now cohort.Stamp) (swept
 		case m.Sealed || m.Reaped == 0 || newer[m.Stream] != m || (now-m.Reaped).Duration() < s.grace:
 			continue
 		// It has grown since the last look, so its writer lives (R5). The next fold reads it before it is deleted (P10).
-		case !s.isUnchanged(dir, m):
+		case !s.isUnchanged(s.InReaped(m.Stream), m):
 			continue
 		case m.Damaged:
 			swept += s.move(m.Stream, dir, s.Dir.Quarantined(m.Stream.Cohort, m.Stream.ID))
@@ -191,10 +191,15 @@ func (s *sweeper) lacksOnlySeal(m generation.Watermark) bool {
 	return err == nil && m.MayEndAt(end)
 }
 
-// isUnchanged tells whether a stream in dir ends where its watermark says.
-func (s *sweeper) isUnchanged(dir string, m generation.Watermark) bool {
-	_, ok := s.endsAt(dir, m.Size())
-	return ok
+// isUnchanged tells whether a stream ends where its watermark says, or is gone because a deletion was cut off (R13). Zeros behind that are
+// no change: its writer has put them there, ahead of its entries.
+func (s *sweeper) isUnchanged(p journal.Place, m generation.Watermark) bool {
+	is, ok := s.endsAt(p.Dir, m.Size())
+	if ok || is < m.Size() {
+		return ok
+	}
+	ends, err := s.EndsAt(p, m.Size())
+	return err == nil && ends
 }
 
 // endsAt tells whether the segment in dir has this size, or is gone because a deletion was cut off (R13). is is the size that it has;

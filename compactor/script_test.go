@@ -1,6 +1,7 @@
 package compactor_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io/fs"
@@ -319,7 +320,10 @@ func (s *script) damage(t *testing.T, d *datadriven.TestData) string {
 			change(t, segment, flip(s.entryAt(t, segment, st, at)+30))
 		case "cut":
 			d.ScanArgs(t, "n", &at)
-			change(t, segment, func(b []byte) []byte { return b[:len(b)-at] })
+			change(t, segment, func(b []byte) []byte {
+				b = bytes.TrimRight(b, "\x00") // zeros may stand ahead
+				return b[:len(b)-at]
+			})
 		}
 	}
 	return ""

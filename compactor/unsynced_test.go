@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,8 +22,9 @@ import (
 )
 
 // stepsOf are the changes of the disk that a writer made, one after the other, to play them on a disk in memory. Which calls these are,
-// journal's TestSyscalls says. acked is how many records are acknowledged once a step is done.
-func stepsOf(t *testing.T, root cohort.Root, s journal.Stream, groups [][]byte) (steps []func(*durabletest.CrashFS) error, acked []int) {
+// journal's TestSyscalls and TestSyscallsAhead say. acked is how many records are acknowledged once a step is done. With zeros, the first group
+// is followed by some, over which the others are written, and they are cut off before the last, which is the seal.
+func stepsOf(t *testing.T, root cohort.Root, s journal.Stream, groups [][]byte, zeros int) (steps []func(*durabletest.CrashFS) error, acked []int) {
 	t.Helper()
 	dir, segment := root.Stream(s.Cohort, s.ID), root.Segment(s.Cohort, s.ID)
 	add := func(n int, do func(*durabletest.CrashFS) error) { steps, acked = append(steps, do), append(acked, n) }
@@ -31,20 +33,36 @@ func stepsOf(t *testing.T, root cohort.Root, s journal.Stream, groups [][]byte) 
 		_, err := c.Create(segment, 0o644)
 		return err
 	})
-	for n, group := range groups {
-		for _, part := range [][]byte{group[:len(group)/2], group[len(group)/2:]} { // a reader may see a part of a write
-			add(n, func(c *durabletest.CrashFS) error { return c.Append(segment, part) })
+	moved := func(c *durabletest.CrashFS) string { // the writer has it open, wherever a fold has moved it
+		if _, err := c.Stat(segment); errors.Is(err, fs.ErrNotExist) {
+			return cohort.SegmentIn(root.Reaped(s.Cohort, s.ID))
 		}
-		add(n, func(c *durabletest.CrashFS) error {
-			f, err := c.Open(segment)
-			if errors.Is(err, fs.ErrNotExist) { // the writer has it open, wherever a fold has moved it
-				f, err = c.Open(cohort.SegmentIn(root.Reaped(s.Cohort, s.ID)))
-			}
-			if err != nil {
-				return err
-			}
-			return f.Sync()
-		})
+		return segment
+	}
+	sync := func(c *durabletest.CrashFS) error {
+		f, err := c.Open(moved(c))
+		if err != nil {
+			return err
+		}
+		return f.Sync()
+	}
+	size := 0
+	for n, group := range groups {
+		if zeros > 0 && n == len(groups)-1 {
+			end := size
+			add(n, func(c *durabletest.CrashFS) error { return c.Cut(moved(c), end) })
+			add(n, sync)
+		}
+		for _, part := range [][]byte{group[:len(group)/2], group[len(group)/2:]} { // a reader may see a part of a write
+			at := size
+			add(n, func(c *durabletest.CrashFS) error { return c.Overwrite(moved(c), at, part) })
+			size += len(part)
+		}
+		if zeros > 0 && n == 0 {
+			end := size
+			add(n, func(c *durabletest.CrashFS) error { return c.Overwrite(moved(c), end, make([]byte, zeros)) })
+		}
+		add(n, sync)
 		for _, d := range []string{dir, filepath.Dir(dir), root.Cohorts(), string(root)} {
 			if n == 0 {
 				add(n, func(c *durabletest.CrashFS) error { return c.SyncDir(d) })
@@ -60,6 +78,11 @@ func stepsOf(t *testing.T, root cohort.Root, s journal.Stream, groups [][]byte) 
 // none is, nobody says that one is.
 func TestPowerLossBesideAppend(t *testing.T) {
 	t.Parallel()
+	t.Run("appended", func(t *testing.T) { powerLossBesideAppend(t, 0) })
+	t.Run("over zeros", func(t *testing.T) { powerLossBesideAppend(t, 3000) })
+}
+
+func powerLossBesideAppend(t *testing.T, zeros int) {
 	rnd := rand.New(rand.NewPCG(*seed, 27))
 	t.Logf("-seed %d", *seed)
 	root := newRoot(t)
@@ -76,7 +99,8 @@ func TestPowerLossBesideAppend(t *testing.T) {
 		}
 		groups, size = append(groups, data[size:]), len(data)
 	}
-	for _, line := range []string{`{"run_id":"n0","stage":"S","v":5}`, `{"run_id":"n1","stage":"S","v":6}`} {
+	long := strings.Repeat("x", 1200) // over more than two sectors
+	for _, line := range []string{`{"run_id":"n0","stage":"S","v":5}`, `{"run_id":"n1","stage":"S","v":6,"x":"` + long + `"}`} {
 		appendLines(t, w, line)
 		group()
 	}
@@ -88,7 +112,7 @@ func TestPowerLossBesideAppend(t *testing.T) {
 	if !strings.HasPrefix(path, root.Cohorts()) {
 		t.Fatalf("%s is not in its cohort", path)
 	}
-	steps, acked := stepsOf(t, root, id, groups)
+	steps, acked := stepsOf(t, root, id, groups, zeros)
 	play := func(disk *durabletest.CrashFS, from, to int) {
 		for _, do := range steps[from:to] {
 			if err := do(disk); err != nil {
@@ -176,7 +200,7 @@ func TestLostUnsynced(t *testing.T) {
 		"all of two folds":          {firstLines, false, func([]int64) int64 { return 0 }, 0, true},
 		"more than the seal":        {firstLines, true, func(e []int64) int64 { return e[0] }, 0, true},
 	} {
-		t.Run(name, func(t *testing.T) {
+		lost := func(t *testing.T, ahead []byte) {
 			root := newDamagedRoot(t)
 			cfg := compactor.Config{Root: root, FS: &durabletest.Late{FS: durable.OS}}
 			w := openWriter(t, root, "c")
@@ -212,7 +236,12 @@ func TestLostUnsynced(t *testing.T) {
 			if size := test.keep(ends); size < 0 {
 				remove(t, segment)
 			} else {
-				change(t, segment, func(b []byte) []byte { return b[:size] })
+				change(t, segment, func(b []byte) []byte {
+					if ahead == nil {
+						return b[:size]
+					}
+					return slices.Concat(b[:size], make([]byte, int64(len(b))-size), ahead)
+				})
 			}
 			alarms := func(when string, damage bool) {
 				for _, what := range []string{"check", "status", "replay"} {
@@ -259,6 +288,14 @@ func TestLostUnsynced(t *testing.T) {
 			}
 			if got := values(t, root); fmt.Sprint(got) != fmt.Sprint(want) {
 				t.Errorf("rows %v, want %v", got, want)
+			}
+		}
+		t.Run(name, func(t *testing.T) { lost(t, nil) })
+		t.Run(name+", zeros are there", func(t *testing.T) {
+			if test.sealed {
+				lost(t, []byte{}) // zeros never follow a seal, but its blocks may be lost
+			} else if test.keep([]int64{0, 0}) >= 0 {
+				lost(t, make([]byte, 5000))
 			}
 		})
 	}

@@ -15,6 +15,7 @@ import (
 // binary, and get the path of a root.
 var children = map[string]func(root cohort.Root) error{
 	"append":  appendInChild,
+	"goes on": goesOnInChild,
 	"endless": endlessInChild,
 	"many":    manyInChild,
 	"lives":   livesInChild,
@@ -112,12 +113,17 @@ func endlessInChild(root cohort.Root) error {
 }
 
 // appendInChild appends run 1 and run 2 and writes a line to standard output for each acknowledgement.
-func appendInChild(root cohort.Root) error {
+func appendInChild(root cohort.Root) error { return appendUpTo(root, 2) }
+
+// goesOnInChild appends as many runs as a stream needs that writes over zeros.
+func goesOnInChild(root cohort.Root) error { return appendUpTo(root, firstGroups+3) }
+
+func appendUpTo(root cohort.Root, last int) error {
 	w, err := Create(root, "c", Options{})
 	if err != nil {
 		return err
 	}
-	for n := 1; n <= 2; n++ {
+	for n := 1; n <= last; n++ {
 		r, err := cohort.ParseRecord(fmt.Appendf(nil, `{"run_id":"r-%d","stage":"T"}`, n), 0)
 		if err != nil {
 			return err

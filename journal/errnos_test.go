@@ -66,7 +66,7 @@ func (d failingSync) Sync() error {
 	return d.Dir.Sync()
 }
 
-// failingSegment is one whose write or fsync fails: both are one call of the library.
+// failingSegment is one whose write or fsync fails.
 type failingSegment struct {
 	segment
 	f *failingCalls
@@ -76,13 +76,14 @@ func (s failingSegment) write(first uint64, frames [][]byte) error {
 	if s.f.fails("write") {
 		return &fs.PathError{Op: "write", Path: "segment", Err: s.f.row.Err}
 	}
-	if err := s.segment.write(first, frames); err != nil {
-		return err
-	}
+	return s.segment.write(first, frames)
+}
+
+func (s failingSegment) sync() error {
 	if s.f.fails("fsync") {
 		return &fs.PathError{Op: "sync", Path: "segment", Err: s.f.row.Err}
 	}
-	return nil
+	return s.segment.sync()
 }
 
 // TestErrnosOfAppend goes through the table: each write and sync of an append fails once, and all of a kind fail. Where the table says

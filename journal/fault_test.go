@@ -21,9 +21,11 @@ import (
 
 var errFault = errors.New("injected")
 
-// seam stands between a Writer and its streams. Its calls are numbered from 0: create, write, close.
+// seam stands between a Writer and its streams. Its calls are numbered from 0: create, write, close. If ahead is set, the calls that write
+// zeros ahead, and all syncs, are numbered as well.
 type seam struct {
 	t     *testing.T
+	ahead bool
 	fail  func(call int) bool
 	how   string // what happens before a call fails: "nothing", "half" of it, or "all"
 	calls []string
@@ -45,7 +47,11 @@ func (s *seam) install(w *Writer) {
 			st.abandon()
 			return nil, errFault
 		}
-		st.seg = &seamSegment{segment: st.seg, seam: s, path: st.path()}
+		seg := &seamSegment{segment: st.seg, seam: s, path: st.path()}
+		st.seg = seg
+		if st.spare = nil; s.ahead {
+			st.spare = &seamSpare{newSpareFile(s.t, st.path()), seg}
+		}
 		return st, nil
 	}
 }
@@ -61,8 +67,9 @@ func (s *seam) call(op string) bool {
 type seamSegment struct {
 	segment
 	*seam
-	path string
-	dead bool
+	path  string
+	wrote int64
+	dead  bool
 }
 
 func (s *seamSegment) write(first uint64, frames [][]byte) error {
@@ -73,6 +80,9 @@ func (s *seamSegment) write(first uint64, frames [][]byte) error {
 	switch {
 	case !s.dead:
 		err := s.segment.write(first, frames)
+		for _, f := range frames {
+			s.wrote += int64(entrySize(len(f)))
+		}
 		s.dead = err != nil
 		return err
 	case s.how == "half":
@@ -85,15 +95,40 @@ func (s *seamSegment) write(first uint64, frames [][]byte) error {
 	return errFault
 }
 
+func (s *seamSegment) sync() error {
+	if !s.ahead {
+		return s.segment.sync()
+	}
+	return s.around("sync", s.segment.sync)
+}
+
+// around makes a call that is numbered. None may follow on this segment once one has failed.
+func (s *seamSegment) around(op string, do func() error) error {
+	if s.dead {
+		s.t.Errorf("%s after an error", op)
+	}
+	s.dead = s.call(op)
+	if s.dead && s.how == "nothing" {
+		return errFault
+	}
+	if err := do(); err != nil {
+		s.t.Error(err)
+	}
+	if s.dead {
+		return errFault
+	}
+	return nil
+}
+
 // appendHalf leaves what a full disk leaves.
 func (s *seamSegment) appendHalf(frames [][]byte) {
 	var all []byte
 	for _, f := range frames {
 		all = append(binary.AppendUvarint(all, uint64(len(f))), f...)
 	}
-	file, err := os.OpenFile(s.path, os.O_WRONLY|os.O_APPEND, 0)
+	file, err := os.OpenFile(s.path, os.O_WRONLY, 0)
 	if err == nil {
-		_, err = file.Write(all[:len(all)/2])
+		_, err = file.WriteAt(all[:len(all)/2], s.wrote)
 		err = errors.Join(err, file.Close())
 	}
 	if err != nil {

@@ -38,10 +38,10 @@ func TestHostileSegment(t *testing.T) {
 		}, 20, 4},
 		{"a record without an id", 20, 250, false, func(rest []byte) []byte {
 			return plant(frame{kind: kindRecord, seq: 1 << 40}, rest, true)
-		}, 19, 4},
+		}, 19, 5},
 		{"a kind that there was not in version 1", 20, 250, false, func(rest []byte) []byte {
 			return plant(frame{version: 1, kind: kindSeal + 1, seq: 1 << 40}, rest, true)
-		}, 19, 4},
+		}, 19, 5},
 		{"a later version whose checksum does not fit", 20, 250, true, func(rest []byte) []byte {
 			return plant(frame{version: 3, kind: kindRecord, seq: 1 << 30, recordID: "x"}, rest, false)
 		}, 20, 8},

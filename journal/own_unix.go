@@ -10,12 +10,16 @@ import (
 // ownFile tells one file from all others, and how large it is. Each append needs both. It does what os.SameFile and os.Stat do,
 // without allocating memory and with one walk along the path less.
 type ownFile struct {
-	f        *os.File // only for fstat
+	f        *os.File // for fstat; where zeros are written ahead, for that and for its sync as well
 	dev, ino uint64
+	writable bool
 }
 
+// openOwn opens the segment that was just made, before anything is written to it: the kernel tells a descriptor only of the errors of
+// writing back that came after it was opened.
 func openOwn(path string) (*ownFile, os.FileInfo, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
+	access := ownAccess(path)
+	f, err := os.OpenFile(path, access|syscall.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -25,7 +29,7 @@ func openOwn(path string) (*ownFile, os.FileInfo, error) {
 		return nil, nil, err
 	}
 	st := info.Sys().(*syscall.Stat_t)
-	return &ownFile{f, uint64(st.Dev), st.Ino}, info, nil
+	return &ownFile{f, uint64(st.Dev), st.Ino, access == os.O_RDWR}, info, nil
 }
 
 // size is the size of the file, also after it was moved.
@@ -53,4 +57,4 @@ func again(call func() error) error {
 	}
 }
 
-func (o *ownFile) close() { o.f.Close() } // nothing was written through it, so its error says nothing
+func (o *ownFile) close() { o.f.Close() } // what was written through it was synced, so its error says nothing

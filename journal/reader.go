@@ -2,6 +2,7 @@ package journal
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -55,6 +56,8 @@ type Reader struct {
 	ends   ending
 	torn   int64
 	sums   *sums // nil until damage is found
+	solid  int64 // before this offset stands a byte that is not zero; see onlyZeros
+	late   int   // see cameLate
 	summed int64 // how many bytes went into checksums; a test makes sure that they are few
 }
 
@@ -85,6 +88,10 @@ func open(r *Reader) (*Reader, error) {
 		return nil, &CorruptError{r.path, r.size, r.pos.Offset - r.size,
 			fmt.Errorf("shorter than what was read before: %w", errCutOff)}
 	}
+	if err := r.holdsPosition(); err != nil {
+		f.Close()
+		return nil, err
+	}
 	return r, nil
 }
 
@@ -111,7 +118,7 @@ func (r *Reader) ReuseMemory() { r.reuse = true }
 // Next returns the next record, with its Cohort, Stream, Stamp and ID. It passes over headers and seals. A record whose Action is set
 // is no run.
 //
-//	io.EOF           the end, or bytes that are not an entry, perhaps not yet: Torn counts them
+//	io.EOF           the end, zeros up to the end, or bytes that are not an entry, perhaps not yet: Torn counts them
 //	*CorruptError    a damaged place that was passed over: Next may be called again, and reads on after it
 //	any other error  the reading ends at Position: a newer version (cohort.ErrNewer), a stream of another
 //	                 cohort or root (IsMisfit), an error of the file system
@@ -156,6 +163,9 @@ func (r *Reader) Reread(at Ref) (cohort.Record, error) {
 	if r.w != nil && at.Offset < r.size {
 		f, err = r.parse(at.Offset)
 	}
+	if r.shrank(err) {
+		f, err = r.parse(at.Offset)
+	}
 	if err == nil && (f.kind != kindRecord || f.crc != at.CRC) {
 		err = errors.New("is not the record that was read before")
 	}
@@ -179,8 +189,9 @@ func (r *Reader) Reread(at Ref) (cohort.Record, error) {
 // Position is the place after the last entry that Next has read or passed over. Another Reader of this stream can go on there.
 func (r *Reader) Position() Position { return r.pos }
 
-// Torn is, after io.EOF, how many bytes follow after Position. They are an entry that is being written, a part of an entry
-// whose writer died, or damage. Which of these, a Reader can tell only when nothing more can be added.
+// Torn is, after io.EOF, how many bytes follow after Position, up to the last one that is not zero. They are an entry that is being
+// written, a part of an entry whose writer died, or damage. Which of these, a Reader can tell only when nothing more can be added.
+// Zeros at the end do not count: a writer puts them there ahead of its entries.
 func (r *Reader) Torn() int64 { return r.torn }
 
 // Sync makes durable what was read: a writer syncs only after it has written, and a Reader may be faster. It is not done for the
@@ -209,8 +220,19 @@ type sized struct {
 
 // frame returns the next valid frame and moves the position after it. If there is none, the error says why.
 func (r *Reader) frame() (sized, error) {
+	f, err := r.tryFrame()
+	for r.shrank(err) {
+		f, err = r.tryFrame()
+	}
+	return f, err
+}
+
+func (r *Reader) tryFrame() (sized, error) {
 	if r.w == nil || r.pos.Offset == r.size {
 		return sized{}, io.EOF
+	}
+	if end, err := r.onlyZeros(); end || err != nil {
+		return sized{}, cmp.Or(err, io.EOF)
 	}
 	f, err := r.next()
 	switch {
@@ -222,7 +244,10 @@ func (r *Reader) frame() (sized, error) {
 	case isRead(err):
 		return sized{}, err
 	}
-	return sized{}, r.invalid(err)
+	if err = r.invalid(err); err == errLate {
+		return r.tryFrame()
+	}
+	return sized{}, err
 }
 
 // next is the entry at the position, if it is valid there.
@@ -320,6 +345,9 @@ func (r *Reader) invalid(cause error) error {
 		if next.seq == 0 && !sealed {
 			return r.tail()
 		}
+		if !sealed && r.cameLate() {
+			return errLate
+		}
 	}
 	r.pos.Offset = next.at
 	switch {
@@ -334,7 +362,11 @@ func (r *Reader) invalid(cause error) error {
 
 // tail ends the reading before bytes that are not an entry.
 func (r *Reader) tail() error {
-	r.torn = r.size - r.pos.Offset
+	end, err := r.lastByte()
+	if err != nil {
+		return err
+	}
+	r.torn = max(end-r.pos.Offset, 0)
 	return io.EOF
 }
 

@@ -38,7 +38,13 @@ type stream struct {
 	lock *durable.Lock
 	info fs.FileInfo // the segment when it was made
 	own  *ownFile    // the segment: the path must lead to this file at each acknowledgement
-	size int64       // how many bytes we wrote
+	size int64       // how many bytes the library wrote: where the last entry ends
+	end  int64       // the size of the segment: more than size while zeros stand after the last entry
+
+	spare  spare // writes these zeros; nil: there are none in this stream
+	most   int64 // end never passes it because of zeros
+	groups int   // how many were written
+	synced int64 // where the group before ended
 
 	where string   // see path
 	texts []byte   // the memory of frames, used again for each group
@@ -209,6 +215,9 @@ func (s *stream) open() error {
 	if err == nil {
 		s.own, s.info, err = openOwn(s.path())
 	}
+	if err == nil {
+		s.spare = spareOf(s.own, s.seg)
+	}
 	return err
 }
 
@@ -236,6 +245,8 @@ func newULID() string {
 //
 //	fstat segment; write segment; fsync segment; lstat segment
 //	the first time before the lstat: fsync stream dir; fsync cohort dir; fsync its parents
+//	where zeros stand ahead: fdatasync segment instead of fsync segment (see spare)
+//	where zeros are written: before the fsync, pwrite segment
 //
 // After an error the stream is dead: only abandon may follow.
 func (s *stream) write(frames [][]byte) error {
@@ -254,11 +265,11 @@ func (s *stream) put(frames [][]byte) error {
 	switch size, err := s.own.size(); {
 	case err != nil:
 		return fmt.Errorf("look at %s: %w", s.path(), err)
-	case size != s.size:
+	case size != s.end:
 		return s.resized(size)
 	}
-	// One write and one fsync. Neither is tried again on this file: after a failed write its end is unknown, and after a
-	// failed fsync the next one would report success for pages that the kernel has dropped (S3). The Writer writes the
+	// One write and one sync. Neither is tried again on this file: after a failed write its end is unknown, and after a
+	// failed sync the next one would report success for pages that the kernel has dropped (S3). The Writer writes the
 	// records to a fresh stream instead.
 	if err := s.seg.write(s.seq+1, frames); err != nil {
 		return fmt.Errorf("write %s: %w", s.path(), err)
@@ -266,6 +277,9 @@ func (s *stream) put(frames [][]byte) error {
 	s.seq += uint64(len(frames))
 	for _, f := range frames {
 		s.size += int64(entrySize(len(f)))
+	}
+	if err := s.sync(); err != nil {
+		return fmt.Errorf("sync %s: %w", s.path(), err)
 	}
 	// The bytes are durable, but a crash could still lose the names that lead to them. They must be durable before the
 	// first acknowledgement (S2).
@@ -309,14 +323,14 @@ func (s *stream) checkPath() error {
 		return fmt.Errorf("look at own stream: %w", err)
 	case !same:
 		return fmt.Errorf("own stream %s was replaced by another file", s.path())
-	case size != s.size:
+	case size != s.end:
 		return s.resized(size)
 	}
 	return nil
 }
 
 func (s *stream) resized(size int64) error {
-	return fmt.Errorf("own stream %s has %d bytes instead of %d", s.path(), size, s.size)
+	return fmt.Errorf("own stream %s has %d bytes instead of %d", s.path(), size, s.end)
 }
 
 // maxTexts bounds how many bytes of memory a stream keeps for frames from one group to the next.
@@ -385,7 +399,9 @@ func (s *stream) finish(stamp cohort.Stamp) error {
 	// The seal allows a compactor to delete the stream. So it goes the way of a record: after all of them, in one file, synced.
 	b := appendFrame(nil, s.ID, frame{kind: kindSeal, seq: s.seq + 1, stamp: stamp, payload: payload})
 	// Nobody looks at the path afterwards: a fold that has read the seal may have taken the stream away already.
-	err = s.put([][]byte{b})
+	if err = s.cut(); err == nil {
+		err = s.put([][]byte{b})
+	}
 	return errors.Join(err, s.abandon())
 }
 

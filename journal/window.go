@@ -13,6 +13,9 @@ type readError struct{ error }
 
 func (e readError) Unwrap() error { return e.error }
 
+// errShrank is a readError: the segment is shorter than it was when it was opened.
+var errShrank = errors.New("the segment has become shorter")
+
 func isRead(err error) bool {
 	if err == nil {
 		return false
@@ -66,8 +69,11 @@ func (w *window) read(b []byte, off int64) error {
 	if got == len(b) {
 		return nil
 	}
-	if errors.Is(err, io.EOF) { // the file shrank, or a network file system shows its size before its bytes
-		err = io.ErrUnexpectedEOF
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF // a network file system may show the size of a file before its bytes
+		if info, serr := w.f.Stat(); serr == nil && info.Size() < w.size {
+			err = errShrank
+		}
 	}
 	return readError{fmt.Errorf("read segment at offset %d: %w", off, err)}
 }
@@ -80,3 +86,14 @@ func (w *window) copy(b []byte, off int64) bool {
 	copy(b, w.buf[off-w.off:])
 	return true
 }
+
+// loaded is how many bytes from an offset on are in memory.
+func (w *window) loaded(off int64) int {
+	if off < w.off {
+		return 0
+	}
+	return int(max(w.off+int64(len(w.buf))-off, 0))
+}
+
+// forget makes the next call read again.
+func (w *window) forget() { w.buf = w.buf[:0] }

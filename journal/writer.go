@@ -361,6 +361,7 @@ func (w *Writer) ready(recs []*cohort.Record) error {
 		return fmt.Errorf("make a stream: %w", err)
 	}
 	w.stream = s
+	s.most = w.options.SealBytes
 	s.keepTimer(w.options.SealAge)
 	w.tellModes(s)
 	// Stamps begin at the time that the file system gave to the new directory, and above every stamp that was folded. This

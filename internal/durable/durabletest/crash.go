@@ -188,23 +188,29 @@ func (r *reboot) inode(old *inode) *inode {
 
 const sector = 512
 
-// survive is the content of a file: what was synced, then a part of the rest, in which each sector is
-// there or full of zeros.
+// survive is the content of a file: what was synced, then a part of the rest, in which each sector is there or full of zeros. A sector that
+// was written over is there as it was synced, or as it is now. A cut that was not synced may be lost.
 func (r *reboot) survive(i *inode) []byte {
 	from, size := len(i.synced), len(i.data)
 	switch {
 	case r.mode.Data == None:
-		size = from
+		return bytes.Clone(i.synced)
+	case r.mode.Data == Some && size < from:
+		size += r.rnd.IntN(2) * (from - size)
 	case r.mode.Data == Some && r.rnd.IntN(3) > 0:
 		size = from + r.rnd.IntN(size-from+1)
 	}
-	out := bytes.Clone(i.data[:size])
-	for r.mode.Data == Some && from < size {
-		end := min(size, (from/sector+1)*sector)
-		if r.rnd.IntN(2) == 0 {
-			clear(out[from:end])
+	out := make([]byte, size)
+	copy(out, i.synced)
+	copy(out, i.data)
+	for off := 0; r.mode.Data == Some && off < size; {
+		end := min(size, (off/sector+1)*sector)
+		old := make([]byte, end-off)
+		copy(old, i.synced[min(off, from):])
+		if !bytes.Equal(old, out[off:end]) && r.rnd.IntN(2) == 0 {
+			copy(out[off:], old)
 		}
-		from = end
+		off = end
 	}
 	return out
 }

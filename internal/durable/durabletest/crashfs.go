@@ -191,6 +191,23 @@ func (c *CrashFS) ReadDir(name string) ([]fs.DirEntry, error) {
 
 // Append writes to the end of a file that exists, as a program that has it open. Only the Sync of an open file makes the bytes durable.
 func (c *CrashFS) Append(name string, data []byte) error {
+	return c.write(name, func(i *inode) { i.data = append(i.data, data...) })
+}
+
+// Overwrite writes into a file that exists, as a program that has it open. It becomes longer if the bytes do not fit.
+func (c *CrashFS) Overwrite(name string, off int, data []byte) error {
+	return c.write(name, func(i *inode) {
+		i.data = append(i.data, make([]byte, max(off+len(data)-len(i.data), 0))...)
+		copy(i.data[off:], data)
+	})
+}
+
+// Cut makes a file shorter, as a program that has it open.
+func (c *CrashFS) Cut(name string, size int) error {
+	return c.write(name, func(i *inode) { i.data = slices.Clone(i.data[:size]) })
+}
+
+func (c *CrashFS) write(name string, do func(*inode)) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	i, err := c.walk(parts(name))
@@ -200,7 +217,7 @@ func (c *CrashFS) Append(name string, data []byte) error {
 	if err != nil {
 		return &fs.PathError{Op: "write", Path: name, Err: err}
 	}
-	i.data = append(i.data, data...)
+	do(i)
 	i.modTime = time.Now()
 	return nil
 }
