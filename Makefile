@@ -105,8 +105,8 @@ test-differential: $(VENV)/made ## for DIFFERENTIAL (default 60s): random record
 test-engines-short: $(ENGINES)/made # the part of test-engines that make test runs
 	$(GO) test -count=1 -v -run 'TestEngines$$' -timeout 0 ./internal/acceptance -args -engines deltalake,polars,duckdb -engines-python $(abspath $(ENGINES))/bin/python -generations 20
 
-test-engines: $(ENGINES)/all ## a random history of GENERATIONS folds (default 200): delta-rs, Polars, DuckDB, Spark and ClickHouse read every version of Delta tables; needs Java and node
-	CHDB=$(abspath $(ENGINES))/node_modules/chdb $(GO) test -count=1 -v -run 'Test(Engines|Cluster)$$' -timeout 0 ./internal/acceptance -args -engines deltalake,polars,duckdb,chdb,pyspark -engines-python $(abspath $(ENGINES))/bin/python -generations $(GENERATIONS)
+test-engines: $(ENGINES)/all ## a random history of GENERATIONS folds (default 200): delta-rs, Polars, DuckDB, Spark and ClickHouse read every version of Delta tables, and these, parquet-java 1.12.0, hyparquet, node and jq padded files; needs Java, Maven, node and jq
+	CHDB=$(abspath $(ENGINES))/node_modules/chdb NODE_HOME=$(abspath $(ENGINES)) JAVA_LIBS=$(abspath $(ENGINES))/java $(GO) test -count=1 -v -run 'Test(Engines|Cluster|Padded)$$' -timeout 0 ./internal/acceptance -args -padded $(PADDED) -engines deltalake,polars,duckdb,chdb,pyspark -engines-python $(abspath $(ENGINES))/bin/python -generations $(GENERATIONS)
 
 # MLflow 2 lies beside MLflow 3, and uses the libraries of that one.
 $(TRACKERS)/made: internal/trackers/requirements.txt internal/trackers/requirements-mlflow2.txt
@@ -126,9 +126,12 @@ $(ENGINES)/made: internal/acceptance/testdata/engines/requirements.txt
 	$(ENGINES)/bin/python -m pip install -q --disable-pip-version-check -r $<
 	touch $@
 
-$(ENGINES)/all: $(ENGINES)/made internal/acceptance/testdata/engines/requirements-spark.txt
+PADDED = pyarrow,polars,duckdb,pyspark,java,chdb,hyparquet,python,node,jq
+
+$(ENGINES)/all: $(ENGINES)/made internal/acceptance/testdata/engines/requirements-spark.txt internal/acceptance/testdata/engines/pom.xml
 	$(ENGINES)/bin/python -m pip install -q --disable-pip-version-check -r internal/acceptance/testdata/engines/requirements-spark.txt
-	npm install --silent --no-fund --no-audit --prefix $(ENGINES) chdb@3.4.0
+	npm install --silent --no-fund --no-audit --prefix $(ENGINES) chdb@3.4.0 hyparquet@1.33.0 hyparquet-compressors@1.1.2
+	mvn -q -B -f internal/acceptance/testdata/engines/pom.xml dependency:copy-dependencies -DoutputDirectory=$(abspath $(ENGINES))/java
 	touch $@
 
 test-docs: $(VENV)/made ## run the code blocks of the README and of docs: shell, Python, SQL

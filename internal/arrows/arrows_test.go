@@ -61,6 +61,7 @@ var allowed = map[string][]string{
 	"compactor/intake/wandb":               {"compactor/intake/tracker", "internal/jsonscan"},
 
 	"internal/doctor": {"cohort", "compactor/lock", "internal/durable"},
+	"internal/padded": {"cohort", "compactor", "compactor/generation", "journal"},
 	"internal/rootid": {"cohort", "journal"},
 
 	"cohort":                  {"internal/jsonscan"},

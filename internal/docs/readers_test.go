@@ -31,6 +31,25 @@ func TestReaders(t *testing.T) {
 	}
 }
 
+// TestPaddedReaders reads an index with zeros between its row groups, and snapshots with spaces between their sections.
+func TestPaddedReaders(t *testing.T) {
+	if testing.Short() {
+		t.Skip("folds 130,000 rows, and waits for Python")
+	}
+	python := findPython(t)
+	if python == "" {
+		t.Skip("make test-docs makes the readers")
+	}
+	dir := t.TempDir()
+	if out, err := exec.Command("go", "run", "-buildvcs=false", "../padded", dir).CombinedOutput(); err != nil {
+		t.Fatalf("internal/padded: %v\n%s", err, out)
+	}
+	script := filepath.Join(top, "internal", "acceptance", "testdata", "engines", "padded.py")
+	if out, err := exec.Command(python, script, "pyarrow,pandas,polars,python", dir).CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 // TestVersions holds the versions that the README names against those that are installed.
 func TestVersions(t *testing.T) {
 	pinned, err := os.ReadFile("requirements.txt")
