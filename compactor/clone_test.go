@@ -14,6 +14,7 @@ import (
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/audit"
 	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/compactor/index"
 	"github.com/runfold/runfold/internal/durable"
@@ -120,8 +121,8 @@ func TestSharesWhatStoodTwice(t *testing.T) {
 }
 
 // TestFlipBeforeSharing flips a byte of each section of the files of the newest generation. The next fold finds it in all that it reads: in what is
-// fresh, which it would copy, and in a filter that it asks. It finds nothing in rows whose blocks it shares: they stay what they are, and check finds
-// them.
+// fresh, which it would copy, and in a filter that it asks. It finds nothing in rows that the next generation has from the one
+// before: that has them whole, and check finds the damage.
 func TestFlipBeforeSharing(t *testing.T) {
 	root, want := settled(t)
 	before := loaded(t, root)
@@ -153,13 +154,8 @@ func TestFlipBeforeSharing(t *testing.T) {
 				if got := damageOn(t, disk, root); got == "" {
 					t.Errorf("%s: check does not find it", when)
 				}
-				disk = onClones(before)
-				if err := disk.Flip(root.Data(f.Name), at-sec.Size+sec.Size/2); err != nil {
-					t.Fatal(err)
-				}
-				_, err := compactor.Fold(context.Background(), compactor.Config{Root: root, FS: disk, Lock: yes{}, Sizes: small, Scrub: 1})
-				if sec.Rows > 0 && !generation.IsDamage(err) {
-					t.Errorf("%s: a fold that compares all that it shares says %v", when, err)
+				if diff := cmp.Diff(want, valuesOn(t, disk, root)); diff != "" {
+					t.Errorf("%s: rows of the next generation (-want +got):\n%s", when, diff)
 				}
 			}
 		}
@@ -172,6 +168,65 @@ func TestFlipBeforeSharing(t *testing.T) {
 	if diff := cmp.Diff(want, valuesOn(t, disk, root)); diff != "" {
 		t.Errorf("rows without a flip (-want +got):\n%s", diff)
 	}
+}
+
+// TestFlipInTheSecond flips a byte of each section of the generation whose blocks the next fold shares. The newest generation has the damage then, and the
+// one before it has not: a repair loses nothing. A fold that compares what it shares finds it at once.
+func TestFlipInTheSecond(t *testing.T) {
+	root, want := settled(t)
+	before := loaded(t, root)
+	first, err := newestStoreOf(t, root).Read(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shared := 0
+	for _, f := range first.Files() {
+		at := int64(0)
+		for i, sec := range f.Sections {
+			when := fmt.Sprintf("%s, section %d of %d (%+v)", f.Name, i, len(f.Sections), sec)
+			flipped := func() *durabletest.CrashFS {
+				disk := onClones(before)
+				if err := disk.Flip(root.Data(f.Name), at+sec.Size/2); err != nil {
+					t.Fatal(err)
+				}
+				return disk
+			}
+			disk := flipped()
+			cfg := compactor.Config{Root: root, FS: disk, Lock: yes{}, Sizes: small}
+			foldNow(t, cfg)
+			m, err := newest(disk, root)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(damageOn(t, disk, root), m.Index.Name) || strings.Contains(damageOn(t, disk, root), m.Snapshots[0].Name) {
+				shared++
+				repaired, err := audit.Repair(t.Context(), cfg, audit.RepairOptions{Apply: true})
+				if err != nil || !repaired.Lossless() {
+					t.Errorf("%s: Repair = %v, %+v", when, err, repaired)
+				}
+				scrubbed := compactor.Config{Root: root, FS: flipped(), Lock: yes{}, Sizes: small, Scrub: 1}
+				if _, err := compactor.Fold(t.Context(), scrubbed); !generation.IsDamage(err) {
+					t.Errorf("%s: a fold that compares all that it shares says %v", when, err)
+				}
+			}
+			if diff := cmp.Diff(want, valuesOn(t, disk, root)); diff != "" {
+				t.Errorf("%s: rows (-want +got):\n%s", when, diff)
+			}
+			at += sec.Size
+		}
+	}
+	if shared < 4 {
+		t.Errorf("only %d sections were shared", shared)
+	}
+}
+
+func newestStoreOf(t *testing.T, root cohort.Root) *generation.Store {
+	t.Helper()
+	store, err := compactor.Config{Root: root}.Store()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store
 }
 
 // TestCheckComparesSections: a manifest whose sections do not fit the file is told, although the checksum of the file fits.

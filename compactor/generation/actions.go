@@ -147,7 +147,7 @@ func eachAction(in io.Reader, do func(cohort.Record) bool) error {
 func (d *Draft) writeActions(old *Data, more []cohort.Record, goes func(cohort.Record) bool) (file DataFile, err error) {
 	name := cohort.ActionsName(d.Generation, d.Token)
 	d.made = append(d.made, name)
-	w, err := d.store.newFile(name, nil)
+	w, err := d.store.newFile(name, nil, nil)
 	if err != nil {
 		return DataFile{}, err
 	}

@@ -25,8 +25,10 @@ type Draft struct {
 	// Bytes are those of the index and snapshots that Write has made, and of the withdrawn rows.
 	Bytes Bytes
 
-	store *Store
-	made  []string // the data files that this draft makes
+	store  *Store
+	made   []string                       // the data files that this draft makes
+	before map[cohort.Generation]Manifest // see lastBefore
+	copies bool                           // it shares no block: where something is damaged, all is read and compared
 }
 
 // Draft begins the child of parent, with these watermarks. Nothing is written.
@@ -71,7 +73,7 @@ func (s *Store) DraftAgain(good Manifest, newest cohort.Generation) (*Draft, err
 	if err != nil {
 		return nil, err
 	}
-	d.RepairedFrom = &from
+	d.RepairedFrom, d.copies = &from, true
 	d.Verb, d.Firsts = DidRepair, good.firsts()
 	return d, nil
 }

@@ -122,7 +122,7 @@ func ReadErased(in io.Reader, form cohort.KeyForm) (*cohort.Erased, error) {
 func (d *Draft) writeErased(all *cohort.Erased) (file DataFile, err error) {
 	name := cohort.ErasedName(d.Generation, d.Token)
 	d.made = append(d.made, name)
-	w, err := d.store.newFile(name, nil)
+	w, err := d.store.newFile(name, nil, nil)
 	if err != nil {
 		return DataFile{}, err
 	}

@@ -31,6 +31,7 @@ type newFile struct {
 	crc        uint32 // of its bytes until now, also of those in the buffer
 
 	old      *summed // the file of the generation before; nil: there is none
+	second   *second // the one before that; nil: nothing is shared
 	shared   shared  // see settle
 	sections Sections
 	Bytes
@@ -40,7 +41,7 @@ type newFile struct {
 type Bytes struct {
 	Written int64 `json:"bytes_written,omitempty"` // made of records, or of rows that were decoded
 	Copied  int64 `json:"bytes_copied,omitempty"`  // of the generation before, read and compared with their checksums
-	Cloned  int64 `json:"bytes_cloned,omitempty"`  // of the generation before, whose blocks both share: nothing was written
+	Cloned  int64 `json:"bytes_cloned,omitempty"`  // of the generation before, shared with the one before that: nothing was written
 	// Scrubbed are those of Cloned that were read all the same, and compared with their checksums: see Store.Scrub.
 	Scrubbed int64 `json:"bytes_scrubbed,omitempty"`
 }
@@ -58,14 +59,14 @@ func (b *Bytes) Add(c Bytes) {
 const writeBytes = 128 << 10
 
 // newFile begins a data file. Its name contains the token of the draft, so no other process makes the same name. old is the file whose
-// sections it may take over; nil: none.
-func (s *Store) newFile(name string, old *summed) (*newFile, error) {
+// sections it may take over, and before is the one before that; nil: none.
+func (s *Store) newFile(name string, old *summed, before *second) (*newFile, error) {
 	file, err := durable.Pending(s.FS, s.Root.Data(name), s.Settings.FileMode.FS()&^readOnly)
 	if err != nil {
 		return nil, err
 	}
 	made, _, _ := cohort.ParseDataName(name)
-	return &newFile{store: s, generation: made, name: name, file: file, buf: bufio.NewWriterSize(file, writeBytes), old: old}, nil
+	return &newFile{store: s, generation: made, name: name, file: file, buf: bufio.NewWriterSize(file, writeBytes), old: old, second: before}, nil
 }
 
 func (d *newFile) Write(p []byte) (int, error) {
@@ -99,24 +100,25 @@ func (d *newFile) Takes(from, size int64) bool {
 	return end > first && d.old.parts[first].Rows > 0
 }
 
-// Take appends whole sections of the file before: as blocks that both files share, or as bytes. Sections that are fresh are always copied, through
-// memory: after that they stand on two places of the disk.
+// Take appends whole sections of the file before. They are blocks that this file shares with the one before that, if that has the same bytes. Else they
+// are copied through memory, as all fresh sections are. So no two generations in a row have a block in common, and each row stands on two places of the
+// disk (docs/durability.md, R33).
 func (d *newFile) Take(from, size int64) error {
 	first, end := d.old.sections(from, size)
 	if d.n != d.from || end == first {
 		return errors.New("internal error: these are no sections, or one is not ended")
 	}
 	var err error
-	switch {
-	case d.old.areFresh(first, end):
+	switch there, ok := d.second.find(d.old.parts[first:end]); {
+	case !ok:
 		if err = d.settle(); err == nil {
 			err = d.copy(from, size)
 		}
-	case d.shared.size > 0 && d.shared.from+d.shared.size == from: // many sections are one clone
+	case d.shared.size > 0 && d.shared.from+d.shared.size == from && d.shared.there+d.shared.size == there: // many sections are one clone
 		d.shared.size, d.shared.end = d.shared.size+size, end
 	default:
 		err = d.settle()
-		d.shared = shared{from, size, first, end}
+		d.shared = shared{from, there, size, first, end}
 	}
 	for _, p := range d.old.parts[first:end] {
 		p.Fresh = false
@@ -128,10 +130,10 @@ func (d *newFile) Take(from, size int64) error {
 	return err
 }
 
-// shared are sections of the file before that stand next in the new one, and that it may share.
+// shared are sections that stand next in the new file.
 type shared struct {
-	from, size int64
-	first, end int // their numbers
+	from, there, size int64 // in the file before, and in the one before that
+	first, end        int   // their numbers in the file before
 }
 
 // settle appends the sections that were taken, and not appended yet.
@@ -141,7 +143,7 @@ func (d *newFile) settle() error {
 	if s.size == 0 {
 		return nil
 	}
-	if !d.clone(s.from, s.size) {
+	if !d.clone(s.there, s.size) {
 		return d.copy(s.from, s.size)
 	}
 	d.Cloned += s.size
@@ -149,12 +151,12 @@ func (d *newFile) settle() error {
 	for i := s.first; i < s.end; i++ {
 		p := d.old.parts[i].Section
 		compared = p.Rows > 0 && d.scrubs(i) || p.Rows == 0 && compared // the filters go with their rows
+		d.old.share(i)
 		if compared {
-			d.old.touch(i)
+			d.second.touch(s.there)
 			d.Scrubbed += p.Size
-		} else {
-			d.old.share(i)
 		}
+		s.there += p.Size
 	}
 	return nil
 }
@@ -162,7 +164,7 @@ func (d *newFile) settle() error {
 // Sizes are those of the store.
 func (d *newFile) Sizes() index.Sizes { return d.store.Sizes }
 
-// clone shares the blocks of the file before, where that is possible.
+// clone shares blocks, where that is possible.
 func (d *newFile) clone(from, size int64) bool {
 	if d.store.noClones.Load() {
 		return false
@@ -170,7 +172,7 @@ func (d *newFile) clone(from, size int64) bool {
 	if err := d.buf.Flush(); err != nil {
 		return false // every later write gets the error, too
 	}
-	err := d.file.Clone(d.old.r, from, size)
+	err := d.file.Clone(d.second.r, from, size)
 	if err != nil {
 		d.store.noClones.Store(true) // the file system does not change within a run
 	}
@@ -178,13 +180,13 @@ func (d *newFile) clone(from, size int64) bool {
 }
 
 // scrubs tells whether the bytes of a section are compared although they are shared. The sections take turns with the generations, so no state is
-// kept: of a file that only grows, each one has its turn once in 1/Scrub commits.
+// kept: of a file that only grows, each one has its turn in two of 2/Scrub commits, one after the other, which share it with different files.
 func (d *newFile) scrubs(section int) bool {
 	if !(d.store.Scrub > 0) {
 		return false
 	}
 	turns := uint64(max(1, math.Round(1/d.store.Scrub)))
-	return (uint64(section)+uint64(d.generation))%turns == 0
+	return (uint64(section)+uint64(d.generation)/2)%turns == 0
 }
 
 // copy writes bytes of the file before.

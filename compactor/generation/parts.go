@@ -193,10 +193,13 @@ func (p *pair) split(d *Draft, c Changes, name func(n int) string) {
 // write writes the files of the pair and makes them durable.
 func (p *pair) write(d *Draft, c Changes) (stats index.Stats, err error) {
 	var old *summed
-	if p.old != nil {
+	var before *second
+	if p.old != nil && p.old.read != nil {
 		old = p.old.read
+		before = d.second(p.old.of.Index, p.indexOf)
+		defer before.Close()
 	}
-	rows, err := d.store.newFile(p.name, old)
+	rows, err := d.store.newFile(p.name, old, before)
 	if err != nil {
 		return index.Stats{}, fmt.Errorf("write %s: %w", p.what, err)
 	}
@@ -204,6 +207,9 @@ func (p *pair) write(d *Draft, c Changes) (stats index.Stats, err error) {
 	stats, err = p.fill(d, c, rows)
 	if err != nil {
 		return index.Stats{}, err
+	}
+	if err := before.check(); err != nil {
+		return index.Stats{}, d.store.dataError(p.old.of, err)
 	}
 	p.bytes.Add(rows.Bytes)
 	// The index gets its name only now, after all of old was compared with its checksum. A file that carries a damaged row
@@ -255,7 +261,7 @@ func (p *pair) fill(d *Draft, c Changes, rows *newFile) (index.Stats, error) {
 	})
 	both.Go(func() error {
 		for _, part := range p.parts {
-			file, err := p.writePart(d.store, part, c.Lines)
+			file, err := p.writePart(d, part, c.Lines)
 			if err != nil {
 				return fmt.Errorf("write snapshots: %w", err)
 			}
@@ -274,14 +280,40 @@ func (p *pair) fill(d *Draft, c Changes, rows *newFile) (index.Stats, error) {
 	return stats, nil
 }
 
+// indexOf is the index of the pair in another generation, and snapshotsOf its snapshots.
+func (p *pair) indexOf(m Manifest) (DataFile, bool) {
+	if p.what == whatIndex {
+		return m.Index, true
+	}
+	if m.Withdrawn == nil {
+		return DataFile{}, false
+	}
+	return m.Withdrawn.Index, true
+}
+
+func (p *pair) snapshotsOf(m Manifest, id cohort.ID) (DataFile, bool) {
+	all := m.Snapshots
+	if p.what == whatWithdrawn {
+		if m.Withdrawn == nil {
+			return DataFile{}, false
+		}
+		all = m.Withdrawn.Snapshots
+	}
+	f, ok := all.Of(id)
+	return f.DataFile, ok
+}
+
 // writePart writes a snapshots file and makes it durable.
-func (p *pair) writePart(s *Store, part *part, load index.Load) (file DataFile, err error) {
+func (p *pair) writePart(d *Draft, part *part, load index.Load) (file DataFile, err error) {
 	var old, from *summed
+	var before *second
 	if part.old.Name != "" {
 		if old, err = p.old.snapshots(part.old); err != nil {
 			return DataFile{}, err
 		}
 		defer old.Close()
+		before = d.second(part.old.DataFile, func(m Manifest) (DataFile, bool) { return p.snapshotsOf(m, part.cohort) })
+		defer before.Close()
 	}
 	if len(part.moved) > 0 {
 		if from, err = p.from.snapshots(part.from); err != nil {
@@ -289,7 +321,7 @@ func (p *pair) writePart(s *Store, part *part, load index.Load) (file DataFile, 
 		}
 		defer from.Close()
 	}
-	w, err := s.newFile(part.name, old)
+	w, err := d.store.newFile(part.name, old, before)
 	if err != nil {
 		return DataFile{}, err
 	}
@@ -302,6 +334,9 @@ func (p *pair) writePart(s *Store, part *part, load index.Load) (file DataFile, 
 		if cerr := r.check(); cerr != nil {
 			return DataFile{}, cerr // also where it is the cause of err, which does not say which file it was
 		}
+	}
+	if err == nil {
+		err = before.check()
 	}
 	if err != nil {
 		return DataFile{}, err

@@ -50,7 +50,7 @@ func (s *Store) copyData(want DataFile, from string) (err error) {
 		return err
 	}
 	defer r.Close()
-	w, err := s.newFile(want.Name, nil)
+	w, err := s.newFile(want.Name, nil, nil)
 	if err != nil {
 		return err
 	}

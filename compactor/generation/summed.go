@@ -26,7 +26,7 @@ type sum struct {
 	n        int64 // where in the file the summed bytes end
 	crc      uint32
 	touched  bool // a part of it was read
-	shared   bool // a new file has the same blocks
+	shared   bool // a new file has the same bytes from another file
 }
 
 func newSummed(r durable.ReadFile, path string, d DataFile) *summed {
@@ -104,32 +104,15 @@ func (s *summed) sections(from, size int64) (first, end int) {
 	return first, end + 1
 }
 
-// areFresh tells whether one of the sections is fresh.
-func (s *summed) areFresh(first, end int) bool {
-	for _, p := range s.parts[first:end] {
-		if p.Fresh {
-			return true
-		}
-	}
-	return false
-}
-
-// share notes that a new file has the blocks of a section.
+// share notes that a new file has a section, and not from here.
 func (s *summed) share(section int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.parts[section].shared = true
 }
 
-// touch makes check compare a section.
-func (s *summed) touch(section int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.parts[section].touched = true
-}
-
 // check reads the rest of each section that the new file stands on, and compares its checksum: all that is fresh, and all of which a part was read.
-// Rows whose blocks the new file shares need not be compared: it has them as they are. What was read of those are pages, which have
+// Rows that the new file has from another file need not be compared. What was read of those are pages, which have
 // checksums of their own.
 func (s *summed) check() error {
 	s.mu.Lock()
