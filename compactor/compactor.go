@@ -94,8 +94,8 @@ type Config struct {
 	// ReapGrace is how long a dead stream stays in reaped/, and is read again by each fold, before it is
 	// deleted. If zero, 10 minutes; negative, not at all.
 	ReapGrace time.Duration
-	// Scrub is the share, from 0 to 1, of the sections whose blocks a fold shares with the files before that it reads all the same, and compares. Each
-	// fold takes other ones: 0.01 sees all in 100 folds. If zero, none.
+	// Scrub is the share, from 0 to 1, of the sections whose blocks a fold shares with earlier files that it reads all the same, and compares. Each
+	// two folds take other ones: 0.01 sees both copies of all in 200 folds. If zero, none.
 	Scrub float64
 	// Free tells how many bytes can still be written below a directory. If nil, the operating system is asked.
 	Free func(dir string) (int64, error)

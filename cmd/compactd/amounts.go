@@ -122,7 +122,7 @@ func (a *amounts) String() string {
 	}
 	parts = append(parts, megabytes(a.read.Load())+" read")
 	if written := a.bytesWritten(); written > 0 {
-		parts = append(parts, megabytes(written)+" written")
+		parts = append(parts, megabytes(written)+" of new files") // also blocks that they share with others
 	}
 	return strings.Join(parts, ", ")
 }
@@ -150,7 +150,7 @@ func (f countedFile) Unwrap() durable.ReadFile { return f.ReadFile }
 
 // amountsOf is what a fold did with the bytes of the files that it made.
 func amountsOf(b generation.Bytes) string {
-	text := fmt.Sprintf("%s written, %s copied, %s shared with the files before", megabytes(b.Written), megabytes(b.Copied), megabytes(b.Cloned))
+	text := fmt.Sprintf("%s written, %s copied, %s shared with earlier files", megabytes(b.Written), megabytes(b.Copied), megabytes(b.Cloned))
 	if b.Scrubbed > 0 {
 		text += fmt.Sprintf(", of which %s were compared", megabytes(b.Scrubbed))
 	}

@@ -21,7 +21,7 @@ func foldFlags(cmd *cobra.Command, cfg *compactor.Config) {
 	f.Var(positive{(*quantity.Duration)(&cfg.DeadAfter)}, "dead-after",
 		"take the writer of an unfinished stream for dead when it has not grown for so long, where locks do not tell (default 24h)")
 	f.Var(positive{(*quantity.Duration)(&cfg.ReapGrace)}, "grace", "keep the streams of dead writers for so long before they are deleted (default 10m)")
-	f.Var(positive{(*quantity.Share)(&cfg.Scrub)}, "scrub", "with each fold, read such a share of what it would only share with the files before, and compare it: 1% sees all of it in 100 folds (default: none)")
+	f.Var(positive{(*quantity.Share)(&cfg.Scrub)}, "scrub", "with each fold, read such a share of what it would only share with earlier files, and compare it: 1% sees both copies of all of it in 200 folds (default: none)")
 	f.Var((*quantity.Duration)(&cfg.Wait), "wait", waitHelp)
 }
 

@@ -167,7 +167,7 @@ func TestAmounts(t *testing.T) {
 	}
 	var b bytes.Buffer
 	(&progress{w: &b}).show("folding", 2e9, counted)
-	if got, want := b.String(), "\rfolding, 2s: 3 of 3 streams, 0.0 MB read, 0.0 MB written\x1b[K"; got != want {
+	if got, want := b.String(), "\rfolding, 2s: 3 of 3 streams, 0.0 MB read, 0.0 MB of new files\x1b[K"; got != want {
 		t.Errorf("progress is %q, want %q", got, want)
 	}
 }

@@ -51,7 +51,7 @@ var checks = []check{
 	{"names that differ in case", false, "cohorts that differ in case only are refused everywhere", (*probe).letterCase},
 	{"free bytes", false, "a fold needs room for a second pair of files before it begins", (*probe).freeBytes},
 	{"free inodes", false, "a stream takes three", (*probe).freeInodes},
-	{SharedBlocks, false, "a fold takes over what nothing changes: as blocks that both files share, or else as bytes, which costs what copying both files costs", (*probe).sharedBlocks},
+	{SharedBlocks, false, "a fold takes over what nothing changes: as blocks that files share, or else as bytes, which costs what copying both files costs", (*probe).sharedBlocks},
 	{"mmap", false, "not needed", func(*probe) (string, string) { return "not needed", "" }},
 }
 
