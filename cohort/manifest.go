@@ -53,7 +53,8 @@ func HighestStamp(manifest []byte) (highest Stamp, ok bool) {
 			return 0, false
 		}
 		if name == "highest_stamp" {
-			return highest, in.Decode(&highest) == nil
+			err := in.Decode(&highest)
+			return highest, err == nil
 		}
 		var passed json.RawMessage
 		if err := in.Decode(&passed); err != nil {

@@ -48,7 +48,7 @@ func (d *Draft) second(now DataFile, pick func(Manifest) (DataFile, bool)) *seco
 	return s
 }
 
-// lastBefore is the manifest of the last generation before another one. There is none if that one came from a repair: what stands before it may be
+// lastBefore is the manifest of the last generation before another one; ok is false if that one came from a repair: what stands before it may be
 // damaged, and is void.
 func (d *Draft) lastBefore(g cohort.Generation) (m Manifest, ok bool) {
 	if m, ok := d.before[g]; ok {
