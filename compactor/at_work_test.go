@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -154,6 +155,67 @@ func (l listing) ReadDir(name string) ([]fs.DirEntry, error) {
 		l.after()
 	}
 	return entries, err
+}
+
+// publishing is a file system that calls before each look at a public file, once the file was looked at.
+type publishing struct {
+	durable.FS
+	name   string
+	before func(look int)
+	looks  *int
+}
+
+func (p publishing) Stat(name string) (fs.FileInfo, error) {
+	if name == p.name {
+		*p.looks++
+		p.before(*p.looks)
+	}
+	return p.FS.Stat(name)
+}
+
+// TestStatusBetweenCommitAndPublish: a generation was committed, and is published between two looks at the public file: the one that asks whether it is the newest, and
+// the one that asks whether it is the one before. That is no damage, whichever look it is.
+func TestStatusBetweenCommitAndPublish(t *testing.T) {
+	for at := 1; ; at++ {
+		root := newRoot(t)
+		appendTo(t, root, "a", `{"run_id":"r-1","stage":"S"}`)
+		foldNow(t, compactor.Config{Root: root})
+		appendTo(t, root, "a", `{"run_id":"r-2","stage":"S"}`)
+		foldNow(t, compactor.Config{Root: root})
+		after := root.Index() + ".after"
+		if err := os.Rename(root.Index(), after); err != nil {
+			t.Fatal(err)
+		}
+		first, err := newestStoreOf(t, root).Read(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Link(root.Data(first.Index.Name), root.Index()); err != nil {
+			t.Fatal(err)
+		}
+		looks, published := 0, false
+		fsys := publishing{durable.OS, root.Index(), func(look int) {
+			if look == at {
+				published = true
+				if err := os.Rename(after, root.Index()); err != nil {
+					t.Error(err)
+				}
+			}
+		}, &looks}
+		s, err := audit.ReadStatus(t.Context(), compactor.Config{Root: root, FS: fsys})
+		if err != nil || len(s.Damaged) > 0 {
+			t.Errorf("published before look %d: %+v, %v", at, s.Damaged, err)
+		}
+		if !published {
+			if err := os.Rename(after, root.Index()); err != nil {
+				t.Fatal(err)
+			}
+			if at < 3 {
+				t.Errorf("the public file was looked at %d times", looks)
+			}
+			return
+		}
+	}
 }
 
 // TestStatusWhileOthersPublish: a compactor publishes a generation each time right after the manifests were listed, so that what is public is always later

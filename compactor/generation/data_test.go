@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/runfold/runfold/cohort"
@@ -43,7 +44,7 @@ func TestSummed(t *testing.T) {
 	if err := s.check(); err != nil {
 		t.Error(err)
 	}
-	if again := in.n - d.Size; again > 8192 {
+	if again := in.n.Load() - d.Size; again > 8192 {
 		t.Errorf("%d bytes were read twice", again)
 	}
 
@@ -124,12 +125,12 @@ func TestSections(t *testing.T) {
 // counted counts what is read.
 type counted struct {
 	*bytes.Reader
-	n int64
+	n atomic.Int64
 }
 
 func (c *counted) ReadAt(p []byte, off int64) (int, error) {
 	n, err := c.Reader.ReadAt(p, off)
-	c.n += int64(n)
+	c.n.Add(int64(n))
 	return n, err
 }
 

@@ -1,6 +1,7 @@
 package generation
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -214,7 +215,8 @@ func (s *Store) public(m Manifest) []Public {
 // fs.ErrNotExist where nothing does, and ErrCorrupt where it is of none and a manifest cannot be read, which may tell. It
 // compares as Unpublished does.
 func (s *Store) Shown(p Public) (cohort.Generation, error) {
-	if _, err := s.FS.Stat(p.Name); err != nil {
+	seen, err := s.FS.Stat(p.Name)
+	if err != nil {
 		return 0, err
 	}
 	var unknown error
@@ -225,7 +227,11 @@ func (s *Store) Shown(p Public) (cohort.Generation, error) {
 		}
 		newest := Last(gens)
 		if newest <= known {
-			return 0, unknown
+			now, err := s.FS.Stat(p.Name)
+			if err != nil || durable.SameFile(seen, now) {
+				return 0, cmp.Or(err, unknown)
+			}
+			seen, known, unknown = now, 0, nil // others have published between the looks: each of them was at another file
 		}
 		for _, g := range slices.Backward(gens) {
 			if g <= known {

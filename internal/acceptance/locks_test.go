@@ -269,7 +269,7 @@ func TestFleet(t *testing.T) {
 				out, stderr, code := compactd(t, "status", "--root", string(root), "--json")
 				var s struct{ Rows int }
 				if err := json.Unmarshal([]byte(out), &s); code != 0 || err != nil {
-					t.Fatalf("status: exit code %d, %v: %s", code, errors.Join(err), stderr)
+					t.Fatalf("status: exit code %d, %v: %s%s", code, errors.Join(err), stderr, out)
 				}
 				rows = s.Rows
 			}
