@@ -70,7 +70,8 @@ func TestAcknowledgedIsInTheFile(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				if got := drain(t, r); !slices.Contains(got.Records, show(recs[0])) {
+				// Others go on meanwhile, over the zeros at its end: not all that drain compares holds still.
+				if got := untilEnd(t, r); !slices.Contains(got, show(recs[0])) {
 					t.Errorf("%s was acknowledged and is not in its stream", show(recs[0]))
 				}
 			}
@@ -82,6 +83,22 @@ func TestAcknowledgedIsInTheFile(t *testing.T) {
 	}
 	if got := len(copies(t, root)); got != callers*each {
 		t.Errorf("%d records, want %d", got, callers*each)
+	}
+}
+
+// untilEnd is all records of a stream that others write to.
+func untilEnd(t *testing.T, r *Reader) (all []string) {
+	defer r.Close()
+	for {
+		rec, err := r.Next()
+		if err == io.EOF {
+			return all
+		}
+		if err != nil {
+			t.Error(err)
+			return all
+		}
+		all = append(all, show(rec))
 	}
 }
 
