@@ -92,7 +92,7 @@ func TestFailingCallsAhead(t *testing.T) {
 		{"pwrite64:error=ENOSPC:when=1", 1, true}, {"pwrite64:error=EDQUOT:when=1", 1, true}, {"pwrite64:error=EIO:when=1", 1, true}, {"pwrite64:error=EINTR:when=1", 1, true},
 		{"pwrite64:retval=100:when=1", 1, true}, // a short write
 		{"fdatasync:error=EIO:when=1", 2, true}, {"fdatasync:error=EIO:when=2", 2, true}, {"fdatasync:error=EINTR:when=1", 1, true},
-		{"ftruncate:error=EIO:when=1", 1, false}, {"ftruncate:error=EINTR:when=1", 1, true},
+		{"ftruncate,?ftruncate64:error=EIO:when=1", 1, false}, {"ftruncate,?ftruncate64:error=EINTR:when=1", 1, true},
 	} {
 		root := newRoot(t)
 		log := filepath.Join(t.TempDir(), "trace")
