@@ -37,7 +37,7 @@ func foldRows(e env) error {
 	defer remove()
 	f := &folds{env: e, root: filepath.Join(dir, "runs"), of: cohortOf, fresh: fresh}
 	for _, rows := range sizes {
-		if err := f.grow(rows); err != nil {
+		if err := f.settled(rows); err != nil {
 			return fmt.Errorf("grow to %d rows: %w", rows, err)
 		}
 		if f.old = ""; f.before != "" && rows > 0 && rows <= 1_000_000 { // there is not the disk for two larger ones
@@ -98,18 +98,26 @@ func (f *folds) replacing(rows int) error {
 	return nil
 }
 
-// grow appends and folds until the index has so many rows, and a few more.
-func (f *folds) grow(rows int) error {
+// settled is grow, and a few rows more: a fold copies once what the one before it has written, here up to a million rows. That is not what a fold of
+// a root of this size costs.
+func (f *folds) settled(rows int) error {
 	if f.next >= rows {
 		return nil
 	}
+	if err := f.grow(rows); err != nil {
+		return err
+	}
+	return f.step(f.fresh)
+}
+
+// grow appends and folds until the index has so many rows.
+func (f *folds) grow(rows int) error {
 	for f.next < rows {
 		if err := f.step(min(rows-f.next, 1_000_000)); err != nil {
 			return err
 		}
 	}
-	// A fold copies once what the one before it has written, here up to a million rows. That is not what a fold of a root of this size costs.
-	return f.step(f.fresh)
+	return nil
 }
 
 // step appends and folds, unmeasured.

@@ -41,7 +41,7 @@ func growName(rows int) string { return fmt.Sprintf("grow rows=%d", rows) }
 func (g growing) runfold(dir string) error {
 	f := &folds{env: g.env, root: filepath.Join(dir, "runs"), of: cohortOf, fresh: g.fresh}
 	for _, rows := range g.sizes {
-		if err := f.grow(rows); err != nil {
+		if err := f.settled(rows); err != nil {
 			return err
 		}
 		if err := f.measure(growName(rows), nil); err != nil {
