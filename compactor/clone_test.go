@@ -170,9 +170,9 @@ func TestFlipBeforeSharing(t *testing.T) {
 	}
 }
 
-// TestFlipInTheSecond flips a byte of each section of the generation whose blocks the next fold shares. The newest generation has the damage then, and the
+// TestFlipInTheEarlier flips a byte of each section of the generation whose blocks the next fold shares. The newest generation has the damage then, and the
 // one before it has not: a repair loses nothing. A fold that compares what it shares finds it at once.
-func TestFlipInTheSecond(t *testing.T) {
+func TestFlipInTheEarlier(t *testing.T) {
 	root, want := settled(t)
 	before := loaded(t, root)
 	first, err := newestStoreOf(t, root).Read(1)

@@ -432,14 +432,15 @@ func (s *speaker) tellChanges(prev, next generation.Manifest, from int) (rewritt
 	if prev.Generation > 0 && prev.Version < next.Version {
 		s.tell(Upgraded{prev.Version, next.Version})
 	}
-	if prev.Index.Rows == 0 || prev.Index.Name == next.Index.Name || prev.Schema.Equal(next.Schema) && from == next.IndexVersion() && prev.Index.Sections != nil {
+	sameForm := prev.Schema.Equal(next.Schema) && from == next.IndexVersion()
+	if prev.Index.Rows == 0 || prev.Index.Name == next.Index.Name || sameForm && prev.Index.Sections != nil {
 		return false
 	}
 	was := map[string]index.Kind{}
 	for _, c := range prev.Schema {
 		was[c.Name] = c.Kind
 	}
-	n := Rewritten{Rows: prev.Index.Rows, From: from, To: next.IndexVersion(), Sections: prev.Schema.Equal(next.Schema) && from == next.IndexVersion()}
+	n := Rewritten{Rows: prev.Index.Rows, From: from, To: next.IndexVersion(), Sections: sameForm}
 	for _, c := range next.Schema {
 		switch kind, known := was[c.Name]; {
 		case !known:

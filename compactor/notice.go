@@ -64,8 +64,8 @@ func (n UnseenStream) String() string {
 	return fmt.Sprintf("%s: %v; nothing is damaged as far as known: the next fold tries again", what, n.Err)
 }
 
-// Rewritten tells that a commit wrote every row of the index again instead of copying row groups as bytes: columns came, went,
-// or changed their type, or the format of the index is a newer one. It happens once for each such change.
+// Rewritten tells that a commit wrote every row of the index again instead of taking row groups over: columns came, went,
+// or changed their type, the format of the index is a newer one, or nobody had noted its sections. It happens once for each such change.
 type Rewritten struct {
 	Rows               int64
 	New, Retyped, Gone int  // columns

@@ -130,8 +130,8 @@ func (s *sweeper) empty(prev, next generation.Manifest, now cohort.Stamp) (swept
 	return swept
 }
 
-// standsTwice tells whether what prev holds of a cohort stands in two sets of files: in those of prev, which the fold of next
-// has read whole, and in other files of next (R18).
+// standsTwice tells whether what prev holds of a cohort stands in two sets of files: in those of prev, of which the fold of next
+// has read all that was fresh, and in other files of next (R18).
 func (s *sweeper) standsTwice(prev, next generation.Manifest, id cohort.ID) bool {
 	if s.Settings.Snapshots != cohort.PerCohort {
 		id = ""

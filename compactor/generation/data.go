@@ -47,8 +47,8 @@ func (d *Data) Close() {
 func (s *Store) Data(m Manifest) (*Data, error) { return s.both(m, false) }
 
 // Summed is Data for a fold. Only the pages of an index have checksums. A flipped bit in a footer or a filter could hide a row
-// that the fold must replace. So Check must follow before anything is committed that was made from this index. A fold
-// copies all of the index to the next one, so most of it is read only once.
+// that the fold must replace. So Check must follow before anything is committed that was made from this index. What a fold
+// reads or copies is summed in passing, so most of it is read only once.
 func (s *Store) Summed(m Manifest) (*Data, error) { return s.both(m, true) }
 
 func (s *Store) open(m Manifest, sum bool) (*Data, error) {

@@ -122,7 +122,7 @@ type Side struct {
 // draft's NextSeq, HighestStamp and Schema must be those of the new generation. old is the data of the parent, which must be
 // Summed. It returns what was done in the index.
 //
-// On success the files are durable, and all of old was compared with its checksum. On error none of the new files stays:
+// On success the files are durable, and all of old that they stand on was compared with its checksums. On error none of the new files stays:
 // on a full disk they would leave no room for the next try (docs/durability.md, P12). Index and snapshots are written side by
 // side.
 func (d *Draft) Write(old *Data, c Changes) (stats index.Stats, err error) {

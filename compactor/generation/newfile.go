@@ -30,9 +30,9 @@ type newFile struct {
 	from       int64  // where the section begins that is being written
 	crc        uint32 // of its bytes until now, also of those in the buffer
 
-	old      *summed // the file of the generation before; nil: there is none
-	second   *second // the one before that; nil: nothing is shared
-	shared   shared  // see settle
+	old      *summed  // the file of the generation before; nil: there is none
+	earlier  *earlier // the one before that; nil: nothing is shared
+	shared   shared   // see settle
 	sections Sections
 	Bytes
 }
@@ -60,13 +60,13 @@ const writeBytes = 128 << 10
 
 // newFile begins a data file. Its name contains the token of the draft, so no other process makes the same name. old is the file whose
 // sections it may take over, and before is the one before that; nil: none.
-func (s *Store) newFile(name string, old *summed, before *second) (*newFile, error) {
+func (s *Store) newFile(name string, old *summed, before *earlier) (*newFile, error) {
 	file, err := durable.Pending(s.FS, s.Root.Data(name), s.Settings.FileMode.FS()&^readOnly)
 	if err != nil {
 		return nil, err
 	}
 	made, _, _ := cohort.ParseDataName(name)
-	return &newFile{store: s, generation: made, name: name, file: file, buf: bufio.NewWriterSize(file, writeBytes), old: old, second: before}, nil
+	return &newFile{store: s, generation: made, name: name, file: file, buf: bufio.NewWriterSize(file, writeBytes), old: old, earlier: before}, nil
 }
 
 func (d *newFile) Write(p []byte) (int, error) {
@@ -109,7 +109,7 @@ func (d *newFile) Take(from, size int64) error {
 		return errors.New("internal error: these are no sections, or one is not ended")
 	}
 	var err error
-	switch there, ok := d.second.find(d.old.parts[first:end]); {
+	switch there, ok := d.earlier.find(d.old.parts[first:end]); {
 	case !ok:
 		if err = d.settle(); err == nil {
 			err = d.copy(from, size)
@@ -153,7 +153,7 @@ func (d *newFile) settle() error {
 		compared = p.Rows > 0 && d.scrubs(i) || p.Rows == 0 && compared // the filters go with their rows
 		d.old.share(i)
 		if compared {
-			d.second.touch(s.there)
+			d.earlier.touch(s.there)
 			d.Scrubbed += p.Size
 		}
 		s.there += p.Size
@@ -172,7 +172,7 @@ func (d *newFile) clone(from, size int64) bool {
 	if err := d.buf.Flush(); err != nil {
 		return false // every later write gets the error, too
 	}
-	err := d.file.Clone(d.second.r, from, size)
+	err := d.file.Clone(d.earlier.r, from, size)
 	if err != nil {
 		d.store.noClones.Store(true) // the file system does not change within a run
 	}

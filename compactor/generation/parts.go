@@ -193,10 +193,10 @@ func (p *pair) split(d *Draft, c Changes, name func(n int) string) {
 // write writes the files of the pair and makes them durable.
 func (p *pair) write(d *Draft, c Changes) (stats index.Stats, err error) {
 	var old *summed
-	var before *second
+	var before *earlier
 	if p.old != nil && p.old.read != nil {
 		old = p.old.read
-		before = d.second(p.old.of.Index, p.indexOf)
+		before = d.earlier(p.old.of, p.old.of.Index, func(m Manifest) DataFile { return p.in(m).Index })
 		defer before.Close()
 	}
 	rows, err := d.store.newFile(p.name, old, before)
@@ -212,7 +212,7 @@ func (p *pair) write(d *Draft, c Changes) (stats index.Stats, err error) {
 		return index.Stats{}, d.store.dataError(p.old.of, err)
 	}
 	p.bytes.Add(rows.Bytes)
-	// The index gets its name only now, after all of old was compared with its checksum. A file that carries a damaged row
+	// The index gets its name only now, after what it stands on was compared with its checksums. A file that carries a damaged row
 	// on would never be named.
 	if p.index, err = rows.commit(); err != nil {
 		return index.Stats{}, fmt.Errorf("write %s: %w", p.what, err)
@@ -255,7 +255,7 @@ func (p *pair) fill(d *Draft, c Changes, rows *newFile) (index.Stats, error) {
 		if err != nil {
 			return p.old.blame(err)
 		}
-		// A flipped bit of old must not get a new, fitting checksum. And only because old was read whole here may the sweep
+		// A flipped bit of old must not get a new, fitting checksum. And only because all that is fresh in old was read here may the sweep
 		// delete the streams that old had folded (P6, docs/decisions/0014).
 		return p.old.Check()
 	})
@@ -280,39 +280,30 @@ func (p *pair) fill(d *Draft, c Changes, rows *newFile) (index.Stats, error) {
 	return stats, nil
 }
 
-// indexOf is the index of the pair in another generation, and snapshotsOf its snapshots.
-func (p *pair) indexOf(m Manifest) (DataFile, bool) {
-	if p.what == whatIndex {
-		return m.Index, true
+// in is another manifest with the files of this pair in the place of the first one. Without such a pair it has no files.
+func (p *pair) in(m Manifest) Manifest {
+	switch {
+	case p.what == whatIndex:
+		return m
+	case m.Withdrawn == nil:
+		return Manifest{}
 	}
-	if m.Withdrawn == nil {
-		return DataFile{}, false
-	}
-	return m.Withdrawn.Index, true
-}
-
-func (p *pair) snapshotsOf(m Manifest, id cohort.ID) (DataFile, bool) {
-	all := m.Snapshots
-	if p.what == whatWithdrawn {
-		if m.Withdrawn == nil {
-			return DataFile{}, false
-		}
-		all = m.Withdrawn.Snapshots
-	}
-	f, ok := all.Of(id)
-	return f.DataFile, ok
+	return m.withdrawnOf()
 }
 
 // writePart writes a snapshots file and makes it durable.
 func (p *pair) writePart(d *Draft, part *part, load index.Load) (file DataFile, err error) {
 	var old, from *summed
-	var before *second
+	var before *earlier
 	if part.old.Name != "" {
 		if old, err = p.old.snapshots(part.old); err != nil {
 			return DataFile{}, err
 		}
 		defer old.Close()
-		before = d.second(part.old.DataFile, func(m Manifest) (DataFile, bool) { return p.snapshotsOf(m, part.cohort) })
+		before = d.earlier(p.old.of, part.old.DataFile, func(m Manifest) DataFile {
+			f, _ := p.in(m).Snapshots.Of(part.cohort)
+			return f.DataFile
+		})
 		defer before.Close()
 	}
 	if len(part.moved) > 0 {

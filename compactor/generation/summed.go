@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"hash/crc32"
 	"io"
+	"sort"
 	"sync"
 
 	"github.com/runfold/runfold/internal/durable"
@@ -61,15 +62,7 @@ func (s *summed) ReadAt(p []byte, off int64) (int, error) {
 
 // at is the number of the section in which an offset lies.
 func (s *summed) at(off int64) int {
-	low, high := 0, len(s.parts)
-	for low < high {
-		if middle := (low + high) / 2; s.parts[middle].to <= off {
-			low = middle + 1
-		} else {
-			high = middle
-		}
-	}
-	return low
+	return sort.Search(len(s.parts), func(i int) bool { return s.parts[i].to > off })
 }
 
 func (p *sum) add(b []byte) {

@@ -21,8 +21,7 @@ func swapWords(bits []byte) {
 	}
 }
 
-// filterFinder finds the bloom filters in what the library writes: it writes the header first, and then the filter at once. What
-// is copied from an old file has both in one write, and needs no change.
+// filterFinder finds the bloom filters in what the library writes: it writes the header first, and then the filter at once.
 type filterFinder struct {
 	tail []byte // the end of what was written
 }

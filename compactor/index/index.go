@@ -30,7 +30,7 @@
 // For any bytes, no function panics, and no function returns rows that were not written. The
 // errors match [ErrDamaged], or cohort.ErrNewer for a file of a later version. A panic while a new file is
 // written is not damage: it is an internal error, which says so and has the stack. A flipped bit
-// in a data page is found by the page's checksum when the page is read or copied.
+// in a data page is found by the page's checksum when the page is read. What is taken over unread, [Target] answers for.
 //
 // # Backwards compatibility
 //

@@ -123,7 +123,7 @@ func (l *layout) kindAt(place int) jsonscan.Kind {
 // schema is the layout as the parquet library wants it.
 //
 // Strings are PLAIN where they have a bloom filter or may be anything, because the library sizes the
-// filter of a dictionary column by its dictionary and then cannot copy it; DELTA_LENGTH_BYTE_ARRAY,
+// filter of a dictionary column by its dictionary; DELTA_LENGTH_BYTE_ARRAY,
 // its default, is what the fewest readers know. The logical type is STRING, also for the JSON of
 // _extra: Arrow gives a JSON column four different types, depending on its version.
 func (l *layout) schema() *parquet.Schema {

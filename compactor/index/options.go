@@ -22,12 +22,10 @@ const (
 	pageBytes = 256 << 10
 )
 
-// options are the parameters of every index that we write, for ever: a row group can be copied as
-// bytes only into a file with the same encodings, codec, filters and page version. Only the level of
-// the compression may change.
+// options are the parameters of every index that we write, for ever: a file has row groups that earlier programs wrote, and what its
+// footer says must be true of all. Only the level of the compression may change.
 //
-// There are no sorting columns, because the library would state them for copied row groups without a check. There is no
-// limit for dictionaries, because a chunk that changes to PLAIN half-way is never copied again.
+// There are no sorting columns, because nothing would check them in row groups that are taken over.
 func options(l *layout) []parquet.WriterOption {
 	return []parquet.WriterOption{
 		l.schema(),

@@ -164,8 +164,7 @@ func (f *File) Version() int { return f.layout.version }
 // NumRows is the number of rows.
 func (f *File) NumRows() int64 { return f.file.NumRows() }
 
-// strict is a ReaderAt that never returns less than the file has. The library copies what it gets
-// without counting, so a file that shrank would become a shorter one without an error.
+// strict is a ReaderAt that never returns less than the file has without an error, so that a file that shrank is not taken for a shorter one.
 type strict struct {
 	r    io.ReaderAt
 	size int64

@@ -6,9 +6,9 @@ import (
 	"github.com/runfold/runfold/cohort"
 )
 
-// second is the data file before the one that a draft takes sections over from. The new file shares blocks with this one. So the newest two
+// earlier is the data file before the one that a draft takes sections over from. The new file shares blocks with this one. So the newest two
 // files never have a block in common.
-type second struct {
+type earlier struct {
 	*summed
 	places map[place]int // of sections, by what they are
 }
@@ -20,26 +20,22 @@ type place struct {
 	rows int64
 }
 
-// second opens the file before now, which pick finds in the manifest of its generation. It is nil where there is none, or where files do not share
-// blocks: then all is copied.
-func (d *Draft) second(now DataFile, pick func(Manifest) (DataFile, bool)) *second {
+// earlier opens the file before now, which is one of a generation of; pick finds it in another manifest. The result is nil where there is none, or where
+// files do not share blocks: then all is copied.
+func (d *Draft) earlier(of Manifest, now DataFile, pick func(Manifest) DataFile) *earlier {
 	made, _, ok := cohort.ParseDataName(now.Name)
 	if !ok || d.copies || d.store.noClones.Load() || now.Sections == nil {
 		return nil
 	}
-	m, ok := d.lastBefore(made)
-	if !ok {
-		return nil
-	}
-	was, ok := pick(m)
-	if !ok || was.Name == now.Name || was.Sections == nil {
+	was := pick(d.lastBefore(made, of))
+	if was.Name == now.Name || was.Sections == nil {
 		return nil
 	}
 	file, err := d.store.openFile(was)
 	if err != nil { // whatever it is: the bytes are copied
 		return nil
 	}
-	s := &second{newSummed(file, d.store.Root.Data(was.Name), was), map[place]int{}}
+	s := &earlier{newSummed(file, d.store.Root.Data(was.Name), was), map[place]int{}}
 	for i := range s.parts {
 		p := &s.parts[i]
 		p.Fresh = false // only what is touched is compared
@@ -48,30 +44,30 @@ func (d *Draft) second(now DataFile, pick func(Manifest) (DataFile, bool)) *seco
 	return s
 }
 
-// lastBefore is the manifest of the last generation before another one; ok is false if that one came from a repair: what stands before it may be
-// damaged, and is void.
-func (d *Draft) lastBefore(g cohort.Generation) (m Manifest, ok bool) {
+// lastBefore is the manifest of the last generation before g, which known may be. It is that of generation 0, which has no file, if g came from a
+// repair: what stands before it may be damaged, and is void.
+func (d *Draft) lastBefore(g cohort.Generation, known Manifest) (m Manifest) {
 	if m, ok := d.before[g]; ok {
-		return m, m.Generation > 0
+		return m
 	}
 	gens, err := d.store.List()
 	if at, found := slices.BinarySearch(gens, g); err == nil && found && at > 0 {
-		by, gerr := d.store.Read(g)
-		m, err = d.store.Read(gens[at-1])
-		ok = gerr == nil && err == nil && by.RepairedFrom == nil
+		if known.Generation != g {
+			known, err = d.store.Read(g)
+		}
+		if err == nil && known.RepairedFrom == nil {
+			m, _ = d.store.Read(gens[at-1]) // one that cannot be read has no file that we know
+		}
 	}
 	if d.before == nil {
 		d.before = map[cohort.Generation]Manifest{}
 	}
-	if !ok {
-		m = Manifest{}
-	}
 	d.before[g] = m
-	return m, ok
+	return m
 }
 
 // find is where sections stand that follow each other, if they are not fresh.
-func (s *second) find(sections []sum) (from int64, ok bool) {
+func (s *earlier) find(sections []sum) (from int64, ok bool) {
 	if s == nil {
 		return 0, false
 	}
@@ -88,14 +84,14 @@ func (s *second) find(sections []sum) (from int64, ok bool) {
 }
 
 // touch makes check compare the section that begins at an offset.
-func (s *second) touch(from int64) {
+func (s *earlier) touch(from int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.parts[s.at(from)].touched = true
 }
 
 // check compares what was touched.
-func (s *second) check() error {
+func (s *earlier) check() error {
 	if s == nil {
 		return nil
 	}
@@ -103,7 +99,7 @@ func (s *second) check() error {
 }
 
 // Close closes the file.
-func (s *second) Close() {
+func (s *earlier) Close() {
 	if s != nil {
 		s.summed.Close() // it was only read
 	}
