@@ -8,8 +8,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor"
 	"github.com/runfold/runfold/compactor/audit"
@@ -147,15 +145,5 @@ func TestGrownOverZeros(t *testing.T) {
 		copy(b[size:], late)
 		return b
 	})
-	cfg := compactor.Config{Root: root, ReapGrace: -1}
-	if err := compactor.EmptyReaped(cfg, prev, next); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(segment); err != nil {
-		t.Fatalf("the stream is gone, and a record with it: %v", err)
-	}
-	foldNow(t, cfg)
-	if diff := cmp.Diff(map[string]string{"a:S": "1", "b:S": "1", "c:S": "2"}, values(t, root)); diff != "" {
-		t.Errorf("rows (-want +got):\n%s", diff)
-	}
+	keepsLate(t, compactor.Config{Root: root, ReapGrace: -1}, prev, next, segment)
 }

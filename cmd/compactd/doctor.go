@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -137,8 +138,7 @@ func (a *app) printVerdict(v doctor.Verdict, asJSON bool) error {
 	fmt.Fprintf(t, "CHECK\tRESULT\tWHAT RUNFOLD DOES ABOUT IT\n")
 	for _, c := range v.Checks {
 		fmt.Fprintf(t, "%s\t%s\t%s\n", c.Name, c.Result, c.Means)
-		switch {
-		case c.Result == "no", c.Result == "unknown", c.Result == "without", c.Result == "fails", c.Name == doctor.SharedBlocks:
+		if c.Name == doctor.SharedBlocks || slices.Contains([]string{"no", "unknown", "without", "fails"}, c.Result) {
 			fmt.Fprintf(t, "\t\t(%s)\n", c.Detail)
 		}
 	}

@@ -17,7 +17,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/runfold/runfold/cohort"
-	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/journal"
 )
 
@@ -208,18 +207,7 @@ func (l *loading) verify(t *testing.T, when string) (shared int64) {
 	if stdout, stderr, code := compactd(t, "check", "--root", string(l.root)); code != 0 {
 		t.Errorf("%s: check: exit code %d: %s%s", when, code, stdout, stderr)
 	}
-	store, err := generation.Open(l.root, journal.RootOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := store.Newest()
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := store.Data(m)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m, data := newestOf(t, l.root)
 	defer data.Close()
 	missing := maps.Clone(l.acked)
 	for id, err := range data.Index.Identities() {

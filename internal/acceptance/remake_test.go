@@ -116,8 +116,8 @@ func appended(t *testing.T, dir cohort.Root, now func() time.Time, recs []cohort
 	return wholesOf(t, dir)
 }
 
-// wholesOf are all rows of a root with their lines.
-func wholesOf(t *testing.T, dir cohort.Root) wholes {
+// newestOf is the newest generation of a root. The caller closes its data.
+func newestOf(t *testing.T, dir cohort.Root) (generation.Manifest, *generation.Data) {
 	t.Helper()
 	store, err := generation.Open(dir, journal.RootOptions{})
 	if err != nil {
@@ -131,6 +131,13 @@ func wholesOf(t *testing.T, dir cohort.Root) wholes {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return m, data
+}
+
+// wholesOf are all rows of a root with their lines.
+func wholesOf(t *testing.T, dir cohort.Root) wholes {
+	t.Helper()
+	m, data := newestOf(t, dir)
 	defer data.Close()
 	lines, err := data.Snapshots(m.Snapshots[0])
 	if err != nil {

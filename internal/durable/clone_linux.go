@@ -46,15 +46,10 @@ func serverCopies(f *os.File) bool {
 	return err == nil && hasOption(string(table), deviceOf(st.Dev), "vers=4.2")
 }
 
-// hasOption tells whether a file system was mounted with an option: see proc_pid_mountinfo(5).
-func hasOption(table, device, option string) (has bool) {
-	for line := range strings.SplitSeq(table, "\n") {
-		mount, of, ok := strings.Cut(line, " - ")
-		if fields, about := strings.Fields(mount), strings.Fields(of); ok && len(fields) > 2 && fields[2] == device && len(about) == 3 {
-			has = slices.Contains(strings.Split(about[2], ","), option)
-		}
-	}
-	return has
+// hasOption tells whether a file system was mounted with an option.
+func hasOption(table, device, option string) bool {
+	about := strings.Fields(mountOf(table, device))
+	return len(about) == 3 && slices.Contains(strings.Split(about[2], ","), option)
 }
 
 // copyAtServer lets the server of a share copy.

@@ -32,13 +32,20 @@ func deviceOf(dev uint64) string {
 	return fmt.Sprintf("%d:%d", uint32(major), uint32(minor))
 }
 
-// kindIn finds the type of a device in the text of a mountinfo: see proc_pid_mountinfo(5).
+// kindIn finds the type of a device in the text of a mountinfo.
 func kindIn(table, device string) (kind string) {
+	kind, _, _ = strings.Cut(mountOf(table, device), " ")
+	return kind
+}
+
+// mountOf is what the text of a mountinfo says of the file system of a device: its type, where it comes from, and its options. If it is mounted more
+// than once, it is what the last line says: see proc_pid_mountinfo(5).
+func mountOf(table, device string) (about string) {
 	for line := range strings.SplitSeq(table, "\n") {
 		mount, of, ok := strings.Cut(line, " - ")
 		if fields := strings.Fields(mount); ok && len(fields) > 2 && fields[2] == device {
-			kind, _, _ = strings.Cut(of, " ")
+			about = of
 		}
 	}
-	return kind
+	return about
 }
