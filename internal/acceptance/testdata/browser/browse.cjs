@@ -22,6 +22,11 @@ async function watched(context, expected = () => false) {
   return page;
 }
 
+// follow clicks on what leads to another page, and waits until that is whole: its scripts have run, too.
+async function follow(page, leads, how) {
+  await Promise.all([page.waitForEvent("load"), leads.click(how)]);
+}
+
 // sound fails for what a reader with a keyboard or a screen reader would miss.
 async function sound(page) {
   const found = await page.evaluate(() => {
@@ -104,9 +109,9 @@ async function clicks(browser) {
   const page = await watched(await browser.newContext({ viewport: { width: 1280, height: 900 } }));
   await page.goto(base);
   await page.fill("#where", "metrics.auc > 0.2 and params.opt in ('adam', 'sgd', 'lamb')");
-  await page.getByRole("button", { name: "Show", exact: true }).click();
+  await follow(page, page.getByRole("button", { name: "Show", exact: true }));
   assert.match(page.url(), /where=metrics\.auc/);
-  await page.getByRole("link", { name: "metrics.auc", exact: true }).click();
+  await follow(page, page.getByRole("link", { name: "metrics.auc", exact: true }));
   const column = page.getByRole("columnheader", { name: "metrics.auc" });
   assert.equal(await column.getAttribute("aria-sort"), "descending");
   const values = await page.locator("table.list tbody tr").evaluateAll((rows, at) => rows.map((r) => Number(r.cells[at].textContent)), await column.evaluate((c) => c.cellIndex));
@@ -116,30 +121,30 @@ async function clicks(browser) {
   await page.fill("#find-column", "params");
   assert.equal(await page.locator("#choices label:visible").count(), await page.locator("#choices label").filter({ hasText: "params" }).count());
   await page.locator("#choices input[value='params.opt']").uncheck();
-  await page.getByRole("button", { name: "Show these columns" }).click();
+  await follow(page, page.getByRole("button", { name: "Show these columns" }));
   assert.match(page.url(), /columns=run_id/);
   assert.equal(await page.getByRole("columnheader", { name: "params.opt" }).count(), 0);
 
-  await page.getByRole("link", { name: "Next" }).first().click();
+  await follow(page, page.getByRole("link", { name: "Next" }).first());
   assert.match(page.url(), /from=100/);
-  await page.getByRole("link", { name: "Previous" }).first().click();
+  await follow(page, page.getByRole("link", { name: "Previous" }).first());
   const boxes = page.locator("input[name=run]");
   assert.equal(await page.locator("#compare").isDisabled(), true);
   await boxes.nth(0).check();
   await boxes.nth(2).check();
   assert.equal(await page.getByRole("status").textContent(), "2 ticked");
-  await page.getByRole("button", { name: "Compare 2 runs" }).click();
+  await follow(page, page.getByRole("button", { name: "Compare 2 runs" }));
   await page.getByRole("heading", { name: /differences/ }).waitFor();
   await page.goBack();
-  await page.getByRole("link", { name: "Chart of these runs" }).click();
+  await follow(page, page.getByRole("link", { name: "Chart of these runs" }));
   await page.locator("svg.chart circle").first().waitFor();
   await page.fill("input[name=x]", "params.lr");
-  await page.getByRole("button", { name: "Draw" }).click();
-  await page.locator("svg.chart a").nth(3).click({ force: true });
+  await follow(page, page.getByRole("button", { name: "Draw" }));
+  await follow(page, page.locator("svg.chart a").nth(3), { force: true });
   await page.getByRole("heading", { name: /^Run / }).waitFor();
   await page.locator("ul.tree summary").first().click();
   for (const name of ["Generations", "Status", "Files", "Chart", "Runs"]) {
-    await page.getByRole("navigation", { name: "Pages" }).getByRole("link", { name, exact: true }).click();
+    await follow(page, page.getByRole("navigation", { name: "Pages" }).getByRole("link", { name, exact: true }));
     assert.equal(await page.locator("nav [aria-current=page]").textContent(), name);
   }
   await page.goto(base + "?where=params.opt+%3D+%27sgd%27");
@@ -197,10 +202,10 @@ async function plain(browser) {
   const page = await watched(await browser.newContext({ javaScriptEnabled: false }), (text) => /status of 400/.test(text));
   await page.goto(base);
   await page.fill("#where", "params.opt = 'sgd'");
-  await page.getByRole("button", { name: "Show", exact: true }).click();
+  await follow(page, page.getByRole("button", { name: "Show", exact: true }));
   await page.locator("input[name=run]").nth(0).check();
   await page.locator("input[name=run]").nth(1).check();
-  await page.locator("#compare").click();
+  await follow(page, page.locator("#compare"));
   await page.getByRole("heading", { name: /differences/ }).waitFor();
   await page.goto(base + "chart?y=metrics.auc");
   await page.locator("svg.chart circle").first().waitFor();
@@ -222,7 +227,7 @@ async function strangers(browser) {
   }
   await page.goto(base + "?cohort=hostile");
   for (const box of await page.locator("input[name=run]").all()) await box.check();
-  await page.locator("#compare").click();
+  await follow(page, page.locator("#compare"));
   await page.getByRole("heading", { name: /differences/ }).waitFor();
   assert.equal(await page.evaluate(() => window.hacked), undefined);
   await page.context().close();
