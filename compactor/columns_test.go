@@ -427,11 +427,6 @@ func TestChangesRace(t *testing.T) {
 	for i := range changers {
 		others.Go(func() {
 			for n := 0; ; n++ {
-				select {
-				case <-done:
-					return
-				default:
-				}
 				kind := []index.Kind{index.String, index.Int, index.Double}[n%3]
 				change := compactor.ColumnChange{Declare: []index.Column{{Name: fmt.Sprintf("own%d", i), Kind: kind}}}
 				if err := changeOnce(compactor.Config{Root: root, Lock: yes{}}, change); err != nil {
@@ -439,6 +434,11 @@ func TestChangesRace(t *testing.T) {
 				}
 				if err := foldOnce(compactor.Config{Root: root, Lock: yes{}, BatchBytes: 2000}); err != nil {
 					t.Errorf("Fold: %v", err)
+				}
+				select {
+				case <-done: // not before each column was declared once
+					return
+				default:
 				}
 			}
 		})
