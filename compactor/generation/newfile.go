@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"math"
+	"slices"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/compactor/index"
@@ -73,13 +74,20 @@ func (d *newFile) Write(p []byte) (int, error) {
 	if err := d.settle(); err != nil {
 		return 0, err
 	}
-	n, err := d.buf.Write(p)
-	// The checksum is made of the bytes before they are written. So it is that of what we meant to write, and a later read
-	// finds what the disk made of it (docs/durability.md, P5).
-	d.n += int64(n)
-	d.Written += int64(n)
-	d.crc = crc32.Update(d.crc, castagnoli, p[:n])
-	return n, err
+	written := 0
+	for part := range slices.Chunk(p, writeBytes) { // a buffer passes on whole what is larger than itself
+		n, err := d.buf.Write(part)
+		// The checksum is made of the bytes before they are written. So it is that of what we meant to write, and a later read
+		// finds what the disk made of it (docs/durability.md, P5).
+		d.n += int64(n)
+		d.Written += int64(n)
+		d.crc = crc32.Update(d.crc, castagnoli, part[:n])
+		written += n
+		if err != nil {
+			return written, err
+		}
+	}
+	return written, nil
 }
 
 // Cut ends a section.

@@ -14,7 +14,8 @@ import (
 
 // groupPlan is what is known about an old row group before it is read.
 type groupPlan struct {
-	copy        bool
+	copy        bool  // it is taken over
+	rewrite     bool  // it is encoded again for itself, see rewriter. Neither: its rows go the way of new ones
 	from, size  int64 // where it stands with its filters, and the zeros after them
 	first, last int64 // the seqs of its rows
 }
@@ -22,12 +23,15 @@ type groupPlan struct {
 // plan decides which row groups of old are taken over: those that no put changes or falls into, and that
 // are not small. A small group is encoded again, and so becomes one with its neighbours. A small group
 // between two groups that are taken over is taken over, too: otherwise each later fold would encode it again.
+// A group that is not small stays one for itself, also if rows go from it.
 func (m *merger) plan(old *File) []groupPlan {
 	groups := old.file.Metadata().RowGroups
 	plans := make([]groupPlan, len(groups))
-	if !old.Schema().Equal(m.encoder.layout.dynamic) || old.Version() != version || old.anew {
-		return plans
+	if old.anew {
+		return plans // bounds of the footer may be wrong
 	}
+	same := old.Schema().Equal(m.encoder.layout.dynamic) && old.Version() == version
+	more := int64(m.encoder.layout.width() - old.layout.width())
 	touched := map[int]bool{}
 	for _, g := range m.drop {
 		touched[g] = true
@@ -50,13 +54,16 @@ func (m *merger) plan(old *File) []groupPlan {
 		for len(puts) > 0 && int64(puts[0].Seq) < p.first {
 			puts = puts[1:]
 		}
-		free[i] = !touched[i] && m.out.out.to.Takes(p.from, p.size) && (len(puts) == 0 || int64(puts[0].Seq) > p.last)
+		closed := len(puts) == 0 || int64(puts[0].Seq) > p.last
+		free[i] = same && closed && !touched[i] && m.out.out.to.Takes(p.from, p.size)
 		weight := g.TotalByteSize + g.NumRows*int64(len(g.Columns))*cellBytes
 		large[i] = g.NumRows >= m.out.full.rows/2 || weight >= m.out.full.bytes/2
+		p.rewrite = closed && large[i] && more*g.NumRows*cellBytes <= m.out.full.bytes/4 // else it may become too large
 	}
 	for i := range plans {
 		alone := i+1 < len(plans) && free[i+1] && large[i+1] && (i == 0 || free[i-1] && large[i-1])
 		plans[i].copy = free[i] && (large[i] || alone)
+		plans[i].rewrite = plans[i].rewrite && !plans[i].copy
 	}
 	return plans
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/parquet-go/parquet-go"
@@ -155,13 +156,19 @@ func TestNotAnIndex(t *testing.T) {
 // failing is a source whose every read after the first n fails.
 type failing struct {
 	io.ReaderAt
-	n int
+	n atomic.Int64
+}
+
+func failingAfter(data []byte, n int64) *failing {
+	f := &failing{ReaderAt: bytes.NewReader(data)}
+	f.n.Store(n)
+	return f
 }
 
 var errDisk = errors.New("disk is on fire")
 
 func (f *failing) ReadAt(p []byte, off int64) (int, error) {
-	if f.n--; f.n < 0 {
+	if f.n.Add(-1) < 0 {
 		return 0, errDisk
 	}
 	return f.ReaderAt.ReadAt(p, off)
@@ -170,8 +177,8 @@ func (f *failing) ReadAt(p []byte, off int64) (int, error) {
 // TestReadErrors: an error of the disk is not taken for damage, wherever it comes.
 func TestReadErrors(t *testing.T) {
 	data := sample(t)
-	for n := 0; ; n += 1 + n/20 {
-		f, err := Open(&failing{bytes.NewReader(data), n}, int64(len(data)))
+	for n := int64(0); ; n += 1 + n/20 {
+		f, err := Open(failingAfter(data, n), int64(len(data)))
 		if err == nil {
 			_, err = mergeSized(io.Discard, f, nil, f.Schema(), nil, nil, meta(2), groupSize{100, 1 << 20})
 		}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/parquet-go/parquet-go"
@@ -17,18 +18,24 @@ import (
 // breaking panics in the n-th call of Write or ReadAt, and in each after it. Reads that the library did not ask for go well.
 type breaking struct {
 	r io.ReaderAt
-	n int
+	n atomic.Int64
+}
+
+func breakingAfter(data []byte, n int64) *breaking {
+	b := &breaking{r: bytes.NewReader(data)}
+	b.n.Store(n)
+	return b
 }
 
 func (b *breaking) Write(p []byte) (int, error) {
-	if b.n--; b.n < 0 {
+	if b.n.Add(-1) < 0 {
 		panic("broken writer")
 	}
 	return len(p), nil
 }
 
 func (b *breaking) ReadAt(p []byte, off int64) (int, error) {
-	if b.n--; b.n < 0 && bytes.Contains(debug.Stack(), []byte("parquet-go/parquet-go.")) {
+	if b.n.Add(-1) < 0 && bytes.Contains(debug.Stack(), []byte("parquet-go/parquet-go.")) {
 		panic("broken reader")
 	}
 	return b.r.ReadAt(p, off)
@@ -45,9 +52,9 @@ func isOurs(err error, at string) bool {
 func TestPanicWhileWriting(t *testing.T) {
 	data := sample(t)
 	more := puts(251, runRecord(t, 900, `,"a":1,"s":"x","metrics":{"m":0.5},"list":[1]`))
-	for n := 0; ; n += 1 + n/8 {
+	for n := int64(0); ; n += 1 + n/8 {
 		f := open(t, data)
-		w := &breaking{n: n}
+		w := breakingAfter(nil, n)
 		_, err := mergeSized(w, f, nil, f.Schema(), more, nil, meta(2), groupSize{100, 1 << 20})
 		if err == nil {
 			if n < 5 {
@@ -92,12 +99,21 @@ func TestPanicOfAnEncoder(t *testing.T) {
 	}
 }
 
+// TestPanicOfARewrite: a panic in a goroutine that encodes an old row group is our own bug, too.
+func TestPanicOfARewrite(t *testing.T) {
+	g := &rewritten{done: make(chan struct{})}
+	g.encode(&merger{}, nil, 0)
+	if err := new(merger).rewriteGroup(groupPlan{}, g); !isOurs(err, "(*rewritten).encode") {
+		t.Errorf("a row group that cannot be encoded: %v", err)
+	}
+}
+
 // TestPanicWhileReading: what the library cannot cope with while it reads an old index may be damage, wherever it is read.
 func TestPanicWhileReading(t *testing.T) {
 	data := sample(t)
 	key := cohort.Key("r1:TRAINING")
-	for n := 0; ; n += 1 + n/8 {
-		r := &breaking{r: bytes.NewReader(data), n: n}
+	for n := int64(0); ; n += 1 + n/8 {
+		r := breakingAfter(data, n)
 		err := func() error {
 			f, err := Open(r, int64(len(data)))
 			if err != nil {

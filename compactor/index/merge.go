@@ -50,7 +50,7 @@ func mergeAll(w io.Writer, old *File, found map[cohort.Key]Found, schema Schema,
 		return Stats{}, err
 	}
 	puts, raised := splitPuts(puts)
-	m := merger{out: out, encoder: newEncoder(to), puts: puts, load: load, drop: replaced(found, puts), raised: raised, found: found, segments: segments, withdrawn: meta.Withdrawn}
+	m := merger{out: out, encoder: newEncoder(to), puts: puts, load: load, drop: replaced(found, puts), raised: raised, found: found, segments: segments, meta: meta}
 	for _, key := range moves.Out {
 		if f, ok := found[key]; ok {
 			m.drop[string(key)] = f.group
@@ -69,11 +69,11 @@ func mergeAll(w io.Writer, old *File, found map[cohort.Key]Found, schema Schema,
 	if err := m.putMoved(moves); err != nil {
 		return Stats{}, err
 	}
-	if err := out.close(); err != nil {
+	if _, err := out.close(); err != nil {
 		return Stats{}, err
 	}
-	if len(m.raised) > 0 {
-		return Stats{}, damaged("merge did not find %d rows whose stamps it should raise", len(m.raised))
+	if m.raises != len(raised) {
+		return Stats{}, damaged("merge raised the stamps of %d rows instead of %d", m.raises, len(raised))
 	}
 	if out.stats.Rows != expect {
 		return Stats{}, damaged("merge made %d rows instead of %d", out.stats.Rows, expect)
@@ -115,22 +115,28 @@ type merger struct {
 	puts    []Put // not yet written
 	load    Load
 	drop    map[string]int          // keys of old rows that are left out, and their row groups
-	raised  map[string]cohort.Stamp // keys of old rows whose stamp is raised; each is removed when its row is found
+	raised  map[string]cohort.Stamp // keys of old rows whose stamp is raised
+	raises  int                     // how many were raised
 	found   map[cohort.Key]Found
 
-	segments  *Segments // of the puts; nil: their rows have none
-	withdrawn bool      // they become withdrawn rows
+	segments *Segments // of the puts; nil: their rows have none
+	meta     Meta
 }
 
 func (m *merger) mergeOld(old *File) error {
 	c := newConverter(old.layout, m.encoder.layout)
 	places, _ := old.places(old.layout.names())
 	plans, index := m.plan(old), old.pageIndex()
+	ahead := m.rewriteAhead(old, plans)
+	defer ahead.end()
 	for i, g := range old.file.RowGroups() {
 		err := error(nil)
-		if plans[i].copy {
-			err = m.takeGroup(old, index, i, plans[i])
-		} else {
+		switch p := plans[i]; {
+		case p.copy:
+			err = m.takeGroup(old, index, i, p)
+		case p.rewrite:
+			err = m.rewriteGroup(p, <-ahead.next)
+		default:
 			err = m.mergeGroup(c, g, places)
 		}
 		if err != nil {
@@ -162,7 +168,7 @@ func (m *merger) mergeGroup(c *converter, g parquet.RowGroup, places []int) erro
 		if !raise {
 			return m.out.add(false, func(dst parquet.Row) (parquet.Row, error) { return c.convert(dst, r) })
 		}
-		delete(m.raised, string(r[key].ByteArray()))
+		m.raises++
 		return m.out.add(false, func(dst parquet.Row) (parquet.Row, error) {
 			start := len(dst)
 			dst, err := c.convert(dst, r)
@@ -182,7 +188,7 @@ func (m *merger) putBelow(seq int64) error {
 		r, err := p.record(m.load)
 		if err == nil {
 			err = m.out.add(true, func(dst parquet.Row) (parquet.Row, error) {
-				return m.segments.mark(m.out.layout, m.encoder.encode(dst, p, r), p, r.Cohort, m.withdrawn), nil
+				return m.segments.mark(m.out.layout, m.encoder.encode(dst, p, r), p, r.Cohort, m.meta.Withdrawn), nil
 			})
 		}
 		if err != nil {

@@ -107,7 +107,7 @@ func TestSnapshotsDamage(t *testing.T) {
 			t.Errorf("snapshots %q: %v", bad, err)
 		}
 	}
-	_, err := MergeSnapshots(new(bytes.Buffer), &OldSnapshots{R: &failing{bytes.NewReader(old), 0}, Size: int64(len(old))}, nil, nil, nil)
+	_, err := MergeSnapshots(new(bytes.Buffer), &OldSnapshots{R: failingAfter(old, 0), Size: int64(len(old))}, nil, nil, nil)
 	if !errors.Is(err, errDisk) || errors.Is(err, ErrDamaged) {
 		t.Errorf("reading fails: %v", err)
 	}

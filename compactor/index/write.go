@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/runfold/runfold/cohort"
 )
@@ -178,26 +179,25 @@ func (w *writer) endGroup() (err error) {
 }
 
 // close writes the footer and checks it: every column must have as many values as rows were added.
-func (w *writer) close() (err error) {
+func (w *writer) close() (meta *format.FileMetaData, err error) {
 	defer guardWriting(&err)
 	if err := w.endGroup(); err != nil {
-		return err
+		return nil, err
 	}
 	w.out.keepFooter()
 	if err := w.w.Close(); err != nil {
-		return err
+		return nil, err
 	}
-	meta, err := w.splice()
-	if err != nil {
-		return err
+	if meta, err = w.splice(); err != nil {
+		return nil, err
 	}
 	if err := checkCounts(meta); err != nil {
-		return internal("%v", err)
+		return nil, internal("%v", err)
 	}
 	w.stats.Rows = w.stats.RowsCopied + w.stats.RowsWritten
 	w.stats.GroupsWritten = len(meta.RowGroups) - w.stats.GroupsCopied
 	if meta.NumRows != w.stats.Rows {
-		return internal("%d rows were written and %d arrived", w.stats.Rows, meta.NumRows)
+		return nil, internal("%d rows were written and %d arrived", w.stats.Rows, meta.NumRows)
 	}
-	return nil
+	return meta, nil
 }
