@@ -30,7 +30,7 @@ func (m *merger) plan(old *File) []groupPlan {
 	if old.anew {
 		return plans // bounds of the footer may be wrong
 	}
-	same := old.Schema().Equal(m.encoder.layout.dynamic) && old.Version() == version
+	same := old.hasLayout(m.encoder.layout)
 	more := int64(m.encoder.layout.width() - old.layout.width())
 	touched := map[int]bool{}
 	for _, g := range m.drop {

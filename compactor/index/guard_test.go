@@ -102,7 +102,7 @@ func TestPanicOfAnEncoder(t *testing.T) {
 // TestPanicOfARewrite: a panic in a goroutine that encodes an old row group is our own bug, too.
 func TestPanicOfARewrite(t *testing.T) {
 	g := &rewritten{done: make(chan struct{})}
-	g.encode(&merger{}, nil, 0)
+	g.encode(&merger{}, nil, 0, 0)
 	if err := new(merger).rewriteGroup(groupPlan{}, g); !isOurs(err, "(*rewritten).encode") {
 		t.Errorf("a row group that cannot be encoded: %v", err)
 	}

@@ -151,6 +151,11 @@ func (f *File) readMeta() error {
 // Schema is the dynamic columns. The caller must not change it.
 func (f *File) Schema() Schema { return f.layout.dynamic }
 
+// hasLayout tells whether the file has the columns of a layout.
+func (f *File) hasLayout(l *layout) bool {
+	return f.Schema().Equal(l.dynamic) && f.Version() == l.version
+}
+
 // Anew makes Merge write every row of the file again. It is for a file whose checksum nobody knows: its pages have their own, but
 // filters and statistics have none, and would be copied with their damage. Call it before the File is shared.
 func (f *File) Anew() { f.anew = true }

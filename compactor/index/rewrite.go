@@ -2,25 +2,28 @@ package index
 
 import (
 	"bytes"
+	"cmp"
 	"math"
 	"runtime"
+	"slices"
 	"sync"
 
+	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/runfold/runfold/cohort"
 )
 
-// A row group from which rows go, and each one when the columns change, is decoded and encoded again, a second for some 200,000 rows. All
-// cores do that, one group each. What comes out is an index of its own, in memory, until its turn comes. So the file
+// A row group from which rows go, and each one when the columns change, is decoded and encoded again, a second for some 200,000 rows (500,000 if the
+// columns stay). All cores do that, one group each. What comes out is an index of its own, in memory, until its turn comes. So the file
 // is the same with any number of cores. All goroutines end before mergeOld returns.
 
 // rewriteBytes bounds the memory of the row groups that are encoded at one time. A single one may take more.
-const rewriteBytes = 256 << 20
+const rewriteBytes = 512 << 20
 
 // rewritesAtOnce is how many row groups are encoded at one time.
 func (w *writer) rewritesAtOnce() int {
-	each := int64(w.layout.width())*2*pageBytes + w.full.bytes // a page of each column on either side, and the rows
+	each := 2 * (int64(w.layout.width())*2*pageBytes + w.full.bytes) // a page of each column on either side, and the rows; half of a heap is garbage
 	return int(max(1, min(rewriteBytes/each, int64(runtime.GOMAXPROCS(0)))))
 }
 
@@ -53,7 +56,7 @@ func (m *merger) rewriteAhead(old *File, plans []groupPlan) *rewriter {
 			g := &rewritten{done: make(chan struct{})}
 			select {
 			case r.next <- g:
-				r.all.Go(func() { g.encode(m, old, i) })
+				r.all.Go(func() { g.encode(m, old, i, p.size) })
 			case <-r.stop:
 				return
 			}
@@ -68,23 +71,130 @@ func (r *rewriter) end() {
 	r.all.Wait()
 }
 
-// encode makes the row group with this number. It only reads m and old.
-func (g *rewritten) encode(m *merger, old *File, number int) {
+// encode makes the row group with this number, which took about as many bytes before. It only reads m and old.
+func (g *rewritten) encode(m *merger, old *File, number int, size int64) {
 	defer close(g.done)
-	defer guardWriting(&g.err) // a panic in a goroutine of ours would end the whole process
+	defer guardWriting(&g.err)      // a panic in a goroutine of ours would end the whole process
+	g.file.Grow(int(size + size/8)) // else it grows to twice as much, and leaves as much behind
 	out, err := newWriter(&g.file, m.out.layout, groupSize{math.MaxInt64, math.MaxInt64}, m.meta)
 	if err != nil {
 		g.err = err
 		return
 	}
-	places, _ := old.places(old.layout.names())
-	own := merger{out: out, drop: m.drop, raised: m.raised}
-	err = own.mergeGroup(newConverter(old.layout, out.layout), old.file.RowGroups()[number], places)
+	own, group := merger{out: out, drop: m.drop, raised: m.raised}, old.file.RowGroups()[number]
+	if old.hasLayout(out.layout) {
+		err = own.mergeColumns(group)
+	} else {
+		places, _ := old.places(old.layout.names())
+		err = own.mergeGroup(newConverter(old.layout, out.layout), group, places)
+	}
 	if err == nil {
 		g.first = out.first
 		g.meta, err = out.close()
 	}
 	g.last, g.raises, g.err = out.seq, own.raises, err
+}
+
+// mergeColumns is mergeGroup for a row group whose columns stay what they are: it writes one after the other. So no row is put together, which is
+// half of the work. The writer must have been given no row, as the library cannot have both in one row group.
+func (m *merger) mergeColumns(g parquet.RowGroup) error {
+	t, err := m.touched(g)
+	if err != nil || g.NumRows() == int64(len(t.gone)) {
+		return err
+	}
+	m.raises += len(t.stamps)
+	m.out.rows = g.NumRows() - int64(len(t.gone))
+	m.out.stats.RowsWritten += m.out.rows
+	for place, to := range m.out.w.ColumnWriters() {
+		err := eachBatch(g, place, func(row int64, values []parquet.Value) error {
+			values = t.merge(row, values, place == m.out.layout.place[columnStamp])
+			if place == m.out.layout.place[columnSeq] {
+				for _, v := range values {
+					if err := m.out.follow(v.Int64(), true); err != nil {
+						return err
+					}
+					m.out.first = cmp.Or(m.out.first, m.out.seq)
+				}
+			}
+			_, err := to.WriteRowValues(values)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// touched are the rows of a row group that do not stay as they are, by their numbers.
+type touched struct {
+	gone   []int64 // ascending
+	stamps map[int64]cohort.Stamp
+}
+
+func (m *merger) touched(g parquet.RowGroup) (touched, error) {
+	t := touched{stamps: map[int64]cohort.Stamp{}}
+	err := eachBatch(g, m.out.layout.place[columnKey], func(row int64, values []parquet.Value) error {
+		for i, v := range values {
+			if _, ok := m.drop[string(v.ByteArray())]; ok {
+				t.gone = append(t.gone, row+int64(i))
+			} else if stamp, ok := m.raised[string(v.ByteArray())]; ok {
+				t.stamps[row+int64(i)] = stamp
+			}
+		}
+		return nil
+	})
+	return t, err
+}
+
+// merge makes the new values of a column of old ones, in their memory. row is the number of the first one's row.
+func (t touched) merge(row int64, values []parquet.Value, stamps bool) []parquet.Value {
+	if stamps {
+		for i, v := range values {
+			if stamp, ok := t.stamps[row+int64(i)]; ok {
+				values[i] = parquet.Int64Value(int64(stamp)).Level(0, 0, v.Column())
+			}
+		}
+	}
+	first, _ := slices.BinarySearch(t.gone, row)
+	gone := t.gone[first:]
+	if len(gone) == 0 || gone[0] >= row+int64(len(values)) {
+		return values
+	}
+	n := 0
+	for i, v := range values {
+		if len(gone) > 0 && gone[0] == row+int64(i) {
+			gone = gone[1:]
+			continue
+		}
+		values[n] = v
+		n++
+	}
+	return values[:n]
+}
+
+// eachBatch calls do with the values of one column of a row group, some at a time, and the number of the first one's row.
+func eachBatch(g parquet.RowGroup, place int, do func(row int64, values []parquet.Value) error) error {
+	c, err := openChunk(g.ColumnChunks()[place])
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	for row := int64(0); row < g.NumRows(); {
+		values, err := c.batch()
+		if err == nil && row+int64(len(values)) > g.NumRows() {
+			return errManyValues
+		}
+		if err == nil {
+			n := int64(len(values)) // do may shorten them
+			err = do(row, values)
+			row += n
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return c.end()
 }
 
 // rewriteGroup writes the puts that come before an old row group, and those of its rows that stay.

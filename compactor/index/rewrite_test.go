@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/parquet-go/parquet-go"
 
 	"github.com/runfold/runfold/cohort"
 )
@@ -220,12 +222,113 @@ func TestRewriteOrder(t *testing.T) {
 	}
 	for i, number := range []int{0, 1, 1} {
 		g := &rewritten{done: make(chan struct{})}
-		g.encode(&merger{out: w, meta: meta(2)}, f, number)
+		g.encode(&merger{out: w, meta: meta(2)}, f, number, 0)
 		if err := w.adopt(g); (err != nil) != (i == 2) || i == 2 && !errors.Is(err, ErrDamaged) {
 			t.Errorf("row group %d: %v", number, err)
 		}
 		if want := []int64{600, 1200, 1200}[i]; w.seq != want {
 			t.Errorf("after row group %d the last seq is %d, want %d", number, w.seq, want)
+		}
+	}
+}
+
+// TestRewriteColumns replaces and raises random rows, many and few, so that all of a batch of values go, its first and its last one. What is written column
+// by column is what is written row by row.
+func TestRewriteColumns(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(*seed, 11))
+	t.Logf("-seed %d", *seed)
+	const n = 3*scanBatch + 7
+	var recs []cohort.Record
+	for i := range n {
+		recs = append(recs, randomRun(t, rnd, i))
+	}
+	data, _ := mergeWith(t, nil, puts(1, recs...), groupSize{n, 8 << 20})
+	for _, goes := range []func(i int) bool{
+		func(i int) bool { return i == scanBatch-1 || i == 0 },
+		func(i int) bool { return i >= scanBatch && i <= 2*scanBatch },
+		func(i int) bool { return i%2 == 0 },
+		func(i int) bool { return i < n-1 },
+		func(i int) bool { return i == n-1 || i == 7 },
+		func(int) bool { return rnd.IntN(5) == 0 },
+		func(int) bool { return rnd.IntN(100) == 0 },
+		func(int) bool { return false },
+	} {
+		var moves Moves
+		var raised []Put
+		for i, r := range recs {
+			switch p := puts(cohort.Seq(i+1), r)[0]; {
+			case goes(i):
+				moves.Out = append(moves.Out, p.Key)
+			case rnd.IntN(10) == 0 || len(raised) == 0:
+				up := r
+				up.Stamp += cohort.Stamp(1 + rnd.IntN(1000))
+				p.Record, p.Raise = &up, true
+				raised = append(raised, p)
+			}
+		}
+		again := append(puts(n+1, runRecord(t, n+1, "")), raised...)
+		var serial, out taking
+		_, err := rewrite(t, data, again, moves, true, &serial)
+		if err == nil {
+			_, err = rewrite(t, data, again, moves, false, &out)
+		}
+		if err == nil {
+			err = Verify(bytes.NewReader(out.Bytes()), int64(out.Len()), int64(n+1-len(moves.Out)))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(rows(t, serial.Bytes()), rows(t, out.Bytes())); diff != "" {
+			t.Fatalf("%d rows leave (-serial +got):\n%s", len(moves.Out), diff)
+		}
+	}
+}
+
+// randomRun is a record whose columns are of all types, and often NULL.
+func randomRun(t *testing.T, rnd *rand.Rand, run int) cohort.Record {
+	t.Helper()
+	members := ""
+	for _, m := range []string{`,"i":%d`, `,"f":%d.5`, `,"s":"x%d"`, `,"b":true,"list":[%d]`, `,"target":"t%d"`, `,"timestamp":"2026-01-01T00:00:00.%03dZ"`} {
+		if rnd.IntN(3) > 0 {
+			members += fmt.Sprintf(m, rnd.IntN(1000))
+		}
+	}
+	r := runRecord(t, run, members)
+	if rnd.IntN(2) == 0 {
+		r.Writer = fmt.Sprint("w", rnd.IntN(4))
+	}
+	return r
+}
+
+// miscounted is a row group whose footer says another number of rows than its pages have.
+type miscounted struct {
+	parquet.RowGroup
+	rows int64
+}
+
+func (m miscounted) NumRows() int64 { return m.rows }
+
+// TestRewriteDamage: a column that has other values than its row group has rows is damage, and so are seqs that do not increase.
+func TestRewriteDamage(t *testing.T) {
+	var recs []cohort.Record
+	for i := range 2*scanBatch + 10 {
+		recs = append(recs, runRecord(t, i, ""))
+	}
+	data, _ := mergeWith(t, nil, puts(1, recs...), fullGroup)
+	f := open(t, data)
+	for _, tt := range []struct{ rows, after int64 }{
+		{2*scanBatch + 9, 0}, {2 * scanBatch, 0}, {scanBatch + 1, 0}, {2*scanBatch + 11, 0}, {3 * scanBatch, 0}, // other counts
+		{2*scanBatch + 10, 1}, {2*scanBatch + 10, 5000}, // the seqs 1 and 5000 stand before
+		{2*scanBatch + 10, 0},
+	} {
+		w, err := newWriter(io.Discard, f.layout, fullGroup, meta(2))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.seq = tt.after
+		err = (&merger{out: w}).mergeColumns(miscounted{f.file.RowGroups()[0], tt.rows})
+		if right := tt.rows == int64(len(recs)) && tt.after == 0; right && err != nil || !right && !errors.Is(err, ErrDamaged) {
+			t.Errorf("%+v: %v", tt, err)
 		}
 	}
 }

@@ -39,11 +39,21 @@ func (c *chunk) peek() (parquet.Value, error) {
 	return c.buf[c.at], nil
 }
 
+// batch returns values that follow, at least one. They are valid until the next call.
+func (c *chunk) batch() ([]parquet.Value, error) {
+	if _, err := c.peek(); err != nil {
+		return nil, err
+	}
+	values := c.buf[c.at:c.n]
+	c.at = c.n
+	return values, nil
+}
+
 // end makes sure that all values were read.
 func (c *chunk) end() error {
 	_, err := c.peek()
 	if err == nil {
-		return damaged("a column has more values than its row group has rows")
+		return errManyValues
 	}
 	if errors.Is(err, errFewValues) {
 		return nil
@@ -51,7 +61,10 @@ func (c *chunk) end() error {
 	return err
 }
 
-var errFewValues = errors.New("a column has fewer values than its row group has rows")
+var (
+	errFewValues  = errors.New("a column has fewer values than its row group has rows")
+	errManyValues = damaged("a column has more values than its row group has rows")
+)
 
 // fill replaces the values that were read by the following ones, which all lie in one page.
 func (c *chunk) fill() (err error) {
