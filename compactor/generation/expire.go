@@ -143,7 +143,7 @@ func (e *expiry) readAll(gens []cohort.Generation) (read []Manifest, unreadable 
 			read = append(read, e.newest)
 			continue
 		}
-		m, err := e.Read(g)
+		m, err := e.outline(g)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 		case err != nil:

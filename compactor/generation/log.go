@@ -60,12 +60,17 @@ func (s *Store) Zero() Manifest {
 }
 
 // Read reads the manifest of one generation. It fails with fs.ErrNotExist if it was swept.
-func (s *Store) Read(g cohort.Generation) (Manifest, error) {
+func (s *Store) Read(g cohort.Generation) (Manifest, error) { return s.read(g, false) }
+
+// outline is Read without the sections of data files. It is for those who read all manifests, and not for a generation that is built upon.
+func (s *Store) outline(g cohort.Generation) (Manifest, error) { return s.read(g, true) }
+
+func (s *Store) read(g cohort.Generation, outline bool) (Manifest, error) {
 	data, err := s.bytesOf(g)
 	if err != nil {
 		return Manifest{}, fmt.Errorf("read manifest: %w", err)
 	}
-	m, err := DecodeManifest(data)
+	m, err := decode(data, outline)
 	if err != nil {
 		return Manifest{}, fmt.Errorf("manifest %s: %w", s.Root.Manifest(g), err)
 	}

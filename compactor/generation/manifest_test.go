@@ -332,3 +332,35 @@ func put(t *testing.T, name string, data []byte) {
 		t.Fatal(err)
 	}
 }
+
+// TestOutline: an outline is the manifest without its sections, whatever stands in its texts, and damage is found all the same.
+func TestOutline(t *testing.T) {
+	for _, program := range []string{"", `a", "sections": "4096:05060708`, `"sections": "`, `\"sections": "`, "sections"} {
+		for _, m := range []*Manifest{sample(), sampleToday()} {
+			m.Program = program
+			data := m.Encode()
+			got, err := decode(data, true)
+			if err != nil {
+				t.Fatalf("program %q: %v", program, err)
+			}
+			whole, err := DecodeManifest(data)
+			if err != nil {
+				t.Fatalf("program %q: %v", program, err)
+			}
+			if got.Index.Sections != nil || got.Snapshots[0].Sections != nil || got.digest != whole.digest || got.Program != program {
+				t.Errorf("program %q: %+v", program, got)
+			}
+			whole.Index.Sections, whole.Snapshots[0].Sections = nil, nil
+			if diff := cmp.Diff(whole, got, fields); diff != "" {
+				t.Errorf("program %q (-whole +outline):\n%s", program, diff)
+			}
+			for i := range data {
+				bad := bytes.Clone(data)
+				bad[i] ^= 1
+				if _, err := decode(bad, true); err == nil {
+					t.Fatalf("program %q: a flipped bit in byte %d is not seen", program, i)
+				}
+			}
+		}
+	}
+}
