@@ -229,7 +229,7 @@ test-bench: ## tests of the bench; as root with file systems that it makes; TEST
 
 .PHONY: bench-steady
 bench-steady: ## as root, most of an hour: ten minutes of 1,000 appends/s with and without a fold each second, on XFS, into 1 M and 10 M rows, into docs/bench
-	cd bench && $(GO) run . -out ../docs/bench -add -only minutes -rows-large -fs xfs -skip-dir $(BENCHFLAGS)
+	cd bench && $(GO) run . -out ../docs/bench -add -only minutes -rows-large -fs xfs -fs-gib 32 -skip-dir $(BENCHFLAGS)
 
 bench-python: ## what bench compares views, runs and the Python package with: pandas, delta-rs, MLflow, wandb, trackio and DuckDB, in bench/.venv
 	rm -rf bench/.venv
