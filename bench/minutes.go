@@ -66,7 +66,7 @@ func (m lasting) into(rows int) error {
 		if err != nil {
 			return err
 		}
-		m.say("%s: %.4g", minutesName(rows, folding), values) // the next part may fail half an hour later
+		m.say("%s: %v", minutesName(rows, folding), values) // the next part may fail half an hour later
 		note := fmt.Sprintf("%d processes, a record each every %s, for %s", m.writers, m.every, m.lasts)
 		m.out.add(Result{Work: minutesName(rows, folding), Who: us, Values: values, Note: note})
 		from += m.writers * peer.Spread
