@@ -53,11 +53,11 @@ func (m lasting) into(rows int) error {
 		return err
 	}
 	defer remove()
-	f := &folds{env: m.env, root: filepath.Join(dir, "runs"), of: cohortOf}
-	if err := f.grow(rows); err != nil {
+	f := &folds{env: m.env, root: filepath.Join(dir, "runs"), of: cohortOf, fresh: min(1000, rows)}
+	if err := f.settled(rows); err != nil {
 		return err
 	}
-	from := rows
+	from := f.next
 	for _, folding := range []string{eachSecond, noFolds} {
 		if err := m.settle(f.published()...); err != nil {
 			return err
@@ -96,7 +96,7 @@ func (m lasting) appending(dir string, from int, folding bool) (map[string]float
 				return nil, err
 			}
 		}
-		samples, err := m.together(k, peer.Options{Dir: dir}, m.writers, "-for", m.lasts.String(), "-every", m.every.String(), "-runs", fmt.Sprint(from))
+		samples, err := m.spread(k, peer.Options{Dir: dir}, m.writers, m.every, m.lasts, "-runs", fmt.Sprint(from))
 		used, derr := end()
 		if err := errors.Join(err, derr); err != nil {
 			return nil, err

@@ -50,6 +50,11 @@ func (e env) steadily(k peer.Kind, folding bool, writers int, every, lasts time.
 			daemon.Wait()
 		}()
 	}
-	samples, err := e.together(k, o, writers, "-for", lasts.String(), "-every", every.String())
+	samples, err := e.spread(k, o, writers, every, lasts)
 	return peer.Values(samples), err
+}
+
+// spread is together for writers that append at a rate, each at its own time.
+func (e env) spread(k peer.Kind, o peer.Options, writers int, every, lasts time.Duration, args ...string) ([]peer.Sample, error) {
+	return e.together(k, o, writers, append(args, "-processes", fmt.Sprint(writers), "-every", every.String(), "-for", lasts.String())...)
 }

@@ -70,7 +70,9 @@ func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond)
 type Work struct {
 	Writers int           // goroutines
 	For     time.Duration // how long
-	Every   time.Duration // each writer appends once in this time; 0: without a pause
+	Every   time.Duration // each writer appends once in this time, and all of them one after the other; 0: without a pause
+	Process int           // the number of this process among those that append at the same time
+	All     int           // how many these are
 	Records [][]byte      // taken in turn
 	Runs    int           // if it is not 0, each record is made one of a run of its own, with numbers from this one on
 	Ready   func() error  // called when every writer has appended once, which is not counted; it returns when all may go
@@ -124,8 +126,14 @@ func (w Work) record(writer, n int) []byte {
 	return r
 }
 
+// turn is when in a period a writer appends. Those of all processes are spread over it: if all appended at one moment, each would wait
+// for the others.
+func (w Work) turn(writer int) time.Duration {
+	return w.Every * time.Duration(w.Process*w.Writers+writer) / time.Duration(max(w.All, 1)*w.Writers)
+}
+
 func loop(a Append, w Work, writer int, start time.Time) (took []time.Duration, err error) {
-	next := start.Add(w.Every * time.Duration(writer) / time.Duration(w.Writers)) // spread over the period
+	next := start.Add(w.turn(writer))
 	for n := 1; ; n++ {
 		record := w.record(writer, n)
 		if w.Every > 0 {

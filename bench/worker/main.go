@@ -44,6 +44,7 @@ func run() error {
 	flag.DurationVar(&w.For, "for", time.Second, "how long to append")
 	flag.IntVar(&w.Runs, "runs", 0, "the number of the first run, if each record is to be of a run of its own")
 	flag.DurationVar(&w.Every, "every", 0, "a record of each writer in this time")
+	flag.IntVar(&w.All, "processes", 1, "how many processes append, which -every spreads over its time")
 	flag.Parse()
 	data, err := os.ReadFile(*record)
 	if err != nil {
@@ -52,6 +53,7 @@ func run() error {
 	for _, l := range strings.Split(strings.TrimSpace(string(data)), "\n") {
 		w.Records = append(w.Records, []byte(l))
 	}
+	w.Process = o.Writer
 	if w.Runs > 0 {
 		w.Runs += o.Writer * peer.Spread
 	}
