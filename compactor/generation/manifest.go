@@ -204,22 +204,21 @@ func decode(data []byte, outline bool) (Manifest, error) {
 }
 
 // withoutSections is a manifest whose sections are empty texts, if it is spelled as Encode does that; else it is as it was. The member cannot
-// stand in a text, where a quote has a backslash before it.
+// stand in a text, nor at the end of a name: there a quote has a backslash before it, and not a space.
 func withoutSections(manifest []byte) []byte {
-	member := []byte(`"sections": "`)
+	member, quote := []byte(` "sections": "`), []byte(`"`)
 	var bare []byte
-	for {
-		from := bytes.Index(manifest, member)
-		if from < 0 {
-			return append(bare, manifest...)
+	for rest := manifest; ; {
+		before, after, found := bytes.Cut(rest, member)
+		if !found {
+			return append(bare, rest...)
 		}
-		from += len(member)
-		size := bytes.IndexByte(manifest[from:], '"')
-		if size < 0 {
-			return append(bare, manifest...) // it is no JSON
+		text, _, closed := bytes.Cut(after, quote)
+		if !closed || bytes.IndexByte(text, '\\') >= 0 {
+			return manifest // a newer program may have other sections
 		}
-		bare = append(bare, manifest[:from]...)
-		manifest = manifest[from+size:]
+		bare = append(append(bare, before...), member...)
+		rest = after[len(text):]
 	}
 }
 

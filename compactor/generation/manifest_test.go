@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -362,5 +363,40 @@ func TestOutline(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestOutlineOfNewer: sections that a newer program spells in another way hide neither its version nor anything else.
+func TestOutlineOfNewer(t *testing.T) {
+	data := func(version int) []byte {
+		return cohort.SealManifest([]byte(fmt.Sprintf(` "version": %d,
+ "index": {
+  "sections": "4096:05060708 \"of another kind\"",
+  "a\"sections": "kept"
+ }
+}
+`, version)))
+	}
+	for _, outline := range []bool{true, false} {
+		if _, err := decode(data(manifestVersion+1), outline); !errors.Is(err, cohort.ErrNewer) {
+			t.Errorf("of a newer version, outline %t: %v, want ErrNewer", outline, err)
+		}
+		if _, err := decode(data(manifestVersion), outline); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("of today's version, outline %t: %v, want ErrCorrupt", outline, err)
+		}
+	}
+}
+
+// TestWithoutSections: only a member of that name loses its text.
+func TestWithoutSections(t *testing.T) {
+	const manifest = `{
+ "index": {
+  "sections": "%s"
+ },
+ "a\"sections": "stays",
+ "b": "\"sections\": \"stays"
+}`
+	if got, want := string(withoutSections(fmt.Appendf(nil, manifest, "4096:05060708"))), fmt.Sprintf(manifest, ""); got != want {
+		t.Errorf("withoutSections = %s\nwant %s", got, want)
 	}
 }
