@@ -39,7 +39,7 @@ test-short: ## the tests that take seconds
 	$(GO) test -short ./...
 
 test-places: ## fail, stop and kill folds at every place; the race detector leaves some out
-	$(GO) test -timeout 30m ./journal ./compactor ./compactor/view/sqlite
+	$(GO) test -timeout 30m ./journal ./compactor ./compactor/index ./compactor/view/sqlite
 	$(GO) test -timeout 30m ./compactor/view/postgres -run TestView -args -every 4 # all of them take minutes: -every 1
 
 .PHONY: test-locks

@@ -105,7 +105,7 @@ func TestBitFlips(t *testing.T) {
 	}
 	t.Logf("-seed=%d", s)
 	r := rand.New(rand.NewPCG(s, 0))
-	missed, flips := 0, 400
+	missed, flips := 0, 400/fewer
 	if testing.Short() {
 		flips = 100
 	}

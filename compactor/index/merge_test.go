@@ -343,7 +343,7 @@ func TestAnySplit(t *testing.T) {
 	}
 	t.Logf("-seed=%d", s)
 	r := rand.New(rand.NewPCG(s, 0))
-	rounds := 20
+	rounds := 20 / fewer
 	if testing.Short() {
 		rounds = 5
 	}

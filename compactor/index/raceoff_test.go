@@ -2,4 +2,7 @@
 
 package index
 
-const manyFolds = 1000
+const (
+	manyFolds = 1000
+	fewer     = 1
+)

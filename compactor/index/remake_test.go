@@ -183,7 +183,7 @@ func TestRemakeAny(t *testing.T) {
 	}
 	t.Logf("-seed=%d", s)
 	rnd := rand.New(rand.NewPCG(s, 11))
-	rounds := 200
+	rounds := 200 / fewer
 	if testing.Short() {
 		rounds = 20
 	}

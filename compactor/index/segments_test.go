@@ -65,7 +65,7 @@ func TestNewSegments(t *testing.T) {
 	t.Logf("-seed %d", *seed)
 	schema, _ := foxmlSchema()
 	size := groupSize{rows: 16, bytes: 1 << 20}
-	for range 20 {
+	for range 20 / fewer {
 		var files [2][]byte
 		var all []modelRow
 		next := cohort.Seq(1000)
