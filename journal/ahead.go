@@ -26,6 +26,8 @@ type spare interface {
 	sync() error
 	// limit is the largest size that the system lets this process write.
 	limit() int64
+	// large is the size of a group from which on zeros cost more here than they save.
+	large() int64
 }
 
 // firstGroups are the groups of a stream after which zeros are written ahead.
@@ -40,9 +42,12 @@ const (
 	mostAhead  = 1 << 20
 )
 
-// largeGroup is the size from which on no zeros are written: each byte would be written twice, which costs what the commit of the file system
-// costs.
-const largeGroup = mostAhead / 4
+// Each byte is written twice, so from some size on zeros cost what the commit of the file system costs. Where that has no journal, a commit
+// is cheap.
+const (
+	largeGroup          = mostAhead / 4
+	largeWithoutJournal = 16 << 10
+)
 
 // sync makes the group durable that was just written. It makes the file longer if the stream goes on.
 func (s *stream) sync() error {
@@ -64,7 +69,7 @@ func (s *stream) sync() error {
 
 // extend writes zeros after the group that was just written. The fsync that follows is for both.
 func (s *stream) extend(group int64) error {
-	if group >= largeGroup {
+	if group >= largeWithoutJournal && group >= s.spare.large() {
 		return nil
 	}
 	end := s.size + min(max(s.size/ofStream, leastAhead, ofGroup*group), mostAhead)

@@ -57,3 +57,14 @@ func (*ownFile) limit() int64 {
 	}
 	return int64(l.Cur)
 }
+
+// large is asked for once a stream has a group of many records, so that those with few never look at /sys.
+func (o *ownFile) large() int64 {
+	if o.most == 0 {
+		o.most = largeGroup
+		if durable.WithoutJournal(o.dev) {
+			o.most = largeWithoutJournal
+		}
+	}
+	return o.most
+}

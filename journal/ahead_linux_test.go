@@ -1,7 +1,9 @@
 package journal
 
 import (
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -160,6 +162,67 @@ func TestRoomOfASegment(t *testing.T) {
 	if err := st.spare.syncData(); err == nil {
 		t.Error("the sync of a closed file succeeds")
 	}
+}
+
+// TestZerosWithoutJournal writes groups of one record and of many to an ext4 with a journal and to one without. There those of many have no zeros.
+func TestZerosWithoutJournal(t *testing.T) {
+	const many = largeWithoutJournal / 60 // an entry has more bytes than that
+	for _, test := range []struct {
+		feature string
+		records int // of a group
+		zeros   bool
+	}{{"has_journal", 1, true}, {"has_journal", many, true}, {"^has_journal", 1, true}, {"^has_journal", many, false}} {
+		root := cohort.Root(filepath.Join(newExt4(t, test.feature), "runs"))
+		if _, _, err := InitRoot(root, cohort.Settings{}, RootOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		w := newWriter(t, root, Options{})
+		const groups = 2 * firstGroups
+		for g := range groups {
+			var all []cohort.Record
+			for n := range test.records {
+				all = append(all, rec(t, g*test.records+n+1))
+			}
+			if err := w.Append(all); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if group := w.stream.size / groups; test.records == many && (group < largeWithoutJournal || group >= largeGroup) {
+			t.Fatalf("a group has %d bytes", group)
+		}
+		if zeros := w.stream.end > w.stream.size; zeros != test.zeros {
+			t.Errorf("%s, groups of %d records: zeros %v, want %v", test.feature, test.records, zeros, test.zeros)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if c, _ := read(t, root, streams(t, root)[0], Position{}); !slices.Equal(c.runs, runs(1, groups*test.records)) || !c.sealed || c.torn != 0 {
+			t.Errorf("%s: %d of %d records, sealed %v, %d torn", test.feature, len(c.runs), groups*test.records, c.sealed, c.torn)
+		}
+	}
+}
+
+// newExt4 mounts a small ext4 that has a feature, or has it not.
+func newExt4(t testing.TB, feature string) (dir string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("only root makes a file system and mounts it")
+	}
+	image, dir := filepath.Join(t.TempDir(), "image"), t.TempDir()
+	if err := errors.Join(os.WriteFile(image, nil, 0o600), os.Truncate(image, 32<<20)); err != nil {
+		t.Fatal(err)
+	}
+	for _, tool := range [][]string{{"mkfs.ext4", "-q", "-F", "-O", feature, image}, {"mount", "-o", "loop", image, dir}} {
+		if out, err := exec.Command(tool[0], tool[1:]...).CombinedOutput(); err != nil {
+			t.Skipf("%s: %v: %s", tool[0], err, out)
+		}
+	}
+	t.Cleanup(func() {
+		if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil {
+			t.Errorf("umount: %v: %s", err, out)
+		}
+	})
+	return dir
 }
 
 // TestNotAhead: on a file system of a kind that was not measured, the descriptor is not even opened to write.

@@ -13,6 +13,7 @@ type ownFile struct {
 	f        *os.File // for fstat; where zeros are written ahead, for that and for its sync as well
 	dev, ino uint64
 	writable bool
+	most     int64 // see large; 0: not asked for yet
 }
 
 // openOwn opens the segment that was just made, before anything is written to it: the kernel tells a descriptor only of the errors of
@@ -29,7 +30,7 @@ func openOwn(path string) (*ownFile, os.FileInfo, error) {
 		return nil, nil, err
 	}
 	st := info.Sys().(*syscall.Stat_t)
-	return &ownFile{f, uint64(st.Dev), st.Ino, access == os.O_RDWR}, info, nil
+	return &ownFile{f: f, dev: uint64(st.Dev), ino: st.Ino, writable: access == os.O_RDWR}, info, nil
 }
 
 // size is the size of the file, also after it was moved.
