@@ -28,7 +28,7 @@ type Lookup struct {
 // another run. own tells whether the run has such a row; if it has none, the answer is the last row of another
 // run. ok is false if there is no answer.
 //
-// Rows stand in seq order, so it reads from the last row group on and, as a rule, no more than that one. Groups that
+// Rows stand in seq order, so it reads from the last row group on and, as a rule, no more than the last ones. Groups that
 // cannot hold what is still looked for are left out by their bounds and by the bloom filter of run_id.
 func (f *File) Before(q Lookup) (h Identity, ok, own bool, err error) {
 	s := newSieve(f, q)

@@ -1,7 +1,9 @@
 package index
 
 import (
+	"cmp"
 	"encoding/binary"
+	"slices"
 
 	"github.com/parquet-go/parquet-go/format"
 
@@ -23,7 +25,7 @@ type groupPlan struct {
 // plan decides which row groups of old are taken over: those that no put changes or falls into, and that
 // are not small. A small group is encoded again, and so becomes one with its neighbours. A small group
 // between two groups that are taken over is taken over, too: otherwise each later fold would encode it again.
-// A group that is not small stays one for itself, also if rows go from it.
+// Of small groups at the end, those become one with new rows that joined says. A group that is not small stays one for itself, also if rows go from it.
 func (m *merger) plan(old *File) []groupPlan {
 	groups := old.file.Metadata().RowGroups
 	plans := make([]groupPlan, len(groups))
@@ -60,12 +62,37 @@ func (m *merger) plan(old *File) []groupPlan {
 		large[i] = g.NumRows >= m.out.full.rows/2 || weight >= m.out.full.bytes/2
 		p.rewrite = closed && large[i] && more*g.NumRows*cellBytes <= m.out.full.bytes/4 // else it may become too large
 	}
+	end, joined := m.joined(plans, groups, free, large)
 	for i := range plans {
 		alone := i+1 < len(plans) && free[i+1] && large[i+1] && (i == 0 || free[i-1] && large[i-1])
-		plans[i].copy = free[i] && (large[i] || alone)
+		plans[i].copy = free[i] && (large[i] || alone || i >= end && i < joined)
 		plans[i].rewrite = plans[i].rewrite && !plans[i].copy
 	}
 	return plans
+}
+
+// leastGroup is the part of a full row group below which the last one is always encoded with new rows. It bounds how many small groups there are
+// where each fold adds a row or two.
+const leastGroup = 64
+
+// joined is the first of the last row groups that become one with the rows that come after them, and end the first of all small ones at the end.
+// A group stays as it is while it has twice the rows that come after it. So a fold that adds a few rows does not encode all rows of a group that
+// is nearly large: a row is encoded again when the number of rows after it has doubled, and the small groups at the end are as many as there are
+// doublings from the least to half of a full one.
+func (m *merger) joined(plans []groupPlan, groups []format.RowGroup, free, large []bool) (end, joined int) {
+	after := int64(len(m.puts))
+	if n := len(plans); n > 0 {
+		last := plans[n-1].last
+		at, _ := slices.BinarySearchFunc(m.puts, last, func(p Put, seq int64) int { return cmp.Compare(int64(p.Seq), seq) })
+		after -= int64(at)
+	}
+	for end, joined = len(plans), len(plans); end > 0 && !large[end-1]; end-- {
+		rows := groups[end-1].NumRows
+		if joined == end && (!free[end-1] || rows < max(2*after, m.out.full.rows/leastGroup)) {
+			joined, after = end-1, after+rows
+		}
+	}
+	return end, joined
 }
 
 // groupSpan is where a row group stands: its columns, and then its filters. It is false if there is something between them, which no

@@ -183,20 +183,61 @@ func TestSmallGroups(t *testing.T) {
 		data, _ = mergeWith(t, data, puts(seq, recs[i]), size)
 		seq++
 	}
-	groups := open(t, data).file.RowGroups()
-	_, stats := mergeWith(t, data, nil, size)
-	if tail := groups[len(groups)-1].NumRows(); stats.RowsWritten != tail {
-		t.Errorf("a small group between two large ones is encoded again: %+v", stats)
+	if _, stats := mergeWith(t, data, nil, size); stats.RowsWritten != 0 {
+		t.Errorf("a small group between two large ones, or at the end, is encoded again for nothing: %+v", stats)
 	}
 	for i := 40; i < 58; i++ { // and the third
 		data, _ = mergeWith(t, data, puts(seq, recs[i]), size)
 		seq++
 	}
-	groups = open(t, data).file.RowGroups()
+	groups := open(t, data).file.RowGroups()
 	for i, g := range groups[:len(groups)-1] {
 		if i > 0 && g.NumRows()+groups[i-1].NumRows() < 10 {
 			t.Errorf("row groups %d and %d are small: %d and %d rows", i-1, i, groups[i-1].NumRows(), g.NumRows())
 		}
+	}
+}
+
+// TestTail adds as many rows with each fold, and looks at the row groups: those at the end are as many as there are doublings, and no row is encoded
+// again more often than that, until its group is large.
+func TestTail(t *testing.T) {
+	const full, each, folds = 256, 4, 96 // 64 doublings of a fold's rows make half a group
+	size := groupSize{full, 1 << 30}
+	var data []byte
+	var recs []cohort.Record
+	written := int64(0)
+	for fold := range folds {
+		var add []cohort.Record
+		for range each {
+			add = append(add, runRecord(t, len(recs)+len(add), ``))
+		}
+		was := data
+		var stats Stats
+		data, stats = mergeWith(t, data, puts(cohort.Seq(len(recs)+1), add...), size)
+		recs = append(recs, add...)
+		written += stats.RowsWritten
+		if was != nil {
+			checkRows(t, data, was, puts(cohort.Seq(len(recs)-each+1), add...))
+		}
+		var small []int64
+		for _, g := range open(t, data).file.RowGroups() {
+			switch n := g.NumRows(); {
+			case n < full/2:
+				small = append(small, n)
+			case len(small) > 0:
+				t.Fatalf("fold %d: a group of %d rows stands after small ones of %v", fold, n, small)
+			}
+		}
+		for i := 1; i < len(small); i++ {
+			if small[i-1] < 2*small[i] {
+				t.Fatalf("fold %d: the small groups at the end have %v rows", fold, small)
+			}
+		}
+	}
+	if times := float64(written) / float64(len(recs)); times > 4 { // 1, 2, 4, 8, 16 and 32 folds make a group: each row is in half of these mergers
+		t.Errorf("a row was encoded %.1f times", times)
+	} else {
+		t.Logf("figure: a row was encoded %.1f times until it stood in a large group", times)
 	}
 }
 
