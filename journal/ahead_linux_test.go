@@ -212,16 +212,23 @@ func newExt4(t testing.TB, feature string) (dir string) {
 	if err := errors.Join(os.WriteFile(image, nil, 0o600), os.Truncate(image, 32<<20)); err != nil {
 		t.Fatal(err)
 	}
-	for _, tool := range [][]string{{"mkfs.ext4", "-q", "-F", "-O", feature, image}, {"mount", "-o", "loop", image, dir}} {
-		if out, err := exec.Command(tool[0], tool[1:]...).CombinedOutput(); err != nil {
-			t.Skipf("%s: %v: %s", tool[0], err, out)
+	if out, err := exec.Command("mkfs.ext4", "-q", "-F", "-O", feature, image).CombinedOutput(); err != nil {
+		if os.Getenv("RUNFOLD_MUST_RUN") != "" {
+			t.Fatalf("mkfs.ext4: %v: %s", err, out)
 		}
+		t.Skipf("mkfs.ext4: %v: %s", err, out)
+	}
+	if out, err := exec.Command("mount", "-o", "loop", image, dir).CombinedOutput(); err != nil {
+		t.Skipf("this machine does not let us mount: %v: %s", err, out)
 	}
 	t.Cleanup(func() {
 		if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil {
 			t.Errorf("umount: %v: %s", err, out)
 		}
 	})
+	if said, _ := filepath.Glob("/sys/fs/ext4/*/journal_task"); len(said) == 0 {
+		t.Skip("this kernel does not say whether an ext4 has a journal")
+	}
 	return dir
 }
 
