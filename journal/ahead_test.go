@@ -43,7 +43,7 @@ func (s *spareFile) cut(size int64) error { return s.f.Truncate(size) }
 func (s *spareFile) syncData() error      { return s.f.Sync() }
 func (s *spareFile) sync() error          { return s.f.Sync() }
 func (s *spareFile) limit() int64         { return s.most }
-func (s *spareFile) large() int64         { return largeGroup }
+func (*spareFile) large() int64           { return largeGroup }
 
 // aheadWriter is a Writer whose streams have zeros ahead on every file system. change may be nil.
 func aheadWriter(t testing.TB, root cohort.Root, o Options, change func(st *stream)) *Writer {
