@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -72,15 +73,13 @@ func TestSharesWhatStoodTwice(t *testing.T) {
 		root := newDamagedRoot(t)
 		appendTo(t, root, "c", runLines("w", 100)...)
 		appendTo(t, root, "c", runLines("x", 100)...)
-		n, disk := 0, durable.FS(cloning{durable.OS})
+		disk := durable.FS(cloning{durable.OS})
 		if kind == 0 {
 			disk = durable.OS
 		}
+		var n atomic.Int64 // both files are written at the same time
 		fsys := &durabletest.Fault{FS: disk, Hook: func(_ int, op, _ string) error {
-			if op == "clone" {
-				n++
-			}
-			if op == "clone" && (kind == 2 && n%2 == 0 || kind == 3) {
+			if op == "clone" && (n.Add(1)%2 == 0 && kind == 2 || kind == 3) {
 				return syscall.EIO
 			}
 			return nil
