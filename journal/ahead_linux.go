@@ -60,11 +60,11 @@ func (*ownFile) limit() int64 {
 
 // large is asked for once a stream has a group of many records, so that those with few never look at /sys.
 func (o *ownFile) large() int64 {
-	if o.most == 0 {
-		o.most = largeGroup
+	if o.bound == 0 {
+		o.bound = largeGroup
 		if durable.WithoutJournal(o.dev) {
-			o.most = largeWithoutJournal
+			o.bound = largeWithoutJournal
 		}
 	}
-	return o.most
+	return o.bound
 }

@@ -1,9 +1,7 @@
 package journal
 
 import (
-	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -14,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/runfold/runfold/cohort"
+	"github.com/runfold/runfold/internal/acceptance"
 	"github.com/runfold/runfold/internal/durable"
 )
 
@@ -172,7 +171,11 @@ func TestZerosWithoutJournal(t *testing.T) {
 		records int // of a group
 		zeros   bool
 	}{{"has_journal", 1, true}, {"has_journal", many, true}, {"^has_journal", 1, true}, {"^has_journal", many, false}} {
-		root := cohort.Root(filepath.Join(newExt4(t, test.feature), "runs"))
+		dir, _ := acceptance.Disk(t, "-O", test.feature)
+		if said, _ := filepath.Glob("/sys/fs/ext4/*/journal_task"); len(said) == 0 {
+			t.Skip("this kernel does not say whether an ext4 has a journal")
+		}
+		root := cohort.Root(filepath.Join(dir, "runs"))
 		if _, _, err := InitRoot(root, cohort.Settings{}, RootOptions{}); err != nil {
 			t.Fatal(err)
 		}
@@ -200,36 +203,6 @@ func TestZerosWithoutJournal(t *testing.T) {
 			t.Errorf("%s: %d of %d records, sealed %v, %d torn", test.feature, len(c.runs), groups*test.records, c.sealed, c.torn)
 		}
 	}
-}
-
-// newExt4 mounts a small ext4 that has a feature, or has it not.
-func newExt4(t testing.TB, feature string) (dir string) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("only root makes a file system and mounts it")
-	}
-	image, dir := filepath.Join(t.TempDir(), "image"), t.TempDir()
-	if err := errors.Join(os.WriteFile(image, nil, 0o600), os.Truncate(image, 32<<20)); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.Command("mkfs.ext4", "-q", "-F", "-O", feature, image).CombinedOutput(); err != nil {
-		if os.Getenv("RUNFOLD_MUST_RUN") != "" {
-			t.Fatalf("mkfs.ext4: %v: %s", err, out)
-		}
-		t.Skipf("mkfs.ext4: %v: %s", err, out)
-	}
-	if out, err := exec.Command("mount", "-o", "loop", image, dir).CombinedOutput(); err != nil {
-		t.Skipf("this machine does not let us mount: %v: %s", err, out)
-	}
-	t.Cleanup(func() {
-		if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil {
-			t.Errorf("umount: %v: %s", err, out)
-		}
-	})
-	if said, _ := filepath.Glob("/sys/fs/ext4/*/journal_task"); len(said) == 0 {
-		t.Skip("this kernel does not say whether an ext4 has a journal")
-	}
-	return dir
 }
 
 // TestNotAhead: on a file system of a kind that was not measured, the descriptor is not even opened to write.

@@ -13,7 +13,7 @@ type ownFile struct {
 	f        *os.File // for fstat; where zeros are written ahead, for that and for its sync as well
 	dev, ino uint64
 	writable bool
-	most     int64 // see large; 0: not asked for yet
+	bound    int64 // see large; 0: not asked for yet
 }
 
 // openOwn opens the segment that was just made, before anything is written to it: the kernel tells a descriptor only of the errors of

@@ -122,35 +122,11 @@ func TestFullDiskSummary(t *testing.T) {
 	}
 }
 
-// smallDisk is a file system of 12 MiB on a loop device.
+// smallDisk is a Disk that nobody unmounts before the test ends.
 func smallDisk(t *testing.T) string {
 	t.Helper()
-	dir, _ := diskAndImage(t)
+	dir, _ := Disk(t)
 	return dir
-}
-
-func diskAndImage(t *testing.T) (dir, image string) {
-	t.Helper()
-	skip := t.Skipf
-	if os.Getenv("RUNFOLD_MUST_RUN") != "" && os.Getuid() == 0 {
-		skip = t.Fatalf
-	}
-	image, dir = t.TempDir()+"/image", t.TempDir()
-	if err := os.WriteFile(image, make([]byte, 12<<20), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.Command("mkfs.ext4", "-q", "-F", image).CombinedOutput(); err != nil {
-		skip("mkfs.ext4: %v: %s", err, out)
-	}
-	if out, err := exec.Command("mount", "-o", "loop", image, dir).CombinedOutput(); err != nil {
-		t.Skipf("this machine does not let us mount: %v: %s", err, out) // a container, or not root
-	}
-	t.Cleanup(func() {
-		if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil {
-			t.Errorf("umount: %v: %s", err, out)
-		}
-	})
-	return dir, image
 }
 
 // TestReadOnlyMount goes through all commands where nothing can be written: who only reads works, anybody else

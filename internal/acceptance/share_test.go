@@ -17,7 +17,7 @@ import (
 // TestShareGoesAway unmounts a volume whose top directory is a root, while a writer is open. An empty directory is in its
 // place. Nothing is acknowledged or made there, and all that was acknowledged is there when the volume is mounted again.
 func TestShareGoesAway(t *testing.T) {
-	disk, image := diskAndImage(t)
+	disk, image := Disk(t)
 	root := cohort.Root(disk)
 	if _, err := os.Stat(disk + "/lost+found"); err != nil {
 		t.Fatalf("a fresh volume: %v", err)
