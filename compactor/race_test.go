@@ -2,14 +2,18 @@ package compactor_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/generation"
 	"github.com/runfold/runfold/internal/durable"
 	"github.com/runfold/runfold/internal/durable/durabletest"
 )
@@ -156,6 +160,68 @@ func TestSleepBeforePublish(t *testing.T) {
 				t.Errorf("rows (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// late is a file system on which compactors wake up one after the other, and put an earlier generation under a public name, whenever somebody else
+// has put a file there.
+type late struct {
+	durable.FS
+	name    string // the public name
+	earlier string // the data file that they link
+	left    *int   // how many of them there are
+}
+
+func (l late) Rename(old, new string) error {
+	if err := l.FS.Rename(old, new); err != nil || new != l.name || *l.left == 0 {
+		return err
+	}
+	*l.left--
+	temp := l.name + ".late"
+	if err := l.Link(l.earlier, temp); err != nil {
+		return err
+	}
+	return l.FS.Rename(temp, l.name)
+}
+
+// TestManySleepBeforePublish is R4 with many compactors that sleep: each puts an earlier generation under a public name after this one has published.
+// That is no fault of the disk, and stops no fold. A name that shows it for ever is an error.
+func TestManySleepBeforePublish(t *testing.T) {
+	root := newRoot(t)
+	appendTo(t, root, "c", `{"run_id":"a","stage":"S","v":0}`)
+	foldNow(t, compactor.Config{Root: root})
+	first := newestOn(t, root)
+	commits := &durabletest.Fault{FS: durable.OS, Hook: func(_ int, op, name string) error { // and publishes nothing
+		if op == "rename" && (name == root.Index() || name == root.Snapshots()) {
+			return syscall.EIO
+		}
+		return nil
+	}}
+	for i, public := range []generation.Public{{Name: root.Index(), Data: first.Index}, {Name: root.Snapshots(), Data: first.Snapshots[0].DataFile}} {
+		for j, sleepers := range []int{1, 3, 10, 1000} {
+			appendTo(t, root, "c", fmt.Sprintf(`{"run_id":"a","stage":"S","v":%d}`, 4*i+j+1))
+			if _, err := compactor.Fold(context.Background(), compactor.Config{Root: root, FS: commits}); !errors.Is(err, syscall.EIO) {
+				t.Fatal(err)
+			}
+			synctest.Test(t, func(t *testing.T) {
+				left := sleepers
+				store := generation.New(generation.Store{FS: late{durable.OS, public.Name, root.Data(public.Data.Name), &left}, Root: root})
+				m, err := store.Newest()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := store.Heal(m); (err == nil) != (sleepers < 1000) || generation.IsDamage(err) {
+					t.Errorf("%s, %d sleepers: Heal = %v", root.Rel(public.Name), sleepers, err)
+				}
+				if ok, err := store.IsPublished(m); err != nil || ok != (sleepers < 1000) {
+					t.Errorf("%s, %d sleepers: generation %d is published: %v, %v", root.Rel(public.Name), sleepers, m.Generation, ok, err)
+				}
+			})
+		}
+	}
+	foldNow(t, compactor.Config{Root: root})
+	if diff := cmp.Diff(map[string]string{"a:S": "8"}, values(t, root)); diff != "" {
+		t.Errorf("rows (-want +got):\n%s", diff)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/runfold/runfold/cohort"
 	"github.com/runfold/runfold/internal/durable"
@@ -88,6 +89,9 @@ func (s *Store) Publish(m Manifest, late bool) error {
 			// Another program has saved there just now. The next run sets that aside.
 		case err == nil && !shown && tries < publishTries:
 			continue // a compactor that slept may have put an earlier generation there just now
+		case err == nil && !shown && tries < racedTries && s.isRaced(m):
+			time.Sleep(time.Millisecond << tries)
+			continue
 		case err == nil && !shown:
 			err = s.unlike(m)
 		}
@@ -97,6 +101,19 @@ func (s *Store) Publish(m Manifest, late bool) error {
 		s.notify(Published{m.Generation, m.Index.Rows, late && broken, late && !broken})
 		return nil
 	}
+}
+
+// isRaced tells whether each public name that does not show m shows an earlier generation: several compactors that slept put it there. Each
+// of them looks for the newest generation afterwards, and finds m. On SMB it may be no compactor: see unlike.
+func (s *Store) isRaced(m Manifest) bool {
+	if about, err := s.FS.Statfs(string(s.Root)); err != nil || about.IsSMB() {
+		return false
+	}
+	old, err := s.Unpublished(m)
+	return err == nil && !slices.ContainsFunc(old, func(p Public) bool {
+		g, err := s.Shown(p)
+		return err != nil || g == 0
+	})
 }
 
 // show puts m's data files in the place of the public names, and tells whether these show m then, and whether one was broken. again

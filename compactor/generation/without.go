@@ -82,8 +82,12 @@ func (s *Store) replaceAll(names []Public) error {
 	return nil
 }
 
-// publishTries bounds how often a public name is replaced that does not show what was put there.
-const publishTries = 3
+// publishTries bounds how often a public name is replaced that does not show what was put there; racedTries, which takes eight seconds, where it
+// shows what another compactor may have put there.
+const (
+	publishTries = 3
+	racedTries   = 13
+)
 
 // unlike is the error about public names that do not show m although m was put there, time and again.
 func (s *Store) unlike(m Manifest) error {
