@@ -97,6 +97,8 @@ type Config struct {
 	// Scrub is the share, from 0 to 1, of the sections whose blocks a fold shares with earlier files that it reads all the same, and compares. Each
 	// two folds take other ones: 0.01 sees both copies of all in 200 folds. If zero, none.
 	Scrub float64
+	// Cache is what earlier folds of this process have read of the root's manifests: a daemon gives all its folds one. If nil, each fold reads all.
+	Cache *generation.Cache
 	// Free tells how many bytes can still be written below a directory. If nil, the operating system is asked.
 	Free func(dir string) (int64, error)
 	// Now gives the time for created_at and Report.Elapsed, and for the message about a clock that is ahead. If nil, time.Now.
@@ -228,7 +230,7 @@ func (c Config) Store() (*generation.Store, error) {
 		return nil, durable.Away(err, func() bool { return durable.Remote(c.FS, string(c.Root)) })
 	}
 	return generation.New(generation.Store{
-		FS: c.FS, Root: c.Root, Settings: root.Settings, Program: c.Program, Now: c.Now, Free: c.Free, Notify: c.Notify, Sizes: c.Sizes, Scrub: c.Scrub,
+		FS: c.FS, Root: c.Root, Settings: root.Settings, Program: c.Program, Now: c.Now, Free: c.Free, Notify: c.Notify, Sizes: c.Sizes, Scrub: c.Scrub, Cache: c.Cache,
 	}), nil
 }
 

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/runfold/runfold/compactor"
+	"github.com/runfold/runfold/compactor/generation"
 )
 
 func (a *app) runCommand() *cobra.Command {
@@ -111,6 +112,7 @@ func (a *app) newDaemon(cfg compactor.Config, flags daemonFlags) (*daemon, error
 		return nil, err
 	}
 	d.log = log
+	d.base.Cache = new(generation.Cache)
 	d.base.Notify = oncePerDaemon(func(n compactor.Notice) { logNotice(log, n) })
 	p, err := d.plan()
 	if err == nil {

@@ -1,6 +1,7 @@
 package generation
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,8 +20,8 @@ type aside struct {
 	newest Manifest
 	gap    string // see Store.gap
 
-	looked  bool
-	data    []fs.FileInfo // of all data files
+	names   []string      // of data files, the newest first
+	data    []fs.FileInfo // of as many of them as were asked; nil for one that is gone
 	read    bool
 	kept    []Manifest // older generations, newest first
 	unknown bool       // one of them cannot be read
@@ -126,24 +127,42 @@ func (a *aside) passed(p Public) bool {
 	return at(p.Name) < at(a.gap)
 }
 
-// isData tells whether a public file is one file with a data file, so that nothing goes with its public name.
+// isData tells whether a public file is one file with a data file, so that nothing goes with its public name. As a rule it is that of the generation before,
+// and there may be thousands: the newest are asked first.
 func (a *aside) isData(public fs.FileInfo) (bool, error) {
-	if !a.looked {
+	if a.names == nil {
 		entries, err := a.FS.ReadDir(a.Root.DataDir())
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return false, fmt.Errorf("list data files: %w", err)
 		}
-		for _, e := range entries {
-			if _, _, ours := cohort.ParseDataName(e.Name()); !ours {
-				continue
-			}
-			if info, err := a.FS.Stat(a.Root.Data(e.Name())); err == nil {
-				a.data = append(a.data, info)
-			}
-		}
-		a.looked = true
+		a.names = dataNames(entries)
 	}
-	return slices.ContainsFunc(a.data, func(info fs.FileInfo) bool { return durable.SameFile(info, public) }), nil
+	for i, name := range a.names {
+		if i == len(a.data) {
+			info, err := a.FS.Stat(a.Root.Data(name))
+			if err != nil {
+				info = nil // it was swept
+			}
+			a.data = append(a.data, info)
+		}
+		if info := a.data[i]; info != nil && durable.SameFile(info, public) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// dataNames are the names of data files, the newest first.
+func dataNames(entries []fs.DirEntry) (names []string) {
+	of := map[string]cohort.Generation{}
+	for _, e := range entries {
+		if g, _, ours := cohort.ParseDataName(e.Name()); ours {
+			of[e.Name()] = g
+			names = append(names, e.Name())
+		}
+	}
+	slices.SortFunc(names, func(a, b string) int { return cmp.Or(cmp.Compare(of[b], of[a]), strings.Compare(a, b)) })
+	return names
 }
 
 // shown tells whether a public file has the bytes of an older generation, and whether the data file of that has them as well.

@@ -76,9 +76,11 @@ type expiry struct {
 	newest Manifest
 	keep   Keep
 	now    time.Time
-	ours   map[string]bool // data files of manifests that were there when this call began
-	log    durable.Dir     // manifests/, open since before the first removal
-	undone error           // why the removals of manifests may not be on the disk
+	times  map[cohort.Generation]time.Time // of the files of manifests, as far as they were looked at
+	ours   map[string]bool                 // data files of manifests that were there when this call began
+	data   []fs.DirEntry                   // what stood in data/ after manifests were removed
+	log    durable.Dir                     // manifests/, open since before the first removal
+	undone error                           // why the removals of manifests may not be on the disk
 	done   Expired
 }
 
@@ -137,13 +139,17 @@ func (e *expiry) manifests() (kept map[string]bool, ok bool, err error) {
 
 // readAll reads manifests, oldest first. One that is gone meanwhile was swept by another compactor.
 func (e *expiry) readAll(gens []cohort.Generation) (read []Manifest, unreadable map[cohort.Generation]error) {
-	unreadable = map[cohort.Generation]error{}
+	unreadable, e.times = map[cohort.Generation]error{}, map[cohort.Generation]time.Time{}
+	e.Cache.keep(gens)
 	for _, g := range gens {
 		if g == e.newest.Generation {
 			read = append(read, e.newest)
 			continue
 		}
-		m, err := e.outline(g)
+		m, at, err := e.outline(g)
+		if !at.IsZero() {
+			e.times[g] = at
+		}
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 		case err != nil:
@@ -217,8 +223,15 @@ func (e *expiry) isOld(gens []cohort.Generation, i int) bool {
 	if i >= len(gens)-e.keep.Generations {
 		return false
 	}
-	info, err := e.FS.Stat(e.Root.Manifest(gens[i+1]))
-	return err == nil && e.now.Sub(info.ModTime()) > e.keep.Age
+	at, ok := e.times[gens[i+1]]
+	if !ok {
+		info, err := e.FS.Stat(e.Root.Manifest(gens[i+1]))
+		if err != nil {
+			return false
+		}
+		at = info.ModTime()
+	}
+	return e.now.Sub(at) > e.keep.Age
 }
 
 // files removes data files that nobody names, and temporary files wherever this module makes them.
@@ -352,7 +365,7 @@ func (e *expiry) sweep(dir string, unneeded func(name string) bool) {
 
 // old lists the files of dir that are not needed and have not been written for the age.
 func (e *expiry) old(dir string, unneeded func(name string) bool) (old []string) {
-	entries, err := e.FS.ReadDir(dir)
+	entries, err := e.list(dir)
 	if err != nil {
 		e.notify(NotSwept{e.Root.Rel(dir), err})
 		return nil
@@ -366,6 +379,17 @@ func (e *expiry) old(dir string, unneeded func(name string) bool) (old []string)
 		}
 	}
 	return old
+}
+
+// list lists a directory; data/, which is asked several times and may be large, only once.
+func (e *expiry) list(dir string) (entries []fs.DirEntry, err error) {
+	if dir != e.Root.DataDir() {
+		return e.FS.ReadDir(dir)
+	}
+	if e.data == nil {
+		e.data, err = e.FS.ReadDir(dir)
+	}
+	return e.data, err
 }
 
 // remove deletes one file. It does not sync the directory: should a crash bring the file back, it is swept again. done tells that

@@ -59,18 +59,51 @@ func (s *Store) Zero() Manifest {
 	return Manifest{NextSeq: 1, Columns: index.ColumnsOf(s.Settings.Profile)}
 }
 
-// Read reads the manifest of one generation. It fails with fs.ErrNotExist if it was swept.
-func (s *Store) Read(g cohort.Generation) (Manifest, error) { return s.read(g, false) }
+// Read reads the manifest of one generation. It fails with fs.ErrNotExist if it was swept. What the manifest refers to is shared with other callers, and
+// is not to be changed.
+func (s *Store) Read(g cohort.Generation) (Manifest, error) {
+	return s.read(g, s.Cache.decoded)
+}
 
-// outline is Read without the sections of data files. It is for those who read all manifests, and not for a generation that is built upon.
-func (s *Store) outline(g cohort.Generation) (Manifest, error) { return s.read(g, true) }
+// outline is Read without what a sweep does not need: the sections of data files, streams and columns. It is for those who read all manifests, and not for
+// a generation that is built upon. at is when the file was written, by the file system's clock, also where it cannot be read.
+func (s *Store) outline(g cohort.Generation) (m Manifest, at time.Time, err error) {
+	file, err := s.look(g)
+	if err != nil {
+		return Manifest{}, time.Time{}, fmt.Errorf("look at manifest: %w", err)
+	}
+	if m, ok := s.Cache.outline(g, file); ok {
+		return m, file.ModTime(), nil
+	}
+	m, err = s.read(g, func(data []byte, digest string) (Manifest, error) { return decode(data, digest, true) })
+	if err != nil {
+		return Manifest{}, file.ModTime(), err
+	}
+	m.Streams, m.Schema, m.Columns, m.Settings = nil, index.Schema{}, index.Columns{}, nil
+	s.Cache.note(file, m)
+	return m, file.ModTime(), nil
+}
 
-func (s *Store) read(g cohort.Generation, outline bool) (Manifest, error) {
+// look is the file of a manifest. Over a network it is opened for that: what is told of a name may be a minute old (R3).
+func (s *Store) look(g cohort.Generation) (fs.FileInfo, error) {
+	info, err := s.FS.Stat(s.Root.Manifest(g))
+	if err != nil || !info.Mode().IsRegular() || !s.remote() {
+		return info, err
+	}
+	f, err := s.FS.Open(s.Root.Manifest(g))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.Stat()
+}
+
+func (s *Store) read(g cohort.Generation, decode func(data []byte, digest string) (Manifest, error)) (Manifest, error) {
 	data, err := s.bytesOf(g)
 	if err != nil {
 		return Manifest{}, fmt.Errorf("read manifest: %w", err)
 	}
-	m, err := decode(data, outline)
+	m, err := decode(data, digestOf(data))
 	if err != nil {
 		return Manifest{}, fmt.Errorf("manifest %s: %w", s.Root.Manifest(g), err)
 	}

@@ -168,11 +168,11 @@ func (m *Manifest) Encode() []byte {
 
 // DecodeManifest reads what Encode returns. A higher version with a right checksum is ErrNewer. Every other
 // fault is ErrCorrupt.
-func DecodeManifest(data []byte) (Manifest, error) { return decode(data, false) }
+func DecodeManifest(data []byte) (Manifest, error) { return decode(data, digestOf(data), false) }
 
 // decode is DecodeManifest. The outline of a manifest is all but the sections of its data files, which are most of its bytes where an index is large, and
 // most of the work.
-func decode(data []byte, outline bool) (Manifest, error) {
+func decode(data []byte, digest string, outline bool) (Manifest, error) {
 	if !cohort.IsWholeManifest(data) {
 		return Manifest{}, fmt.Errorf("%w: the checksum in its first line does not fit its content", ErrCorrupt)
 	}
@@ -190,7 +190,7 @@ func decode(data []byte, outline bool) (Manifest, error) {
 	if slices.ContainsFunc(version.Requires, func(name string) bool { return name != requiresWithdrawn && name != requiresErased }) {
 		return Manifest{}, fmt.Errorf("it requires %q: %w", version.Requires, cohort.ErrNewer)
 	}
-	m := Manifest{digest: digestOf(data)}
+	m := Manifest{digest: digest}
 	if outline {
 		data = bare
 	}

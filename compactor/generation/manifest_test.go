@@ -340,7 +340,7 @@ func TestOutline(t *testing.T) {
 		for _, m := range []*Manifest{sample(), sampleToday()} {
 			m.Program = program
 			data := m.Encode()
-			got, err := decode(data, true)
+			got, err := decode(data, digestOf(data), true)
 			if err != nil {
 				t.Fatalf("program %q: %v", program, err)
 			}
@@ -358,7 +358,7 @@ func TestOutline(t *testing.T) {
 			for i := range data {
 				bad := bytes.Clone(data)
 				bad[i] ^= 1
-				if _, err := decode(bad, true); err == nil {
+				if _, err := decode(bad, digestOf(bad), true); err == nil {
 					t.Fatalf("program %q: a flipped bit in byte %d is not seen", program, i)
 				}
 			}
@@ -377,10 +377,10 @@ func TestOutlineOfNewer(t *testing.T) {
 `, version))
 	}
 	for _, outline := range []bool{true, false} {
-		if _, err := decode(data(manifestVersion+1), outline); !errors.Is(err, cohort.ErrNewer) {
+		if _, err := decode(data(manifestVersion+1), "", outline); !errors.Is(err, cohort.ErrNewer) {
 			t.Errorf("of a newer version, outline %t: %v, want ErrNewer", outline, err)
 		}
-		if _, err := decode(data(manifestVersion), outline); !errors.Is(err, ErrCorrupt) {
+		if _, err := decode(data(manifestVersion), "", outline); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("of today's version, outline %t: %v, want ErrCorrupt", outline, err)
 		}
 	}

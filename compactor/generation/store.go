@@ -62,6 +62,8 @@ type Store struct {
 	Settings cohort.Settings
 	// Scrub is the share, from 0 to 1, of the sections whose blocks a draft shares that Write reads all the same, and compares.
 	Scrub float64
+	// Cache is what earlier Stores of this root have read of its manifests. If nil, New makes one.
+	Cache *Cache
 	// Program is the name and version that manifests and the index state. If empty, "runfold" and our version.
 	Program string
 	// Now gives the time for created_at only. If nil, time.Now.
@@ -106,6 +108,9 @@ func (s Store) withDefaults() Store {
 	}
 	if s.Program == "" {
 		s.Program = "runfold " + build.Version()
+	}
+	if s.Cache == nil {
+		s.Cache = new(Cache)
 	}
 	if s.Now == nil {
 		s.Now = time.Now

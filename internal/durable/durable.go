@@ -7,6 +7,7 @@
 package durable
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -323,6 +324,9 @@ func IsStale(err error) bool { return errors.Is(err, errStale) }
 // readTries bounds how often Read opens a file that is being replaced.
 const readTries = 5
 
+// readAtOnce bounds what Read allocates because Stat says so.
+const readAtOnce = 1 << 20
+
 // Read returns a whole file of at most limit bytes. A larger file is an error.
 func Read(fsys FS, name string, limit int64) ([]byte, error) {
 	var err error
@@ -348,8 +352,11 @@ func readOnce(fsys FS, name string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, limit))
-	if err != nil {
+	var data bytes.Buffer
+	if info, err := f.Stat(); err == nil {
+		data.Grow(int(min(max(info.Size(), 0), limit, readAtOnce)) + bytes.MinRead) // or it is copied time and again while it grows
+	}
+	if _, err := data.ReadFrom(io.LimitReader(f, limit)); err != nil {
 		return nil, err
 	}
 	// One more byte shows whether the file ends here. Its size in Stat may be an old one on a network file system.
@@ -359,7 +366,7 @@ func readOnce(fsys FS, name string, limit int64) ([]byte, error) {
 	case err != nil && err != io.EOF:
 		return nil, err
 	}
-	return data, nil
+	return data.Bytes(), nil
 }
 
 // tempName is a name beside name that no other process uses. It lies in the same directory: a rename and a

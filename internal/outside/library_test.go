@@ -68,8 +68,9 @@ func pageSchedule(ctx context.Context, root journal.Root) error {
 	if err != nil {
 		return err
 	}
+	cache := new(generation.Cache) // so that a fold does not read again what the one before has read
 	every.Run(ctx, func(ctx context.Context) error {
-		_, err := compactor.Fold(ctx, compactor.Config{Root: root.Dir})
+		_, err := compactor.Fold(ctx, compactor.Config{Root: root.Dir, Cache: cache})
 		return err
 	}, func(err error) { log.Print(err) }, nil)
 	return nil
