@@ -1,7 +1,6 @@
 package generation
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,8 +19,7 @@ type aside struct {
 	newest Manifest
 	gap    string // see Store.gap
 
-	names   []string      // of data files, the newest first
-	data    []fs.FileInfo // of as many of them as were asked; nil for one that is gone
+	data    []fs.DirEntry // what is in data/
 	read    bool
 	kept    []Manifest // older generations, newest first
 	unknown bool       // one of them cannot be read
@@ -42,7 +40,7 @@ func (a *aside) keep(p Public) (broken bool, err error) {
 		a.notify(NotOurs{Path: a.Root.Rel(p.Name)}) // it has no bytes of its own
 		return true, nil
 	}
-	linked, err := a.isData(info)
+	linked, err := a.isData(p, info)
 	if err != nil || linked {
 		return false, err
 	}
@@ -127,42 +125,31 @@ func (a *aside) passed(p Public) bool {
 	return at(p.Name) < at(a.gap)
 }
 
-// isData tells whether a public file is one file with a data file, so that nothing goes with its public name. As a rule it is that of the generation before,
-// and there may be thousands: the newest are asked first.
-func (a *aside) isData(public fs.FileInfo) (bool, error) {
-	if a.names == nil {
+// isData tells whether what stands under a public name is one file with a data file, so that nothing goes with that name. As a rule it is that of the generation
+// before, and there may be thousands: the newest of its kind are asked first.
+func (a *aside) isData(p Public, public fs.FileInfo) (bool, error) {
+	if a.data == nil {
 		entries, err := a.FS.ReadDir(a.Root.DataDir())
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return false, fmt.Errorf("list data files: %w", err)
 		}
-		a.names = dataNames(entries)
+		a.data = entries
 	}
-	for i, name := range a.names {
-		if i == len(a.data) {
-			info, err := a.FS.Stat(a.Root.Data(name))
-			if err != nil {
-				info = nil // it was swept
+	kind, _, _ := strings.Cut(p.Data.Name, "-")
+	for _, same := range []bool{true, false} {
+		for _, e := range slices.Backward(a.data) { // sorted by kind, then by generation
+			if strings.HasPrefix(e.Name(), kind+"-") != same {
+				continue
 			}
-			a.data = append(a.data, info)
-		}
-		if info := a.data[i]; info != nil && durable.SameFile(info, public) {
-			return true, nil
+			if _, _, ours := cohort.ParseDataName(e.Name()); !ours {
+				continue
+			}
+			if info, err := a.FS.Stat(a.Root.Data(e.Name())); err == nil && durable.SameFile(info, public) {
+				return true, nil
+			}
 		}
 	}
 	return false, nil
-}
-
-// dataNames are the names of data files, the newest first.
-func dataNames(entries []fs.DirEntry) (names []string) {
-	of := map[string]cohort.Generation{}
-	for _, e := range entries {
-		if g, _, ours := cohort.ParseDataName(e.Name()); ours {
-			of[e.Name()] = g
-			names = append(names, e.Name())
-		}
-	}
-	slices.SortFunc(names, func(a, b string) int { return cmp.Or(cmp.Compare(of[b], of[a]), strings.Compare(a, b)) })
-	return names
 }
 
 // shown tells whether a public file has the bytes of an older generation, and whether the data file of that has them as well.

@@ -141,12 +141,13 @@ func (e *expiry) manifests() (kept map[string]bool, ok bool, err error) {
 func (e *expiry) readAll(gens []cohort.Generation) (read []Manifest, unreadable map[cohort.Generation]error) {
 	unreadable, e.times = map[cohort.Generation]error{}, map[cohort.Generation]time.Time{}
 	e.Cache.keep(gens)
+	far := e.remote()
 	for _, g := range gens {
 		if g == e.newest.Generation {
 			read = append(read, e.newest)
 			continue
 		}
-		m, at, err := e.outline(g)
+		m, at, err := e.outline(g, far)
 		if !at.IsZero() {
 			e.times[g] = at
 		}
@@ -236,7 +237,7 @@ func (e *expiry) isOld(gens []cohort.Generation, i int) bool {
 
 // files removes data files that nobody names, and temporary files wherever this module makes them.
 func (e *expiry) files(kept map[string]bool) {
-	old := e.old(e.Root.DataDir(), func(name string) bool { return isUnnamed(name, e.newest, kept) && !e.ours[name] })
+	old := e.old(e.Root.DataDir(), func(name string) bool { return !e.ours[name] && isUnnamed(name, e.newest, kept) })
 	// What a manifest named is of no attempt that is under way. Its time says nothing either: folds make files young.
 	for _, name := range slices.Sorted(maps.Keys(e.ours)) {
 		if isUnnamed(name, e.newest, kept) {
@@ -327,15 +328,18 @@ func named(all []Manifest) map[string]bool {
 
 // isUnnamed tells whether name is a data file of a generation up to m that is not among those that manifests name.
 func isUnnamed(name string, m Manifest, named map[string]bool) bool {
+	if named[name] {
+		return false // as nearly all are, and there may be thousands
+	}
 	g, _, ours := cohort.ParseDataName(name)
-	return ours && g <= m.Generation && !named[name]
+	return ours && g <= m.Generation
 }
 
 // areStranded tells whether data files that would go hold what no other file does. Then none goes. Those of a manifest that this call
 // has read are of our history, so they are not opened: in nearly every fold there are no others.
 func (e *expiry) areStranded(kept map[string]bool) bool {
 	names := e.old(e.Root.DataDir(), func(name string) bool {
-		return mayStrand(name) && isUnnamed(name, e.newest, kept) && !e.ours[name]
+		return !e.ours[name] && mayStrand(name) && isUnnamed(name, e.newest, kept)
 	})
 	for i := range names {
 		names[i] = filepath.Base(names[i])

@@ -66,9 +66,10 @@ func (s *Store) Read(g cohort.Generation) (Manifest, error) {
 }
 
 // outline is Read without what a sweep does not need: the sections of data files, streams and columns. It is for those who read all manifests, and not for
-// a generation that is built upon. at is when the file was written, by the file system's clock, also where it cannot be read.
-func (s *Store) outline(g cohort.Generation) (m Manifest, at time.Time, err error) {
-	file, err := s.look(g)
+// a generation that is built upon. far tells that the root is remote. at is when the file was written, by the file system's clock, also where it cannot be
+// read.
+func (s *Store) outline(g cohort.Generation, far bool) (m Manifest, at time.Time, err error) {
+	file, err := s.look(g, far)
 	if err != nil {
 		return Manifest{}, time.Time{}, fmt.Errorf("look at manifest: %w", err)
 	}
@@ -85,9 +86,9 @@ func (s *Store) outline(g cohort.Generation) (m Manifest, at time.Time, err erro
 }
 
 // look is the file of a manifest. Over a network it is opened for that: what is told of a name may be a minute old (R3).
-func (s *Store) look(g cohort.Generation) (fs.FileInfo, error) {
+func (s *Store) look(g cohort.Generation, far bool) (fs.FileInfo, error) {
 	info, err := s.FS.Stat(s.Root.Manifest(g))
-	if err != nil || !info.Mode().IsRegular() || !s.remote() {
+	if err != nil || !info.Mode().IsRegular() || !far {
 		return info, err
 	}
 	f, err := s.FS.Open(s.Root.Manifest(g))
