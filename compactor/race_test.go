@@ -25,15 +25,19 @@ func TestRaceWithoutLock(t *testing.T) {
 	root := newRoot(t)
 	var appending, folding sync.WaitGroup
 	done := make(chan struct{})
-	for range compactors {
+	for n := range compactors {
 		folding.Go(func() {
+			cfg := compactor.Config{Root: root, Lock: yes{}, BatchBytes: 4000}
+			if n%2 == 0 {
+				cfg.Cache = new(generation.Cache) // as a daemon has one
+			}
 			for {
 				select {
 				case <-done:
 					return
 				default:
 				}
-				if _, err := compactor.Fold(context.Background(), compactor.Config{Root: root, Lock: yes{}, BatchBytes: 4000}); err != nil {
+				if _, err := compactor.Fold(context.Background(), cfg); err != nil {
 					t.Errorf("Fold: %v", err)
 				}
 			}
