@@ -67,22 +67,25 @@ func (s *Store) Read(g cohort.Generation) (Manifest, error) {
 
 // outline is Read without what a sweep does not need: the sections of data files, streams and columns. It is for those who read all manifests, and not for
 // a generation that is built upon. far tells that the root is remote. at is when the file was written, by the file system's clock, also where it cannot be
-// read.
+// read; zero: not known.
 func (s *Store) outline(g cohort.Generation, far bool) (m Manifest, at time.Time, err error) {
-	file, err := s.look(g, far)
-	if err != nil {
-		return Manifest{}, time.Time{}, fmt.Errorf("look at manifest: %w", err)
+	file, unseen := s.look(g, far)
+	if unseen == nil {
+		at = file.ModTime()
+		if m, ok := s.Cache.outline(g, file); ok {
+			return m, at, nil
+		}
 	}
-	if m, ok := s.Cache.outline(g, file); ok {
-		return m, file.ModTime(), nil
-	}
+	// What cannot be looked at may be there all the same: only the reading says that it is gone.
 	m, err = s.read(g, func(data []byte, digest string) (Manifest, error) { return decode(data, digest, true) })
 	if err != nil {
-		return Manifest{}, file.ModTime(), err
+		return Manifest{}, at, err
 	}
 	m.Streams, m.Schema, m.Columns, m.Settings = nil, index.Schema{}, index.Columns{}, nil
-	s.Cache.note(file, m)
-	return m, file.ModTime(), nil
+	if unseen == nil {
+		s.Cache.note(file, m)
+	}
+	return m, at, nil
 }
 
 // look is the file of a manifest. Over a network it is opened for that: what is told of a name may be a minute old (R3).
@@ -99,12 +102,12 @@ func (s *Store) look(g cohort.Generation, far bool) (fs.FileInfo, error) {
 	return f.Stat()
 }
 
-func (s *Store) read(g cohort.Generation, decode func(data []byte, digest string) (Manifest, error)) (Manifest, error) {
+func (s *Store) read(g cohort.Generation, parse func(data []byte, digest string) (Manifest, error)) (Manifest, error) {
 	data, err := s.bytesOf(g)
 	if err != nil {
 		return Manifest{}, fmt.Errorf("read manifest: %w", err)
 	}
-	m, err := decode(data, digestOf(data))
+	m, err := parse(data, digestOf(data))
 	if err != nil {
 		return Manifest{}, fmt.Errorf("manifest %s: %w", s.Root.Manifest(g), err)
 	}
