@@ -369,14 +369,17 @@ func TestEraseNamesPublic(t *testing.T) {
 	}
 }
 
-// garbling is a file system without links, whose copies go wrong: of the first files that are copied to the public name, a byte is lost.
-type garbling struct {
-	durable.FS
-	bad *int // how many copies are still to go wrong
+// linkless is a file system without hard links: public files are copies.
+type linkless struct{ durable.FS }
+
+func (linkless) Link(_, new string) error {
+	return &os.LinkError{Op: "link", New: new, Err: syscall.EXDEV}
 }
 
-func (garbling) Link(_, new string) error {
-	return &os.LinkError{Op: "link", New: new, Err: syscall.EXDEV}
+// garbling is a file system without links, whose copies go wrong: of the first files that are copied to the public name, a byte is lost.
+type garbling struct {
+	linkless
+	bad *int // how many copies are still to go wrong
 }
 
 func (g garbling) Create(name string, perm fs.FileMode) (durable.WriteFile, error) {
@@ -404,7 +407,7 @@ func TestPublishCompares(t *testing.T) {
 	root := prepared(t)
 	for _, bad := range []int{1, 2, 3, 100} {
 		disk, left := loaded(t, root), bad
-		_, err := compactor.Fold(context.Background(), anywhere(root, garbling{disk, &left}))
+		_, err := compactor.Fold(context.Background(), anywhere(root, garbling{linkless{disk}, &left}))
 		if (err == nil) != (bad < 3) || generation.IsDamage(err) {
 			t.Errorf("%d bad copies: Fold = %v", bad, err)
 		}
@@ -412,5 +415,35 @@ func TestPublishCompares(t *testing.T) {
 			shows(t, disk, root, fmt.Sprintf("%d bad copies", bad))
 		}
 		completesOn(t, disk, root, fmt.Sprintf("%d bad copies", bad))
+	}
+}
+
+// TestPublishLooksOnce: where public files are copies, a publication looks for each of them among all data files, but looks at each of these once.
+func TestPublishLooksOnce(t *testing.T) {
+	root := newCohortsRoot(t)
+	ids := []cohort.ID{"a", "b", "c", "d"}
+	looks := 0
+	watched := ""
+	fault := &durabletest.Fault{FS: linkless{durable.OS}, Look: func(op, name string) error {
+		if op == "stat" && name == watched {
+			looks++
+		}
+		return nil
+	}}
+	fold := func(of []cohort.ID) int {
+		t.Helper()
+		for _, id := range of {
+			appendTo(t, root, id, fmt.Sprintf(`{"run_id":"r%d","stage":"S","v":1}`, looks))
+		}
+		looks = 0
+		foldNow(t, compactor.Config{Root: root, FS: fault})
+		return looks
+	}
+	fold(ids)
+	watched = root.Data(newestOn(t, root).Index.Name)
+	fold(ids)
+	fold(ids)
+	if one, all := fold(ids[:1]), fold(ids); one == 0 || all != one {
+		t.Errorf("a fold looks at an old data file %d times where it changes one cohort, %d times where it changes %d", one, all, len(ids))
 	}
 }

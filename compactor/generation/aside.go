@@ -19,7 +19,8 @@ type aside struct {
 	newest Manifest
 	gap    string // see Store.gap
 
-	data    []fs.DirEntry // what is in data/
+	data    []fs.DirEntry          // what is in data/
+	infos   map[string]fs.FileInfo // of the data files that were asked; nil for one that is gone
 	read    bool
 	kept    []Manifest // older generations, newest first
 	unknown bool       // one of them cannot be read
@@ -133,7 +134,7 @@ func (a *aside) isData(p Public, public fs.FileInfo) (bool, error) {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return false, fmt.Errorf("list data files: %w", err)
 		}
-		a.data = entries
+		a.data, a.infos = entries, map[string]fs.FileInfo{}
 	}
 	kind, _, _ := strings.Cut(p.Data.Name, "-")
 	for _, same := range []bool{true, false} {
@@ -141,15 +142,22 @@ func (a *aside) isData(p Public, public fs.FileInfo) (bool, error) {
 			if strings.HasPrefix(e.Name(), kind+"-") != same {
 				continue
 			}
-			if _, _, ours := cohort.ParseDataName(e.Name()); !ours {
-				continue
-			}
-			if info, err := a.FS.Stat(a.Root.Data(e.Name())); err == nil && durable.SameFile(info, public) {
+			if info := a.infoOf(e.Name()); info != nil && durable.SameFile(info, public) {
 				return true, nil
 			}
 		}
 	}
 	return false, nil
+}
+
+// infoOf looks at a file of data/, once: where public names are copies, each of them asks for all data files. It is nil if the file is gone, or has not the name of a data file.
+func (a *aside) infoOf(name string) fs.FileInfo {
+	info, asked := a.infos[name]
+	if _, _, ours := cohort.ParseDataName(name); ours && !asked {
+		info, _ = a.FS.Stat(a.Root.Data(name))
+		a.infos[name] = info
+	}
+	return info
 }
 
 // shown tells whether a public file has the bytes of an older generation, and whether the data file of that has them as well.
